@@ -1,0 +1,31 @@
+//! Cutting long text.
+
+use std::borrow::Cow;
+
+/// What is put behind text that was cut.
+pub const MARK: &str = "...[TRUNCATED]";
+
+/// Cuts `text` to at most `limit` bytes of UTF-8, at a character boundary, and
+/// puts [`MARK`] behind what is left. Text within the limit is returned as it is.
+///
+/// ```
+/// use guard_wire::truncate::truncate;
+///
+/// assert_eq!(truncate("abc", 3), "abc");
+/// assert_eq!(truncate("abcd", 3), "abc...[TRUNCATED]");
+/// assert_eq!(truncate("aé", 2), "a...[TRUNCATED]");
+/// ```
+pub fn truncate(text: &str, limit: usize) -> Cow<'_, str> {
+    match kept(text, limit) {
+        None => Cow::Borrowed(text),
+        Some(head) => Cow::Owned([head, MARK].concat()),
+    }
+}
+
+/// The part of `text` that stays when it is too long, else nothing.
+pub(crate) fn kept(text: &str, limit: usize) -> Option<&str> {
+    if text.len() <= limit {
+        return None;
+    }
+    Some(&text[..text.floor_char_boundary(limit)])
+}

@@ -1,0 +1,81 @@
+//! The borrowed tree that a record is made of until it is encoded.
+
+use std::borrow::Cow;
+
+/// One field of a record: its name and what it holds.
+pub type Field<'a> = (Cow<'a, str>, Value<'a>);
+
+/// A JSON value that borrows its strings from whoever hands it over.
+///
+/// ```
+/// use guard_wire::Value;
+///
+/// let tree = Value::Map(vec![("n".into(), Value::Int(1)), ("s".into(), Value::from("x"))]);
+/// assert!(matches!(tree, Value::Map(fields) if fields.len() == 2));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// JSON null; the same as absent.
+    Null,
+    /// true or false.
+    Bool(bool),
+    /// A number that fits in 64 bits with sign.
+    Int(i64),
+    /// A number that fits in 64 bits only without sign.
+    UInt(u64),
+    /// Any other number; NaN and the infinities are written as null.
+    Float(f64),
+    /// Text.
+    Str(Cow<'a, str>),
+    /// A list.
+    List(Vec<Value<'a>>),
+    /// An object; keys in the order given.
+    Map(Vec<Field<'a>>),
+}
+
+impl Value<'_> {
+    /// The text of a string, else nothing.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Value::Str(Cow::Borrowed(text))
+    }
+}
+
+impl From<f64> for Value<'_> {
+    fn from(number: f64) -> Self {
+        Value::Float(number)
+    }
+}
+
+impl<'a> From<&'a serde_json::Value> for Value<'a> {
+    fn from(json: &'a serde_json::Value) -> Self {
+        match json {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(flag) => Value::Bool(*flag),
+            serde_json::Value::Number(number) => {
+                if let Some(int) = number.as_i64() {
+                    Value::Int(int)
+                } else if let Some(uint) = number.as_u64() {
+                    Value::UInt(uint)
+                } else {
+                    number.as_f64().map_or(Value::Null, Value::Float)
+                }
+            }
+            serde_json::Value::String(text) => Value::Str(Cow::Borrowed(text)),
+            serde_json::Value::Array(items) => Value::List(items.iter().map(Value::from).collect()),
+            serde_json::Value::Object(map) => Value::Map(
+                map.iter()
+                    .map(|(key, item)| (Cow::Borrowed(key.as_str()), Value::from(item)))
+                    .collect(),
+            ),
+        }
+    }
+}
