@@ -1,0 +1,60 @@
+"""The agent under measurement. The same text runs on the peers and on ours."""
+
+import asyncio
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from guard_agent.client import guard_agent
+from guard_agent.models import AgentConfig, SecurityEvent
+from guard_agent.utils import get_current_timestamp
+
+
+def make_agent(sink: str, capacity: int) -> Any:
+    """An agent that holds `capacity` records, so that it sends when told to and not before."""
+    return guard_agent(
+        AgentConfig(
+            api_key="benchmark-key-1234567890",
+            project_id="benchmark",
+            endpoint=sink,
+            buffer_size=capacity,
+        )
+    )
+
+
+def make_event(index: int) -> SecurityEvent:
+    """An event as the guard's adapters fill it in."""
+    return SecurityEvent(
+        timestamp=get_current_timestamp(),
+        event_type="suspicious_request",
+        ip_address="203.0.113.7",
+        user_agent="Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+        endpoint="/api/v1/items",
+        method="GET",
+        action_taken="blocked",
+        reason="SQL injection pattern in query parameter id",
+        status_code=403,
+        response_time=0.0042,
+        metadata={"sequence": index, "guard.threat_score": 0.9},
+    )
+
+
+async def events_at(sink: str) -> int:
+    """How many distinct events the sink has, asked without blocking the loop."""
+    address = urlsplit(sink)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(f"GET /counts HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    events: int = json.loads(answer.partition(b"\r\n\r\n")[2])["events"]
+    return events
+
+
+async def deliver(agent: Any, sink: str, expected: int) -> None:
+    """Flushes until the sink has `expected` events; gives up after a minute."""
+    async with asyncio.timeout(60):
+        while True:
+            await agent.flush_buffer()
+            if await events_at(sink) == expected:
+                return
+            await asyncio.sleep(0.005)
