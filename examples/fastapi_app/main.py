@@ -28,6 +28,7 @@ import uvicorn
 from fastapi import Body, FastAPI, HTTPException, Request, Response
 from guard import SecurityConfig, SecurityDecorator, SecurityMiddleware, security_headers_manager
 from guard.lifespan import make_lifespan
+
 from guard_agent import guard_agent
 
 
@@ -59,7 +60,7 @@ config = SecurityConfig(
     auto_ban_duration=300,
     blocked_user_agents=["sqlmap", "nikto", "masscan"],
     blacklist=("192.0.2.66",),
-    exclude_paths=["/health", "/docs", "/openapi.json"],
+    exclude_paths=["/health", "/assets", "/docs", "/openapi.json"],
 )
 guard = SecurityDecorator(config)
 
@@ -72,8 +73,8 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     yield
     # fastapi-guard starts the agent and leaves it running: stopping it, which delivers what
     # is still queued, is the app's part.
-    if config.enable_agent:
-        await guard_agent(config.to_agent_config()).stop()
+    if agent_config := config.to_agent_config():
+        await guard_agent(agent_config).stop()
 
 
 app = FastAPI(title="Example shop", lifespan=make_lifespan(lifespan))
@@ -89,6 +90,11 @@ async def home() -> dict[str, str]:
 @app.get("/health")
 async def health() -> dict[str, str]:
     return {"status": "ok"}
+
+
+@app.get("/assets/{name}")
+async def asset(name: str) -> Response:
+    return Response(f"/* {len(name)} */", media_type="text/css")
 
 
 @app.get("/items")
@@ -116,7 +122,8 @@ async def login(user: Annotated[str, Body()], password: Annotated[str, Body()]) 
 
 def account_of(_request: Any, token: str) -> str | None:
     """Finds the account a bearer token belongs to, comparing in constant time."""
-    return next((name for known, name in TOKENS.items() if secrets.compare_digest(known, token)), None)
+    given = token.encode()
+    return next((TOKENS[t] for t in TOKENS if secrets.compare_digest(t.encode(), given)), None)
 
 
 @app.get("/account")
