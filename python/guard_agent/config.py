@@ -1,0 +1,229 @@
+"""The agent's configuration.
+
+Each field's description says what is expected of it: it stands in the error of a wrong value
+and in docs/configuration.md.
+"""
+
+import difflib
+import logging
+import os
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+_logger = logging.getLogger("guard_agent.config")
+
+OnError: TypeAlias = Callable[[str, BaseException, dict[str, Any]], None]
+"""Called with the stage that failed, the error, and what is known about it."""
+
+SECRETS = frozenset({"api_key", "project_encryption_key", "payload_signing_secret"})
+"""Fields whose values are never shown."""
+
+_API_PATH = "/api/v1"
+_MIN_API_KEY = 10
+
+
+class AgentConfig(BaseModel):
+    """How the agent collects and where it delivers.
+
+    Raises:
+        pydantic.ValidationError: A value cannot be used; names field, value and remedy.
+
+    Example:
+        >>> AgentConfig(api_key="YOUR_API_KEY", endpoint="http://127.0.0.1:8400/").endpoint
+        'http://127.0.0.1:8400'
+    """
+
+    # Errors must not show what stands beside the wrong field: it may be a secret.
+    model_config = ConfigDict(arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+    api_key: str = Field(repr=False, description="The project's API key: 10 characters or more.")
+    endpoint: str = Field(
+        "https://api.fastapi-guard.com",
+        description="The backend: an http or https URL with a host. "
+        "Trailing slashes and a trailing /api/v1 are dropped.",
+    )
+    project_id: str | None = Field(None, description="The project that records belong to.")
+    buffer_size: int = Field(
+        100, description="Queued records that start a send: a whole number above 0."
+    )
+    flush_interval: int = Field(
+        30, description="Seconds until what is queued is sent: a whole number above 0."
+    )
+    dynamic_rule_interval: int = Field(
+        300, ge=60, description="Seconds between fetches of the rules: a whole number from 60 up."
+    )
+    status_interval: int = Field(
+        300, ge=60, description="Seconds between status reports: a whole number from 60 up."
+    )
+    high_watermark_ratio: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Accepted for compatibility, without effect: batches grow with load. "
+        "A number above 0, at most 1.",
+    )
+    max_concurrent_flushes: int = Field(
+        1, ge=1, description="Requests in flight at the same time: a whole number from 1 up."
+    )
+    buffer_overflow_policy: Literal["drop", "block", "raise"] = Field(
+        "drop",
+        description='What a full queue does: "drop" the oldest record, "block" the sender '
+        'or "raise" BufferFullError.',
+    )
+    enable_metrics: bool = Field(True, description="Whether metrics are sent: true or false.")
+    enable_events: bool = Field(True, description="Whether events are sent: true or false.")
+    retry_attempts: int = Field(
+        3,
+        description="Tries after a failed request until the batch rests for a longer time: "
+        "a whole number from 0 up.",
+    )
+    timeout: int = Field(30, description="Seconds for one request: a whole number above 0.")
+    backoff_factor: float = Field(
+        1.0,
+        description="Seconds until the first retry, doubled with each one after: "
+        "a number above 0.",
+    )
+    sensitive_headers: list[str] = Field(
+        default_factory=lambda: ["authorization", "cookie", "x-api-key"],
+        description="Names whose values are redacted, besides proxy-authorization and "
+        "set-cookie: a list of names, without regard to case.",
+    )
+    max_payload_size: int = Field(
+        1024,
+        ge=0,
+        description="Bytes after which text inside a record is cut: a whole number from 0 up.",
+    )
+    project_encryption_key: str | None = Field(
+        None,
+        repr=False,
+        description="Encrypts every payload: 32 bytes as URL-safe base64.",
+    )
+    guard_version: str | None = Field(None, description="The version of the guard that reports.")
+    guard_core_version: str | None = Field(None, description="The version of guard-core.")
+    compression_enabled: bool = Field(
+        True, description="Whether bodies are compressed: true or false."
+    )
+    compression_threshold: int = Field(
+        1024,
+        ge=0,
+        description="Bytes from which a body is compressed: a whole number from 0 up.",
+    )
+    install_id: str | None = Field(
+        None,
+        description="Identifies the installation; "
+        "by default kept in ~/.guard-agent/install-id.",
+    )
+    payload_signing_secret: str | None = Field(
+        None, repr=False, description="Signs every body: a text shared with the backend."
+    )
+    on_error: OnError | None = Field(
+        None,
+        repr=False,
+        description="Called as on_error(stage, exception, context) from a thread of the agent's "
+        "when a send fails: a function, for code only.",
+    )
+    max_buffered: int | None = Field(
+        None,
+        ge=1,
+        description="Queued records at most: a whole number from 1 up; by default 100,000 under "
+        '"drop", and buffer_size under "block" and "raise".',
+    )
+    max_buffer_bytes: int = Field(
+        67_108_864,
+        ge=1,
+        description="Bytes of queued records at most: a whole number from 1 up.",
+    )
+    max_batch_bytes: int = Field(
+        262_144,
+        ge=1024,
+        description="Bytes of one uncompressed body at most: a whole number from 1,024 up.",
+    )
+
+    @classmethod
+    def from_env(cls, **values: Any) -> "AgentConfig":
+        """Reads GUARD_AGENT_API_KEY, GUARD_AGENT_ENDPOINT and so on, one for each field.
+
+        Lists are separated by commas; variables that are empty count as absent.
+
+        Args:
+            **values: Fields given here win over the environment.
+        """
+        found: dict[str, Any] = {}
+        for name in cls.model_fields:
+            text = os.environ.get(f"GUARD_AGENT_{name.upper()}", "").strip()
+            if text and name != "on_error":
+                found[name] = text.split(",") if name == "sensitive_headers" else text
+        return cls(**(found | values))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _warn_of_unknown(cls, data: Any) -> Any:
+        """Other versions have other fields: an unknown one is no reason not to start."""
+        if isinstance(data, dict):
+            for name in data.keys() - cls.model_fields.keys():
+                near = difflib.get_close_matches(str(name), cls.model_fields, n=1)
+                hint = f"did you mean {near[0]}?" if near else "remove it"
+                _logger.warning("AgentConfig has no field %s and ignores it; %s", name, hint)
+        return data
+
+    @field_validator("endpoint")
+    @classmethod
+    def _normalise_endpoint(cls, endpoint: str) -> str:
+        url = endpoint.strip().rstrip("/").removesuffix(_API_PATH).rstrip("/")
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("not an http or https URL with a host")
+        return url
+
+    # The last validator is the outermost: it sees the errors of all others.
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _explain(
+        cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        """Adds the value, unless secret, and what is expected to the error."""
+        try:
+            return check(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        name = info.field_name or ""
+        shown = "a value that is not shown" if name in SECRETS else f"{value!r:.200}"
+        raise PydanticCustomError(
+            "agent_config",
+            "{problem}; got {shown}. Expected: {expected}",
+            {
+                "problem": first["msg"],
+                "shown": shown,
+                "expected": cls.model_fields[name].description or name,
+            },
+        )
+
+
+def validate_config(config: AgentConfig) -> list[str]:
+    """Returns what is wrong with `config` beyond its types; an empty list if nothing is.
+
+    The handlers refuse a configuration with errors by ValueError.
+    """
+    errors = []
+    if len(config.api_key) < _MIN_API_KEY:
+        errors.append(f"api_key must be at least {_MIN_API_KEY} characters long")
+    for name in ("buffer_size", "flush_interval", "timeout", "backoff_factor"):
+        value = getattr(config, name)
+        if not value > 0:
+            errors.append(f"{name} must be greater than 0, not {value}")
+    if config.retry_attempts < 0:
+        errors.append(f"retry_attempts cannot be negative, such as {config.retry_attempts}")
+    return errors
