@@ -1,0 +1,63 @@
+"""A real guard-server, with data in a temporary folder."""
+
+import signal
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from process import Process
+
+API_KEY = "fg_end_to_end_0123456789abcdef"
+
+
+class GuardServer:
+    """Started on a port the system chooses, or, later, on the one it had before."""
+
+    def __init__(self, binary: Path, folder: Path, options: tuple[str, ...] = ()) -> None:
+        self.binary = binary
+        self.folder = folder
+        self.options = options
+        self.url = ""
+        self.process: Process | None = None
+
+    def start(self, port: int | None = None) -> "GuardServer":
+        port = port or urlsplit(self.url).port or 0
+        command = [self.binary, "--listen", f"127.0.0.1:{port}", "--data-dir", self.folder / "data"]
+        self.process = Process([*command, *self.options], self.folder / "server.log")
+        self.url = self.process.start(
+            {"GUARD_SERVER_API_KEY": API_KEY}, "guard-server listening on"
+        )
+        return self
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.stop()
+
+    def kill(self) -> None:
+        """Ends the server as a crash would: at once, without a word."""
+        assert self.process
+        self.process.stop(signal.SIGKILL)
+
+    def get(self, path: str, **query: object) -> Any:
+        answer = requests.get(
+            self.url + path, params=query, headers={"X-API-Key": API_KEY}, timeout=10
+        )
+        assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def counts(self, kind: str) -> dict[str, int]:
+        """The number of stored records of a kind ("events" or "metrics"), by type."""
+        by_type: dict[str, int] = self.get("/api/v1/summary")[kind]["by_type"]
+        return by_type
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        """Every stored record of a kind, newest first."""
+        found: list[dict[str, Any]] = []
+        before: dict[str, int] = {}
+        while True:
+            page = self.get(f"/api/v1/{kind}", limit=1000, **before)
+            found += page[kind]
+            if page["next_before"] is None:
+                return found
+            before = {"before": page["next_before"]}

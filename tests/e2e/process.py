@@ -1,0 +1,75 @@
+"""Child processes of the tests: output in a file, waiting by condition, stopped by their id."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(check: Callable[[], T], seconds: float = 60) -> T:
+    """Repeats `check` until it returns something true, and returns that.
+
+    Fails with the last value after `seconds`, which bounds a failure and is no part of what is
+    tested. A refused or cut connection counts as not yet.
+    """
+    deadline = time.monotonic() + seconds
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            value = check()
+        except OSError as error:
+            last = error
+        else:
+            if value:
+                return value
+            last = value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} seconds; last seen: {last!r}")
+
+
+class Process:
+    """A process that says where it listens."""
+
+    def __init__(self, command: Sequence[str | Path], log: Path) -> None:
+        self.command = command
+        self.log = log
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def start(self, environment: Mapping[str, str], listening: str) -> str:
+        """Returns the URL that follows the words `listening` in the output."""
+        with self.log.open("wb") as log:
+            self.child = subprocess.Popen(
+                self.command, env={**os.environ, **environment}, stdout=log, stderr=log
+            )
+        found = eventually(lambda: self.said(rf"{listening} (http://\S+)") or self.ended())
+        assert isinstance(found, str), f"{self.command[0]} ended: {self.output()}"
+        return found
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def said(self, pattern: str) -> str | None:
+        match = re.search(pattern, self.output())
+        return match.group(1) if match else None
+
+    def ended(self) -> bool:
+        return self.child is not None and self.child.poll() is not None
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Sends the signal and waits for the end; a process that stays is killed, and an error."""
+        if self.child is None:
+            return
+        if self.child.poll() is None:
+            self.child.send_signal(how)
+        try:
+            self.child.wait(30)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+            raise AssertionError(f"{self.command[0]} ignores {how.name}") from None

@@ -1,0 +1,94 @@
+"""Stands between an agent and the server: passes requests on, keeps them, and can cut them off."""
+
+import gzip
+import http.client
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+
+@dataclass
+class Exchange:
+    """One request as it stood on the wire, its body inflated, and the server's answer to it."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    status: int
+
+    @property
+    def carries_records(self) -> bool:
+        return self.method == "POST" and not self.path.endswith("/status")
+
+
+class Relay:
+    """Listens on a port the system chooses.
+
+    `answered` is asked about each exchange after the server has answered it; where it returns
+    False, the agent's connection is cut without an answer.
+    """
+
+    def __init__(self, server_url: str) -> None:
+        self.exchanges: list[Exchange] = []
+        self.answered: Callable[[Exchange], bool] = lambda _exchange: True
+        relay = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def pass_on(self) -> None:
+                relay.pass_on(self, urlsplit(server_url).netloc)
+
+            do_GET = do_POST = pass_on  # noqa: N815 (the names http.server looks for)
+
+            def log_message(self, *_: object) -> None:
+                """Says nothing: what passes is kept in `exchanges`."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    def pass_on(self, handler: BaseHTTPRequestHandler, server: str) -> None:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        connection = http.client.HTTPConnection(server, timeout=30)
+        try:
+            connection.request(handler.command, handler.path, body, dict(handler.headers.items()))
+            answer = connection.getresponse()
+            content = answer.read()
+        except OSError:
+            handler.close_connection = True
+            return
+        finally:
+            connection.close()
+        exchange = self.keep(handler, body, answer.status)
+        if not self.answered(exchange):
+            handler.close_connection = True
+            return
+        handler.send_response(answer.status)
+        for name in ("Content-Type", "Retry-After", "ETag"):
+            if value := answer.headers.get(name):
+                handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    def keep(self, handler: BaseHTTPRequestHandler, body: bytes, status: int) -> Exchange:
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        if headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        exchange = Exchange(handler.command, handler.path, headers, body, status)
+        self.exchanges.append(exchange)
+        return exchange
+
+    def batches(self) -> list[Exchange]:
+        """The exchanges that carried records, oldest first."""
+        return [exchange for exchange in list(self.exchanges) if exchange.carries_records]
