@@ -43,7 +43,9 @@ async def events_at(sink: str) -> int:
     """How many distinct events the sink has, asked without blocking the loop."""
     address = urlsplit(sink)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    writer.write(f"GET /counts HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
+    writer.write(
+        f"GET /counts HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode()
+    )
     answer = await reader.read()
     writer.close()
     events: int = json.loads(answer.partition(b"\r\n\r\n")[2])["events"]
@@ -52,9 +54,11 @@ async def events_at(sink: str) -> int:
 
 async def deliver(agent: Any, sink: str, expected: int) -> None:
     """Flushes until the sink has `expected` events; gives up after a minute."""
-    async with asyncio.timeout(60):
-        while True:
-            await agent.flush_buffer()
-            if await events_at(sink) == expected:
-                return
+
+    async def flush() -> None:
+        await agent.flush_buffer()
+        while await events_at(sink) != expected:
             await asyncio.sleep(0.005)
+            await agent.flush_buffer()
+
+    await asyncio.wait_for(flush(), timeout=60)

@@ -1,0 +1,1 @@
+"""Lets the tests import `harness`, which lives beside this file."""

@@ -1,0 +1,180 @@
+"""The cases: what is run in every round, and the rows it gives."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal, TypeVar
+
+from harness import processes
+from harness.comparison import Comparison
+from harness.environment import Environment, Subject, say
+from harness.processes import Sink
+from harness.table import figure, spread
+
+T = TypeVar("T")
+Values = dict[str, dict[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is run."""
+
+    rounds: int
+    app_rounds: int
+    app_seconds: int
+    records: int = 20_000
+
+
+FULL = Scale(rounds=9, app_rounds=5, app_seconds=10)
+QUICK = Scale(rounds=2, app_rounds=1, app_seconds=3)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a case gave: its rows, and the baseline that they are read against."""
+
+    comparisons: Sequence[Comparison]
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure of a measuring program, and how the results present it."""
+
+    figure: str
+    case: str
+    unit: str
+    better: Literal["lower", "higher"]
+
+
+SEND = (
+    Row(
+        "build_and_send_us",
+        "Python: build an event and await send_event, caller's CPU",
+        "us",
+        "lower",
+    ),
+    Row("send_us", "Python: await send_event alone, caller's CPU", "us", "lower"),
+)
+STALL = (
+    Row("stall_ms", "Python: longest event-loop stall while 20,000 events flush", "ms", "lower"),
+    Row("flush_ms", "Python: flush of 20,000 events, wall", "ms", "lower"),
+)
+APP = (
+    Row("requests_per_second", "app under wrk: requests", "/s", "higher"),
+    Row("metrics_delivered", "app under wrk: metrics delivered, of made", "%", "higher"),
+)
+RUST = (
+    Row("build_and_send_us", "Rust: build an event and send_event, caller's CPU", "us", "lower"),
+    Row("send_us", "Rust: send_event alone, caller's CPU", "us", "lower"),
+    Row("delivered_wall_us", "Rust: record sent and delivered, wall", "us", "lower"),
+    Row("delivered_cpu_us", "Rust: record sent and delivered, CPU of the process", "us", "lower"),
+)
+
+RUST_PEER = "guard-agent-rs 3.2.4"
+OURS = "ours"
+OFF = "off"
+
+
+def send(environment: Environment, sink: Sink, scale: Scale) -> Result:
+    """What an event costs the thread that sends it."""
+
+    def measure(subject: Subject) -> dict[str, float]:
+        sink.reset()
+        result = processes.script(subject, "send.py", sink.address, str(scale.records))
+        sink.expect_events(2 * scale.records, subject.name)
+        return result
+
+    values = in_turn("send", python_subjects(environment), scale.rounds, measure)
+    return Result(compare(SEND, values))
+
+
+def stall(environment: Environment, sink: Sink, scale: Scale) -> Result:
+    """What a flush costs everything else that runs in the event loop."""
+
+    def measure(subject: Subject) -> dict[str, float]:
+        sink.reset()
+        result = processes.script(subject, "stall.py", sink.address, str(scale.records))
+        sink.expect_events(scale.records, subject.name)
+        return result
+
+    values = in_turn("stall", python_subjects(environment), scale.rounds, measure)
+    idle = [value for figures in values.values() for value in figures["idle_stall_ms"]]
+    return Result(
+        compare(STALL, values),
+        baseline("longest event-loop stall with nothing to flush", "ms", idle),
+    )
+
+
+def app(environment: Environment, sink: Sink, scale: Scale) -> Result:
+    """What the agent costs an app at full speed, and how much of its telemetry arrives."""
+
+    def measure(subject: Subject | None) -> dict[str, float]:
+        sink.reset()
+        settings = {
+            "GUARD_AGENT": "on" if subject else "off",
+            "GUARD_AGENT_API_KEY": "benchmark-key-1234567890",
+            "GUARD_AGENT_ENDPOINT": sink.address,
+            "GUARD_DETECTION": "off",
+        }
+        served = processes.serve(subject or environment.ours, settings, scale.app_seconds)
+        delivered = sink.counts()["metrics"]
+        return {
+            "requests_per_second": served.requests_per_second,
+            "metrics_delivered": 100 * delivered / served.metrics_produced,
+        }
+
+    subjects: dict[str, Subject | None] = {OFF: None, **python_subjects(environment)}
+    values = in_turn("app", subjects, scale.app_rounds, measure)
+    off = values.pop(OFF)["requests_per_second"]
+    return Result(compare(APP, values), baseline("app under wrk, agent off: requests", "/s", off))
+
+
+def rust(environment: Environment, sink: Sink, scale: Scale) -> Result:
+    """What a record costs a Rust program."""
+
+    def measure(program: str) -> dict[str, float]:
+        sink.reset()
+        return processes.figures(environment.program(program), sink.address, str(scale.records))
+
+    programs = {RUST_PEER: "record-peer", OURS: "record-ours"}
+    return Result(compare(RUST, in_turn("rust", programs, scale.rounds, measure)))
+
+
+CASES = (send, stall, app, rust)
+
+
+def python_subjects(environment: Environment) -> dict[str, Subject]:
+    return {subject.name: subject for subject in (*environment.peers, environment.ours)}
+
+
+def in_turn(
+    case: str, subjects: dict[str, T], rounds: int, measure: Callable[[T], dict[str, float]]
+) -> Values:
+    """Measures every subject once a round, each round beginning with the next of them."""
+    values: Values = {name: defaultdict(list) for name in subjects}
+    names = list(subjects)
+    for number in range(rounds):
+        say(f"{case}: round {number + 1} of {rounds}")
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            for key, value in measure(subjects[name]).items():
+                values[name][key].append(value)
+    return values
+
+
+def compare(rows: Sequence[Row], values: Values) -> list[Comparison]:
+    """Ours beside every peer, row by row."""
+    return [
+        Comparison(
+            row.case, row.unit, row.better, peer, values[peer][row.figure], values[OURS][row.figure]
+        )
+        for row in rows
+        for peer in values
+        if peer != OURS
+    ]
+
+
+def baseline(what: str, unit: str, values: Sequence[float]) -> str:
+    return f"{what}: {figure(median(values))} {unit} ({spread(values)})"

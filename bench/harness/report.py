@@ -1,0 +1,73 @@
+"""The results page: where, when and with what it was measured, and the table."""
+
+import os
+import platform
+import re
+import shlex
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from harness.cases import OURS, RUST_PEER, Result
+from harness.environment import BENCH, REPOSITORY, Environment, requirements, run
+from harness.table import markdown
+
+READING = """\
+Each case ran on the peer and on ours in turn, all within this one run. Theirs and
+ours are medians of the rounds; "ours is ahead" is the median of the rounds' ratios,
+peer to ours, above 1 when ours is better; the spread is the smallest and the largest
+of those ratios. What each case does is told in [README.md](README.md)."""
+
+
+def page(results: Sequence[Result], head: Sequence[str]) -> str:
+    """The whole of RESULTS.md."""
+    comparisons = [comparison for result in results for comparison in result.comparisons]
+    baselines = [f"- {result.baseline}" for result in results if result.baseline]
+    return "\n".join(
+        [
+            "# Side by side with the peers",
+            "",
+            *head,
+            "",
+            READING,
+            "",
+            markdown(comparisons),
+            "",
+            "Baselines, without any agent at work:",
+            "",
+            *baselines,
+            "",
+        ]
+    )
+
+
+def header(environment: Environment, arguments: Sequence[str]) -> list[str]:
+    """What is known before the run begins."""
+    peers = [peer.name for peer in environment.peers]
+    command = shlex.join(["python3", "bench/run.py", *arguments])
+    now = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
+    return [
+        f"- date: {now}, load before the run {os.getloadavg()[0]:.2f}",
+        f"- machine: {os.cpu_count()} cores, {cpu_model()}, {operating_system()}",
+        f"- peers: {', '.join([*peers, RUST_PEER])}",
+        f"- {OURS}: commit {commit()}",
+        f"- with: Python {platform.python_version()}, {run('rustc', '--version').strip()}, "
+        + ", ".join(requirement.replace("==", " ") for requirement in requirements()),
+        f"- command: `{command}`",
+    ]
+
+
+def cpu_model() -> str:
+    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1] if found else platform.machine()
+
+
+def operating_system() -> str:
+    return platform.freedesktop_os_release()["PRETTY_NAME"]
+
+
+def commit() -> str:
+    """The commit that was measured, and whether the tree held more than it."""
+    short = run("git", "-C", REPOSITORY, "rev-parse", "--short", "HEAD").strip()
+    changed = run("git", "-C", REPOSITORY, "status", "--porcelain", "--", ".", f":!{BENCH}")
+    return f"{short}, with uncommitted changes" if changed else short
