@@ -56,6 +56,12 @@ SEND = (
         "lower",
     ),
     Row("send_us", "Python: await send_event alone, caller's CPU", "us", "lower"),
+    Row(
+        "delivered_cpu_us",
+        "Python: event built, sent, delivered, CPU of the process",
+        "us",
+        "lower",
+    ),
 )
 STALL = (
     Row("stall_ms", "Python: longest event-loop stall while 20,000 events flush", "ms", "lower"),
