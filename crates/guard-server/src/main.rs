@@ -1,2 +1,78 @@
-//! To come.
-fn main() {}
+//! The `guard-server` binary: reads the options and runs the library.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use guard_server::config::{Args, Command, RulesCommand};
+use guard_server::store::{Control as _, Sqlite};
+use guard_server::{DEFAULT_PROJECT, rules, serve};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// What was asked for failed.
+const FAILED: u8 = 1;
+/// The options cannot be used; clap exits with the same code.
+const USAGE: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let args = Args::parse();
+    let outcome = match &args.command {
+        Some(Command::Rules(RulesCommand::Set { file })) => set_rules(&args, file).await,
+        None => run(args).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) => {
+            eprintln!("guard-server: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), (u8, String)> {
+    let config = args.check().map_err(failed_with(USAGE))?;
+    // Listening for signals starts before anything is announced.
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed_with(FAILED))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed_with(FAILED))?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    serve::run(config, &mut std::io::stdout(), shutdown)
+        .await
+        .map_err(failed_with(FAILED))
+}
+
+async fn set_rules(args: &Args, file: &Path) -> Result<(), (u8, String)> {
+    let database = args.database().map_err(failed_with(USAGE))?;
+    let document = std::fs::read(file)
+        .map_err(|error| (FAILED, format!("cannot read {}: {error}", file.display())))?;
+    let store = Sqlite::open(&database).map_err(failed_with(FAILED))?;
+    let project = store
+        .project_named(DEFAULT_PROJECT)
+        .await
+        .map_err(failed_with(FAILED))?
+        .ok_or((
+            FAILED,
+            format!("no project {DEFAULT_PROJECT} yet: start guard-server once first"),
+        ))?;
+    let version = rules::set(&store, &project, &document)
+        .await
+        .map_err(failed_with(FAILED))?;
+    println!("rules version {version} set");
+    Ok(())
+}
+
+fn failed_with<E: Display>(code: u8) -> impl Fn(E) -> (u8, String) {
+    move |error| (code, error.to_string())
+}

@@ -1,0 +1,282 @@
+//! What the operator wrote ([`Args`]) and what the server runs on ([`Config`]).
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use guard_wire::encrypt::{Encryptor, KeyError as EncryptionKeyError};
+use thiserror::Error;
+
+use crate::auth::{self, KeyError};
+use crate::routes::Limits;
+use crate::secret::Secret;
+use crate::store::ProjectSettings;
+
+/// What `--database-url` starts with.
+const SQLITE_SCHEME: &str = "sqlite://";
+/// The database's name within the data directory.
+const DATABASE_FILE: &str = "guard.db";
+
+/// The Guard backend: takes events and metrics from guard agents and keeps them.
+///
+/// Without any option it listens on 127.0.0.1:8400 and keeps its data in
+/// ./guard-data. The first start creates the project `default` and prints its
+/// API key once.
+#[derive(Debug, Parser)]
+#[command(name = "guard-server", version)]
+pub struct Args {
+    /// Address and port to listen on; port 0 takes a free one. The page at / is
+    /// open on a loopback address, elsewhere it asks for the API key.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_LISTEN",
+        default_value = "127.0.0.1:8400",
+        value_name = "ADDRESS:PORT"
+    )]
+    pub listen: String,
+
+    /// Directory of the database; made if it is missing.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_DATA_DIR",
+        default_value = "./guard-data",
+        value_name = "DIR",
+        global = true
+    )]
+    pub data_dir: PathBuf,
+
+    /// The database, sqlite://PATH; without it guard.db in the data directory.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_DATABASE_URL",
+        value_name = "URL",
+        global = true
+    )]
+    pub database_url: Option<String>,
+
+    /// API key of the project `default`, at least 10 visible ASCII characters;
+    /// replaces the stored one. Rather give it by the environment than here.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    pub api_key: Option<Secret>,
+
+    /// Key of encrypted payloads for the project `default`, 32 bytes as URL-safe
+    /// base64; stored. An empty one removes the stored one.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_ENCRYPTION_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    pub encryption_key: Option<Secret>,
+
+    /// Signing secret of the project `default`: requests must be signed with it,
+    /// rules are; stored. An empty one removes the stored one.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_SIGNING_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
+    pub signing_secret: Option<Secret>,
+
+    /// Largest body as it is sent, in bytes; larger ones are answered 413.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_MAX_BODY_BYTES",
+        default_value_t = 16 * 1024 * 1024,
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(1024..)
+    )]
+    pub max_body_bytes: u32,
+
+    /// Largest body after inflating or decrypting, in bytes; larger ones are
+    /// answered 413.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_MAX_DECODED_BYTES",
+        default_value_t = 16 * 1024 * 1024,
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(1024..)
+    )]
+    pub max_decoded_bytes: u32,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the binary does besides serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The rules that agents get
+    #[command(subcommand)]
+    Rules(RulesCommand),
+}
+
+/// What can be done with rules.
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Check a rules document and give it to the agents of the project
+    /// `default`; its version must be above the stored one
+    Set {
+        /// The document, JSON
+        file: PathBuf,
+    },
+}
+
+/// What the server runs on: checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: String,
+    /// The database's file.
+    pub database: PathBuf,
+    /// How large bodies may be.
+    pub limits: Limits,
+    /// What is set for the project `default`.
+    pub settings: ProjectSettings,
+    /// Says that `settings` holds a key of the operator's choice.
+    pub has_key: bool,
+}
+
+/// An option that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The database is not one this server can use.
+    #[error("--database-url: {url:?} is not supported; give sqlite://PATH")]
+    DatabaseUrl {
+        /// What was given.
+        url: String,
+    },
+    /// The API key is not one.
+    #[error("--api-key: {0}")]
+    ApiKey(#[from] KeyError),
+    /// The encryption key is not one.
+    #[error("--encryption-key: {0}")]
+    EncryptionKey(#[from] EncryptionKeyError),
+}
+
+impl Args {
+    /// The database's file.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::DatabaseUrl`] for other databases than SQLite.
+    pub fn database(&self) -> Result<PathBuf, ConfigError> {
+        let Some(url) = &self.database_url else {
+            return Ok(self.data_dir.join(DATABASE_FILE));
+        };
+        url.strip_prefix(SQLITE_SCHEME)
+            .filter(|path| !path.is_empty() && !path.contains('?'))
+            .map(PathBuf::from)
+            .ok_or_else(|| ConfigError::DatabaseUrl {
+                url: without_userinfo(url),
+            })
+    }
+
+    /// Checks the options of a server.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for the first one that cannot be used.
+    pub fn check(self) -> Result<Config, ConfigError> {
+        let database = self.database()?;
+        if let Some(key) = &self.api_key {
+            auth::check_key(key)?;
+        }
+        if let Some(key) = &self.encryption_key
+            && !key.expose().is_empty()
+        {
+            Encryptor::new(key.expose())?;
+        }
+        Ok(Config {
+            listen: self.listen,
+            database,
+            limits: Limits {
+                encoded: self.max_body_bytes as usize,
+                decoded: self.max_decoded_bytes as usize,
+            },
+            has_key: self.api_key.is_some(),
+            settings: ProjectSettings {
+                key: self.api_key.map(|key| auth::KeyHash::of(key.expose())),
+                encryption_key: self.encryption_key,
+                signing_secret: self.signing_secret,
+            },
+        })
+    }
+}
+
+/// A URL of another database may hold a password.
+fn without_userinfo(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    const ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn check(args: &[&str]) -> Result<Config, ConfigError> {
+        let args = ["guard-server"].iter().chain(args);
+        Args::try_parse_from(args).unwrap().check()
+    }
+
+    #[test]
+    fn the_options_are_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_database_is_in_the_data_directory_unless_a_url_names_it() {
+        let database = |args: &[&str]| check(args).unwrap().database;
+        assert_eq!(
+            database(&["--data-dir", "/var/lib/guard"]),
+            PathBuf::from("/var/lib/guard/guard.db")
+        );
+        assert_eq!(
+            database(&["--database-url", "sqlite:///srv/g.db"]),
+            PathBuf::from("/srv/g.db")
+        );
+    }
+
+    #[test]
+    fn another_database_is_refused_without_its_password() {
+        let error = check(&["--database-url", "postgres://me:hush@host/db"]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("postgres://host/db") && text.contains("sqlite://PATH"));
+        assert!(!text.contains("hush"));
+        assert!(check(&["--database-url", "sqlite://"]).is_err());
+    }
+
+    #[test]
+    fn bad_keys_are_refused_by_option_and_without_being_shown() {
+        for (option, value) in [
+            ("--api-key", "hush"),
+            ("--api-key", "hush hush hush"),
+            ("--encryption-key", "hush"),
+        ] {
+            let text = check(&[option, value]).unwrap_err().to_string();
+            assert!(text.starts_with(option), "{text}");
+            assert!(!text.contains("hush"), "{text}");
+        }
+        assert!(check(&["--encryption-key", ENCRYPTION_KEY]).is_ok());
+        assert!(check(&["--encryption-key", ""]).is_ok());
+    }
+
+    #[test]
+    fn secrets_are_not_shown_by_debug() {
+        let args = ["guard-server", "--api-key", "hush-hush-hush"];
+        let args = Args::try_parse_from(args).unwrap();
+        assert!(!format!("{args:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,120 @@
+//! From what is on the wire to the bytes the agent wrote: read, inflated and
+//! checked against their signature, within limits all the while.
+
+use std::borrow::Cow;
+use std::io::Read as _;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
+use futures_util::StreamExt as _;
+use guard_wire::header::SIGNATURE;
+use guard_wire::sign;
+
+use crate::error::ApiError;
+use crate::routes::Limits;
+use crate::store::Project;
+
+/// How long a client may take over its body.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// A body over the limit is read on up to so many times the limit, so that the
+/// client is done writing and gets to read the answer.
+const DRAIN_FACTOR: usize = 8;
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    tokio::time::timeout(READ_TIMEOUT, collect(body, limit))
+        .await
+        .unwrap_or_else(|_| {
+            Err(ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                format!("The body did not come within {} s", READ_TIMEOUT.as_secs()),
+            ))
+        })
+}
+
+async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let mut stream = body.into_data_stream();
+    let mut read = BytesMut::new();
+    let mut len = 0_usize;
+    while let Some(chunk) = stream.next().await {
+        let chunk =
+            chunk.map_err(|_| ApiError::bad_request("The body ended before it was complete"))?;
+        len = len.saturating_add(chunk.len());
+        if len <= limit {
+            read.extend_from_slice(&chunk);
+        } else if len > limit.saturating_mul(DRAIN_FACTOR) {
+            break;
+        }
+    }
+    if len > limit {
+        return Err(ApiError::too_large(limit));
+    }
+    Ok(read.freeze())
+}
+
+/// The bytes the agent wrote. With a signing secret, only if they are signed:
+/// some agents sign before compressing, older ones after.
+pub(super) fn decode<'a>(
+    raw: &'a [u8],
+    headers: &HeaderMap,
+    project: &Project,
+    limits: Limits,
+) -> Result<Cow<'a, [u8]>, ApiError> {
+    let Some(secret) = &project.signing_secret else {
+        return inflate(raw, headers, limits.decoded);
+    };
+    let signature = headers
+        .get(SIGNATURE)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(|| {
+            ApiError::unauthorized("This project wants signed requests: send X-Payload-Signature")
+        })?;
+    let is_signed = |bytes: &[u8]| sign::verify(bytes, signature, secret.expose());
+    if is_signed(raw) {
+        return inflate(raw, headers, limits.decoded);
+    }
+    // Whether it is garbled or badly signed, who sent it is not known.
+    match inflate(raw, headers, limits.decoded) {
+        Ok(Cow::Owned(plain)) if is_signed(&plain) => Ok(Cow::Owned(plain)),
+        _ => Err(ApiError::unauthorized(
+            "X-Payload-Signature does not match the body",
+        )),
+    }
+}
+
+fn inflate<'a>(
+    raw: &'a [u8],
+    headers: &HeaderMap,
+    limit: usize,
+) -> Result<Cow<'a, [u8]>, ApiError> {
+    let encoding = headers
+        .get(header::CONTENT_ENCODING)
+        .map_or("", |value| value.to_str().unwrap_or("?"))
+        .trim();
+    if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
+        if raw.len() > limit {
+            return Err(ApiError::too_large(limit));
+        }
+        return Ok(Cow::Borrowed(raw));
+    }
+    if !encoding.eq_ignore_ascii_case("gzip") && !encoding.eq_ignore_ascii_case("x-gzip") {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Encoding is neither gzip nor identity",
+        ));
+    }
+    let mut plain = Vec::new();
+    // One byte more than allowed tells a full body from one that is too large.
+    let most = u64::try_from(limit).map_or(u64::MAX, |limit| limit.saturating_add(1));
+    MultiGzDecoder::new(raw)
+        .take(most)
+        .read_to_end(&mut plain)
+        .map_err(|error| ApiError::bad_request(format!("Malformed gzip: {error}")))?;
+    if plain.len() > limit {
+        return Err(ApiError::too_large(limit));
+    }
+    Ok(Cow::Owned(plain))
+}

@@ -1,0 +1,80 @@
+//! The JSON of a batch: which records it holds, and each of them still as text.
+
+use guard_wire::Kind;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::repair::{has_surrogates, repair};
+use crate::error::ApiError;
+
+/// A batch in the clear. Unknown keys are passed over.
+#[derive(Debug, Deserialize)]
+pub(super) struct Envelope<'a> {
+    #[serde(borrow)]
+    events: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    metrics: Option<Vec<&'a RawValue>>,
+    batch_id: Option<String>,
+}
+
+/// A batch whose records are encrypted.
+#[derive(Debug, Deserialize)]
+pub(super) struct SealedEnvelope {
+    pub(super) encrypted_payload: String,
+    pub(super) batch_id: Option<String>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads `text`; where Python wrote what JSON lacks, from a repaired copy
+    /// that is put into `repaired`.
+    pub(super) fn parse(text: &'a str, repaired: &'a mut String) -> Result<Self, ApiError> {
+        let envelope: Self = match object(text) {
+            Ok(envelope) if !has_surrogates(text) => envelope,
+            _ => {
+                *repaired = repair(text).into_owned();
+                object(repaired)?
+            }
+        };
+        if envelope.events.is_none() && envelope.metrics.is_none() {
+            return Err(ApiError::bad_request(
+                "Malformed batch: it has neither `events` nor `metrics`; give one as an array",
+            ));
+        }
+        Ok(envelope)
+    }
+
+    pub(super) fn records(&self, kind: Kind) -> &[&'a RawValue] {
+        let records = match kind {
+            Kind::Event => &self.events,
+            Kind::Metric => &self.metrics,
+        };
+        records.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn batch_id(&self) -> Option<&str> {
+        self.batch_id.as_deref()
+    }
+}
+
+/// The text of a body.
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str, ApiError> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| ApiError::bad_request(format!("Malformed JSON: {error}")))
+}
+
+/// Reads an object that borrows nothing.
+pub(super) fn owned<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+    object(text).or_else(|_| object(&repair(text)))
+}
+
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ApiError> {
+    // Serde would take an array for a struct, its items in order.
+    if !text.trim_start().starts_with('{') {
+        return Err(ApiError::bad_request(
+            "Malformed JSON: the body is not an object",
+        ));
+    }
+    serde_json::from_str(text)
+        .map_err(|error| ApiError::bad_request(format!("Malformed JSON: {error}")))
+}

@@ -1,0 +1,250 @@
+//! Taking batches and status reports.
+
+mod body;
+mod envelope;
+mod record;
+mod repair;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use guard_wire::Kind;
+use guard_wire::answer::{IngestAnswer, StatusAnswer};
+use guard_wire::encrypt::Encryptor;
+use guard_wire::header::INSTALL_ID;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use self::envelope::{Envelope, SealedEnvelope};
+use self::record::Invalid;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::routes::{AppState, Limits};
+use crate::store::{Batch, Counts, Project, ProjectId, Record, StatusReport};
+
+/// Left-out records that an answer describes; all are counted.
+const MAX_DESCRIBED: usize = 20;
+/// Bytes of an installation's name.
+const MAX_INSTALL_ID: usize = 128;
+
+/// The contract's answer, and beside it what only this server says. `errors`
+/// stays null whatever was left out: agents would send the whole batch again.
+#[derive(Debug, Serialize)]
+pub(crate) struct Accepted {
+    #[serde(flatten)]
+    answer: IngestAnswer,
+    duplicates: Counts,
+    invalid: Vec<LeftOut>,
+}
+
+/// A record that was left out of its batch.
+#[derive(Debug, Serialize)]
+struct LeftOut {
+    kind: &'static str,
+    index: usize,
+    reason: String,
+}
+
+/// A batch that was read, before it is stored.
+struct Intake {
+    batch: Batch,
+    received: Counts,
+    invalid_timestamps: u64,
+    left_out: Vec<LeftOut>,
+}
+
+/// `POST /api/v1/events`, `POST /api/v1/metrics`.
+pub(crate) async fn plain(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Accepted>, ApiError> {
+    let intake = decode(&state, project, headers, body, |bytes, _, project| {
+        let mut repaired = String::new();
+        let envelope = Envelope::parse(envelope::utf8(bytes)?, &mut repaired)?;
+        Ok(Intake::read(project.id, &envelope, envelope.batch_id()))
+    })
+    .await?;
+    store(&state, intake).await
+}
+
+/// `POST /api/v1/events/encrypted`.
+pub(crate) async fn encrypted(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Accepted>, ApiError> {
+    let intake = decode(&state, project, headers, body, |bytes, limits, project| {
+        let sealed: SealedEnvelope = envelope::owned(envelope::utf8(bytes)?)?;
+        let plain = decrypt(project, &sealed.encrypted_payload)?;
+        if plain.len() > limits.decoded {
+            return Err(ApiError::too_large(limits.decoded));
+        }
+        let mut repaired = String::new();
+        let envelope = Envelope::parse(envelope::utf8(&plain)?, &mut repaired)?;
+        let batch_id = sealed.batch_id.as_deref().or(envelope.batch_id());
+        Ok(Intake::read(project.id, &envelope, batch_id))
+    })
+    .await?;
+    store(&state, intake).await
+}
+
+/// `POST /api/v1/status`.
+pub(crate) async fn status(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<StatusAnswer>, ApiError> {
+    let header = headers
+        .get(INSTALL_ID)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let report = decode(&state, project, headers, body, move |bytes, _, project| {
+        let report: Map<String, Value> = envelope::owned(envelope::utf8(bytes)?)?;
+        let named = report.get("install_id").and_then(Value::as_str);
+        let mut install_id = header.as_deref().or(named).unwrap_or("unknown").to_owned();
+        install_id.truncate(install_id.floor_char_boundary(MAX_INSTALL_ID));
+        Ok(StatusReport {
+            project: project.id,
+            install_id,
+            received_at: Timestamp::now(),
+            body: Value::Object(report).to_string(),
+        })
+    })
+    .await?;
+    state.telemetry.save_status(report).await?;
+    Ok(Json(StatusAnswer {
+        success: true,
+        message: "Status received".to_owned(),
+    }))
+}
+
+/// Reads the body and has `read` make something of the plain bytes, on a thread
+/// that may be busy for a while; only so many at a time.
+async fn decode<T: Send + 'static>(
+    state: &AppState,
+    project: Project,
+    headers: HeaderMap,
+    body: Body,
+    read: impl FnOnce(&[u8], Limits, &Project) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let limits = state.limits;
+    let raw = body::read(body, limits.encoded).await?;
+    let stopped = || ApiError::unavailable("The server is stopping");
+    let turn = Arc::clone(&state.decoding).acquire_owned().await;
+    let turn = turn.map_err(|_| stopped())?;
+    tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        let bytes = body::decode(&raw, &headers, &project, limits)?;
+        read(&bytes, limits, &project)
+    })
+    .await
+    .map_err(|_| stopped())?
+}
+
+fn decrypt(project: &Project, payload: &str) -> Result<Vec<u8>, ApiError> {
+    let key = project.encryption_key.as_ref().ok_or_else(|| {
+        ApiError::bad_request(
+            "This project has no encryption key: start guard-server with --encryption-key",
+        )
+    })?;
+    let failed = |error: &dyn std::fmt::Display| {
+        ApiError::bad_request(format!("Failed to decrypt payload: {error}"))
+    };
+    Encryptor::new(key.expose())
+        .map_err(|error| failed(&error))?
+        .decrypt(payload)
+        .map_err(|error| failed(&error))
+}
+
+async fn store(state: &AppState, intake: Intake) -> Result<Json<Accepted>, ApiError> {
+    let Intake {
+        batch,
+        received,
+        invalid_timestamps,
+        left_out,
+    } = intake;
+    let receipt = state.telemetry.append(batch).await?;
+    let processed = |kind| receipt.stored.of(kind) + receipt.duplicates.of(kind);
+    Ok(Json(Accepted {
+        answer: IngestAnswer {
+            success: true,
+            events_received: received.events,
+            events_dropped_invalid_timestamp: invalid_timestamps,
+            metrics_received: received.metrics,
+            events_processed: processed(Kind::Event),
+            metrics_processed: processed(Kind::Metric),
+            errors: None,
+        },
+        duplicates: receipt.duplicates,
+        invalid: left_out,
+    }))
+}
+
+impl Intake {
+    fn read(project: ProjectId, envelope: &Envelope<'_>, batch_id: Option<&str>) -> Self {
+        let mut intake = Self {
+            batch: Batch {
+                project,
+                received_at: Timestamp::now(),
+                events: Vec::new(),
+                metrics: Vec::new(),
+                invalid: Counts::default(),
+            },
+            received: Counts::default(),
+            invalid_timestamps: 0,
+            left_out: Vec::new(),
+        };
+        intake.batch.events = intake.read_kind(Kind::Event, envelope, batch_id);
+        intake.batch.metrics = intake.read_kind(Kind::Metric, envelope, batch_id);
+        intake
+    }
+
+    fn read_kind(
+        &mut self,
+        kind: Kind,
+        envelope: &Envelope<'_>,
+        batch_id: Option<&str>,
+    ) -> Vec<Record> {
+        let mut seen = HashMap::<&str, usize>::new();
+        let mut records = Vec::with_capacity(envelope.records(kind).len());
+        for (index, raw) in envelope.records(kind).iter().enumerate() {
+            *self.received.of_mut(kind) += 1;
+            match record::read(kind, raw) {
+                Ok(mut record) => {
+                    if let (None, Some(batch_id)) = (&record.idempotency_key, batch_id) {
+                        let before = seen.entry(raw.get()).or_default();
+                        let key = record::derive_key(batch_id, raw.get(), *before);
+                        record.idempotency_key = Some(key);
+                        *before += 1;
+                    }
+                    records.push(record);
+                }
+                Err(reason) => self.leave_out(kind, index, &reason),
+            }
+        }
+        records
+    }
+
+    fn leave_out(&mut self, kind: Kind, index: usize, reason: &Invalid) {
+        *self.batch.invalid.of_mut(kind) += 1;
+        if kind == Kind::Event && *reason == Invalid::Timestamp {
+            self.invalid_timestamps += 1;
+        }
+        if self.left_out.len() < MAX_DESCRIBED {
+            self.left_out.push(LeftOut {
+                kind: kind.as_str(),
+                index,
+                reason: reason.to_string(),
+            });
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! JSON as Python writes it, made JSON as the standard has it.
+
+use std::borrow::Cow;
+
+/// Whether `text` may hold an escaped surrogate, which strict readers let
+/// through in a record they do not look into.
+pub(super) fn has_surrogates(text: &str) -> bool {
+    text.contains("\\ud") || text.contains("\\uD")
+}
+
+/// Writes `null` for the bare `NaN`, `Infinity` and `-Infinity` that Python's
+/// encoder writes, and U+FFFD for surrogates without a partner. Text that is
+/// broken in other ways stays so.
+pub(super) fn repair(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let mut repaired = String::new();
+    let (mut copied, mut at) = (0, 0);
+    let mut in_string = false;
+    while let Some(&byte) = bytes.get(at) {
+        let rest = &text.as_bytes()[at..];
+        let replacement = match byte {
+            b'"' => {
+                in_string = !in_string;
+                None
+            }
+            b'\\' if in_string => match escape(rest) {
+                Escape::Kept(len) => {
+                    at += len;
+                    continue;
+                }
+                Escape::LoneSurrogate => Some((6, "\\ufffd")),
+            },
+            b'N' | b'I' | b'-' if !in_string => ["NaN", "Infinity", "-Infinity"]
+                .into_iter()
+                .find(|name| rest.starts_with(name.as_bytes()))
+                .map(|name| (name.len(), "null")),
+            _ => None,
+        };
+        let Some((len, with)) = replacement else {
+            at += 1;
+            continue;
+        };
+        repaired.push_str(&text[copied..at]);
+        repaired.push_str(with);
+        at += len;
+        copied = at;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    repaired.push_str(&text[copied..]);
+    Cow::Owned(repaired)
+}
+
+enum Escape {
+    /// So many bytes are fine as they are.
+    Kept(usize),
+    LoneSurrogate,
+}
+
+fn escape(rest: &[u8]) -> Escape {
+    match code_unit(rest) {
+        Some(0xD800..0xDC00) => match rest.get(6..).and_then(code_unit) {
+            Some(0xDC00..0xE000) => Escape::Kept(12),
+            _ => Escape::LoneSurrogate,
+        },
+        Some(0xDC00..0xE000) => Escape::LoneSurrogate,
+        Some(_) => Escape::Kept(6),
+        None => Escape::Kept(2),
+    }
+}
+
+/// The number in a `\uXXXX` at the start.
+fn code_unit(bytes: &[u8]) -> Option<u16> {
+    let digits = bytes.strip_prefix(b"\\u")?.get(..4)?;
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn bare_numbers_that_json_lacks_become_null() {
+        assert_eq!(
+            repair(r#"{"a": NaN, "b": [Infinity, -Infinity, -1], "c": "NaN"}"#),
+            r#"{"a": null, "b": [null, null, -1], "c": "NaN"}"#
+        );
+    }
+
+    #[test]
+    fn strings_keep_what_looks_like_such_a_number() {
+        let text = r#"{"a \\": "\\\\", "NaN \" Infinity": "-Infinity é \n NaN"}"#;
+        assert_eq!(repair(text), text);
+    }
+
+    #[test]
+    fn surrogates_keep_their_partner_and_are_replaced_without_one() {
+        assert!(has_surrogates(r#""\uD83D\ude00""#));
+        assert_eq!(repair(r#""\ud83d\ude00""#), r#""\ud83d\ude00""#);
+        assert_eq!(repair(r#""\udc80 \ud83d!""#), r#""\ufffd \ufffd!""#);
+        assert_eq!(repair(r#""\\ud800""#), r#""\\ud800""#);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_repaired_to_what_needs_no_repair(text in r#"[NaInfity\-"\\ud8c0é{}:,1 ]{0,40}"#) {
+            let once = repair(&text).into_owned();
+            prop_assert_eq!(repair(&once), once.as_str());
+        }
+
+        #[test]
+        fn valid_json_stays_as_it_is(value in "\\PC{0,40}") {
+            let text = serde_json::json!({ "k": value, "n": -1.5 }).to_string();
+            prop_assert_eq!(repair(&text), text.as_str());
+        }
+    }
+}

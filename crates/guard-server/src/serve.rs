@@ -1,0 +1,125 @@
+//! From a configuration to a listening server, and to its orderly end.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt as _;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::auth::{self, KeyHash, NoRandomness};
+use crate::config::Config;
+use crate::secret::Secret;
+use crate::store::{Control as _, OpenError, ProjectSettings, Sqlite, StoreError};
+use crate::{Access, AppState, DEFAULT_PROJECT, router};
+
+/// How long requests in flight may take after the server was told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why the server did not start, or ended.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {listen}: {source}; choose another with --listen")]
+    Listen {
+        /// Where.
+        listen: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The project could not be created.
+    #[error("cannot create the project {DEFAULT_PROJECT}: {0}")]
+    Project(#[from] StoreError),
+    /// No key could be made for it.
+    #[error(transparent)]
+    Key(#[from] NoRandomness),
+    /// The listener failed.
+    #[error("the server failed: {0}")]
+    Serve(#[from] io::Error),
+}
+
+/// Serves until `shutdown` completes; then requests in flight are finished.
+/// Writes to `out` where it listens and, on the first start, the API key.
+///
+/// # Errors
+///
+/// [`ServeError`] when it cannot start.
+pub async fn run(
+    config: Config,
+    out: &mut impl Write,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let store = Arc::new(Sqlite::open(&config.database)?);
+    let listen_error = |source| ServeError::Listen {
+        listen: config.listen.clone(),
+        source,
+    };
+    let listener = TcpListener::bind(&config.listen)
+        .await
+        .map_err(listen_error)?;
+    let address = listener.local_addr().map_err(listen_error)?;
+    let new_key = settle_project(&store, config.settings, config.has_key).await?;
+    announce(out, &format!("http://{address}"), new_key.as_ref())?;
+
+    let access = Access::listening_on(address.ip());
+    let app = router(AppState::new(store, config.limits, access));
+    let listener = listener.tap_io(|stream| {
+        // Answers are small; waiting to fill packets would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+    });
+    let (stop, stopping) = oneshot::channel();
+    let serving = axum::serve(listener, app).with_graceful_shutdown(async move {
+        shutdown.await;
+        tracing::info!("stopping");
+        // Whoever waits for it is gone only when serving has ended.
+        let _ = stop.send(());
+    });
+    let overdue = async {
+        let _ = stopping.await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = serving => served?,
+        () = overdue => tracing::warn!("requests still in flight after {GRACE:?} were cut off"),
+    }
+    Ok(())
+}
+
+/// Applies the operator's settings; a project that is new gets a key, which is returned.
+async fn settle_project(
+    store: &Sqlite,
+    mut settings: ProjectSettings,
+    has_key: bool,
+) -> Result<Option<Secret>, ServeError> {
+    let is_new = store.project_named(DEFAULT_PROJECT).await?.is_none();
+    let new_key = if is_new && !has_key {
+        Some(auth::new_key()?)
+    } else {
+        None
+    };
+    if let Some(key) = &new_key {
+        settings.key = Some(KeyHash::of(key.expose()));
+    }
+    store.save_project(DEFAULT_PROJECT, settings).await?;
+    Ok(new_key)
+}
+
+fn announce(out: &mut impl Write, origin: &str, new_key: Option<&Secret>) -> io::Result<()> {
+    writeln!(out, "guard-server listening on {origin}")?;
+    writeln!(out, "page: {origin}/")?;
+    if let Some(key) = new_key {
+        writeln!(
+            out,
+            "API key of the project {DEFAULT_PROJECT}, shown only this once: {}",
+            key.expose()
+        )?;
+    }
+    out.flush()
+}

@@ -1,0 +1,168 @@
+//! The embedded store: one SQLite file in WAL mode. One thread writes; reads
+//! run on connections of their own, off the asynchronous threads.
+
+mod control;
+mod schema;
+mod telemetry;
+mod writer;
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use thiserror::Error;
+
+use self::writer::Writer;
+use super::StoreError;
+
+/// How long a connection waits for another process, such as `guard-server rules set`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Readers kept for the next query.
+const IDLE_READERS: usize = 8;
+
+/// Why the file cannot be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The directory or file cannot be made or written.
+    #[error("cannot write {}: {source}; choose another --data-dir or --database-url", path.display())]
+    Path {
+        /// What cannot be written.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file was written by a newer server.
+    #[error(
+        "the database has schema version {found}, this server knows {known}: use a newer guard-server"
+    )]
+    Newer {
+        /// The file's version.
+        found: u32,
+        /// The newest known version.
+        known: u32,
+    },
+    /// The file is not a usable database.
+    #[error("cannot open the database: {0}")]
+    Database(#[from] rusqlite::Error),
+}
+
+/// The embedded store. Dropping it waits for the last write and closes the file.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: Writer,
+    readers: Arc<Readers>,
+}
+
+impl Sqlite {
+    /// Opens the database at `path`, making it and its directory if they are
+    /// missing, readable for this user only.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when it cannot be written or is not a database this server knows.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        make_private(path)?;
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        schema::migrate(&mut connection)?;
+        let writer = Writer::start(connection).map_err(|source| OpenError::Path {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            writer,
+            readers: Arc::new(Readers {
+                path: path.to_owned(),
+                idle: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Runs `query` on a reader's connection, on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let readers = Arc::clone(&self.readers);
+        let result = tokio::task::spawn_blocking(move || readers.with(query)).await;
+        match result {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a query failed");
+                Err(StoreError::Unavailable)
+            }
+            Err(_) => Err(StoreError::Unavailable),
+        }
+    }
+}
+
+/// Makes the directory (0700) and the file (0600) where they are missing;
+/// SQLite gives the files beside it the same mode.
+fn make_private(path: &Path) -> Result<(), OpenError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Path { path, source }
+    };
+    if let Some(directory) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(failed(directory))?;
+    }
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed(path))?;
+    Ok(())
+}
+
+/// Connections for queries, opened as they are needed.
+#[derive(Debug)]
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    fn with<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let idle = self.idle().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self.open()?,
+        };
+        let answer = query(&connection)?;
+        let mut idle = self.idle();
+        if idle.len() < IDLE_READERS {
+            idle.push(connection);
+        }
+        Ok(answer)
+    }
+
+    fn open(&self) -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(
+            &self.path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(connection)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,215 @@
+//! Events, metrics and status reports in SQLite.
+
+use std::collections::BTreeMap;
+
+use guard_wire::Kind;
+use jiff::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{CachedStatement, Connection, Row, params};
+use serde_json::value::RawValue;
+
+use super::Sqlite;
+use crate::store::{
+    AgentReport, Answer, Batch, Page, ProjectId, Receipt, Record, StatusReport, StoredRecord,
+    Summary, Telemetry,
+};
+
+/// Agents that a summary names at most.
+const MAX_AGENTS: u16 = 100;
+
+impl Telemetry for Sqlite {
+    fn append(&self, batch: Batch) -> Answer<'_, Receipt> {
+        let bytes = Kind::ALL
+            .into_iter()
+            .flat_map(|kind| batch.records(kind))
+            .map(|record| size_of::<Record>() + record.body.len())
+            .sum();
+        Box::pin(
+            self.writer
+                .write(bytes, move |connection| append(connection, &batch)),
+        )
+    }
+
+    fn save_status(&self, report: StatusReport) -> Answer<'_, ()> {
+        Box::pin(self.writer.write(report.body.len(), move |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO agent_status (project_id, install_id, received_at, body)
+                     VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE
+                     SET received_at = excluded.received_at, body = excluded.body",
+                )?
+                .execute(params![
+                    report.project.0,
+                    report.install_id,
+                    report.received_at.as_microsecond(),
+                    report.body
+                ])?;
+            Ok(())
+        }))
+    }
+
+    fn summary(&self, project: ProjectId) -> Answer<'_, Summary> {
+        Box::pin(self.read(move |connection| summary(connection, project)))
+    }
+
+    fn records(&self, project: ProjectId, kind: Kind, page: Page) -> Answer<'_, Vec<StoredRecord>> {
+        Box::pin(self.read(move |connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT id, body FROM {} WHERE project_id = ?1 AND id < ?2
+                     ORDER BY id DESC LIMIT ?3",
+                    kind.key()
+                ))?
+                .query_map(
+                    params![project.0, page.before.unwrap_or(i64::MAX), page.limit],
+                    |row| {
+                        Ok(StoredRecord {
+                            id: row.get(0)?,
+                            body: json(row, 1)?,
+                        })
+                    },
+                )?
+                .collect()
+        }))
+    }
+}
+
+fn append(connection: &Connection, batch: &Batch) -> rusqlite::Result<Receipt> {
+    let mut receipt = Receipt::default();
+    for kind in Kind::ALL {
+        let mut stored = BTreeMap::<&str, u64>::new();
+        let mut duplicates = 0;
+        let mut insert = prepare_insert(connection, kind)?;
+        for record in batch.records(kind) {
+            if insert_record(&mut insert, batch, kind, record)? {
+                *stored.entry(&record.type_name).or_default() += 1;
+            } else {
+                duplicates += 1;
+            }
+        }
+        for (type_name, n) in &stored {
+            tally(connection, batch.project, kind, "stored", type_name, *n)?;
+        }
+        tally(connection, batch.project, kind, "duplicate", "", duplicates)?;
+        tally(
+            connection,
+            batch.project,
+            kind,
+            "invalid",
+            "",
+            batch.invalid.of(kind),
+        )?;
+        *receipt.stored.of_mut(kind) = stored.values().sum();
+        *receipt.duplicates.of_mut(kind) = duplicates;
+    }
+    Ok(receipt)
+}
+
+fn prepare_insert(connection: &Connection, kind: Kind) -> rusqlite::Result<CachedStatement<'_>> {
+    let columns = match kind {
+        Kind::Event => {
+            "events (project_id, idempotency_key, timestamp, received_at, endpoint, body, event_type, ip)"
+        }
+        Kind::Metric => {
+            "metrics (project_id, idempotency_key, timestamp, received_at, endpoint, body, metric_type, value)"
+        }
+    };
+    connection.prepare_cached(&format!(
+        "INSERT INTO {columns} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (project_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"
+    ))
+}
+
+/// Whether the record was new.
+fn insert_record(
+    insert: &mut CachedStatement<'_>,
+    batch: &Batch,
+    kind: Kind,
+    record: &Record,
+) -> rusqlite::Result<bool> {
+    let last: &dyn rusqlite::ToSql = match kind {
+        Kind::Event => &record.ip,
+        Kind::Metric => &record.value,
+    };
+    let changed = insert.execute(params![
+        batch.project.0,
+        record.idempotency_key,
+        record.timestamp.as_microsecond(),
+        batch.received_at.as_microsecond(),
+        record.endpoint,
+        record.body,
+        record.type_name,
+        last,
+    ])?;
+    Ok(changed == 1)
+}
+
+fn tally(
+    connection: &Connection,
+    project: ProjectId,
+    kind: Kind,
+    outcome: &str,
+    type_name: &str,
+    n: u64,
+) -> rusqlite::Result<()> {
+    if n > 0 {
+        connection
+            .prepare_cached(
+                "INSERT INTO tallies (project_id, kind, outcome, type, n) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET n = n + excluded.n",
+            )?
+            .execute(params![project.0, kind.as_str(), outcome, type_name, i64::try_from(n).unwrap_or(i64::MAX)])?;
+    }
+    Ok(())
+}
+
+fn summary(connection: &Connection, project: ProjectId) -> rusqlite::Result<Summary> {
+    // One transaction: figures that belong together are read together.
+    let snapshot = connection.unchecked_transaction()?;
+    let mut summary = Summary::default();
+    for kind in Kind::ALL {
+        let mut statement = snapshot.prepare_cached(
+            "SELECT outcome, type, n FROM tallies WHERE project_id = ?1 AND kind = ?2",
+        )?;
+        let mut rows = statement.query(params![project.0, kind.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let n = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+            match row.get_ref(0)?.as_str()? {
+                "stored" => {
+                    let stored = summary.of_mut(kind);
+                    stored.total += n;
+                    stored.by_type.insert(row.get(1)?, n);
+                }
+                "duplicate" => *summary.duplicates.of_mut(kind) += n,
+                _ => *summary.invalid.of_mut(kind) += n,
+            }
+        }
+    }
+    summary.agents = snapshot
+        .prepare_cached(
+            "SELECT install_id, received_at, body FROM agent_status WHERE project_id = ?1
+             ORDER BY received_at DESC LIMIT ?2",
+        )?
+        .query_map(params![project.0, MAX_AGENTS], |row| {
+            Ok(AgentReport {
+                install_id: row.get(0)?,
+                received_at: Timestamp::from_microsecond(row.get(1)?)
+                    .map_err(|error| unreadable(1, Type::Integer, error))?,
+                status: json(row, 2)?,
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(summary)
+}
+
+fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Box<RawValue>> {
+    RawValue::from_string(row.get(column)?).map_err(|error| unreadable(column, Type::Text, error))
+}
+
+fn unreadable(
+    column: usize,
+    stored_as: Type,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, stored_as, Box::new(error))
+}

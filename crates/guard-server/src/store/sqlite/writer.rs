@@ -1,0 +1,131 @@
+//! The one thread that writes. Jobs that wait together share a commit, so the
+//! cost of making data durable is paid once for all of them; each is answered
+//! after that commit.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::store::StoreError;
+
+/// How many jobs may wait.
+const MAX_JOBS: usize = 1024;
+/// How many bytes all waiting jobs may hold.
+const MAX_BYTES: u32 = 64 * 1024 * 1024;
+/// How many jobs share a commit at most; bounds how long the first one waits.
+const MAX_GROUP: usize = 128;
+
+/// Sends the answer of a job whose work is committed.
+type Acknowledge = Box<dyn FnOnce() + Send>;
+type Work = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Acknowledge> + Send>;
+
+struct Job {
+    work: Work,
+    /// Given back when the job is dropped.
+    _room: OwnedSemaphorePermit,
+}
+
+/// The way to the writing thread, which ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// `None` only while dropping.
+    jobs: Option<SyncSender<Job>>,
+    room: Arc<Semaphore>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread, which owns `connection`.
+    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+        let (jobs, waiting) = mpsc::sync_channel(MAX_JOBS);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || write_all(connection, &waiting))?;
+        Ok(Self {
+            jobs: Some(jobs),
+            room: Arc::new(Semaphore::new(MAX_BYTES as usize)),
+            thread: Some(thread),
+        })
+    }
+
+    /// Has `work` done in a transaction; answers what it returned once that is
+    /// committed. `bytes` is about what the work holds in memory.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        // A job larger than all the room takes all of it, rather than never fit.
+        let bytes = u32::try_from(bytes).map_or(MAX_BYTES, |bytes| bytes.clamp(1, MAX_BYTES));
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(bytes)
+            .map_err(|_| StoreError::Busy)?;
+        let (answer, answered) = oneshot::channel();
+        let work: Work = Box::new(move |connection| {
+            let result = work(connection)?;
+            Ok(Box::new(move || {
+                // The client may have gone; its work is committed all the same.
+                let _ = answer.send(result);
+            }))
+        });
+        let jobs = self.jobs.as_ref().ok_or(StoreError::Unavailable)?;
+        jobs.try_send(Job { work, _room: room })
+            .map_err(|error| match error {
+                TrySendError::Full(_) => StoreError::Busy,
+                TrySendError::Disconnected(_) => StoreError::Unavailable,
+            })?;
+        answered.await.map_err(|_| StoreError::Unavailable)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the writing thread had failed");
+        }
+    }
+}
+
+fn write_all(mut connection: Connection, waiting: &Receiver<Job>) {
+    while let Ok(first) = waiting.recv() {
+        let group = std::iter::once(first).chain(waiting.try_iter().take(MAX_GROUP - 1));
+        match write_group(&mut connection, group) {
+            Ok(done) => done.into_iter().for_each(|acknowledge| acknowledge()),
+            // Dropping the acknowledgements tells those who wait for them.
+            Err(error) => tracing::error!(%error, "a write failed"),
+        }
+    }
+}
+
+/// Does the work of `group` in one transaction. A job that fails by itself is
+/// undone by itself; an error returned here means that nothing was written.
+fn write_group(
+    connection: &mut Connection,
+    group: impl Iterator<Item = Job>,
+) -> rusqlite::Result<Vec<Acknowledge>> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut done = Vec::new();
+    for job in group {
+        let savepoint = transaction.savepoint()?;
+        match (job.work)(&savepoint) {
+            Ok(acknowledge) => {
+                savepoint.commit()?;
+                done.push(acknowledge);
+            }
+            // SQLite itself ends the transaction on, say, a full disk.
+            Err(error) if savepoint.is_autocommit() => return Err(error),
+            Err(error) => {
+                tracing::error!(%error, "a write failed");
+                savepoint.finish()?;
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(done)
+}
