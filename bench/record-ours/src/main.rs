@@ -28,7 +28,7 @@ impl Subject for Ours {
 
     fn send_all(&self, events: impl Iterator<Item = SecurityEvent>) {
         for event in events {
-            self.0.send_event(event);
+            self.0.send_event(&event).expect("room for every event");
         }
     }
 
