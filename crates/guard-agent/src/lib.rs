@@ -1,1 +1,83 @@
-//! To come.
+//! The agent: takes security events and metrics from an application, delivers
+//! them to a Guard backend without slowing it or losing any, and brings back
+//! dynamic rules.
+//!
+//! ```no_run
+//! use guard_agent::{Agent, MetricType, SecurityEvent, SecurityMetric};
+//!
+//! let agent = Agent::builder("an-api-key-of-yours")
+//!     .endpoint("http://127.0.0.1:8400")
+//!     .build()?;
+//! agent.send_event(&SecurityEvent::new("ip_banned").ip_address("192.0.2.7"))?;
+//! agent.send_metric(&SecurityMetric::new(MetricType::RequestCount, 1.0))?;
+//! agent.stop();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The path of a record
+//!
+//! ```text
+//! send_event, send_metric      agent.rs, intake.rs    caller's thread: redact, truncate, encode once
+//!   -> queue                   queue.rs, ledger.rs    bounded; counts before it enqueues
+//!   -> pipeline                pipeline.rs            one thread, started on first use, per process
+//!   -> batch                   batch.rs               sign, encrypt, compress
+//!   -> delivery                delivery/              classify -> backoff -> breaker; split, set aside
+//!   -> ledger                  accepted = delivered + queued + dropped, always
+//! ```
+//!
+//! Memory is all there is between acceptance and delivery: a process that is
+//! killed loses what it had queued.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+mod agent;
+mod batch;
+mod clock;
+mod config;
+mod delivery;
+pub mod install_id;
+mod intake;
+mod ledger;
+mod pipeline;
+mod queue;
+mod report;
+mod rules;
+mod shared;
+mod stats;
+mod status;
+mod tally;
+mod worker;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use agent::Agent;
+pub use clock::{Clock, SystemClock};
+pub use config::{
+    AgentBuilder, ConfigError, DEFAULT_BACKOFF_FACTOR, DEFAULT_BUFFER_SIZE,
+    DEFAULT_COMPRESSION_THRESHOLD, DEFAULT_CONCURRENT_FLUSHES, DEFAULT_ENDPOINT,
+    DEFAULT_FLUSH_INTERVAL, DEFAULT_HIGH_WATERMARK, DEFAULT_MAX_BATCH_BYTES,
+    DEFAULT_MAX_BUFFER_BYTES, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_PAYLOAD_SIZE,
+    DEFAULT_RETRY_ATTEMPTS, DEFAULT_SENSITIVE_HEADERS, DEFAULT_SHUTDOWN_TIMEOUT,
+    DEFAULT_STATUS_INTERVAL, DEFAULT_TIMEOUT, MIN_API_KEY, MIN_BATCH_BYTES, OverflowPolicy,
+};
+pub use delivery::backoff::{JITTER, MAX_DELAY, MAX_RETRY_AFTER, REST};
+pub use delivery::breaker::{FAILURE_THRESHOLD, RECOVERY, State as BreakerState};
+pub use delivery::transport::{MAX_RESPONSE, Request, Response, Transport, TransportError};
+pub use guard_wire::status::{Health, LedgerReport};
+pub use guard_wire::{Kind, MetricType, SecurityEvent, SecurityMetric, Value};
+pub use intake::SendError;
+pub use ledger::{Account, Ledger, LossReason};
+pub use queue::RECORD_OVERHEAD;
+pub use report::{Level, REPORT_INTERVAL, Report};
+pub use rules::{RETRY_INTERVAL, Rules};
+pub use stats::Stats;
+pub use status::{DEGRADED_FAILURES, DEGRADED_FILL, FAILED_FAILURES, FAILED_FILL};
+pub use tally::RequestStats;
+
+/// Locks, whatever happened to whoever held the lock before: every state behind
+/// a lock of this crate is whole between two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

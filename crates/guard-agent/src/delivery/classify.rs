@@ -1,0 +1,174 @@
+//! What an answer means for the batch. Says nothing of when: see
+//! [`super::backoff`].
+
+use std::time::SystemTime;
+
+use guard_wire::{answer, retry_after};
+
+use super::transport::{Response, TransportError};
+
+/// What is to become of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Verdict {
+    /// Confirmed.
+    Delivered,
+    /// Keep and try again on the schedule.
+    Retry(Trouble),
+    /// Keep and try again after this many seconds, not earlier.
+    Wait(f64, Trouble),
+    /// Smaller batches may pass.
+    TooLarge,
+    /// Something in the batch, or the batch as such, is refused.
+    Refused,
+}
+
+/// Why a batch was not taken, for people and for the breaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// No answer: no connection, no reply in time, a reply cut off.
+    Unreachable(String),
+    /// A 2xx answer that says the batch was not taken.
+    Denied,
+    /// A redirect, which is never followed.
+    Redirect(u16),
+    /// 401 or 403: the key.
+    Unauthorized(u16),
+    /// 404: the endpoint.
+    NotFound,
+    /// 429.
+    Throttled,
+    /// Any other status.
+    Status(u16),
+}
+
+impl Trouble {
+    /// Whether it counts toward opening the breaker: a backend that asks for
+    /// patience is alive.
+    pub(crate) fn opens_breaker(&self) -> bool {
+        !matches!(self, Trouble::Throttled)
+    }
+
+    /// What happened and what to do about it.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Trouble::Unreachable(why) => {
+                format!("backend unreachable ({why}); check the endpoint and the network")
+            }
+            Trouble::Denied => {
+                "backend answered success:false or errors; see the backend's log".into()
+            }
+            Trouble::Redirect(status) => format!(
+                "backend answered {status}, a redirect, which is never followed; \
+                 set endpoint to where the API is"
+            ),
+            Trouble::Unauthorized(status) => format!(
+                "backend answered {status}; check api_key, project_id and payload_signing_secret"
+            ),
+            Trouble::NotFound => "backend answered 404; check that endpoint is a Guard API".into(),
+            Trouble::Throttled => "backend answered 429; it asks for fewer requests".into(),
+            Trouble::Status(status) => format!("backend answered {status}"),
+        }
+    }
+}
+
+/// Reads an answer. `now` is for `Retry-After` as a date; without a readable
+/// header a 429 waits 60 seconds.
+pub(crate) fn classify(answer: &Result<Response, TransportError>, now: SystemTime) -> Verdict {
+    let response = match answer {
+        Ok(response) => response,
+        Err(error) => return Verdict::Retry(Trouble::Unreachable(error.to_string())),
+    };
+    match response.status {
+        200..=299 if answer::denies(&response.body) => Verdict::Retry(Trouble::Denied),
+        200..=299 => Verdict::Delivered,
+        status @ 300..=399 => Verdict::Retry(Trouble::Redirect(status)),
+        400 | 422 => Verdict::Refused,
+        status @ (401 | 403) => Verdict::Retry(Trouble::Unauthorized(status)),
+        404 => Verdict::Retry(Trouble::NotFound),
+        413 => Verdict::TooLarge,
+        429 => {
+            let header = response.retry_after.as_deref();
+            Verdict::Wait(retry_after::seconds(header, now, 60.0), Trouble::Throttled)
+        }
+        503 if response.retry_after.is_some() => {
+            let header = response.retry_after.as_deref();
+            match retry_after::seconds(header, now, f64::NAN) {
+                seconds if seconds.is_nan() => Verdict::Retry(Trouble::Status(503)),
+                seconds => Verdict::Wait(seconds, Trouble::Status(503)),
+            }
+        }
+        status => Verdict::Retry(Trouble::Status(status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(status: u16, retry_after: Option<&str>, body: &str) -> Verdict {
+        let response = Response {
+            status,
+            retry_after: retry_after.map(str::to_owned),
+            body: body.as_bytes().to_vec(),
+            ..Response::default()
+        };
+        classify(&Ok(response), SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn every_answer_of_the_contract_has_its_meaning() {
+        use Trouble::{Denied, NotFound, Redirect, Status, Throttled, Unauthorized};
+        use Verdict::{Delivered, Refused, Retry, TooLarge, Wait};
+        let table = [
+            (200, None, r#"{"success":true,"errors":null}"#, Delivered),
+            (200, None, r#"{"success":true,"errors":[]}"#, Delivered),
+            (201, None, "", Delivered),
+            (202, None, "", Delivered),
+            (204, None, "", Delivered),
+            (200, None, "{}", Delivered),
+            (200, None, "thanks", Delivered),
+            (200, None, r#"{"success":false}"#, Retry(Denied)),
+            (
+                200,
+                None,
+                r#"{"success":true,"errors":["x"]}"#,
+                Retry(Denied),
+            ),
+            (302, None, "", Retry(Redirect(302))),
+            (400, None, "", Refused),
+            (422, None, "", Refused),
+            (401, None, "", Retry(Unauthorized(401))),
+            (403, None, "", Retry(Unauthorized(403))),
+            (404, None, "", Retry(NotFound)),
+            (413, None, "", TooLarge),
+            (429, Some("7"), "", Wait(7.0, Throttled)),
+            (
+                429,
+                Some("Thu, 01 Jan 1970 00:01:40 GMT"),
+                "",
+                Wait(100.0, Throttled),
+            ),
+            (429, Some("soon"), "", Wait(60.0, Throttled)),
+            (429, None, "", Wait(60.0, Throttled)),
+            (500, None, "", Retry(Status(500))),
+            (503, None, "", Retry(Status(503))),
+            (503, Some("9"), "", Wait(9.0, Status(503))),
+            (503, Some("soon"), "", Retry(Status(503))),
+            (418, None, "", Retry(Status(418))),
+        ];
+        for (status, header, body, expected) in table {
+            assert_eq!(
+                verdict(status, header, body),
+                expected,
+                "{status} {header:?} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_call_for_patience_spares_the_breaker() {
+        assert!(!Trouble::Throttled.opens_breaker());
+        assert!(Trouble::Unreachable("refused".into()).opens_breaker());
+        assert!(Trouble::Unauthorized(401).opens_breaker());
+    }
+}

@@ -1,0 +1,141 @@
+//! HTTP, by reqwest and rustls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url};
+
+use super::transport::{MAX_RESPONSE, Request, Response, Transport, TransportError};
+
+/// What [`HttpTransport`] needs to know.
+pub(crate) struct HttpOptions {
+    pub(crate) endpoint: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) user_agent: String,
+    pub(crate) timeout: Duration,
+}
+
+/// A client of one backend. Follows no redirect, reads at most
+/// [`MAX_RESPONSE`] bytes of an answer, honours the proxy variables of the
+/// environment, trusts the system's certificate authorities and those named by
+/// `SSL_CERT_FILE`.
+pub(crate) struct HttpTransport {
+    /// Or why there can be none; every request then fails with that.
+    client: Result<Client, TransportError>,
+    endpoint: Url,
+}
+
+impl HttpTransport {
+    pub(crate) fn new(options: HttpOptions) -> Self {
+        let endpoint = options.endpoint.clone();
+        let client = Self::client(options);
+        Self { client, endpoint }
+    }
+
+    fn client(options: HttpOptions) -> Result<Client, TransportError> {
+        let mut builder = Client::builder()
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .http1_only()
+            .tcp_nodelay(true)
+            .default_headers(options.headers)
+            .user_agent(options.user_agent)
+            .timeout(options.timeout);
+        if options.endpoint.scheme() == "https" {
+            builder = builder.tls_backend_preconfigured(tls()?);
+        }
+        builder.build().map_err(describe)
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
+        let mut url = self.endpoint.clone();
+        url.set_path(&[self.endpoint.path().trim_end_matches('/'), request.path].concat());
+        let client = self.client.as_ref().map_err(Clone::clone)?;
+        let mut call = match request.body {
+            Some(body) => client.post(url).body(body),
+            None => client.get(url),
+        };
+        for (name, value) in &request.headers {
+            call = call.header(*name, value);
+        }
+        let mut answer = call.send().await.map_err(describe)?;
+        let header = |name: &str| {
+            let value = answer.headers().get(name)?;
+            value.to_str().ok().map(str::to_owned)
+        };
+        let mut response = Response {
+            status: answer.status().as_u16(),
+            retry_after: header("retry-after"),
+            signature: header("x-payload-signature"),
+            body: Vec::new(),
+        };
+        while let Some(chunk) = answer.chunk().await.map_err(describe)? {
+            let room = MAX_RESPONSE - response.body.len();
+            response
+                .body
+                .extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if response.body.len() == MAX_RESPONSE {
+                break;
+            }
+        }
+        Ok(response)
+    }
+}
+
+impl Transport for HttpTransport {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+        Box::pin(self.exchange(request))
+    }
+}
+
+/// The headers that go with every request. Values that no header can hold were
+/// refused by the configuration.
+pub(crate) fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in pairs {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_str(value)) {
+            value.set_sensitive(true);
+            map.insert(name, value);
+        }
+    }
+    map
+}
+
+fn tls() -> Result<rustls::ClientConfig, TransportError> {
+    let mut roots = rustls::RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err(TransportError::Connect(
+            "no certificate authorities found; install ca-certificates or set SSL_CERT_FILE".into(),
+        ));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TransportError::Connect(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
+}
+
+/// Says what went wrong without the address, which may hold credentials.
+fn describe(error: reqwest::Error) -> TransportError {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return TransportError::Timeout;
+    }
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    if error.is_connect() || error.is_builder() {
+        TransportError::Connect(cause.to_string())
+    } else {
+        TransportError::Broken(cause.to_string())
+    }
+}

@@ -1,0 +1,53 @@
+//! The seam between the agent and the network.
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use thiserror::Error;
+
+/// A request to the backend.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Where, below the endpoint: `/api/v1/events`.
+    pub path: &'static str,
+    /// Headers beside those every request has.
+    pub headers: Vec<(&'static str, String)>,
+    /// What to post; nothing for a GET.
+    pub body: Option<Bytes>,
+}
+
+/// What came back, read to at most [`MAX_RESPONSE`] bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// `Retry-After`, as sent.
+    pub retry_after: Option<String>,
+    /// `X-Payload-Signature`, as sent.
+    pub signature: Option<String>,
+    /// The body, or the part of it that was read.
+    pub body: Vec<u8>,
+}
+
+/// How much of an answer is read, in bytes.
+pub const MAX_RESPONSE: usize = 64 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TransportError {
+    /// No connection.
+    #[error("no connection: {0}")]
+    Connect(String),
+    /// No complete answer within the timeout.
+    #[error("no answer within the timeout")]
+    Timeout,
+    /// The connection broke while sending or reading.
+    #[error("connection broken: {0}")]
+    Broken(String),
+}
+
+/// Carries requests to a backend. HTTP is built in; tests and special
+/// environments bring their own.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends one request. Must end on its own: the agent sets no limit of its own.
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>>;
+}

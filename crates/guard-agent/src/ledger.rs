@@ -1,0 +1,170 @@
+//! The ledger: every record an agent was handed, and what became of it.
+//!
+//! A plain table of numbers. It lives inside the queue's lock, so that
+//! `accepted = delivered + queued + dropped` holds at every moment at which
+//! anyone can look.
+
+use std::collections::BTreeMap;
+
+use guard_wire::Kind;
+use guard_wire::status::LedgerReport;
+
+/// Every way to lose a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LossReason {
+    /// The buffer was full.
+    QueueFull,
+    /// The record lacked a required field or held what cannot be sent.
+    Invalid,
+    /// The record alone is larger than a batch may be.
+    TooLarge,
+    /// The backend refuses this record and takes others.
+    Rejected,
+    /// The process ended before the record could be delivered.
+    Stopped,
+}
+
+impl LossReason {
+    /// All reasons.
+    pub const ALL: [LossReason; 5] = [
+        LossReason::QueueFull,
+        LossReason::Invalid,
+        LossReason::TooLarge,
+        LossReason::Rejected,
+        LossReason::Stopped,
+    ];
+
+    /// The name in stats, status reports and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LossReason::QueueFull => "queue_full",
+            LossReason::Invalid => "invalid",
+            LossReason::TooLarge => "too_large",
+            LossReason::Rejected => "rejected",
+            LossReason::Stopped => "stopped",
+        }
+    }
+
+    const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// The numbers for one kind of record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Handed in.
+    pub accepted: u64,
+    /// Confirmed by the backend.
+    pub delivered: u64,
+    /// Waiting or in flight.
+    pub queued: u64,
+    dropped: [u64; LossReason::ALL.len()],
+}
+
+impl Account {
+    /// Lost for this reason.
+    pub fn dropped(&self, reason: LossReason) -> u64 {
+        self.dropped[reason.index()]
+    }
+
+    /// Lost for whatever reason.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+}
+
+/// The numbers for both kinds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    accounts: [Account; 2],
+}
+
+impl Ledger {
+    /// The numbers for one kind.
+    pub fn account(&self, kind: Kind) -> &Account {
+        &self.accounts[kind.index()]
+    }
+
+    /// The sum over both kinds, as it is reported.
+    pub fn report(&self) -> LedgerReport {
+        let mut report = LedgerReport::default();
+        let mut dropped = BTreeMap::new();
+        for account in &self.accounts {
+            report.accepted += account.accepted;
+            report.delivered += account.delivered;
+            report.queued += account.queued;
+            for reason in LossReason::ALL {
+                let lost = account.dropped(reason);
+                if lost > 0 {
+                    *dropped.entry(reason.as_str().to_owned()).or_default() += lost;
+                }
+            }
+        }
+        report.dropped = dropped;
+        report
+    }
+
+    /// A record was handed in and waits.
+    pub(crate) fn queue(&mut self, kind: Kind) {
+        let account = self.account_mut(kind);
+        account.accepted += 1;
+        account.queued += 1;
+    }
+
+    /// A record was handed in and lost at once.
+    pub(crate) fn refuse(&mut self, kind: Kind, reason: LossReason) {
+        let account = self.account_mut(kind);
+        account.accepted += 1;
+        account.dropped[reason.index()] += 1;
+    }
+
+    /// Records that waited were delivered.
+    pub(crate) fn deliver(&mut self, kind: Kind, records: u64) {
+        let account = self.account_mut(kind);
+        account.queued -= records;
+        account.delivered += records;
+    }
+
+    /// Records that waited were lost.
+    pub(crate) fn lose(&mut self, kind: Kind, reason: LossReason, records: u64) {
+        let account = self.account_mut(kind);
+        account.queued -= records;
+        account.dropped[reason.index()] += records;
+    }
+
+    fn account_mut(&mut self, kind: Kind) -> &mut Account {
+        &mut self.accounts[kind.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_of_a_record_keeps_the_balance() {
+        let mut ledger = Ledger::default();
+        for _ in 0..5 {
+            ledger.queue(Kind::Event);
+        }
+        ledger.refuse(Kind::Metric, LossReason::Invalid);
+        ledger.deliver(Kind::Event, 3);
+        ledger.lose(Kind::Event, LossReason::Rejected, 1);
+        let report = ledger.report();
+        assert!(report.is_balanced());
+        assert_eq!(
+            (report.accepted, report.delivered, report.queued),
+            (6, 3, 1)
+        );
+        assert_eq!(report.dropped["rejected"], 1);
+        assert_eq!(report.dropped["invalid"], 1);
+    }
+
+    #[test]
+    fn reasons_have_names_and_places_of_their_own() {
+        for (index, reason) in LossReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), index);
+        }
+    }
+}

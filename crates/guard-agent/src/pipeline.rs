@@ -1,0 +1,96 @@
+//! The pipeline: what the worker does for as long as it runs.
+//!
+//! One loop starts deliveries when batches are due, keeps at most
+//! `max_concurrent_flushes` of them active, pushes status reports and fetches
+//! rules when asked. Everything runs on one thread; nothing here touches the
+//! host application.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::{Either, pending};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::{mpsc, watch};
+
+use crate::delivery::Flight;
+use crate::rules;
+use crate::shared::Shared;
+use crate::status;
+
+/// Batches that may rest between rounds while others go. Beyond that nothing
+/// new is taken out of the queue, where the overflow policy rules.
+const MAX_RESTING: usize = 8;
+
+/// What the worker is asked for.
+pub(crate) enum Command {
+    /// Fetch the rules and tell when done.
+    FetchRules(std::sync::mpsc::SyncSender<()>),
+}
+
+/// Runs until `stop` names a deadline and either all is delivered or the
+/// deadline has passed.
+pub(crate) async fn run(
+    shared: &Arc<Shared>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    mut stop: watch::Receiver<Option<Instant>>,
+) {
+    let clock = shared.clock();
+    let interval = shared.config.settings.status_interval;
+    let mut flights = FuturesUnordered::new();
+    let mut errands = FuturesUnordered::new();
+    let mut next_status = clock.now();
+    let mut deadline = None;
+    loop {
+        while has_slot(shared, flights.len())
+            && let Some((kind, batch)) = shared.queue.take(clock.now(), shared.batch_room())
+        {
+            flights.push(Flight::new(shared, kind, batch).run());
+        }
+        if deadline.is_some() && flights.is_empty() && shared.queue.is_idle() {
+            break;
+        }
+        let due = shared
+            .queue
+            .due_at()
+            .filter(|_| has_slot(shared, flights.len()));
+        let status = Some(next_status).filter(|_| deadline.is_none());
+        tokio::select! {
+            biased;
+            () = until(shared, deadline) => break,
+            Ok(()) = stop.changed(), if deadline.is_none() => {
+                deadline = *stop.borrow_and_update();
+                shared.queue.start_flush();
+                shared.kick();
+            }
+            Some(()) = flights.next() => {}
+            Some(()) = errands.next() => {}
+            Some(Command::FetchRules(done)) = commands.recv() => {
+                errands.push(Either::Left(async move {
+                    rules::fetch(shared).await;
+                    // Nobody may be waiting any more.
+                    let _ = done.try_send(());
+                }));
+            }
+            () = shared.queue.woken() => {}
+            () = until(shared, due) => {}
+            () = until(shared, status) => {
+                next_status = clock.now() + interval;
+                errands.push(Either::Right(status::push(shared)));
+            }
+        }
+    }
+}
+
+/// Whether another batch may be taken out of the queue.
+fn has_slot(shared: &Shared, flights: usize) -> bool {
+    let resting = shared.resting_count();
+    let active = flights.saturating_sub(resting);
+    active < shared.config.settings.max_concurrent_flushes && resting < MAX_RESTING
+}
+
+async fn until(shared: &Shared, at: Option<Instant>) {
+    match at {
+        Some(at) => shared.clock().sleep_until(at).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,249 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMITS: Limits = Limits {
+    policy: OverflowPolicy::Drop,
+    max_items: 10,
+    max_bytes: 10_000,
+    watermark: 5,
+    batch_bytes: 2_000,
+    interval: Duration::from_secs(30),
+};
+
+fn queue() -> Queue {
+    Queue::new(LIMITS)
+}
+
+fn push(queue: &Queue, kind: Kind, count: usize) -> Vec<Pushed> {
+    let now = Instant::now();
+    (0..count)
+        .map(|index| queue.push(kind, format!("{{\"n\":{index}}}").as_bytes(), now))
+        .collect()
+}
+
+fn texts(records: &[Record]) -> Vec<String> {
+    let text = |record: &Record| String::from_utf8_lossy(record.as_ref()).into_owned();
+    records.iter().map(text).collect()
+}
+
+#[test]
+fn a_send_is_due_at_the_watermark() {
+    let queue = queue();
+    let now = Instant::now();
+    push(&queue, Kind::Event, 4);
+    assert!(queue.take(now, 1000).is_none());
+    push(&queue, Kind::Event, 1);
+    let (kind, batch) = queue.take(now, 1000).expect("due");
+    assert_eq!((kind, batch.len()), (Kind::Event, 5));
+    assert!(queue.take(now, 1000).is_none());
+}
+
+#[test]
+fn a_send_is_due_when_the_oldest_record_has_waited_for_the_interval() {
+    let queue = queue();
+    push(&queue, Kind::Metric, 1);
+    let due = queue.due_at().expect("something waits");
+    assert!(queue.take(due - Duration::from_millis(1), 1000).is_none());
+    assert!(queue.take(due, 1000).is_some());
+    assert_eq!(queue.due_at(), None);
+}
+
+#[test]
+fn a_due_send_takes_both_kinds_batch_by_batch_within_the_limit() {
+    let queue = queue();
+    push(&queue, Kind::Metric, 3);
+    push(&queue, Kind::Event, 4);
+    let now = Instant::now();
+    let mut sizes = Vec::new();
+    while let Some((kind, batch)) = queue.take(now, 18) {
+        sizes.push((kind, batch.len()));
+    }
+    let expected = [
+        (Kind::Event, 2),
+        (Kind::Event, 2),
+        (Kind::Metric, 2),
+        (Kind::Metric, 1),
+    ];
+    assert_eq!(sizes, expected);
+}
+
+#[test]
+fn a_record_larger_than_a_batch_is_taken_alone() {
+    let queue = queue();
+    queue.push(Kind::Event, &[b'x'; 500], Instant::now());
+    push(&queue, Kind::Event, 4);
+    let (_, batch) = queue.take(Instant::now(), 100).expect("due");
+    assert_eq!(batch.len(), 1);
+}
+
+#[test]
+fn when_full_the_oldest_metrics_go_before_the_oldest_events() {
+    let queue = queue();
+    push(&queue, Kind::Event, 8);
+    push(&queue, Kind::Metric, 2);
+    assert_eq!(
+        push(&queue, Kind::Event, 3),
+        [
+            Pushed::Displaced(1),
+            Pushed::Displaced(1),
+            Pushed::Displaced(1),
+        ]
+    );
+    let ledger = queue.ledger();
+    assert_eq!(
+        ledger.account(Kind::Metric).dropped(LossReason::QueueFull),
+        2
+    );
+    assert_eq!(
+        ledger.account(Kind::Event).dropped(LossReason::QueueFull),
+        1
+    );
+    let (_, batch) = queue.take(Instant::now(), 1000).expect("due");
+    assert_eq!(texts(&batch)[0], "{\"n\":1}");
+}
+
+#[test]
+fn no_event_goes_for_a_metric() {
+    let queue = queue();
+    push(&queue, Kind::Event, 10);
+    assert_eq!(push(&queue, Kind::Metric, 1), [Pushed::Displaced(1)]);
+    let ledger = queue.ledger();
+    assert_eq!(ledger.account(Kind::Event).queued, 10);
+    assert_eq!(
+        ledger.account(Kind::Metric).dropped(LossReason::QueueFull),
+        1
+    );
+}
+
+#[test]
+fn the_other_policies_refuse_and_count_nothing() {
+    let queue = Queue::new(Limits {
+        policy: OverflowPolicy::Raise,
+        ..LIMITS
+    });
+    push(&queue, Kind::Event, 10);
+    assert_eq!(push(&queue, Kind::Event, 1), [Pushed::Full]);
+    assert_eq!(queue.ledger().report().accepted, 10);
+}
+
+#[test]
+fn what_is_in_flight_counts_toward_the_bounds_until_it_is_settled() {
+    let queue = Queue::new(Limits {
+        policy: OverflowPolicy::Block,
+        ..LIMITS
+    });
+    push(&queue, Kind::Event, 10);
+    let (kind, batch) = queue.take(Instant::now(), 1000).expect("due");
+    assert!(!queue.wait_for_room(7, Duration::ZERO));
+    queue.deliver(kind, &batch);
+    assert!(queue.wait_for_room(7, Duration::ZERO));
+}
+
+#[test]
+fn whoever_waits_for_room_is_released_when_the_agent_stops() {
+    let queue = Queue::new(Limits {
+        policy: OverflowPolicy::Block,
+        ..LIMITS
+    });
+    push(&queue, Kind::Event, 10);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| queue.wait_for_room(7, Duration::from_secs(600)));
+        queue.release(true);
+        assert!(!waiting.join().expect("ends"));
+    });
+}
+
+#[test]
+fn a_flush_waits_for_what_was_queued_before_it_and_no_more() {
+    let queue = queue();
+    push(&queue, Kind::Event, 1);
+    let flush = queue.start_flush();
+    push(&queue, Kind::Event, 1);
+    let (kind, batch) = queue.take(Instant::now(), 8).expect("due");
+    assert!(!queue.wait_for_flush(flush, Duration::ZERO));
+    queue.deliver(kind, &batch);
+    assert!(queue.wait_for_flush(flush, Duration::ZERO));
+    assert_eq!(queue.fill().items, 1);
+}
+
+#[test]
+fn records_that_are_given_back_go_first_and_in_order() {
+    let queue = queue();
+    push(&queue, Kind::Event, 5);
+    let now = Instant::now();
+    let (kind, batch) = queue.take(now, 1000).expect("due");
+    push(&queue, Kind::Event, 1);
+    queue.give_back(kind, batch, now);
+    let (_, again) = queue.take(now, 1000).expect("due");
+    assert_eq!(again.len(), 6);
+    assert_eq!(texts(&again)[..2], ["{\"n\":0}", "{\"n\":1}"]);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Push(bool, usize),
+    Refuse,
+    Flush,
+    Take(usize),
+    Deliver,
+    Lose,
+    GiveBack,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (any::<bool>(), 1_usize..4000).prop_map(|(is_event, len)| Step::Push(is_event, len)),
+        1 => Just(Step::Refuse),
+        1 => Just(Step::Flush),
+        3 => (1_usize..4000).prop_map(Step::Take),
+        1 => Just(Step::Deliver),
+        1 => Just(Step::Lose),
+        1 => Just(Step::GiveBack),
+    ];
+    prop::collection::vec(step, 0..120)
+}
+
+proptest! {
+    #[test]
+    fn the_ledger_balances_and_the_bounds_hold_whatever_happens(steps in steps()) {
+        let queue = queue();
+        let now = Instant::now();
+        let mut flights = Vec::new();
+        for step in steps {
+            match step {
+                Step::Push(is_event, len) => {
+                    let kind = if is_event { Kind::Event } else { Kind::Metric };
+                    queue.push(kind, &vec![b'x'; len], now);
+                }
+                Step::Refuse => queue.refuse(Kind::Event, LossReason::Invalid),
+                Step::Flush => { queue.start_flush(); }
+                Step::Take(bytes) => flights.extend(queue.take(now, bytes)),
+                Step::Deliver => if let Some((kind, batch)) = flights.pop() {
+                    queue.deliver(kind, &batch);
+                },
+                Step::Lose => if let Some((kind, batch)) = flights.pop() {
+                    queue.lose(kind, &batch, LossReason::Rejected);
+                },
+                Step::GiveBack => if let Some((kind, batch)) = flights.pop() {
+                    queue.give_back(kind, batch, now);
+                },
+            }
+            let report = queue.ledger().report();
+            let fill = queue.fill();
+            prop_assert!(report.is_balanced());
+            prop_assert_eq!(report.queued, fill.items as u64);
+            let in_flight: usize = flights.iter().map(|(_, batch)| batch.len()).sum();
+            prop_assert_eq!(fill.items, fill.waiting[0] + fill.waiting[1] + in_flight);
+            prop_assert!(fill.items <= LIMITS.max_items);
+            prop_assert!(fill.bytes <= LIMITS.max_bytes);
+        }
+        let last = queue.start_flush();
+        for (kind, batch) in flights {
+            queue.deliver(kind, &batch);
+        }
+        queue.abandon();
+        prop_assert!(queue.wait_for_flush(last, Duration::ZERO));
+        prop_assert_eq!(queue.fill().bytes, 0);
+    }
+}

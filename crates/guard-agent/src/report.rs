@@ -1,0 +1,128 @@
+//! What the agent has to say: to a hook, else to `tracing`. Rate limited, so
+//! that an outage does not fill the log.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::lock;
+
+/// The same topic is reported at most once in this time.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How much a report matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// Something needs attention; nothing is lost yet, or little.
+    Warning,
+    /// Records are lost or cannot be delivered.
+    Error,
+}
+
+/// One thing the agent has to say.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// How much it matters.
+    pub level: Level,
+    /// Where it arose: `intake`, `transport_send`, `encryption`,
+    /// `flush_events`, `flush_metrics`, `status`, `rules` or `worker`.
+    pub stage: &'static str,
+    /// What happened, and the remedy. Holds no secrets.
+    pub message: String,
+    /// How many reports of the topic were held back since the last one.
+    pub suppressed: u64,
+}
+
+pub(crate) type Hook = Arc<dyn Fn(&Report) + Send + Sync>;
+
+/// Passes reports on.
+pub(crate) struct Reporter {
+    hook: Option<Hook>,
+    /// By topic: when it was last passed on, and how many were held back since.
+    topics: Mutex<HashMap<&'static str, (Instant, u64)>>,
+}
+
+impl Reporter {
+    pub(crate) fn new(hook: Option<Hook>) -> Self {
+        let topics = Mutex::default();
+        Self { hook, topics }
+    }
+
+    /// Reports `message` unless the topic was reported less than
+    /// [`REPORT_INTERVAL`] before `now`.
+    pub(crate) fn report(
+        &self,
+        now: Instant,
+        level: Level,
+        stage: &'static str,
+        topic: &'static str,
+        message: impl FnOnce() -> String,
+    ) {
+        let Some(suppressed) = self.admit(now, topic) else {
+            return;
+        };
+        let report = Report {
+            level,
+            stage,
+            message: message(),
+            suppressed,
+        };
+        match &self.hook {
+            Some(hook) => hook(&report),
+            None => log(&report),
+        }
+    }
+
+    fn admit(&self, now: Instant, topic: &'static str) -> Option<u64> {
+        let mut topics = lock(&self.topics);
+        match topics.get_mut(topic) {
+            Some((last, held)) if now < *last + REPORT_INTERVAL => {
+                *held += 1;
+                None
+            }
+            Some(entry) => Some(std::mem::replace(entry, (now, 0)).1),
+            None => {
+                topics.insert(topic, (now, 0));
+                Some(0)
+            }
+        }
+    }
+}
+
+fn log(report: &Report) {
+    let (stage, suppressed) = (report.stage, report.suppressed);
+    match report.level {
+        Level::Info => tracing::info!(stage, suppressed, "{}", report.message),
+        Level::Warning => tracing::warn!(stage, suppressed, "{}", report.message),
+        Level::Error => tracing::error!(stage, suppressed, "{}", report.message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_speaks_once_in_its_interval_and_tells_what_it_held_back() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&heard);
+        let reporter = Reporter::new(Some(Arc::new(move |report: &Report| {
+            lock(&sink).push((report.message.clone(), report.suppressed));
+        })));
+        let start = Instant::now();
+        let say = |after: u64, topic, text: &'static str| {
+            let now = start + Duration::from_secs(after);
+            reporter.report(now, Level::Warning, "intake", topic, || text.to_owned());
+        };
+        say(0, "a", "first");
+        say(1, "a", "second");
+        say(2, "b", "other");
+        say(59, "a", "third");
+        say(60, "a", "fourth");
+        let heard = lock(&heard).clone();
+        let expected = [("first", 0), ("other", 0), ("fourth", 2)];
+        assert_eq!(heard, expected.map(|(text, held)| (text.to_owned(), held)));
+    }
+}

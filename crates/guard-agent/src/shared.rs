@@ -1,0 +1,199 @@
+//! What the caller's side and the worker of one agent have in common.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use guard_wire::encode::Encoder;
+use tokio::sync::Notify;
+
+use crate::batch::Sealer;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::delivery::classify::Trouble;
+use crate::delivery::throttle::Throttle;
+use crate::delivery::transport::{Request, Response, Transport, TransportError};
+use crate::lock;
+use crate::queue::{Limits, Queue};
+use crate::report::{Level, Reporter};
+use crate::rules::Cache;
+use crate::tally::Tally;
+
+/// State of an agent under one configuration. Queue, tally and rules outlive a
+/// change of configuration.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) encoder: Encoder,
+    pub(crate) sealer: Sealer,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) rules: Arc<Cache>,
+    pub(crate) throttle: Mutex<Throttle>,
+    pub(crate) install_id: String,
+    reporter: Reporter,
+    /// Set when the worker starts, in the process that sends.
+    transport: Mutex<Option<Arc<dyn Transport>>>,
+    /// The largest body the backend was seen to take.
+    batch_cap: AtomicUsize,
+    /// Batches that rest between rounds.
+    resting: AtomicUsize,
+    /// Cuts pauses short.
+    kick: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, install_id: String) -> Self {
+        let queue = Arc::new(Queue::new(Limits::from(&config)));
+        let tally = Arc::new(Tally::new(config.clock.now()));
+        Self::with(config, install_id, queue, tally, Arc::default())
+    }
+
+    /// The same records and numbers under another configuration.
+    pub(crate) fn reconfigured(&self, config: Config, install_id: String) -> Self {
+        self.queue.set_limits(Limits::from(&config));
+        let (queue, tally) = (Arc::clone(&self.queue), Arc::clone(&self.tally));
+        Self::with(config, install_id, queue, tally, Arc::clone(&self.rules))
+    }
+
+    fn with(
+        config: Config,
+        install_id: String,
+        queue: Arc<Queue>,
+        tally: Arc<Tally>,
+        rules: Arc<Cache>,
+    ) -> Self {
+        let sealer = Sealer::new(&config);
+        let encoder = Encoder::new(
+            config.redactor.clone(),
+            config.settings.max_payload_size,
+            sealer
+                .room(config.settings.max_batch_bytes)
+                .saturating_sub(1),
+        );
+        Self {
+            encoder,
+            sealer,
+            queue,
+            tally,
+            rules,
+            install_id,
+            throttle: Mutex::default(),
+            reporter: Reporter::new(config.hook.clone()),
+            transport: Mutex::default(),
+            batch_cap: AtomicUsize::new(config.settings.max_batch_bytes),
+            resting: AtomicUsize::new(0),
+            kick: Notify::new(),
+            config,
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.config.clock.as_ref()
+    }
+
+    pub(crate) fn set_transport(&self, transport: Arc<dyn Transport>) {
+        *lock(&self.transport) = Some(transport);
+    }
+
+    /// One request and its answer, counted.
+    pub(crate) async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
+        let Some(transport) = lock(&self.transport).clone() else {
+            return Err(TransportError::Connect("the agent is not running".into()));
+        };
+        self.tally
+            .requested(request.body.as_ref().map_or(0, bytes::Bytes::len));
+        transport.send(request).await
+    }
+
+    /// How many bytes of records go into the next batch.
+    pub(crate) fn batch_room(&self) -> usize {
+        self.sealer.room(self.batch_cap.load(Ordering::Relaxed))
+    }
+
+    /// Remembers that the backend refused a larger body.
+    pub(crate) fn shrink_batches(&self, cap: usize) {
+        self.batch_cap.fetch_min(cap, Ordering::Relaxed);
+    }
+
+    /// Waits, unless something wants all batches tried at once.
+    pub(crate) async fn pause(&self, until: Instant) {
+        tokio::select! {
+            () = self.clock().sleep_until(until) => {}
+            () = self.kick.notified() => {}
+        }
+    }
+
+    /// Ends all pauses.
+    pub(crate) fn kick(&self) {
+        self.kick.notify_waiters();
+    }
+
+    /// Counts a batch as resting until the guard is dropped.
+    pub(crate) fn resting(&self) -> Resting<'_> {
+        self.resting.fetch_add(1, Ordering::Relaxed);
+        self.queue.wake();
+        Resting(self)
+    }
+
+    pub(crate) fn resting_count(&self) -> usize {
+        self.resting.load(Ordering::Relaxed)
+    }
+
+    /// Remembers and reports what keeps batches from being delivered.
+    pub(crate) fn trouble(&self, trouble: &Trouble) {
+        self.tally.remember(trouble.message());
+        let topic = match trouble {
+            Trouble::Unreachable(_) => "unreachable",
+            Trouble::Denied => "denied",
+            Trouble::Redirect(_) => {
+                self.tally.redirected();
+                "redirect"
+            }
+            Trouble::Unauthorized(_) => "unauthorized",
+            Trouble::NotFound => "not_found",
+            Trouble::Throttled => "throttled",
+            Trouble::Status(_) => "status",
+        };
+        self.warn("transport_send", topic, || {
+            format!("{}; records are kept", trouble.message())
+        });
+    }
+
+    pub(crate) fn warn(
+        &self,
+        stage: &'static str,
+        topic: &'static str,
+        message: impl FnOnce() -> String,
+    ) {
+        self.report(Level::Warning, stage, topic, message);
+    }
+
+    pub(crate) fn error(
+        &self,
+        stage: &'static str,
+        topic: &'static str,
+        message: impl FnOnce() -> String,
+    ) {
+        self.report(Level::Error, stage, topic, message);
+    }
+
+    pub(crate) fn report(
+        &self,
+        level: Level,
+        stage: &'static str,
+        topic: &'static str,
+        message: impl FnOnce() -> String,
+    ) {
+        self.reporter
+            .report(self.clock().now(), level, stage, topic, message);
+    }
+}
+
+/// A batch that rests.
+pub(crate) struct Resting<'s>(&'s Shared);
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.0.resting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

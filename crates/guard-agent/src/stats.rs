@@ -1,0 +1,72 @@
+//! A look at an agent from outside.
+
+use std::time::Duration;
+
+use guard_wire::Kind;
+use guard_wire::status::Health;
+use jiff::Timestamp;
+
+use crate::delivery::breaker::State;
+use crate::ledger::Ledger;
+use crate::lock;
+use crate::shared::Shared;
+use crate::status;
+use crate::tally::RequestStats;
+
+/// The numbers of an agent at one moment.
+#[derive(Debug, Clone)]
+pub struct Stats {
+    /// Whether the worker runs.
+    pub running: bool,
+    /// Since the agent was made.
+    pub uptime: Duration,
+    /// Every record accounted for.
+    pub ledger: Ledger,
+    /// Events waiting for a send.
+    pub events_waiting: usize,
+    /// Metrics waiting for a send.
+    pub metrics_waiting: usize,
+    /// Bytes waiting or in flight.
+    pub buffered_bytes: usize,
+    /// The nearer of the buffer's limits, as a share used.
+    pub buffer_fill: f64,
+    /// What the circuit breaker lets through.
+    pub breaker: State,
+    /// Failures in a row.
+    pub breaker_failures: u32,
+    /// About requests.
+    pub requests: RequestStats,
+    /// How the agent is.
+    pub health: Health,
+    /// Whether rules are known.
+    pub has_rules: bool,
+    /// When rules were last taken over.
+    pub rules_updated: Option<Timestamp>,
+}
+
+impl Stats {
+    pub(crate) fn of(shared: &Shared, running: bool) -> Self {
+        let fill = shared.queue.fill();
+        let now = shared.clock().now();
+        let wall = Timestamp::try_from(shared.clock().wall()).unwrap_or_default();
+        let (breaker, breaker_failures) = {
+            let throttle = lock(&shared.throttle);
+            (throttle.breaker.state(), throttle.breaker.failures())
+        };
+        Self {
+            running,
+            uptime: now.saturating_duration_since(shared.tally.started),
+            ledger: shared.queue.ledger(),
+            events_waiting: fill.waiting[Kind::Event.index()],
+            metrics_waiting: fill.waiting[Kind::Metric.index()],
+            buffered_bytes: fill.bytes,
+            buffer_fill: fill.ratio,
+            breaker,
+            breaker_failures,
+            requests: shared.tally.stats(),
+            health: status::health(shared),
+            has_rules: shared.rules.current(wall).is_some(),
+            rules_updated: shared.rules.updated(),
+        }
+    }
+}
