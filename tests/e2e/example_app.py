@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import requests
 from guard_server import API_KEY
@@ -14,7 +15,14 @@ class ExampleApp:
     """Reports to `endpoint`; `settings` are the app's own, such as GUARD_DETECTION."""
 
     def __init__(self, folder: Path, endpoint: str, **settings: str) -> None:
-        command = [sys.executable, "-m", "uvicorn", "main:app", "--app-dir", APP_FOLDER]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "main:app",
+            "--app-dir",
+            APP_FOLDER,
+        ]
         self.process = Process([*command, "--port", "0", "--no-proxy-headers"], folder / "app.log")
         self.settings = {
             "GUARD_AGENT_ENDPOINT": endpoint,
@@ -40,7 +48,7 @@ class ExampleApp:
         client: str = "198.18.0.1",
         method: str = "GET",
         headers: dict[str, str] | None = None,
-        **body: object,
+        **body: Any,
     ) -> int:
         """Sends a request as `client` and returns the status of the answer.
 
@@ -52,6 +60,6 @@ class ExampleApp:
             self.url + path,
             headers=sent,
             timeout=30,
-            **body,  # type: ignore[arg-type]
+            **body,
         )
         return answer.status_code

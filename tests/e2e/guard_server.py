@@ -23,7 +23,13 @@ class GuardServer:
 
     def start(self, port: int | None = None) -> "GuardServer":
         port = port or urlsplit(self.url).port or 0
-        command = [self.binary, "--listen", f"127.0.0.1:{port}", "--data-dir", self.folder / "data"]
+        command: list[str | Path] = [
+            self.binary,
+            "--listen",
+            f"127.0.0.1:{port}",
+            "--data-dir",
+            self.folder / "data",
+        ]
         self.process = Process([*command, *self.options], self.folder / "server.log")
         self.url = self.process.start(
             {"GUARD_SERVER_API_KEY": API_KEY}, "guard-server listening on"
@@ -39,7 +45,7 @@ class GuardServer:
         assert self.process
         self.process.stop(signal.SIGKILL)
 
-    def get(self, path: str, **query: object) -> Any:
+    def get(self, path: str, **query: int) -> Any:
         answer = requests.get(
             self.url + path, params=query, headers={"X-API-Key": API_KEY}, timeout=10
         )

@@ -7,12 +7,12 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
 
-def eventually(check: Callable[[], T], seconds: float = 60) -> T:
+def eventually(check: Callable[[], T | Literal[False]], seconds: float = 60) -> T:
     """Repeats `check` until it returns something true, and returns that.
 
     Fails with the last value after `seconds`, which bounds a failure and is no part of what is
