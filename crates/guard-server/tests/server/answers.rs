@@ -1,0 +1,259 @@
+//! The answers agents get, word for word where they read them so.
+
+use std::sync::Arc;
+
+use guard_server::auth::KeyHash;
+use guard_server::store::{
+    Answer, Batch, Control, Page, Project, ProjectId, ProjectSettings, Receipt, RulesOutcome,
+    StatusReport, StoreError, StoredRecord, StoredRules, Summary, Telemetry,
+};
+use guard_server::{Access, Limits};
+use guard_wire::Kind;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Server, Setup, batch, client, event, gzip, metric, read, refused, serve};
+
+#[tokio::test]
+async fn a_batch_is_answered_as_the_contract_has_it() {
+    let server = Server::start().await;
+    let body = batch("1", &[event("a"), event("b")], &[metric(1.0)]);
+    let answer = server.take("/api/v1/events", body).await;
+    let contract = json!({
+        "success": true, "events_received": 2, "events_dropped_invalid_timestamp": 0,
+        "metrics_received": 1, "events_processed": 2, "metrics_processed": 1, "errors": null,
+    });
+    for (key, value) in contract.as_object().unwrap() {
+        assert_eq!(&answer[key], value, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn each_path_takes_both_kinds() {
+    let server = Server::start().await;
+    for (path, id) in [("/api/v1/events", "1"), ("/api/v1/metrics", "2")] {
+        server
+            .take(path, batch(id, &[event(id)], &[metric(1.0)]))
+            .await;
+    }
+    let summary = server.summary().await;
+    assert_eq!(
+        summary["events"],
+        json!({ "total": 2, "by_type": { "ip_banned": 2 } })
+    );
+    assert_eq!(summary["metrics"]["total"], 2);
+}
+
+#[tokio::test]
+async fn an_empty_batch_is_taken() {
+    let server = Server::start().await;
+    let answer = server.take("/api/v1/events", r#"{"events": []}"#).await;
+    assert_eq!(answer["events_received"], 0);
+    server
+        .take("/api/v1/metrics", r#"{"events": null, "metrics": []}"#)
+        .await;
+}
+
+#[tokio::test]
+async fn a_status_report_is_answered_and_the_latest_of_each_installation_kept() {
+    let server = Server::start().await;
+    for (install, status) in [("one", "healthy"), ("two", "healthy"), ("one", "degraded")] {
+        let body = json!({ "status": status, "uptime": 1.5, "errors": [], "more": { "x": 1 } });
+        let request = server.post("/api/v1/status", body.to_string());
+        let response = request.header("X-Agent-Install-Id", install).send().await;
+        let (code, answer) = read(response.unwrap()).await;
+        assert_eq!(code, 200);
+        assert_eq!(
+            answer,
+            json!({ "success": true, "message": "Status received" })
+        );
+    }
+    let agents = server.summary().await["agents"].clone();
+    let found: Vec<_> = agents
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|agent| (&agent["install_id"], &agent["status"]["status"]))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (&json!("one"), &json!("degraded")),
+            (&json!("two"), &json!("healthy"))
+        ]
+    );
+    assert_eq!(agents[0]["status"]["more"], json!({ "x": 1 }));
+}
+
+#[tokio::test]
+async fn a_malformed_body_is_refused_with_the_reason() {
+    let server = Server::start().await;
+    for (body, reason) in [
+        (&b""[..], "not an object"),
+        (b"[]", "not an object"),
+        (b"{\"events\": [", "EOF"),
+        (b"{\"events\": {}}", "expected a sequence"),
+        (b"{\"project_id\": \"p\"}", "neither `events` nor `metrics`"),
+        (b"{\"events\": [\"\xff\"]}", "utf-8"),
+        (b"{\"events\": [], \"batch_id\": 5}", "expected a string"),
+    ] {
+        let (status, detail) = refused(server.post("/api/v1/events", body)).await;
+        assert_eq!(status, 400, "{detail}");
+        assert!(
+            detail.starts_with("Malformed") && detail.contains(reason),
+            "{detail}"
+        );
+    }
+    for body in ["", "[]", "nonsense"] {
+        let (status, _) = refused(server.post("/api/v1/status", body)).await;
+        assert_eq!(status, 400);
+    }
+}
+
+#[tokio::test]
+async fn broken_compression_is_refused_with_the_reason() {
+    let server = Server::start().await;
+    let zipped = gzip(batch("1", &[event("1")], &[]).as_bytes());
+    let cut = zipped[..zipped.len() - 6].to_vec();
+    let mut flipped = zipped.clone();
+    flipped[zipped.len() - 7] ^= 1;
+    let trailed = [&zipped[..], b"garbage"].concat();
+    for body in [cut, flipped, trailed, b"no gzip".to_vec(), Vec::new()] {
+        let request = server.post("/api/v1/events", body);
+        let (status, detail) = refused(request.header("Content-Encoding", "gzip")).await;
+        assert_eq!(status, 400, "{detail}");
+        assert!(detail.starts_with("Malformed gzip: "), "{detail}");
+    }
+    let request = server.post("/api/v1/events", zipped);
+    let (status, _) = refused(request.header("Content-Encoding", "br")).await;
+    assert_eq!(status, 415);
+}
+
+/// Spaces after a document do not change it.
+fn padded(text: &str, size: usize) -> String {
+    text.to_owned() + &" ".repeat(size - text.len())
+}
+
+#[tokio::test]
+async fn a_body_over_the_encoded_limit_is_refused_and_the_answer_is_read() {
+    let limits = Limits {
+        encoded: 4096,
+        decoded: 1 << 20,
+    };
+    let server = Setup {
+        limits,
+        ..Setup::default()
+    }
+    .start()
+    .await;
+    let fits = padded(&batch("1", &[event("1")], &[]), 4096);
+    server.take("/api/v1/events", fits.clone()).await;
+    for size in [4097, 4096 * 7] {
+        let body = padded(&fits, size);
+        assert_eq!(
+            refused(server.post("/api/v1/events", body)).await,
+            (413, "Payload exceeds 4096 bytes".to_owned())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_inflates_over_the_decoded_limit_is_refused() {
+    let limits = Limits {
+        encoded: 1 << 20,
+        decoded: 100_000,
+    };
+    let server = Setup {
+        limits,
+        ..Setup::default()
+    }
+    .start()
+    .await;
+    let fits = batch("1", &[event("1")], &[]);
+    for (size, expected) in [(100_000, 200), (100_001, 413), (50_000_000, 413)] {
+        let body = gzip(padded(&fits, size).as_bytes());
+        let request = server.post("/api/v1/events", body);
+        let response = request.header("Content-Encoding", "gzip").send().await;
+        let (status, answer) = read(response.unwrap()).await;
+        assert_eq!(status, expected, "{size}");
+        if status == 413 {
+            assert_eq!(answer["detail"], "Payload exceeds 100000 bytes");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_said_in_json() {
+    let server = Server::start().await;
+    assert_eq!(refused(server.get("/nowhere")).await.0, 404);
+    let wrong_method = server.request(Method::DELETE, "/api/v1/events");
+    assert_eq!(refused(wrong_method).await.0, 405);
+}
+
+/// A store that takes nothing.
+struct Failing(StoreError);
+
+impl Failing {
+    fn answer<T: Send + 'static>(&self) -> Answer<'_, T> {
+        let error = self.0;
+        Box::pin(async move { Err(error) })
+    }
+}
+
+impl Control for Failing {
+    fn project_of_key(&self, _: KeyHash) -> Answer<'_, Option<Project>> {
+        let project = Project {
+            id: ProjectId(1),
+            name: "default".to_owned(),
+            encryption_key: None,
+            signing_secret: None,
+        };
+        Box::pin(async { Ok(Some(project)) })
+    }
+    fn project_named<'a>(&'a self, _: &'a str) -> Answer<'a, Option<Project>> {
+        self.answer()
+    }
+    fn save_project<'a>(&'a self, _: &'a str, _: ProjectSettings) -> Answer<'a, ()> {
+        self.answer()
+    }
+    fn rules(&self, _: ProjectId) -> Answer<'_, Option<StoredRules>> {
+        self.answer()
+    }
+    fn set_rules(&self, _: ProjectId, _: StoredRules) -> Answer<'_, RulesOutcome> {
+        self.answer()
+    }
+}
+
+impl Telemetry for Failing {
+    fn append(&self, _: Batch) -> Answer<'_, Receipt> {
+        self.answer()
+    }
+    fn save_status(&self, _: StatusReport) -> Answer<'_, ()> {
+        self.answer()
+    }
+    fn summary(&self, _: ProjectId) -> Answer<'_, Summary> {
+        self.answer()
+    }
+    fn records(&self, _: ProjectId, _: Kind, _: Page) -> Answer<'_, Vec<StoredRecord>> {
+        self.answer()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_busy_or_broken_is_answered_503_with_a_time_to_retry() {
+    for error in [StoreError::Busy, StoreError::Unavailable] {
+        let limits = Limits {
+            encoded: 4096,
+            decoded: 4096,
+        };
+        let origin = serve(Arc::new(Failing(error)), limits, Access::Loopback).await;
+        let url = format!("{origin}/api/v1/events");
+        let request = client().post(url).header("X-API-Key", "any");
+        let response = request.body(r#"{"events": []}"#).send().await.unwrap();
+        let seconds = response.headers()["Retry-After"].to_str().unwrap();
+        assert!(seconds.parse::<u32>().unwrap() > 0);
+        let (status, answer) = read(response).await;
+        assert_eq!(status, 503);
+        assert!(matches!(&answer["detail"], Value::String(text) if text.contains("the store is")));
+    }
+}

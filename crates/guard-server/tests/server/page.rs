@@ -1,0 +1,83 @@
+//! The page at `/`.
+
+use guard_server::Access;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{AT, KEY, Server, Setup, batch};
+
+#[tokio::test]
+async fn what_was_received_is_shown_and_what_agents_sent_is_escaped() {
+    let server = Server::start().await;
+    let attack = "<script>alert('1')</script>";
+    let event = json!({ "timestamp": AT, "event_type": attack, "ip_address": "192.0.2.7",
+        "endpoint": "/\"><img>", "reason": attack, "status_code": 403 });
+    server
+        .take("/api/v1/events", batch("1", &[event], &[]))
+        .await;
+    let response = server.request(Method::GET, "/").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let page = response.text().await.unwrap();
+    for shown in [
+        "192.0.2.7",
+        "403",
+        "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;",
+        "/&quot;&gt;&lt;img&gt;",
+    ] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    assert!(!page.contains("<script") && !page.contains("<img"));
+}
+
+#[tokio::test]
+async fn the_policy_lets_nothing_run_or_load_but_the_one_style() {
+    let server = Server::start().await;
+    let response = server.request(Method::GET, "/").send().await.unwrap();
+    let policy = response.headers()["Content-Security-Policy"]
+        .to_str()
+        .unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; style-src 'sha256-"),
+        "{policy}"
+    );
+    for absent in ["unsafe", "script-src", "*"] {
+        assert!(!policy.contains(absent), "{policy}");
+    }
+    assert!(policy.contains("frame-ancestors 'none'"));
+    assert_eq!(response.headers()["X-Content-Type-Options"], "nosniff");
+}
+
+#[tokio::test]
+async fn on_loopback_only_a_loopback_name_opens_the_page() {
+    let server = Server::start().await;
+    for (host, status) in [
+        ("localhost:8400", 200),
+        ("127.0.0.1", 200),
+        ("rebound.example", 403),
+    ] {
+        let request = server.request(Method::GET, "/").header("Host", host);
+        assert_eq!(request.send().await.unwrap().status(), status, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn elsewhere_the_page_asks_for_the_api_key() {
+    let setup = Setup {
+        access: Access::ApiKey,
+        ..Setup::default()
+    };
+    let server = setup.start().await;
+    let page = || {
+        server
+            .request(Method::GET, "/")
+            .header("Host", "guard.example")
+    };
+    let asked = page().send().await.unwrap();
+    assert_eq!(asked.status(), 401);
+    let challenge = asked.headers()["WWW-Authenticate"].to_str().unwrap();
+    assert!(challenge.starts_with("Basic realm="), "{challenge}");
+    let wrong = page().basic_auth("me", Some("fg_wrong")).send().await;
+    assert_eq!(wrong.unwrap().status(), 401);
+    let right = page().basic_auth("me", Some(KEY)).send().await;
+    assert_eq!(right.unwrap().status(), 200);
+}

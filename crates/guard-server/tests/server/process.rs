@@ -1,0 +1,296 @@
+//! The real binary: how it starts, how it stops, and what it keeps.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{KEY, batch, client, event, read};
+
+/// A running binary; killed when the test ends.
+struct Process {
+    child: Child,
+    origin: String,
+    /// What it printed besides.
+    rest: Vec<String>,
+}
+
+fn command(data: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_guard-server"));
+    command.env_clear().arg("--data-dir").arg(data).args(args);
+    command
+}
+
+impl Process {
+    /// Starts on a free port and reads on until `lines` lines were printed.
+    fn start(data: &Path, args: &[&str], lines: usize) -> Self {
+        let mut child = command(data, args)
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut rest: Vec<_> = stdout.lines().take(lines).map(Result::unwrap).collect();
+        let first = rest.remove(0);
+        let origin = first.strip_prefix("guard-server listening on ").unwrap();
+        Self {
+            origin: origin.to_owned(),
+            child,
+            rest,
+        }
+    }
+
+    fn with_key(data: &Path) -> Self {
+        Self::start(data, &["--api-key", KEY], 2)
+    }
+
+    async fn get(&self, path: &str, key: &str) -> (u16, Value) {
+        let request = client().get(format!("{}{path}", self.origin));
+        read(request.header("X-API-Key", key).send().await.unwrap()).await
+    }
+
+    /// Whether the server acknowledged the batch.
+    async fn post(&self, body: String) -> bool {
+        let request = client().post(format!("{}/api/v1/events", self.origin));
+        let request = request.header("X-API-Key", KEY).body(body);
+        matches!(request.send().await, Ok(response) if response.status() == 200)
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_kill_and_only_once() {
+    let data = tempfile::tempdir().unwrap();
+    let mut acknowledged = 0;
+    for round in 0..4 {
+        let mut server = Process::with_key(data.path());
+        let (_, summary) = server.get("/api/v1/summary", KEY).await;
+        assert_eq!(summary["events"]["total"], acknowledged);
+        for n in 0..5 {
+            let events = [event(&format!("{round}-{n}")), event("always the same")];
+            assert!(server.post(batch("b", &events, &[])).await);
+        }
+        acknowledged += if round == 0 { 6 } else { 5 };
+        server.child.kill().unwrap();
+        server.child.wait().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_amid_requests_loses_none_that_was_acknowledged() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Process::with_key(data.path());
+    let url = format!("{}/api/v1/events", server.origin);
+    let (acknowledge, mut acknowledged) = tokio::sync::mpsc::unbounded_channel();
+    let senders: Vec<_> = (0..4)
+        .map(|sender| {
+            let (url, acknowledge) = (url.clone(), acknowledge.clone());
+            tokio::spawn(async move {
+                for n in 0.. {
+                    let key = format!("{sender}-{n}");
+                    let request = client().post(&url).header("X-API-Key", KEY);
+                    match request.body(batch("b", &[event(&key)], &[])).send().await {
+                        Ok(response) if response.status() == 200 => acknowledge.send(key).unwrap(),
+                        _ => break,
+                    }
+                }
+            })
+        })
+        .collect();
+    drop(acknowledge);
+    let mut keys = Vec::new();
+    for _ in 0..20 {
+        keys.push(acknowledged.recv().await.unwrap());
+    }
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    while let Some(key) = acknowledged.recv().await {
+        keys.push(key);
+    }
+    let server = Process::with_key(data.path());
+    let (_, stored) = server.get("/api/v1/events?limit=1000", KEY).await;
+    let stored = stored["events"].as_array().unwrap();
+    for key in keys {
+        assert!(
+            stored.iter().any(|event| event["idempotency_key"] == key),
+            "{key}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_first_start_prints_a_key_and_later_ones_do_not() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Process::start(data.path(), &[], 3);
+    let key = server.rest[1].rsplit(' ').next().unwrap().to_owned();
+    assert!(key.starts_with("fg_"), "{:?}", server.rest);
+    assert_eq!(server.get("/api/v1/summary", &key).await.0, 200);
+    server.signal("-TERM");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+
+    let mut child = command(data.path(), &["--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut printed = String::new();
+    stdout.read_line(&mut printed).unwrap();
+    let ended = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(ended.unwrap().success());
+    stdout.read_to_string(&mut printed).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(
+        printed.contains("listening") && !printed.contains("fg_"),
+        "{printed}"
+    );
+}
+
+#[tokio::test]
+async fn a_key_given_later_replaces_the_one_before() {
+    let data = tempfile::tempdir().unwrap();
+    drop(Process::with_key(data.path()));
+    let server = Process::start(data.path(), &["--api-key", "fg_a_new_key"], 2);
+    assert_eq!(server.get("/api/v1/summary", "fg_a_new_key").await.0, 200);
+    assert_eq!(server.get("/api/v1/summary", KEY).await.0, 401);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_data_is_readable_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let parent = tempfile::tempdir().unwrap();
+    let data = parent.path().join("guard-data");
+    let _server = Process::with_key(&data);
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    for file in data.read_dir().unwrap() {
+        let path = file.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_request_in_flight_is_finished_when_the_server_is_told_to_stop() {
+    for signal in ["-TERM", "-INT"] {
+        let data = tempfile::tempdir().unwrap();
+        let mut server = Process::with_key(data.path());
+        let address = server.origin.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let body = batch("b", &[event("in flight")], &[]);
+        let (head, tail) = body.split_at(20);
+        // The server asks for the body once the request is in its hands.
+        write!(
+            stream,
+            "POST /api/v1/events HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nExpect: 100-continue\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = BufReader::new(stream.try_clone().unwrap());
+        let mut line = String::new();
+        answer.read_line(&mut line).unwrap();
+        assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        server.signal(signal);
+        // Nobody new is let in any more.
+        while TcpStream::connect(address).is_ok() {
+            std::thread::yield_now();
+        }
+        stream.write_all(tail.as_bytes()).unwrap();
+        let mut rest = String::new();
+        answer.read_to_string(&mut rest).unwrap();
+        assert!(rest.contains("HTTP/1.1 200 OK"), "{rest}");
+        assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+fn fails(mut command: Command, code: i32) -> String {
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(code), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    stderr
+}
+
+#[test]
+fn a_port_in_use_is_said_in_one_line() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::with_key(data.path());
+    let address = server.origin.strip_prefix("http://").unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let stderr = fails(command(other.path(), &["--listen", address]), 1);
+    assert!(
+        stderr.contains(address) && stderr.contains("--listen"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_said_in_one_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let stderr = fails(command(&file.path().join("data"), &[]), 1);
+    assert!(
+        stderr.contains("cannot write") && stderr.contains("--data-dir"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_database_is_said_in_one_line() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("guard.db"), "no database, ".repeat(100)).unwrap();
+    let stderr = fails(command(data.path(), &[]), 1);
+    assert!(stderr.contains("cannot open the database"), "{stderr}");
+}
+
+#[test]
+fn bad_keys_are_said_in_one_line_that_does_not_show_them() {
+    let data = tempfile::tempdir().unwrap();
+    for option in ["--api-key", "--encryption-key"] {
+        let stderr = fails(command(data.path(), &[option, "hush"]), 2);
+        assert!(
+            stderr.contains(option) && !stderr.contains("hush"),
+            "{stderr}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn rules_are_set_beside_a_running_server() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("rules.json");
+    std::fs::write(&file, r#"{"version": 7, "ip_blacklist": ["192.0.2.7"]}"#).unwrap();
+    let set = || command(data.path(), &["rules", "set", file.to_str().unwrap()]);
+    let stderr = fails(set(), 1);
+    assert!(stderr.contains("start guard-server once first"), "{stderr}");
+
+    let server = Process::with_key(data.path());
+    assert!(set().output().unwrap().status.success());
+    let (_, rules) = server.get("/api/v1/rules", KEY).await;
+    assert_eq!(rules["version"], 7);
+    let stderr = fails(set(), 1);
+    assert!(stderr.contains("give 8 or more"), "{stderr}");
+}

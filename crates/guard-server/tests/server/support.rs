@@ -1,0 +1,169 @@
+//! A server to talk to, and short ways to say things to it.
+
+use std::io::Write as _;
+use std::sync::{Arc, Once};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use guard_server::auth::KeyHash;
+use guard_server::store::{Control, ProjectSettings, Sqlite, Telemetry};
+use guard_server::{Access, AppState, DEFAULT_PROJECT, Limits, router};
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+pub(crate) const KEY: &str = "fg_test_key";
+pub(crate) const AT: &str = "2026-11-22T14:28:58Z";
+
+/// A client that needs no certificates.
+pub(crate) fn client() -> Client {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        let provider = rustls::crypto::ring::default_provider();
+        provider.install_default().unwrap();
+    });
+    Client::builder().no_proxy().build().unwrap()
+}
+
+/// A server in this process. It ends with the test's runtime.
+pub(crate) struct Server {
+    pub(crate) origin: String,
+    pub(crate) store: Arc<Sqlite>,
+    client: Client,
+    _directory: TempDir,
+}
+
+/// How a server differs from the usual one.
+pub(crate) struct Setup {
+    pub(crate) encryption_key: Option<&'static str>,
+    pub(crate) signing_secret: Option<&'static str>,
+    pub(crate) limits: Limits,
+    pub(crate) access: Access,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            encryption_key: None,
+            signing_secret: None,
+            limits: Limits {
+                encoded: 64 * 1024,
+                decoded: 256 * 1024,
+            },
+            access: Access::Loopback,
+        }
+    }
+}
+
+impl Setup {
+    pub(crate) async fn start(self) -> Server {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Sqlite::open(&directory.path().join("guard.db")).unwrap());
+        let settings = ProjectSettings {
+            key: Some(KeyHash::of(KEY)),
+            encryption_key: self.encryption_key.map(Into::into),
+            signing_secret: self.signing_secret.map(Into::into),
+        };
+        store.save_project(DEFAULT_PROJECT, settings).await.unwrap();
+        let origin = serve(Arc::clone(&store), self.limits, self.access).await;
+        Server {
+            origin,
+            store,
+            client: client(),
+            _directory: directory,
+        }
+    }
+}
+
+/// Serves any store on a free port; answers its origin.
+pub(crate) async fn serve<S: Control + Telemetry + 'static>(
+    store: Arc<S>,
+    limits: Limits,
+    access: Access,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let app = router(AppState::new(store, limits, access));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    origin
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Setup::default().start().await
+    }
+
+    /// A request without a key.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client
+            .request(method, format!("{}{path}", self.origin))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path).header("X-API-Key", KEY)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
+        self.request(Method::POST, path)
+            .header("X-API-Key", KEY)
+            .header("Content-Type", "application/json")
+            .body(body)
+    }
+
+    /// Posts a batch that must be taken; answers what the server said.
+    pub(crate) async fn take(&self, path: &str, body: impl Into<reqwest::Body>) -> Value {
+        let response = self.post(path, body).send().await.unwrap();
+        let (status, answer) = read(response).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(answer["success"], true, "{answer}");
+        assert_eq!(answer["errors"], Value::Null, "{answer}");
+        answer
+    }
+
+    pub(crate) async fn summary(&self) -> Value {
+        read(self.get("/api/v1/summary").send().await.unwrap())
+            .await
+            .1
+    }
+
+    /// The newest records of a kind.
+    pub(crate) async fn stored(&self, kind: &str) -> Vec<Value> {
+        let path = format!("/api/v1/{kind}?limit=1000");
+        let (_, answer) = read(self.get(&path).send().await.unwrap()).await;
+        answer[kind].as_array().unwrap().clone()
+    }
+}
+
+/// The status and the JSON of a response.
+pub(crate) async fn read(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let body = response.bytes().await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+/// Sends a request that must be refused; answers the status and the detail.
+pub(crate) async fn refused(request: RequestBuilder) -> (u16, String) {
+    let (status, answer) = read(request.send().await.unwrap()).await;
+    (status, answer["detail"].as_str().unwrap().to_owned())
+}
+
+pub(crate) fn event(key: &str) -> Value {
+    json!({ "idempotency_key": key, "timestamp": AT, "event_type": "ip_banned", "ip_address": "192.0.2.7" })
+}
+
+pub(crate) fn metric(value: f64) -> Value {
+    json!({ "timestamp": AT, "metric_type": "request_count", "value": value, "tags": {} })
+}
+
+/// The body of a batch.
+pub(crate) fn batch(batch_id: &str, events: &[Value], metrics: &[Value]) -> String {
+    json!({ "project_id": "default", "batch_id": batch_id, "events": events, "metrics": metrics })
+        .to_string()
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}

@@ -1,0 +1,154 @@
+//! What agents in the field send that a strict server would stumble over.
+
+use serde_json::{Value, json};
+
+use crate::support::{AT, Server, batch, event, gzip, metric};
+
+#[tokio::test]
+async fn times_with_a_space_a_t_or_no_offset_are_the_same_time() {
+    let server = Server::start().await;
+    let events: Vec<_> = [
+        "2026-11-22 14:28:58.961533+00:00",
+        "2026-11-22T14:28:58.961533+00:00",
+        "2026-11-22T14:28:58.961533",
+        "2026-11-22 14:28:58.961533",
+    ]
+    .iter()
+    .map(|at| json!({ "timestamp": at, "event_type": "x" }))
+    .collect();
+    let answer = server
+        .take("/api/v1/events", batch("1", &events, &[]))
+        .await;
+    assert_eq!(answer["events_processed"], 4);
+    assert_eq!(answer["events_dropped_invalid_timestamp"], 0);
+}
+
+#[tokio::test]
+async fn bare_nan_and_infinity_are_taken_and_stored_as_null() {
+    let server = Server::start().await;
+    let body = format!(
+        r#"{{"metrics": [{{"timestamp": "{AT}", "metric_type": "error_rate", "value": NaN,
+            "tags": {{"a": -Infinity, "b": "NaN"}}}}], "events": [{{"timestamp": "{AT}",
+            "event_type": "x", "response_time": Infinity}}]}}"#
+    );
+    let answer = server.take("/api/v1/metrics", body).await;
+    assert_eq!(answer["metrics_processed"], 1);
+    let metric = &server.stored("metrics").await[0];
+    assert_eq!(metric["value"], Value::Null);
+    assert_eq!(metric["tags"], json!({ "a": null, "b": "NaN" }));
+    assert_eq!(
+        server.stored("events").await[0]["response_time"],
+        Value::Null
+    );
+}
+
+#[tokio::test]
+async fn surrogates_without_a_partner_are_replaced() {
+    let server = Server::start().await;
+    let body = format!(
+        r#"{{"events": [{{"timestamp": "{AT}", "event_type": "x", "endpoint": "/\udc80",
+            "user_agent": "\ud83d\ude00 \ud83d"}}]}}"#
+    );
+    server.take("/api/v1/events", body).await;
+    let event = &server.stored("events").await[0];
+    assert_eq!(event["endpoint"], "/\u{fffd}");
+    assert_eq!(event["user_agent"], "\u{1f600} \u{fffd}");
+}
+
+#[tokio::test]
+async fn a_bad_record_is_left_out_counted_and_named_and_the_rest_is_taken() {
+    let server = Server::start().await;
+    let events = [
+        event("a"),
+        json!({ "timestamp": "yesterday", "event_type": "x" }),
+        json!({ "event_type": "x" }),
+        json!({ "timestamp": AT }),
+        json!("not an object"),
+        event("b"),
+    ];
+    let metrics = [
+        metric(1.0),
+        json!({ "timestamp": AT, "metric_type": "mood" }),
+    ];
+    let answer = server
+        .take("/api/v1/events", batch("1", &events, &metrics))
+        .await;
+    assert_eq!(answer["events_received"], 6);
+    assert_eq!(answer["events_processed"], 2);
+    assert_eq!(answer["events_dropped_invalid_timestamp"], 2);
+    assert_eq!(answer["metrics_processed"], 1);
+    let left_out: Vec<_> = answer["invalid"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["kind"].as_str().unwrap(), it["index"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(
+        left_out,
+        [
+            ("event", 1),
+            ("event", 2),
+            ("event", 3),
+            ("event", 4),
+            ("metric", 1)
+        ]
+    );
+    let summary = server.summary().await;
+    assert_eq!(summary["invalid"], json!({ "events": 4, "metrics": 1 }));
+    assert_eq!(summary["events"]["total"], 2);
+}
+
+#[tokio::test]
+async fn however_many_are_bad_the_answer_stays_small() {
+    let server = Server::start().await;
+    let events = vec![json!(0); 5000];
+    let answer = server
+        .take("/api/v1/events", batch("1", &events, &[]))
+        .await;
+    assert_eq!(answer["events_received"], 5000);
+    assert_eq!(answer["invalid"].as_array().unwrap().len(), 20);
+    assert_eq!(server.summary().await["invalid"]["events"], 5000);
+}
+
+#[tokio::test]
+async fn unknown_keys_are_kept_and_the_record_stays_as_it_was_sent() {
+    let server = Server::start().await;
+    let event = json!({
+        "timestamp": AT, "event_type": "a_type_of_tomorrow", "ip_address": "", "zz": [1, 2.50],
+        "metadata": { "guard.threat_score": 0.9, "traceparent": "00-ab" }, "country": null,
+    });
+    let body = batch("1", std::slice::from_ref(&event), &[]);
+    server.take("/api/v1/events", body).await;
+    assert_eq!(server.stored("events").await, [event]);
+}
+
+#[tokio::test]
+async fn gzip_of_several_members_is_one_body() {
+    let server = Server::start().await;
+    let body = batch("1", &[event("a")], &[]);
+    let (head, tail) = body.as_bytes().split_at(body.len() / 2);
+    let members = [gzip(head), gzip(tail)].concat();
+    let request = server.post("/api/v1/events", members);
+    let response = request.header("Content-Encoding", "GZIP").send().await;
+    assert_eq!(response.unwrap().status(), 200);
+    assert_eq!(server.stored("events").await, [event("a")]);
+}
+
+#[tokio::test]
+async fn a_record_that_nests_too_deep_is_left_out() {
+    let server = Server::start().await;
+    let deep = format!(
+        r#"{{"timestamp":"{AT}","event_type":"x","metadata":{}{}}}"#,
+        "[".repeat(20_000),
+        "]".repeat(20_000)
+    );
+    let body = format!(r#"{{"events": [{deep}, {}]}}"#, event("a"));
+    let answer = server.take("/api/v1/events", body).await;
+    assert_eq!(answer["events_processed"], 1);
+    assert!(
+        answer["invalid"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("64 levels")
+    );
+}
