@@ -57,7 +57,7 @@ class AgentConfig(BaseModel):
     )
     project_id: str | None = Field(None, description="The project that records belong to.")
     buffer_size: int = Field(
-        100, description="Queued records that start a send: a whole number above 0."
+        100, description="Queued records that make a send due: a whole number above 0."
     )
     flush_interval: int = Field(
         30, description="Seconds until what is queued is sent: a whole number above 0."
@@ -72,8 +72,7 @@ class AgentConfig(BaseModel):
         0.8,
         gt=0,
         le=1,
-        description="Accepted for compatibility, without effect: batches grow with load. "
-        "A number above 0, at most 1.",
+        description="The share of buffer_size at which a send starts: a number above 0, at most 1.",
     )
     max_concurrent_flushes: int = Field(
         1, ge=1, description="Requests in flight at the same time: a whole number from 1 up."
@@ -93,8 +92,7 @@ class AgentConfig(BaseModel):
     timeout: int = Field(30, description="Seconds for one request: a whole number above 0.")
     backoff_factor: float = Field(
         1.0,
-        description="Seconds until the first retry, doubled with each one after: "
-        "a number above 0.",
+        description="Seconds until the first retry, doubled with each one after: a number above 0.",
     )
     sensitive_headers: list[str] = Field(
         default_factory=lambda: ["authorization", "cookie", "x-api-key"],
@@ -123,8 +121,7 @@ class AgentConfig(BaseModel):
     )
     install_id: str | None = Field(
         None,
-        description="Identifies the installation; "
-        "by default kept in ~/.guard-agent/install-id.",
+        description="Identifies the installation; by default kept in ~/.guard-agent/install-id.",
     )
     payload_signing_secret: str | None = Field(
         None, repr=False, description="Signs every body: a text shared with the backend."
@@ -148,8 +145,8 @@ class AgentConfig(BaseModel):
     )
     max_batch_bytes: int = Field(
         262_144,
-        ge=1024,
-        description="Bytes of one uncompressed body at most: a whole number from 1,024 up.",
+        ge=4096,
+        description="Bytes of one uncompressed body at most: a whole number from 4,096 up.",
     )
 
     @classmethod
@@ -191,9 +188,7 @@ class AgentConfig(BaseModel):
     # The last validator is the outermost: it sees the errors of all others.
     @field_validator("*", mode="wrap")
     @classmethod
-    def _explain(
-        cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo
-    ) -> Any:
+    def _explain(cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         """Adds the value, unless secret, and what is expected to the error."""
         try:
             return check(value)

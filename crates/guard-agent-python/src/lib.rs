@@ -1,1 +1,40 @@
-//! To come.
+//! The wall between the agent and Python: the private module `guard_agent._native`.
+//!
+//! It only converts: arguments to the core's types, the core's errors to
+//! exceptions. The interpreter is released around whatever blocks.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+mod agent;
+mod awaitable;
+mod config;
+mod convert;
+mod errors;
+mod report;
+mod stats;
+mod types;
+mod wire;
+
+/// What `guard_agent` is made of.
+#[pyo3::pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::agent::Agent;
+    #[pymodule_export]
+    use crate::awaitable::Ready;
+    #[pymodule_export]
+    use crate::report::{forget_reports, silence_reports};
+    #[pymodule_export]
+    use crate::wire::{
+        Encryptor, backoff_delay, batch_id, hash_ip, redact, resolve_install_id,
+        retry_after_seconds, sign_body, truncate_text,
+    };
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,85 @@
+//! From `guard_agent.AgentConfig` to the core's builder.
+
+use std::time::Duration;
+
+use guard_agent::{Agent, AgentBuilder, OverflowPolicy};
+use pyo3::prelude::*;
+
+use crate::errors::value_error;
+use crate::report;
+
+/// Longer than anybody waits; what is longer would overflow a clock.
+const MAX_SECONDS: u64 = 10 * 365 * 86_400;
+
+/// The builder that says what `config` says. `report` hears the agent.
+pub(crate) fn builder(config: &Bound<'_, PyAny>, report: Py<PyAny>) -> PyResult<AgentBuilder> {
+    let mut builder = Agent::builder(read::<String>(config, "api_key")?)
+        .endpoint(read::<String>(config, "endpoint")?)
+        .buffer_size(read(config, "buffer_size")?)
+        .flush_interval(seconds(config, "flush_interval")?)
+        .high_watermark_ratio(read(config, "high_watermark_ratio")?)
+        .max_concurrent_flushes(read(config, "max_concurrent_flushes")?)
+        .max_buffer_bytes(read(config, "max_buffer_bytes")?)
+        .max_batch_bytes(read(config, "max_batch_bytes")?)
+        .overflow_policy(policy(config)?)
+        .enable_events(read(config, "enable_events")?)
+        .enable_metrics(read(config, "enable_metrics")?)
+        .retry_attempts(read(config, "retry_attempts")?)
+        .backoff_factor(read(config, "backoff_factor")?)
+        .timeout(seconds(config, "timeout")?)
+        .max_payload_size(read(config, "max_payload_size")?)
+        .sensitive_headers(read(config, "sensitive_headers")?)
+        .compression_enabled(read(config, "compression_enabled")?)
+        .compression_threshold(read(config, "compression_threshold")?)
+        .status_interval(seconds(config, "status_interval")?)
+        .on_report(report::hook(report));
+    if let Some(id) = read::<Option<String>>(config, "project_id")? {
+        builder = builder.project_id(id);
+    }
+    if let Some(limit) = read::<Option<usize>>(config, "max_buffered")? {
+        builder = builder.max_buffered(limit);
+    }
+    if let Some(key) = read::<Option<String>>(config, "project_encryption_key")? {
+        builder = builder.project_encryption_key(key);
+    }
+    if let Some(secret) = read::<Option<String>>(config, "payload_signing_secret")? {
+        builder = builder.payload_signing_secret(secret);
+    }
+    if let Some(version) = read::<Option<String>>(config, "guard_version")? {
+        builder = builder.guard_version(version);
+    }
+    if let Some(version) = read::<Option<String>>(config, "guard_core_version")? {
+        builder = builder.guard_core_version(version);
+    }
+    if let Some(id) = read::<Option<String>>(config, "install_id")? {
+        builder = builder.install_id(id);
+    }
+    Ok(builder)
+}
+
+/// One field. Its type was checked by `AgentConfig`, its range may not fit.
+fn read<'py, T>(config: &Bound<'py, PyAny>, name: &str) -> PyResult<T>
+where
+    T: for<'a> FromPyObject<'a, 'py>,
+{
+    let value = config.getattr(name)?;
+    value
+        .extract()
+        .map_err(|_| value_error(format!("{name}: out of range; give a smaller number")))
+}
+
+fn seconds(config: &Bound<'_, PyAny>, name: &str) -> PyResult<Duration> {
+    let seconds: u64 = read(config, name)?;
+    Ok(Duration::from_secs(seconds.min(MAX_SECONDS)))
+}
+
+fn policy(config: &Bound<'_, PyAny>) -> PyResult<OverflowPolicy> {
+    match read::<String>(config, "buffer_overflow_policy")?.as_str() {
+        "block" => Ok(OverflowPolicy::Block),
+        "raise" => Ok(OverflowPolicy::Raise),
+        "drop" => Ok(OverflowPolicy::Drop),
+        other => Err(value_error(format!(
+            "buffer_overflow_policy: {other:?} is unknown; give drop, block or raise"
+        ))),
+    }
+}

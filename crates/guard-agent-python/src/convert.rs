@@ -1,0 +1,414 @@
+//! From Python objects to the borrowed values that the agent encodes.
+//!
+//! Conversion has two steps. [`Reader`] walks the object and keeps hold of what
+//! it finds as a tree of [`Node`]s; [`Node::value`] then borrows from that
+//! tree, so that no text is copied on its way to the encoder.
+//!
+//! Nothing a caller hands over makes this fail: what holds too many values is
+//! replaced by a remark, and what JSON has no form for is written as its `str()`, or the name of its type if that raises.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use guard_wire::redact::MAX_DEPTH;
+use guard_wire::value::Field;
+use guard_wire::{Kind, Value};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString,
+    PyTuple,
+};
+
+use crate::types;
+
+/// Values that one record may hold; more than fit into the largest record.
+const MAX_NODES: usize = 50_000;
+
+/// Fields of its own that one record may have.
+const MAX_FIELDS: usize = 1000;
+
+/// What is read from objects that are no mappings and no models.
+const EVENT_FIELDS: [&str; 17] = [
+    "idempotency_key",
+    "timestamp",
+    "event_type",
+    "ip_address",
+    "country",
+    "user_agent",
+    "action_taken",
+    "reason",
+    "endpoint",
+    "method",
+    "status_code",
+    "response_time",
+    "decorator_type",
+    "rule_type",
+    "pattern_matched",
+    "handler_name",
+    "metadata",
+];
+const METRIC_FIELDS: [&str; 6] = [
+    "idempotency_key",
+    "timestamp",
+    "metric_type",
+    "value",
+    "endpoint",
+    "tags",
+];
+
+/// The object holds more values than [`MAX_NODES`].
+#[derive(Debug)]
+pub(crate) struct TooManyValues;
+
+impl fmt::Display for TooManyValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "more than {MAX_NODES} values in one record; shorten its metadata"
+        )
+    }
+}
+
+/// Text held by the interpreter, or made here.
+pub(crate) enum Text<'py> {
+    /// Known to be UTF-8.
+    Held(Bound<'py, PyString>),
+    Made(Cow<'static, str>),
+}
+
+impl<'py> Text<'py> {
+    /// Lone surrogates, which UTF-8 has no form for, are replaced.
+    fn of(text: &Bound<'py, PyString>) -> Self {
+        match text.to_str() {
+            Ok(_) => Text::Held(text.clone()),
+            Err(_) => Text::Made(Cow::Owned(text.to_string_lossy().into_owned())),
+        }
+    }
+
+    /// The keys of JSON objects are text.
+    fn of_key(key: &Bound<'py, PyAny>) -> Self {
+        match key.cast::<PyString>() {
+            Ok(text) => Self::of(text),
+            Err(_) => Text::Made(Cow::Owned(types::text_or_type_name(key))),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Text::Held(text) => text.to_str().unwrap_or_default(),
+            Text::Made(text) => text,
+        }
+    }
+}
+
+/// A Python object, read.
+pub(crate) enum Node<'py> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    UInt(u64),
+    Float(f64),
+    Text(Text<'py>),
+    List(Vec<Node<'py>>),
+    Map(Vec<(Text<'py>, Node<'py>)>),
+}
+
+impl Node<'_> {
+    fn made(text: String) -> Self {
+        Node::Text(Text::Made(Cow::Owned(text)))
+    }
+
+    /// The value, borrowing its text.
+    pub(crate) fn value(&self) -> Value<'_> {
+        match self {
+            Node::Null => Value::Null,
+            Node::Bool(flag) => Value::Bool(*flag),
+            Node::Int(number) => Value::Int(*number),
+            Node::UInt(number) => Value::UInt(*number),
+            Node::Float(number) => Value::Float(*number),
+            Node::Text(text) => Value::Str(Cow::Borrowed(text.as_str())),
+            Node::List(items) => Value::List(items.iter().map(Node::value).collect()),
+            Node::Map(entries) => Value::Map(fields(entries)),
+        }
+    }
+}
+
+/// The fields of a record, borrowing their text.
+pub(crate) fn fields<'a>(entries: &'a [(Text<'_>, Node<'_>)]) -> Vec<Field<'a>> {
+    entries
+        .iter()
+        .map(|(name, node)| (Cow::Borrowed(name.as_str()), node.value()))
+        .collect()
+}
+
+/// Reads one object and all it holds.
+pub(crate) struct Reader {
+    nodes_left: usize,
+}
+
+impl Reader {
+    pub(crate) fn new() -> Self {
+        Self {
+            nodes_left: MAX_NODES,
+        }
+    }
+
+    /// The fields of an event or metric: a mapping, a pydantic model, or any
+    /// object with the attributes of one. A field that holds too many values is
+    /// replaced by a remark.
+    pub(crate) fn record<'py>(
+        &mut self,
+        kind: Kind,
+        record: &Bound<'py, PyAny>,
+    ) -> Vec<(Text<'py>, Node<'py>)> {
+        let mut entries = Vec::with_capacity(EVENT_FIELDS.len());
+        if let Ok(dict) = record.cast::<PyDict>() {
+            self.fields(dict, &mut entries);
+        } else if let Some((fields, extra)) = model_fields(record) {
+            self.fields(&fields, &mut entries);
+            if let Some(extra) = extra {
+                self.fields(&extra, &mut entries);
+            }
+        } else if let Some(dict) = mapping(record) {
+            self.fields(&dict, &mut entries);
+        } else {
+            self.attributes(kind, record, &mut entries);
+        }
+        entries
+    }
+
+    fn fields<'py>(
+        &mut self,
+        dict: &Bound<'py, PyDict>,
+        entries: &mut Vec<(Text<'py>, Node<'py>)>,
+    ) {
+        // Copied first: reading may run Python code, which may change it.
+        let pairs: Vec<_> = dict
+            .iter()
+            .filter(|(_, value)| !value.is_none())
+            .take(MAX_FIELDS)
+            .collect();
+        for (name, value) in &pairs {
+            entries.push((Text::of_key(name), self.field(value)));
+        }
+    }
+
+    fn attributes<'py>(
+        &mut self,
+        kind: Kind,
+        record: &Bound<'py, PyAny>,
+        entries: &mut Vec<(Text<'py>, Node<'py>)>,
+    ) {
+        let names: &[&'static str] = match kind {
+            Kind::Event => &EVENT_FIELDS,
+            Kind::Metric => &METRIC_FIELDS,
+        };
+        for name in names {
+            if let Ok(value) = record.getattr(*name) {
+                entries.push((Text::Made(Cow::Borrowed(*name)), self.field(&value)));
+            }
+        }
+    }
+
+    fn field<'py>(&mut self, value: &Bound<'py, PyAny>) -> Node<'py> {
+        match self.read(value, 0) {
+            Ok(node) => node,
+            Err(error) => {
+                let name = Text::Made(Cow::Borrowed("truncated"));
+                Node::Map(vec![(name, Node::made(error.to_string()))])
+            }
+        }
+    }
+
+    /// Reads a value that stands `depth` levels below the record's field. What
+    /// is deeper than the encoder looks is not read: cycles end there.
+    pub(crate) fn read<'py>(
+        &mut self,
+        value: &Bound<'py, PyAny>,
+        depth: usize,
+    ) -> Result<Node<'py>, TooManyValues> {
+        if value.is_none() || depth > MAX_DEPTH {
+            return Ok(Node::Null);
+        }
+        self.nodes_left = self.nodes_left.checked_sub(1).ok_or(TooManyValues)?;
+        if let Ok(text) = value.cast::<PyString>() {
+            return Ok(Node::Text(Text::of(text)));
+        }
+        if let Ok(flag) = value.cast::<PyBool>() {
+            return Ok(Node::Bool(flag.is_true()));
+        }
+        if let Ok(number) = value.cast::<PyFloat>() {
+            return Ok(Node::Float(number.value()));
+        }
+        if let Ok(number) = value.cast::<PyInt>() {
+            return Ok(int(number));
+        }
+        if let Ok(dict) = value.cast::<PyDict>() {
+            return Ok(Node::Map(self.entries(dict, depth + 1)?));
+        }
+        if let Some(items) = sequence(value) {
+            return self.list(items, depth + 1);
+        }
+        if let Some(text) = types::scalar_text(value) {
+            return Ok(Node::made(text));
+        }
+        self.read_other(value, depth)
+    }
+
+    /// Reads what is rare in records.
+    fn read_other<'py>(
+        &mut self,
+        value: &Bound<'py, PyAny>,
+        depth: usize,
+    ) -> Result<Node<'py>, TooManyValues> {
+        let py = value.py();
+        if types::is_instance(value, types::enumeration(py))
+            && let Ok(inner) = value.getattr(intern!(py, "value"))
+        {
+            return self.read(&inner, depth + 1);
+        }
+        if types::is_instance(value, types::timedelta(py))
+            && let Ok(seconds) = value.call_method0(intern!(py, "total_seconds"))
+        {
+            return self.read(&seconds, depth + 1);
+        }
+        if let Some(model) = model_fields(value) {
+            return Ok(Node::Map(self.model(&model, depth + 1)?));
+        }
+        if let Some(dict) = dataclass_fields(value) {
+            return Ok(Node::Map(self.entries(&dict, depth + 1)?));
+        }
+        if let Some(dict) = mapping(value) {
+            return Ok(Node::Map(self.entries(&dict, depth + 1)?));
+        }
+        if (types::is_instance(value, types::sequence(py))
+            || types::is_instance(value, types::set(py)))
+            && let Ok(items) = value.try_iter()
+        {
+            // One more than is left shows that there were too many.
+            let items: Vec<_> = items
+                .take(self.nodes_left + 1)
+                .map_while(Result::ok)
+                .collect();
+            return self.list(items, depth + 1);
+        }
+        Ok(Node::made(types::text_or_type_name(value)))
+    }
+
+    fn list<'py>(
+        &mut self,
+        items: Vec<Bound<'py, PyAny>>,
+        depth: usize,
+    ) -> Result<Node<'py>, TooManyValues> {
+        if items.len() > self.nodes_left {
+            return Err(TooManyValues);
+        }
+        let nodes: Result<_, _> = items.iter().map(|item| self.read(item, depth)).collect();
+        Ok(Node::List(nodes?))
+    }
+
+    fn model<'py>(
+        &mut self,
+        (fields, extra): &(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>),
+        depth: usize,
+    ) -> Result<Vec<(Text<'py>, Node<'py>)>, TooManyValues> {
+        let mut entries = self.entries(fields, depth)?;
+        if let Some(extra) = extra.as_ref().filter(|extra| !extra.is_empty()) {
+            entries.append(&mut self.entries(extra, depth)?);
+        }
+        Ok(entries)
+    }
+
+    /// The entries of a dict whose values stand at `depth`. It is copied before
+    /// any value is read: reading may run Python code, which may change it.
+    fn entries<'py>(
+        &mut self,
+        dict: &Bound<'py, PyDict>,
+        depth: usize,
+    ) -> Result<Vec<(Text<'py>, Node<'py>)>, TooManyValues> {
+        if dict.len() > self.nodes_left {
+            return Err(TooManyValues);
+        }
+        let pairs: Vec<_> = dict.iter().collect();
+        let mut entries = Vec::with_capacity(pairs.len());
+        for (key, value) in &pairs {
+            entries.push((Text::of_key(key), self.read(value, depth)?));
+        }
+        Ok(entries)
+    }
+}
+
+/// Numbers beyond 64 bits are written as text: as floats they would change.
+fn int<'py>(number: &Bound<'py, PyInt>) -> Node<'py> {
+    if let Ok(number) = number.extract::<i64>() {
+        Node::Int(number)
+    } else if let Ok(number) = number.extract::<u64>() {
+        Node::UInt(number)
+    } else {
+        Node::made(types::text_or_type_name(number.as_any()))
+    }
+}
+
+/// The items of the built-in containers.
+fn sequence<'py>(value: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, PyAny>>> {
+    if let Ok(list) = value.cast::<PyList>() {
+        Some(list.iter().collect())
+    } else if let Ok(tuple) = value.cast::<PyTuple>() {
+        Some(tuple.iter().collect())
+    } else if let Ok(set) = value.cast::<PySet>() {
+        Some(set.iter().collect())
+    } else if let Ok(set) = value.cast::<PyFrozenSet>() {
+        Some(set.iter().collect())
+    } else {
+        None
+    }
+}
+
+/// The fields of a pydantic model and the further ones it was given, read
+/// without asking pydantic to serialise anything.
+fn model_fields<'py>(
+    value: &Bound<'py, PyAny>,
+) -> Option<(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>)> {
+    let py = value.py();
+    let extra = value
+        .getattr_opt(intern!(py, "__pydantic_extra__"))
+        .ok()??;
+    let fields = value.getattr(intern!(py, "__dict__")).ok()?;
+    let fields = fields.cast_into::<PyDict>().ok()?;
+    Some((fields, extra.cast_into().ok()))
+}
+
+/// The fields of a dataclass instance.
+fn dataclass_fields<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
+    let py = value.py();
+    let names = value
+        .getattr_opt(intern!(py, "__dataclass_fields__"))
+        .ok()??;
+    let dict = PyDict::new(py);
+    for (name, _) in &names.cast_into::<PyDict>().ok()? {
+        let field = value.getattr(name.cast::<PyString>().ok()?).ok()?;
+        dict.set_item(name, field).ok()?;
+    }
+    Some(dict)
+}
+
+/// A copy of any other mapping.
+fn mapping<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
+    let py = value.py();
+    if !types::is_instance(value, types::mapping(py)) {
+        return None;
+    }
+    let dict = PyDict::new(py);
+    dict.update(value.cast().ok()?).ok()?;
+    Some(dict)
+}
+
+/// The text of bytes, which JSON has no form for.
+pub(crate) fn bytes_text(value: &Bound<'_, PyAny>) -> Option<String> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Some(String::from_utf8_lossy(bytes.as_bytes()).into_owned());
+    }
+    let array = value.cast::<PyByteArray>().ok()?;
+    Some(String::from_utf8_lossy(&array.to_vec()).into_owned())
+}

@@ -1,0 +1,23 @@
+//! From the core's errors to Python's.
+
+use std::fmt::Display;
+
+use guard_agent::SendError;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+/// A `ValueError` with the error's text.
+pub(crate) fn value_error<E: Display>(error: E) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+/// A `guard_agent.exceptions.BufferFullError`.
+pub(crate) fn buffer_full(py: Python<'_>, error: &SendError) -> PyErr {
+    static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match TYPE.import(py, "guard_agent.exceptions", "BufferFullError") {
+        Ok(class) => PyErr::from_type(class.clone(), error.to_string()),
+        Err(failed) => failed,
+    }
+}

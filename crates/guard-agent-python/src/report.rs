@@ -1,0 +1,100 @@
+//! What the core has to say, passed on to Python's logging.
+//!
+//! The core may report on any thread and must not be held up: the reporting
+//! thread may be the worker, or a caller that holds the interpreter. So each
+//! report, of which there are few a minute at most, gets a thread of its own
+//! that waits for the interpreter without holding anything.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use guard_agent::{Level, Report};
+use pyo3::prelude::*;
+
+/// Reports on their way into the interpreter.
+static ON_THEIR_WAY: AtomicUsize = AtomicUsize::new(0);
+/// No report may set out any more.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+const LOOK: Duration = Duration::from_millis(1);
+const LOOKS: u32 = 500;
+
+/// A report on its way, counted until dropped.
+struct OnItsWay;
+
+impl OnItsWay {
+    /// Nothing once the interpreter is about to end.
+    fn set_out() -> Option<Self> {
+        ON_THEIR_WAY.fetch_add(1, Ordering::SeqCst);
+        let this = Self;
+        (!SILENT.load(Ordering::SeqCst)).then_some(this)
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        // A forked child starts again from zero, perhaps while one is on its way.
+        let less = |count: usize| count.checked_sub(1);
+        let _ = ON_THEIR_WAY.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+    }
+}
+
+/// A hook that calls `callback(level, stage, message)` with levels as in Python's
+/// `logging`.
+pub(crate) fn hook(callback: Py<PyAny>) -> impl Fn(&Report) + Send + Sync + 'static {
+    let callback = Arc::new(callback);
+    move |report| {
+        let Some(on_its_way) = OnItsWay::set_out() else {
+            return;
+        };
+        let callback = Arc::clone(&callback);
+        let level = match report.level {
+            Level::Info => 20,
+            Level::Warning => 30,
+            Level::Error => 40,
+        };
+        let stage = report.stage;
+        let message = match report.suppressed {
+            0 => report.message.clone(),
+            more => format!("{} ({more} more like it held back)", report.message),
+        };
+        let pass_on = move || {
+            Python::try_attach(|py| {
+                if let Err(error) = callback.call1(py, (level, stage, message)) {
+                    error.write_unraisable(py, None);
+                }
+            });
+            drop(on_its_way);
+        };
+        // Without a thread there is no log line; the ledger counts all the same.
+        drop(
+            thread::Builder::new()
+                .name("guard-report".to_owned())
+                .spawn(pass_on),
+        );
+    }
+}
+
+/// Lets no report into the interpreter from now on, and waits for those on
+/// their way: a thread that waits for the interpreter while it is taken down
+/// would never come back.
+#[pyfunction]
+pub(crate) fn silence_reports(py: Python<'_>) {
+    SILENT.store(true, Ordering::SeqCst);
+    py.detach(|| {
+        for _ in 0..LOOKS {
+            if ON_THEIR_WAY.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            thread::sleep(LOOK);
+        }
+    });
+}
+
+/// In a forked child: the parent's reports are not ours to wait for.
+#[pyfunction]
+pub(crate) fn forget_reports() {
+    ON_THEIR_WAY.store(0, Ordering::SeqCst);
+}

@@ -1,0 +1,48 @@
+"""What the asynchronous handlers return."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, TypeVar
+
+from guard_agent._native import Ready
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class Pending(Coroutine[Any, Any, T_co]):
+    """A coroutine around a future whose work is under way, awaited or not."""
+
+    def __init__(self, future: "asyncio.Future[T_co]") -> None:
+        """Wraps the future."""
+        self._steps = future.__await__()
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        """Waits for the future."""
+        return self._steps
+
+    def send(self, value: Any, /) -> Any:
+        """Goes on waiting."""
+        return self._steps.send(value)
+
+    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any:
+        """Stops waiting; the work goes on."""
+        if val is None and tb is None:
+            return self._steps.throw(typ)
+        return self._steps.throw(typ, val, tb)
+
+    def close(self) -> None:
+        """Stops waiting; the work goes on."""
+        self._steps.close()
+
+
+def in_background(work: Callable[[], T]) -> Coroutine[Any, Any, T]:
+    """Does blocking `work` without blocking a running event loop.
+
+    Inside a loop it starts in a thread at once; outside of one it is done before this returns.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return Ready(work())
+    return Pending(loop.run_in_executor(None, work))

@@ -1,0 +1,244 @@
+"""The handlers that programs and guards hold, all in front of the process's one agent."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from guard_agent._agent import ProcessAgent, process_agent
+from guard_agent._native import Ready
+from guard_agent.awaitables import Pending, in_background
+from guard_agent.config import AgentConfig
+from guard_agent.models import AgentStatus, DynamicRules
+from guard_agent.protocols import RedisHandlerProtocol
+
+__all__ = ["GuardAgentHandler", "SyncGuardAgentHandler", "guard_agent"]
+
+T = TypeVar("T")
+_DONE: Coroutine[Any, Any, None] = Ready(None)
+
+# Between two looks for room in a full queue under `buffer_overflow_policy="block"`.
+_LOOK_SECONDS = 0.005
+
+
+class _Handler:
+    """What both kinds of handler share."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        """Makes the process's agent, or gives it this configuration if there is one.
+
+        Raises:
+            ValueError: The configuration cannot be used; names each field, value and remedy.
+            EncryptionConfigError: `project_encryption_key` is no 256-bit key.
+        """
+        self._agent: ProcessAgent = process_agent(config)
+        self._send_event = self._agent.native.send_event
+        self._send_metric = self._agent.native.send_metric
+
+    @property
+    def config(self) -> AgentConfig:
+        """The configuration in effect: the one given last in this process."""
+        return self._agent.config
+
+    @property
+    def redis_handler(self) -> RedisHandlerProtocol | None:
+        """What `initialize_redis` was given."""
+        return self._agent.redis_handler
+
+    def get_stats(self) -> dict[str, Any]:
+        """Returns counters of everything the agent took, sent and lost. Never blocks."""
+        return self._agent.stats()
+
+
+class GuardAgentHandler(_Handler):
+    """The agent, for asynchronous code.
+
+    Each call does its work, or starts it, at once; what it returns can be awaited, made a
+    task of, or ignored.
+
+    Args:
+        config: How to collect and where to deliver.
+
+    Example:
+        >>> import asyncio
+        >>> async def main() -> None:
+        ...     agent = GuardAgentHandler(AgentConfig(api_key="YOUR_API_KEY"))
+        ...     await agent.start()
+        ...     await agent.stop()
+        >>> asyncio.run(main())
+    """
+
+    def send_event(self, event: Any) -> Coroutine[Any, Any, None]:
+        """Queues a security event.
+
+        Never blocks the event loop and never touches the network. An event that cannot be
+        encoded is counted and logged. Under `buffer_overflow_policy="block"` what is returned
+        waits for room.
+
+        Args:
+            event: A `SecurityEvent`, any object with its attributes, or a mapping.
+
+        Raises:
+            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
+        """
+        return self._send_event(event) or self._when_room(self._send_event, event)
+
+    def send_metric(self, metric: Any) -> Coroutine[Any, Any, None]:
+        """Queues a metric, exactly as `send_event` does an event.
+
+        Args:
+            metric: A `SecurityMetric`, any object with its attributes, or a mapping.
+
+        Raises:
+            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
+        """
+        return self._send_metric(metric) or self._when_room(self._send_metric, metric)
+
+    def start(self) -> Coroutine[Any, Any, None]:
+        """Starts delivering and reporting status. The first record does so too."""
+        self._agent.start()
+        return _DONE
+
+    def stop(self) -> Coroutine[Any, Any, None]:
+        """Delivers what is queued, for 2 seconds at most, and stops."""
+        return in_background(self._agent.stop)
+
+    def close(self) -> Coroutine[Any, Any, None]:
+        """The same as `stop`."""
+        return self.stop()
+
+    def flush_buffer(self) -> Coroutine[Any, Any, None]:
+        """Delivers what is queued now; gives up after `timeout` seconds, keeping the rest."""
+        return in_background(self._agent.flush)
+
+    def initialize_redis(self, redis_handler: RedisHandlerProtocol) -> Coroutine[Any, Any, None]:
+        """Keeps the guard's Redis handler. Records are not persisted there yet."""
+        self._agent.initialize_redis(redis_handler)
+        return _DONE
+
+    def get_dynamic_rules(self) -> Coroutine[Any, Any, DynamicRules | None]:
+        """Returns the backend's rules, at most their `ttl` old; None if there are none."""
+        return self._answer(self._agent.rules)
+
+    def get_status(self) -> Coroutine[Any, Any, AgentStatus]:
+        """Returns how the agent is."""
+        return self._answer(self._agent.status)
+
+    def health_check(self) -> Coroutine[Any, Any, bool]:
+        """Returns whether the agent runs and delivers most of its records."""
+        return self._answer(self._agent.is_healthy)
+
+    def _answer(self, ask: Callable[[], T]) -> Coroutine[Any, Any, T]:
+        return in_background(ask)
+
+    def _when_room(
+        self, send: Callable[[Any], Ready[None] | None], record: Any
+    ) -> Coroutine[Any, Any, None]:
+        """Sends `record` as soon as the full queue has room for it."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            while send(record) is None:
+                self._agent.wait_for_room()
+            return _DONE
+
+        async def look() -> None:
+            # Room is made by a thread that knows no event loop.
+            while send(record) is None:  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_SECONDS)
+
+        return Pending(loop.create_task(look()))
+
+
+class _AdaptableHandler(GuardAgentHandler):
+    """A handler made outside of an event loop, where nobody knows yet who will call it.
+
+    Inside a running loop it is a `GuardAgentHandler`. Outside of one, calls that answer
+    something return the answer itself; those that answer nothing can be awaited or not anyway.
+    """
+
+    def _answer(self, ask: Callable[[], T]) -> Any:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return ask()
+        return in_background(ask)
+
+
+class SyncGuardAgentHandler(_Handler):
+    """The agent, for synchronous code: every call returns its value.
+
+    Args:
+        config: How to collect and where to deliver.
+
+    Example:
+        >>> agent = SyncGuardAgentHandler(AgentConfig(api_key="YOUR_API_KEY"))
+        >>> agent.start()
+        >>> agent.stop()
+    """
+
+    def send_event(self, event: Any) -> None:
+        """Queues a security event. Blocks only under `buffer_overflow_policy="block"`.
+
+        Raises:
+            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
+        """
+        while self._send_event(event) is None:
+            self._agent.wait_for_room()
+
+    def send_metric(self, metric: Any) -> None:
+        """Queues a metric. Blocks only under `buffer_overflow_policy="block"`.
+
+        Raises:
+            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
+        """
+        while self._send_metric(metric) is None:
+            self._agent.wait_for_room()
+
+    def start(self) -> None:
+        """Starts delivering and reporting status. The first record does so too."""
+        self._agent.start()
+
+    def stop(self) -> None:
+        """Delivers what is queued, for 2 seconds at most, and stops."""
+        self._agent.stop()
+
+    def close(self) -> None:
+        """The same as `stop`."""
+        self._agent.stop()
+
+    def flush_buffer(self) -> None:
+        """Delivers what is queued now; gives up after `timeout` seconds, keeping the rest."""
+        self._agent.flush()
+
+    def initialize_redis(self, redis_handler: RedisHandlerProtocol) -> None:
+        """Keeps the guard's Redis handler. Records are not persisted there yet."""
+        self._agent.initialize_redis(redis_handler)
+
+    def get_dynamic_rules(self) -> DynamicRules | None:
+        """Returns the backend's rules, at most their `ttl` old; None if there are none."""
+        return self._agent.rules()
+
+    def get_status(self) -> AgentStatus:
+        """Returns how the agent is."""
+        return self._agent.status()
+
+    def health_check(self) -> bool:
+        """Returns whether the agent runs and delivers most of its records."""
+        return self._agent.is_healthy()
+
+
+def guard_agent(config: AgentConfig) -> GuardAgentHandler:
+    """Returns a handler of the process's one agent, which takes over `config`.
+
+    Made outside of an event loop, such as at module level, the handler serves asynchronous
+    code that awaits it later as well as synchronous code that calls it plainly.
+
+    Raises:
+        ValueError: The configuration cannot be used; names each field, value and remedy.
+        EncryptionConfigError: `project_encryption_key` is no 256-bit key.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _AdaptableHandler(config)
+    return GuardAgentHandler(config)
