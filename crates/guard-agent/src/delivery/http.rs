@@ -36,18 +36,18 @@ impl HttpTransport {
     }
 
     fn client(options: HttpOptions) -> Result<Client, TransportError> {
-        let mut builder = Client::builder()
+        let is_encrypted = options.endpoint.scheme() == "https";
+        Client::builder()
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
             .http1_only()
             .tcp_nodelay(true)
             .default_headers(options.headers)
             .user_agent(options.user_agent)
-            .timeout(options.timeout);
-        if options.endpoint.scheme() == "https" {
-            builder = builder.tls_backend_preconfigured(tls()?);
-        }
-        builder.build().map_err(describe)
+            .timeout(options.timeout)
+            .tls_backend_preconfigured(tls(is_encrypted)?)
+            .build()
+            .map_err(describe)
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
@@ -105,11 +105,14 @@ pub(crate) fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
     map
 }
 
-fn tls() -> Result<rustls::ClientConfig, TransportError> {
+/// TLS by ring. Reading the certificate authorities takes tens of milliseconds
+/// and is left out when the endpoint does not need them.
+fn tls(is_used: bool) -> Result<rustls::ClientConfig, TransportError> {
     let mut roots = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
+    if is_used {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    if is_used && roots.is_empty() {
         return Err(TransportError::Connect(
             "no certificate authorities found; install ca-certificates or set SSL_CERT_FILE".into(),
         ));

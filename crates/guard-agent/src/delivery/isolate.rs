@@ -1,9 +1,9 @@
 //! Finding the records that a backend refuses.
 //!
 //! A refused group is halved until single records are left. A single record
-//! that is refused is a suspect; it is guilty once any other record of the same
-//! batch was delivered. If none was, the fault is not in the records, and all
-//! are kept. One bad record among 512 is found in 19 requests.
+//! that is refused is a suspect; it is guilty once any other record was delivered
+//! since. If none was, the fault is not in the records, and all are kept. One
+//! bad record among 512 is found in 19 requests.
 
 /// Single records that may be refused, none delivered, before it is concluded
 /// that the fault is not in the records.
@@ -15,15 +15,6 @@ pub(crate) struct Isolation<T> {
     pending: Vec<Vec<T>>,
     suspects: Vec<T>,
     proven: bool,
-}
-
-/// How a search ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Findings<T> {
-    /// Refused, while others were delivered.
-    pub(crate) guilty: Vec<T>,
-    /// To be kept: nothing speaks against them.
-    pub(crate) kept: Vec<T>,
 }
 
 impl<T> Isolation<T> {
@@ -43,8 +34,9 @@ impl<T> Isolation<T> {
         self.pending.pop()
     }
 
-    /// A group was delivered.
-    pub(crate) fn delivered(&mut self) {
+    /// A group, or a record of another batch, was delivered: the backend does
+    /// take records.
+    pub(crate) fn prove(&mut self) {
         self.proven = true;
     }
 
@@ -66,22 +58,32 @@ impl<T> Isolation<T> {
         Ok(())
     }
 
-    /// Ends the search. Suspects go behind the others, so that another search
-    /// starts with records that were not tried alone.
-    pub(crate) fn finish(self) -> Findings<T> {
-        if self.proven {
-            let kept = self.pending.into_iter().rev().flatten().collect();
-            return Findings {
-                guilty: self.suspects,
-                kept,
-            };
+    /// Ends a round: the guilty, if any guilt is proven. What else is left forms
+    /// one group for the next round, suspects last, so that it starts with
+    /// records that were not tried alone.
+    pub(crate) fn conclude(&mut self) -> Vec<T> {
+        let suspects = std::mem::take(&mut self.suspects);
+        if std::mem::take(&mut self.proven) {
+            return suspects;
         }
-        let mut kept: Vec<T> = self.pending.into_iter().rev().flatten().collect();
-        kept.extend(self.suspects);
-        Findings {
-            guilty: Vec::new(),
-            kept,
+        let mut kept = self.take();
+        kept.extend(suspects);
+        if !kept.is_empty() {
+            self.pending.push(kept);
         }
+        Vec::new()
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.pending.is_empty() && self.suspects.is_empty()
+    }
+
+    /// Takes out everything that is left.
+    pub(crate) fn take(&mut self) -> Vec<T> {
+        let mut left: Vec<T> = self.pending.drain(..).rev().flatten().collect();
+        left.append(&mut self.suspects);
+        left
     }
 }
 
@@ -91,9 +93,9 @@ mod tests {
 
     use super::*;
 
-    /// Searches a batch of `len` with a backend that refuses groups holding any
-    /// of `bad`; what was delivered, how many requests it took, what was found.
-    fn search(len: usize, bad: &[usize]) -> (Vec<usize>, usize, Findings<usize>) {
+    /// One round with a backend that refuses groups holding any of `bad`: what
+    /// was delivered, how many requests it took, who is guilty, what is kept.
+    fn search(len: usize, bad: &[usize]) -> (Vec<usize>, usize, Vec<usize>, Vec<usize>) {
         let mut isolation = Isolation::new((0..len).collect());
         let (mut delivered, mut requests) = (Vec::new(), 0);
         while let Some(group) = isolation.next() {
@@ -101,19 +103,21 @@ mod tests {
             if group.iter().any(|record| bad.contains(record)) {
                 isolation.refused(group);
             } else {
-                isolation.delivered();
+                isolation.prove();
                 delivered.extend(group);
             }
         }
-        (delivered, requests, isolation.finish())
+        let guilty = isolation.conclude();
+        let kept = isolation.take();
+        assert!(isolation.is_over());
+        (delivered, requests, guilty, kept)
     }
 
     #[test]
     fn one_bad_record_among_512_is_found_in_at_most_20_requests() {
         for bad in [0, 1, 255, 256, 300, 511] {
-            let (delivered, requests, findings) = search(512, &[bad]);
-            assert_eq!(delivered.len(), 511);
-            assert_eq!(findings.guilty, [bad]);
+            let (delivered, requests, guilty, kept) = search(512, &[bad]);
+            assert_eq!((delivered.len(), guilty, kept.len()), (511, vec![bad], 0));
             assert!(requests <= 20, "{requests}");
         }
     }
@@ -121,24 +125,31 @@ mod tests {
     #[test]
     fn a_backend_that_refuses_everything_costs_few_requests_and_no_record() {
         let all: Vec<usize> = (0..512).collect();
-        let (delivered, requests, mut findings) = search(512, &all);
-        assert_eq!((delivered.len(), findings.guilty.len()), (0, 0));
-        findings.kept.sort_unstable();
-        assert_eq!(findings.kept, all);
+        let (delivered, requests, guilty, mut kept) = search(512, &all);
+        assert_eq!((delivered.len(), guilty.len()), (0, 0));
+        kept.sort_unstable();
+        assert_eq!(kept, all);
         assert!(requests < 30, "{requests}");
     }
 
     #[test]
-    fn a_lone_refused_record_is_kept() {
-        let (_, requests, findings) = search(1, &[0]);
-        assert_eq!((requests, findings.kept), (1, vec![0]));
+    fn a_lone_refused_record_is_kept_until_another_is_delivered() {
+        let mut isolation = Isolation::new(vec!["lone"]);
+        let lone = isolation.next().expect("a group");
+        isolation.refused(lone);
+        assert_eq!(isolation.conclude(), Vec::<&str>::new());
+        isolation.prove();
+        let lone = isolation.next().expect("kept");
+        isolation.refused(lone);
+        assert_eq!(isolation.conclude(), ["lone"]);
+        assert!(isolation.is_over());
     }
 
     #[test]
     fn records_tried_alone_in_vain_are_tried_last_the_next_time() {
         let bad: Vec<usize> = (0..MAX_SUSPECTS).collect();
-        let (_, _, findings) = search(512, &bad);
-        assert_eq!(findings.kept[..2], [8, 9]);
+        let (_, _, _, kept) = search(512, &bad);
+        assert_eq!(kept[..2], [8, 9]);
     }
 
     proptest! {
@@ -147,11 +158,11 @@ mod tests {
             len in 1_usize..200,
             bad in prop::collection::vec(0_usize..200, 0..20),
         ) {
-            let (mut all, _, findings) = search(len, &bad);
-            prop_assert!(findings.guilty.iter().all(|record| bad.contains(record)));
-            prop_assert!(findings.guilty.is_empty() || !all.is_empty());
-            all.extend(findings.guilty);
-            all.extend(findings.kept);
+            let (mut all, _, guilty, kept) = search(len, &bad);
+            prop_assert!(guilty.iter().all(|record| bad.contains(record)));
+            prop_assert!(guilty.is_empty() || !all.is_empty());
+            all.extend(guilty);
+            all.extend(kept);
             all.sort_unstable();
             prop_assert_eq!(all, (0..len).collect::<Vec<_>>());
         }

@@ -31,7 +31,7 @@ use crate::shared::Shared;
 pub(crate) struct Flight<'s> {
     shared: &'s Shared,
     kind: Kind,
-    search: Option<Isolation<Record>>,
+    search: Isolation<Record>,
     /// The group that is being sent.
     group: Vec<Record>,
 }
@@ -48,76 +48,72 @@ impl<'s> Flight<'s> {
         Self {
             shared,
             kind,
-            search: Some(Isolation::new(batch)),
+            search: Isolation::new(batch),
             group: Vec::new(),
         }
     }
 
     /// Delivers the batch, for as long as it takes.
     pub(crate) async fn run(mut self) {
-        while let Some(group) = self.search.as_mut().and_then(Isolation::next) {
-            self.group = group;
-            let Some(sealed) = self.seal().await else {
+        loop {
+            while let Some(group) = self.search.next() {
+                self.group = group;
+                let sealed = self.seal().await;
+                let outcome = self.carry(&sealed).await;
+                self.settle(outcome, sealed.plain_len);
+            }
+            let guilty = self.search.conclude();
+            self.lose(&guilty, LossReason::Rejected);
+            if self.search.is_over() {
                 return;
-            };
-            let outcome = self.carry(&sealed).await;
-            let group = std::mem::take(&mut self.group);
-            self.settle(outcome, group, sealed.plain_len);
+            }
+            self.shared.warn(self.stage(), "refused", || {
+                "backend refuses with 400 or 422 and takes no record of the batch: kept; \
+                 check that endpoint is a Guard API that this agent speaks to"
+                    .to_owned()
+            });
+            let before = self.delivered();
+            self.rest().await;
+            if self.delivered() > before {
+                self.search.prove();
+            }
         }
-        self.conclude().await;
     }
 
-    fn settle(&mut self, outcome: Outcome, group: Vec<Record>, body_len: usize) {
-        let Some(search) = self.search.as_mut() else {
-            return;
-        };
+    /// How many records of this kind the backend has taken so far.
+    fn delivered(&self) -> u64 {
+        self.shared.queue.ledger().account(self.kind).delivered
+    }
+
+    fn settle(&mut self, outcome: Outcome, body_len: usize) {
+        let group = std::mem::take(&mut self.group);
         match outcome {
             Outcome::Delivered => {
-                search.delivered();
+                self.search.prove();
                 self.shared.queue.deliver(self.kind, &group);
             }
-            Outcome::Refused => search.refused(group),
+            Outcome::Refused => self.search.refused(group),
             Outcome::TooLarge => {
                 self.shared
                     .shrink_batches((body_len / 2).max(MIN_BATCH_BYTES));
-                if let Err(lone) = search.halve(group) {
+                if let Err(lone) = self.search.halve(group) {
                     self.lose(&lone, LossReason::TooLarge);
                 }
             }
         }
     }
 
-    /// Sets guilty records aside; what else is left rests and queues again.
-    async fn conclude(&mut self) {
-        let Some(findings) = self.search.take().map(Isolation::finish) else {
-            return;
-        };
-        self.lose(&findings.guilty, LossReason::Rejected);
-        if findings.kept.is_empty() {
-            return;
-        }
-        // Held where Drop finds it while resting.
-        self.group = findings.kept;
-        self.shared.warn(self.stage(), "refused", || {
-            "backend refuses every record with 400 or 422: the fault is not in the records; \
-             check that endpoint is a Guard API of a version that this agent speaks to"
-                .to_owned()
-        });
-        self.rest().await;
-        self.give_back();
-    }
-
-    /// Seals the group; without randomness the batch goes back to the queue.
-    async fn seal(&mut self) -> Option<Sealed> {
-        let now = Timestamp::try_from(self.shared.clock().wall()).unwrap_or_default();
-        match self.shared.sealer.seal(self.kind, &self.group, now) {
-            Ok(sealed) => Some(sealed),
-            Err(error) => {
-                self.shared
-                    .error("encryption", "encryption", || error.to_string());
-                self.rest().await;
-                self.give_back();
-                None
+    /// Seals the group, once the system has randomness for it.
+    async fn seal(&self) -> Sealed {
+        loop {
+            let now = Timestamp::try_from(self.shared.clock().wall()).unwrap_or_default();
+            match self.shared.sealer.seal(self.kind, &self.group, now) {
+                Ok(sealed) => return sealed,
+                Err(error) => {
+                    self.shared
+                        .error("encryption", "encryption", || error.to_string());
+                    self.rest().await;
+                }
             }
         }
     }
@@ -128,9 +124,8 @@ impl<'s> Flight<'s> {
         loop {
             self.wait_for_permit().await;
             let answer = self.shared.exchange(sealed.request.clone()).await;
-            let verdict = classify(&answer, self.shared.clock().wall());
             let now = self.shared.clock().now();
-            let outcome = match verdict {
+            let outcome = match classify(&answer, self.shared.clock().wall()) {
                 Verdict::Delivered => Outcome::Delivered,
                 Verdict::TooLarge => Outcome::TooLarge,
                 Verdict::Refused => Outcome::Refused,
@@ -141,15 +136,7 @@ impl<'s> Flight<'s> {
                 }
                 Verdict::Retry(trouble) => {
                     self.failed(&trouble, now);
-                    attempt += 1;
-                    if attempt > self.shared.config.settings.retry_attempts {
-                        attempt = 0;
-                        self.rest().await;
-                    } else {
-                        let factor = self.shared.config.settings.backoff_factor;
-                        let wait = delay(attempt, factor, fastrand::f64());
-                        self.shared.pause(now + wait).await;
-                    }
+                    attempt = self.wait_to_retry(attempt + 1).await;
                     continue;
                 }
             };
@@ -159,6 +146,19 @@ impl<'s> Flight<'s> {
             }
             return outcome;
         }
+    }
+
+    /// Waits on the schedule after the `attempt`-th failure of a round; the
+    /// number of failures that the round goes on with.
+    async fn wait_to_retry(&self, attempt: u32) -> u32 {
+        let settings = &self.shared.config.settings;
+        if attempt > settings.retry_attempts {
+            self.rest().await;
+            return 0;
+        }
+        let wait = delay(attempt, settings.backoff_factor, fastrand::f64());
+        self.shared.pause(self.shared.clock().now() + wait).await;
+        attempt
     }
 
     /// Waits until the breaker and the backend's own wishes allow an attempt.
@@ -204,18 +204,6 @@ impl<'s> Flight<'s> {
             });
     }
 
-    fn give_back(&mut self) {
-        let now = self.shared.clock().now();
-        let mut open = std::mem::take(&mut self.group);
-        if let Some(search) = self.search.take() {
-            let findings = search.finish();
-            open.extend(findings.kept);
-            // Their guilt is proven, but they are not yet counted as lost.
-            open.extend(findings.guilty);
-        }
-        self.shared.queue.give_back(self.kind, open, now);
-    }
-
     fn stage(&self) -> &'static str {
         match self.kind {
             Kind::Event => "flush_events",
@@ -226,6 +214,9 @@ impl<'s> Flight<'s> {
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
-        self.give_back();
+        let mut open = std::mem::take(&mut self.group);
+        open.append(&mut self.search.take());
+        let now = self.shared.clock().now();
+        self.shared.queue.give_back(self.kind, open, now);
     }
 }

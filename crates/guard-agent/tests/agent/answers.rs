@@ -1,0 +1,458 @@
+//! Every row of the table of answers, played by a real HTTP backend. After each
+//! the ledger's identity is checked: accepted = delivered + queued + dropped.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use crate::support::backend::{Answer, Backend, Received};
+use crate::support::clock::ManualClock;
+use crate::support::{PATIENCE, builder, eventually, ledger, send};
+use guard_agent::{BreakerState, DEFAULT_FLUSH_INTERVAL, Health, MAX_RETRY_AFTER, REST};
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn has_bad(request: &Received) -> bool {
+    request
+        .reasons()
+        .iter()
+        .any(|reason| reason.starts_with("#13"))
+}
+
+#[test]
+fn every_2xx_that_does_not_say_otherwise_is_delivered() {
+    let answers: [fn() -> Answer; 7] = [
+        Answer::ok,
+        || Answer::body(r#"{"success":true,"errors":[]}"#),
+        || Answer::body("{}"),
+        || Answer::body("thanks"),
+        || Answer::status(201),
+        || Answer::status(202),
+        || Answer::Plain(204, Vec::new(), String::new()),
+    ];
+    for answer in answers {
+        let backend = Backend::start(move |_, _| answer());
+        let agent = builder(&backend.url()).build().expect("valid");
+        send(&agent, 0, 3);
+        assert!(agent.flush(PATIENCE));
+        assert_eq!(ledger(&agent).delivered, 3);
+        assert_eq!(backend.requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_200_that_denies_keeps_the_batch_with_its_id_and_bytes() {
+    for denial in [
+        r#"{"success":false}"#,
+        r#"{"success":true,"errors":["full"]}"#,
+    ] {
+        let backend = Backend::start(move |index, _| match index {
+            0 => Answer::body(denial),
+            _ => Answer::ok(),
+        });
+        let clock = ManualClock::new();
+        let agent = builder(&backend.url())
+            .clock(clock.clone())
+            .build()
+            .expect("valid");
+        send(&agent, 0, 2);
+        assert!(!agent.flush(Duration::ZERO));
+        backend.wait_for(1);
+        clock.wait_for_sleeper(1.0, 1.25);
+        assert_eq!((ledger(&agent).queued, ledger(&agent).delivered), (2, 0));
+        clock.advance(seconds(2));
+        let requests = backend.wait_for(2);
+        assert_eq!(requests[0].body, requests[1].body);
+        assert!(agent.flush(PATIENCE));
+        assert_eq!(ledger(&agent).delivered, 2);
+    }
+}
+
+#[test]
+fn a_redirect_to_another_host_is_never_followed_and_the_key_never_sent_there() {
+    let elsewhere = Backend::start(|_, _| Answer::ok());
+    let target = format!("{}/api/v1/events", elsewhere.url());
+    for status in [301, 302, 307, 308] {
+        let target = target.clone();
+        let backend = Backend::start(move |index, _| match index {
+            0 => Answer::with(status, "Location", &target),
+            _ => Answer::ok(),
+        });
+        let clock = ManualClock::new();
+        let agent = builder(&backend.url())
+            .clock(clock.clone())
+            .build()
+            .expect("valid");
+        send(&agent, 0, 1);
+        agent.flush(Duration::ZERO);
+        clock.wait_for_sleeper(1.0, 1.25);
+        assert_eq!(
+            (ledger(&agent).queued, agent.stats().requests.redirects),
+            (1, 1)
+        );
+        clock.advance(seconds(2));
+        assert!(agent.flush(PATIENCE));
+        assert_eq!(ledger(&agent).delivered, 1);
+    }
+    assert!(elsewhere.requests().is_empty());
+}
+
+#[test]
+fn one_bad_record_among_512_is_isolated_in_at_most_20_requests() {
+    for status in [400, 422] {
+        let backend = Backend::start(move |_, request| {
+            let is_bad = request.reasons().contains(&"#313".to_owned());
+            if is_bad {
+                Answer::status(status)
+            } else {
+                Answer::ok()
+            }
+        });
+        let agent = builder(&backend.url()).build().expect("valid");
+        send(&agent, 0, 512);
+        assert!(agent.flush(PATIENCE));
+        let report = ledger(&agent);
+        assert_eq!((report.delivered, report.dropped["rejected"]), (511, 1));
+        assert!(
+            backend.requests().len() <= 20,
+            "{}",
+            backend.requests().len()
+        );
+    }
+}
+
+#[test]
+fn when_every_record_is_refused_all_are_kept_until_the_backend_changes_its_mind() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let answer = Arc::clone(&refuses);
+    let backend = Backend::start(move |_, _| {
+        if answer.load(Ordering::SeqCst) {
+            Answer::status(400)
+        } else {
+            Answer::ok()
+        }
+    });
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .build()
+        .expect("valid");
+    send(&agent, 0, 100);
+    agent.flush(Duration::ZERO);
+    clock.wait_for_sleeper(REST.as_secs_f64(), REST.as_secs_f64() * 1.25);
+    assert_eq!(
+        (ledger(&agent).queued, ledger(&agent).dropped.len()),
+        (100, 0)
+    );
+    refuses.store(false, Ordering::SeqCst);
+    clock.advance(REST * 2);
+    assert!(agent.flush(PATIENCE));
+    assert_eq!(ledger(&agent).delivered, 100);
+}
+
+#[test]
+fn a_lone_refused_record_is_set_aside_once_others_are_taken() {
+    let backend = Backend::start(|_, request| {
+        if has_bad(request) {
+            Answer::status(422)
+        } else {
+            Answer::ok()
+        }
+    });
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .build()
+        .expect("valid");
+    send(&agent, 13, 1);
+    agent.flush(Duration::ZERO);
+    clock.wait_for_sleeper(REST.as_secs_f64(), REST.as_secs_f64() * 1.25);
+    assert_eq!(ledger(&agent).queued, 1);
+    clock.advance(REST * 2);
+    clock.wait_for_sleeper(REST.as_secs_f64(), REST.as_secs_f64() * 1.25);
+    send(&agent, 20, 1);
+    clock.wait_for_sleeper(30.0, 30.0);
+    clock.advance(DEFAULT_FLUSH_INTERVAL);
+    eventually("the other is delivered", || ledger(&agent).delivered == 1);
+    clock.advance(REST * 2);
+    assert!(agent.flush(PATIENCE));
+    let report = ledger(&agent);
+    assert_eq!((report.delivered, report.dropped["rejected"]), (1, 1));
+}
+
+#[test]
+fn a_wrong_key_or_address_is_said_once_and_nothing_is_lost() {
+    for (status, words) in [(401, "api_key"), (403, "api_key"), (404, "endpoint")] {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&said);
+        let backend = Backend::start(move |index, _| match index {
+            0..3 => Answer::status(status),
+            _ => Answer::ok(),
+        });
+        let clock = ManualClock::new();
+        let agent = builder(&backend.url())
+            .clock(clock.clone())
+            .on_report(move |report| log.lock().expect("whole").push(report.message.clone()))
+            .build()
+            .expect("valid");
+        send(&agent, 0, 1);
+        agent.flush(Duration::ZERO);
+        for wait in [1.0, 2.0, 4.0] {
+            clock.wait_for_sleeper(wait, wait * 1.25);
+            assert_eq!(ledger(&agent).queued, 1);
+            clock.advance(Duration::from_secs_f64(wait * 1.25));
+        }
+        assert!(agent.flush(PATIENCE));
+        assert_eq!(ledger(&agent).delivered, 1);
+        let said = said.lock().expect("whole").clone();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains(words) && !said[0].contains("the-api-key-of-the-test"));
+    }
+}
+
+#[test]
+fn a_smaller_cap_is_met_by_halving_and_remembered() {
+    let backend = Backend::start(|_, request| {
+        if request.body.len() > 20_000 {
+            Answer::status(413)
+        } else {
+            Answer::ok()
+        }
+    });
+    let agent = builder(&backend.url()).build().expect("valid");
+    send(&agent, 0, 600);
+    assert!(agent.flush(PATIENCE));
+    assert_eq!(ledger(&agent).delivered, 600);
+    let first = backend.requests().len();
+    send(&agent, 0, 600);
+    assert!(agent.flush(PATIENCE));
+    assert_eq!(ledger(&agent).delivered, 1200);
+    assert!(
+        backend.requests()[first..]
+            .iter()
+            .all(|request| request.body.len() <= 20_000)
+    );
+}
+
+#[test]
+fn a_record_too_large_alone_is_lost_alone() {
+    let backend = Backend::start(|_, request| {
+        if request.body.len() > 6_000 {
+            Answer::status(413)
+        } else {
+            Answer::ok()
+        }
+    });
+    let agent = builder(&backend.url())
+        .max_payload_size(100_000)
+        .build()
+        .expect("valid");
+    send(&agent, 0, 5);
+    let large = guard_agent::SecurityEvent::new("x").reason("y".repeat(10_000));
+    agent.send_event(&large).expect("room");
+    send(&agent, 5, 5);
+    assert!(agent.flush(PATIENCE));
+    let report = ledger(&agent);
+    assert_eq!((report.delivered, report.dropped["too_large"]), (10, 1));
+}
+
+#[test]
+fn a_429_is_waited_out_never_early_and_does_not_open_the_breaker() {
+    let date = SystemTime::UNIX_EPOCH + seconds(1_795_357_738 + 40);
+    let cases = [
+        (Some("7".to_owned()), 7.0),
+        (Some(httpdate::fmt_http_date(date)), 40.0),
+        (Some("soon".to_owned()), 60.0),
+        (None, 60.0),
+        (Some("1e9".to_owned()), MAX_RETRY_AFTER.as_secs_f64()),
+    ];
+    for (header, wait) in cases {
+        let backend = Backend::start(move |index, _| match (index, &header) {
+            (0..6, Some(value)) => Answer::with(429, "Retry-After", value),
+            (0..6, None) => Answer::status(429),
+            _ => Answer::ok(),
+        });
+        let clock = ManualClock::new();
+        let agent = builder(&backend.url())
+            .clock(clock.clone())
+            .status_interval(seconds(100_000))
+            .build()
+            .expect("valid");
+        send(&agent, 0, 1);
+        agent.flush(Duration::ZERO);
+        clock.wait_for_sleeper(wait, wait);
+        clock.advance(Duration::from_secs_f64(wait - 0.5));
+        agent.flush(Duration::ZERO);
+        clock.wait_for_sleeper(0.5, 0.5);
+        assert_eq!((backend.requests().len(), ledger(&agent).queued), (1, 1));
+        clock.advance(Duration::from_millis(500));
+        for asked in 2..=6 {
+            backend.wait_for(asked);
+            // A date that has passed asks for no further wait.
+            if wait != 40.0 {
+                clock.wait_for_sleeper(wait, wait);
+                clock.advance(Duration::from_secs_f64(wait));
+            }
+        }
+        assert!(agent.flush(PATIENCE));
+        assert_eq!(agent.stats().breaker, BreakerState::Closed);
+        assert_eq!(ledger(&agent).delivered, 1);
+    }
+}
+
+#[test]
+fn a_503_with_retry_after_is_waited_out() {
+    let backend = Backend::start(|index, _| match index {
+        0 => Answer::with(503, "Retry-After", 20),
+        _ => Answer::ok(),
+    });
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .build()
+        .expect("valid");
+    send(&agent, 0, 1);
+    agent.flush(Duration::ZERO);
+    clock.wait_for_sleeper(20.0, 20.0);
+    assert_eq!(ledger(&agent).queued, 1);
+    clock.advance(seconds(20));
+    assert!(agent.flush(PATIENCE));
+    assert_eq!(ledger(&agent).delivered, 1);
+}
+
+#[test]
+fn a_5xx_is_retried_on_the_schedule_then_rests_then_goes_on() {
+    let backend = Backend::start(|index, _| match index {
+        0..4 => Answer::status(500),
+        _ => Answer::ok(),
+    });
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .build()
+        .expect("valid");
+    send(&agent, 0, 1);
+    agent.flush(Duration::ZERO);
+    let rest = REST.as_secs_f64();
+    for (asked, wait) in [(1, 1.0), (2, 2.0), (3, 4.0), (4, rest)] {
+        backend.wait_for(asked);
+        clock.wait_for_sleeper(wait, wait * 1.25);
+        assert_eq!(
+            (backend.requests().len(), ledger(&agent).queued),
+            (asked, 1)
+        );
+        clock.advance(Duration::from_secs_f64(wait * 1.25));
+    }
+    assert!(agent.flush(PATIENCE));
+    assert_eq!(ledger(&agent).delivered, 1);
+}
+
+#[test]
+fn five_failures_in_a_row_open_the_breaker_for_a_minute_then_one_probe_goes() {
+    let backend = Backend::start(|index, _| match index {
+        0..5 => Answer::status(500),
+        _ => Answer::ok(),
+    });
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .retry_attempts(20)
+        .backoff_factor(0.001)
+        .build()
+        .expect("valid");
+    send(&agent, 0, 1);
+    agent.flush(Duration::ZERO);
+    for asked in 1..5 {
+        backend.wait_for(asked);
+        clock.wait_for_sleeper(0.0005, 0.02);
+        clock.advance(Duration::from_millis(20));
+    }
+    eventually("the breaker opens", || {
+        agent.stats().breaker == BreakerState::Open
+    });
+    assert_ne!(agent.stats().health, Health::Healthy);
+    clock.advance(Duration::from_millis(500));
+    clock.wait_for_sleeper(59.0, 60.0);
+    agent.flush(Duration::ZERO);
+    assert_eq!((backend.requests().len(), ledger(&agent).queued), (5, 1));
+    clock.advance(seconds(60));
+    assert!(agent.flush(PATIENCE));
+    assert_eq!(agent.stats().breaker, BreakerState::Closed);
+    assert_eq!(ledger(&agent).delivered, 1);
+}
+
+#[test]
+fn an_answer_without_end_is_read_to_its_limit_only() {
+    let backend = Backend::start(|_, _| Answer::Endless);
+    let agent = builder(&backend.url()).build().expect("valid");
+    send(&agent, 0, 1);
+    assert!(agent.flush(PATIENCE));
+    assert_eq!(ledger(&agent).delivered, 1);
+}
+
+#[test]
+fn a_connection_cut_in_the_middle_keeps_the_batch() {
+    let backend = Backend::start(|index, _| match index {
+        0 => Answer::Cut,
+        _ => Answer::ok(),
+    });
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .build()
+        .expect("valid");
+    send(&agent, 0, 2);
+    agent.flush(Duration::ZERO);
+    clock.wait_for_sleeper(1.0, 1.25);
+    assert_eq!(ledger(&agent).queued, 2);
+    clock.advance(seconds(2));
+    let requests = backend.wait_for(2);
+    assert_eq!(requests[0].body, requests[1].body);
+    assert!(agent.flush(PATIENCE));
+    assert_eq!(ledger(&agent).delivered, 2);
+}
+
+#[test]
+fn silence_ends_with_the_timeout_and_keeps_the_batch() {
+    let backend = Backend::start(|index, _| match index {
+        0 => Answer::Silence,
+        _ => Answer::ok(),
+    });
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .timeout(Duration::from_millis(300))
+        .build()
+        .expect("valid");
+    send(&agent, 0, 2);
+    agent.flush(Duration::ZERO);
+    clock.wait_for_sleeper(1.0, 1.25);
+    assert_eq!(ledger(&agent).queued, 2);
+    clock.advance(seconds(2));
+    assert!(agent.flush(PATIENCE));
+    assert_eq!(ledger(&agent).delivered, 2);
+}
+
+#[test]
+fn a_backend_that_is_not_there_keeps_the_batch() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = closed.local_addr().expect("an address");
+    drop(closed);
+    let clock = ManualClock::new();
+    let agent = builder(&format!("http://{address}"))
+        .clock(clock.clone())
+        .build()
+        .expect("valid");
+    send(&agent, 0, 2);
+    agent.flush(Duration::ZERO);
+    clock.wait_for_sleeper(1.0, 1.25);
+    assert_eq!(
+        (
+            ledger(&agent).queued,
+            agent.stats().requests.requests_failed
+        ),
+        (2, 1)
+    );
+}

@@ -1,0 +1,359 @@
+//! The agent as a whole: batching, sealing, limits, stopping, rules.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::support::backend::{Answer, Backend};
+use crate::support::clock::ManualClock;
+use crate::support::{PATIENCE, builder, eventually, ledger, send};
+use guard_agent::{Agent, MetricType, OverflowPolicy, SecurityEvent, SecurityMetric};
+use guard_wire::encrypt::Encryptor;
+use guard_wire::sign;
+use serde_json::Value;
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+#[test]
+fn requests_carry_the_headers_of_the_contract() {
+    let backend = Backend::start(|_, _| Answer::ok());
+    let agent = builder(&backend.url())
+        .project_id("shop")
+        .build()
+        .expect("valid");
+    send(&agent, 0, 1);
+    assert!(agent.flush(PATIENCE));
+    let request = &backend.requests()[0];
+    for (name, value) in [
+        ("authorization", "Bearer the-api-key-of-the-test"),
+        ("x-api-key", "the-api-key-of-the-test"),
+        ("x-project-id", "shop"),
+        ("x-agent-install-id", "test-install"),
+        ("content-type", "application/json"),
+    ] {
+        assert_eq!(request.headers[name], value);
+    }
+    assert!(request.headers["user-agent"].starts_with("fastapi-guard-agent/"));
+}
+
+#[test]
+fn events_and_metrics_go_each_their_way() {
+    let backend = Backend::start(|_, _| Answer::ok());
+    let agent = builder(&backend.url()).build().expect("valid");
+    send(&agent, 0, 2);
+    let metric = SecurityMetric::new(MetricType::ErrorRate, 1.0).tag("endpoint", "/x");
+    agent.send_metric(&metric).expect("room");
+    assert!(agent.flush(PATIENCE));
+    let requests = backend.requests();
+    let paths: Vec<&str> = requests
+        .iter()
+        .map(|request| request.path.as_str())
+        .collect();
+    assert_eq!(paths, ["/api/v1/events", "/api/v1/metrics"]);
+    assert_eq!(requests[1].json()["metrics"][0]["tags"]["endpoint"], "/x");
+    assert_eq!(ledger(&agent).delivered, 3);
+}
+
+#[test]
+fn a_send_starts_by_itself_at_the_watermark_and_after_the_interval() {
+    let backend = Backend::start(|_, _| Answer::ok());
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .buffer_size(10)
+        .flush_interval(Duration::from_secs(30))
+        .build()
+        .expect("valid");
+    send(&agent, 0, 8);
+    backend.wait_for(1);
+    eventually("delivered", || ledger(&agent).delivered == 8);
+    send(&agent, 8, 3);
+    clock.wait_for_sleeper(30.0, 30.0);
+    assert_eq!(backend.requests().len(), 1);
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(backend.wait_for(2)[1].reasons().len(), 3);
+}
+
+#[test]
+fn records_gather_while_a_send_is_in_flight() {
+    let (go, wait) = mpsc::channel::<()>();
+    let backend = Backend::start(move |index, _| {
+        if index == 0 {
+            wait.recv().expect("told to go on");
+        }
+        Answer::ok()
+    });
+    let agent = builder(&backend.url())
+        .buffer_size(10)
+        .build()
+        .expect("valid");
+    send(&agent, 0, 8);
+    eventually("taken", || agent.stats().events_waiting == 0);
+    send(&agent, 8, 500);
+    go.send(()).expect("listening");
+    assert!(agent.flush(PATIENCE));
+    let sizes: Vec<usize> = backend
+        .requests()
+        .iter()
+        .map(|each| each.reasons().len())
+        .collect();
+    assert_eq!(sizes, [8, 500]);
+}
+
+#[test]
+fn no_body_exceeds_max_batch_bytes() {
+    for encrypted in [false, true] {
+        let backend = Backend::start(|_, _| Answer::ok());
+        let mut builder = builder(&backend.url()).max_batch_bytes(8192);
+        if encrypted {
+            builder = builder.project_encryption_key(KEY);
+        }
+        let agent = builder.build().expect("valid");
+        send(&agent, 0, 500);
+        assert!(agent.flush(PATIENCE));
+        let requests = backend.requests();
+        assert!(requests.iter().all(|request| request.body.len() <= 8192));
+        assert!(requests.len() < 30, "{}", requests.len());
+        assert_eq!(ledger(&agent).delivered, 500);
+    }
+}
+
+#[test]
+fn with_a_key_everything_is_encrypted_and_with_a_secret_everything_signed() {
+    let backend = Backend::start(|_, _| Answer::ok());
+    let agent = builder(&backend.url())
+        .project_encryption_key(KEY)
+        .payload_signing_secret("the-secret")
+        .build()
+        .expect("valid");
+    send(&agent, 0, 100);
+    assert!(agent.flush(PATIENCE));
+    let encryptor = Encryptor::new(KEY).expect("a key");
+    for request in backend.requests() {
+        assert_eq!(request.path, "/api/v1/events/encrypted");
+        assert!(sign::verify(
+            &request.body,
+            &request.headers["x-payload-signature"],
+            "the-secret"
+        ));
+        let sealed = request.json()["encrypted_payload"]
+            .as_str()
+            .expect("text")
+            .to_owned();
+        let plain = encryptor.decrypt(&sealed).expect("opens");
+        let payload: Value = serde_json::from_slice(&plain).expect("JSON");
+        assert_eq!(payload["events"].as_array().expect("events").len(), 100);
+    }
+}
+
+#[test]
+fn an_unusable_encryption_key_fails_at_construction() {
+    let error = builder("http://127.0.0.1:1")
+        .project_encryption_key("s3cret-key")
+        .build();
+    let message = error.expect_err("refused").to_string();
+    assert!(message.contains("project_encryption_key") && !message.contains("s3cret-key"));
+}
+
+#[test]
+fn what_cannot_be_encoded_is_counted_and_reported_not_raised() {
+    let agent = builder("http://127.0.0.1:1").build().expect("valid");
+    agent
+        .send_event(&SecurityEvent::new(""))
+        .expect("never raised");
+    agent
+        .send_event(&SecurityEvent::new("x").metadata("big", vec!["y".repeat(1000); 1000]))
+        .expect("never raised");
+    let report = ledger(&agent);
+    assert_eq!(
+        (report.dropped["invalid"], report.dropped["too_large"]),
+        (1, 1)
+    );
+}
+
+#[test]
+fn a_kind_that_is_switched_off_is_not_taken() {
+    let agent = builder("http://127.0.0.1:1")
+        .enable_events(false)
+        .build()
+        .expect("valid");
+    send(&agent, 0, 5);
+    assert_eq!(ledger(&agent).accepted, 0);
+}
+
+#[test]
+fn under_raise_a_full_buffer_is_an_error_and_the_record_is_not_counted() {
+    let agent = Agent::builder("the-api-key-of-the-test")
+        .endpoint("http://127.0.0.1:1")
+        .install_id("test")
+        .shutdown_timeout(Duration::ZERO)
+        .buffer_size(3)
+        .overflow_policy(OverflowPolicy::Raise)
+        .clock(ManualClock::new())
+        .build()
+        .expect("valid");
+    send(&agent, 0, 3);
+    let error = agent
+        .send_event(&SecurityEvent::new("x"))
+        .expect_err("full");
+    assert_eq!(error.limit, 3);
+    assert_eq!(ledger(&agent).accepted, 3);
+}
+
+#[test]
+fn under_block_a_full_buffer_makes_callers_wait_and_loses_nothing() {
+    let backend = Backend::start(|_, _| Answer::ok());
+    let agent = builder(&backend.url())
+        .buffer_size(5)
+        .overflow_policy(OverflowPolicy::Block)
+        .build()
+        .expect("valid");
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let agent = agent.clone();
+            scope.spawn(move || send(&agent, thread * 100, 100));
+        }
+    });
+    assert!(agent.flush(PATIENCE));
+    assert_eq!(
+        (ledger(&agent).delivered, ledger(&agent).dropped.len()),
+        (400, 0)
+    );
+}
+
+#[test]
+fn stopping_delivers_what_waits() {
+    let backend = Backend::start(|_, _| Answer::ok());
+    let agent = builder(&backend.url())
+        .shutdown_timeout(PATIENCE)
+        .build()
+        .expect("valid");
+    send(&agent, 0, 1000);
+    assert!(agent.stop());
+    assert!(!agent.is_running());
+    assert_eq!(ledger(&agent).delivered, 1000);
+    send(&agent, 1000, 5);
+    assert!(agent.is_running());
+    drop(agent);
+    let sent: usize = backend
+        .requests()
+        .iter()
+        .map(|request| request.reasons().len())
+        .sum();
+    assert_eq!(sent, 1005);
+}
+
+#[test]
+fn stopping_ends_at_its_deadline_and_what_is_left_stays_or_is_counted() {
+    let backend = Backend::start(|_, _| Answer::Silence);
+    let agent = builder(&backend.url())
+        .shutdown_timeout(Duration::from_millis(100))
+        .build()
+        .expect("valid");
+    send(&agent, 0, 10);
+    assert!(!agent.stop());
+    assert_eq!(ledger(&agent).queued, 10);
+    agent.close();
+    let report = ledger(&agent);
+    assert_eq!((report.queued, report.dropped["stopped"]), (0, 10));
+}
+
+#[test]
+fn another_configuration_takes_over_records_and_numbers() {
+    let old = Backend::start(|_, _| Answer::Silence);
+    let new = Backend::start(|_, _| Answer::ok());
+    let agent = builder(&old.url()).build().expect("valid");
+    send(&agent, 0, 7);
+    agent.flush(Duration::ZERO);
+    old.wait_for(1);
+    agent.reconfigure(builder(&new.url())).expect("valid");
+    assert!(agent.flush(PATIENCE));
+    assert_eq!((ledger(&agent).accepted, ledger(&agent).delivered), (7, 7));
+    assert_eq!(new.requests()[0].reasons().len(), 7);
+}
+
+#[test]
+fn rules_are_fetched_once_within_their_time_to_live() {
+    let backend = Backend::start(|index, _| {
+        Answer::body(&format!(
+            r#"{{"rule_id":"r","version":{},"ttl":60}}"#,
+            index + 1
+        ))
+    });
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .build()
+        .expect("valid");
+    let version = || agent.rules().map(|rules| rules.document.version);
+    assert_eq!((version(), version()), (Some(1), Some(1)));
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(version(), Some(2));
+    assert_eq!(backend.requests().len(), 2);
+    assert_eq!(agent.stats().requests.rules_fetched, 2);
+}
+
+#[test]
+fn the_last_good_rules_stay_when_the_backend_fails_or_signs_wrongly() {
+    let good = r#"{"version":3,"ttl":60}"#;
+    let backend = Backend::start(move |index, _| {
+        let signature = |secret| sign::sign(good.as_bytes(), secret).expect("a secret");
+        let answer = |secret| {
+            let headers = vec![("X-Payload-Signature", signature(secret))];
+            Answer::Plain(200, headers, good.to_owned())
+        };
+        match index {
+            0 => answer("the-secret"),
+            1 => Answer::status(500),
+            _ => answer("another"),
+        }
+    });
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .payload_signing_secret("the-secret")
+        .clock(clock.clone())
+        .build()
+        .expect("valid");
+    for failures in 0..3 {
+        assert_eq!(agent.rules().map(|rules| rules.document.version), Some(3));
+        assert_eq!(agent.stats().requests.rules_failures, failures);
+        clock.advance(Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn a_status_report_goes_out_at_the_start_and_tells_the_ledger() {
+    let (reported, reports) = mpsc::channel();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut request = Vec::new();
+        let mut chunk = [0; 4096];
+        while !request.ends_with(b"}}}") {
+            let read = stream.read(&mut chunk).expect("readable");
+            request.extend_from_slice(&chunk[..read]);
+        }
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .expect("writable");
+        reported
+            .send(String::from_utf8(request).expect("text"))
+            .expect("awaited");
+    });
+    let agent = builder(&url).build().expect("valid");
+    agent.send_event(&SecurityEvent::new("")).expect("counted");
+    let request = reports.recv_timeout(PATIENCE).expect("a report");
+    assert!(
+        request.starts_with("POST /api/v1/status HTTP/1.1\r\n"),
+        "{request}"
+    );
+    let (_, body) = request.split_once("\r\n\r\n").expect("a body");
+    let report: Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!(report["install_id"], "test-install");
+    assert_eq!(report["status"], "healthy");
+    assert_eq!(report["ledger"]["dropped"]["invalid"], 1);
+    eventually("the answer is counted", || {
+        agent.stats().requests.last_status_ok == Some(true)
+    });
+}

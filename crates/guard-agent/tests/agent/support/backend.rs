@@ -1,0 +1,208 @@
+//! A backend on a real socket that answers by script.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use flate2::read::GzDecoder;
+use serde_json::Value;
+
+use super::PATIENCE;
+
+/// A request as it came in.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    pub(crate) path: String,
+    /// Names in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Inflated.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Received {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    /// The reasons of the events in it.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        let body = self.json();
+        let events = body["events"].as_array().expect("events").iter();
+        events
+            .map(|event| event["reason"].as_str().expect("a reason").to_owned())
+            .collect()
+    }
+}
+
+/// What to answer.
+pub(crate) enum Answer {
+    /// A status, headers and a body.
+    Plain(u16, Vec<(&'static str, String)>, String),
+    /// 200 and a body without end.
+    Endless,
+    /// Half an answer, then the end of the connection.
+    Cut,
+    /// Nothing at all.
+    Silence,
+}
+
+impl Answer {
+    pub(crate) fn status(status: u16) -> Self {
+        Answer::Plain(status, Vec::new(), String::new())
+    }
+
+    pub(crate) fn body(body: &str) -> Self {
+        Answer::Plain(200, Vec::new(), body.to_owned())
+    }
+
+    pub(crate) fn with(status: u16, header: &'static str, value: impl ToString) -> Self {
+        Answer::Plain(status, vec![(header, value.to_string())], String::new())
+    }
+
+    pub(crate) fn ok() -> Self {
+        Answer::body(r#"{"success":true,"errors":null}"#)
+    }
+}
+
+type Script = Box<dyn FnMut(usize, &Received) -> Answer + Send>;
+
+struct Shared {
+    script: Mutex<(Script, Vec<Received>)>,
+    changed: Condvar,
+}
+
+/// Ends with the process: its threads hold nothing but their sockets.
+pub(crate) struct Backend {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Backend {
+    /// Answers the n-th request, counted from 0, by `script`. Status reports
+    /// are taken and not counted.
+    pub(crate) fn start(script: impl FnMut(usize, &Received) -> Answer + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared {
+            script: Mutex::new((Box::new(script), Vec::new())),
+            changed: Condvar::new(),
+        });
+        let served = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let served = Arc::clone(&served);
+                thread::spawn(move || serve(&served, stream));
+            }
+        });
+        Self { address, shared }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// All requests so far.
+    pub(crate) fn requests(&self) -> Vec<Received> {
+        self.shared.script.lock().expect("whole").1.clone()
+    }
+
+    /// Waits for the first `count` requests.
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<Received> {
+        let state = self.shared.script.lock().expect("whole");
+        let (state, waited) = self
+            .shared
+            .changed
+            .wait_timeout_while(state, PATIENCE, |state| state.1.len() < count)
+            .expect("whole");
+        assert!(!waited.timed_out(), "{} of {count} requests", state.1.len());
+        state.1.clone()
+    }
+}
+
+fn serve(shared: &Shared, stream: TcpStream) {
+    let mut reader = BufReader::new(stream.try_clone().expect("cloned"));
+    while let Some(request) = read(&mut reader) {
+        let answer = if request.path == "/api/v1/status" {
+            Answer::ok()
+        } else {
+            let mut state = shared.script.lock().expect("whole");
+            let index = state.1.len();
+            let answer = (state.0)(index, &request);
+            state.1.push(request);
+            shared.changed.notify_all();
+            answer
+        };
+        if write(&stream, answer).is_none() {
+            return;
+        }
+    }
+}
+
+fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let path = line.split(' ').nth(1)?.to_owned();
+    let mut headers = BTreeMap::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
+        headers.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+    let length = headers
+        .get("content-length")
+        .map_or(0, |text| text.parse().expect("a length"));
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    if headers
+        .get("content-encoding")
+        .is_some_and(|coding| coding == "gzip")
+    {
+        let mut plain = Vec::new();
+        GzDecoder::new(&body[..])
+            .read_to_end(&mut plain)
+            .expect("gzip");
+        body = plain;
+    }
+    Some(Received {
+        path,
+        headers,
+        body,
+    })
+}
+
+/// Writes an answer; nothing when the connection is done with.
+fn write(mut stream: &TcpStream, answer: Answer) -> Option<()> {
+    match answer {
+        Answer::Plain(status, headers, body) => {
+            let mut text = format!(
+                "HTTP/1.1 {status} Scripted\r\nContent-Length: {}\r\n",
+                body.len()
+            );
+            for (name, value) in headers {
+                text += &format!("{name}: {value}\r\n");
+            }
+            stream.write_all((text + "\r\n" + &body).as_bytes()).ok()
+        }
+        Answer::Endless => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
+            while stream.write_all(&[b'x'; 4096]).is_ok() {}
+            None
+        }
+        Answer::Cut => {
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"succ")
+                .ok()?;
+            None
+        }
+        Answer::Silence => {
+            // Until the other side has had enough.
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).ok().and(None)
+        }
+    }
+}
