@@ -1,6 +1,7 @@
 //! The page at `/`: counts by type and the newest events. Plain HTML without
 //! scripts; everything in it that agents sent is escaped.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -155,14 +156,14 @@ fn figures(summary: &Summary) -> String {
     format!("<dl>{cells}</dl>")
 }
 
-fn counts(title: &str, by_type: &std::collections::BTreeMap<String, u64>) -> String {
+fn counts(title: &str, by_type: &BTreeMap<String, u64>) -> String {
     let mut rows: Vec<_> = by_type.iter().collect();
     rows.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
     let rows: String = rows
         .iter()
         .map(|(name, n)| format!("<tr><td>{}</td><td class=\"n\">{n}</td></tr>", escape(name)))
         .collect();
-    section(title, &[], &rows, "None yet.")
+    section(title, &["type", "records"], &rows, "None yet.")
 }
 
 fn agents(summary: &Summary) -> String {

@@ -118,3 +118,50 @@ fn inflate<'a>(
     }
     Ok(Cow::Owned(plain))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use axum::response::IntoResponse as _;
+    use futures_util::stream;
+
+    use super::*;
+
+    async fn status_of(chunks: Vec<io::Result<&'static str>>, stalls: bool) -> StatusCode {
+        let chunks = stream::iter(chunks);
+        let body = if stalls {
+            Body::from_stream(chunks.chain(stream::pending()))
+        } else {
+            Body::from_stream(chunks)
+        };
+        match read(body, 4).await {
+            Ok(_) => StatusCode::OK,
+            Err(error) => error.into_response().status(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_given_up() {
+        let status = status_of(vec![Ok("ab")], true).await;
+        assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_body_may_have_as_many_bytes_as_the_limit() {
+        assert_eq!(status_of(vec![Ok("ab"), Ok("cd")], false).await, 200);
+        assert_eq!(status_of(vec![Ok("ab"), Ok("cde")], false).await, 413);
+    }
+
+    #[tokio::test]
+    async fn a_body_without_end_is_refused_after_some_of_it() {
+        let chunks = (0..4).map(|_| Ok("0123456789")).collect();
+        assert_eq!(status_of(chunks, true).await, 413);
+    }
+
+    #[tokio::test]
+    async fn a_connection_cut_in_the_middle_is_an_error() {
+        let cut = Err(io::ErrorKind::ConnectionReset.into());
+        assert_eq!(status_of(vec![Ok("ab"), cut], false).await, 400);
+    }
+}

@@ -29,7 +29,7 @@ use crate::store::{Batch, Counts, Project, ProjectId, Record, StatusReport};
 
 /// Left-out records that an answer describes; all are counted.
 const MAX_DESCRIBED: usize = 20;
-/// Bytes of an installation's name.
+/// Characters of an installation's name.
 const MAX_INSTALL_ID: usize = 128;
 
 /// The contract's answer, and beside it what only this server says. `errors`
@@ -110,11 +110,10 @@ pub(crate) async fn status(
     let report = decode(&state, project, headers, body, move |bytes, _, project| {
         let report: Map<String, Value> = envelope::owned(envelope::utf8(bytes)?)?;
         let named = report.get("install_id").and_then(Value::as_str);
-        let mut install_id = header.as_deref().or(named).unwrap_or("unknown").to_owned();
-        install_id.truncate(install_id.floor_char_boundary(MAX_INSTALL_ID));
+        let install_id = header.as_deref().or(named).unwrap_or("unknown");
         Ok(StatusReport {
             project: project.id,
-            install_id,
+            install_id: install_id.chars().take(MAX_INSTALL_ID).collect(),
             received_at: Timestamp::now(),
             body: Value::Object(report).to_string(),
         })

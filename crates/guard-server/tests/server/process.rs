@@ -227,6 +227,19 @@ fn a_request_in_flight_is_finished_when_the_server_is_told_to_stop() {
     }
 }
 
+#[tokio::test]
+async fn a_server_that_was_stopped_leaves_one_file() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Process::with_key(data.path());
+    assert!(server.post(batch("b", &[event("a")], &[])).await);
+    assert_eq!(server.get("/api/v1/summary", KEY).await.0, 200);
+    server.signal("-TERM");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    let files = data.path().read_dir().unwrap();
+    let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(names, ["guard.db"]);
+}
+
 fn fails(mut command: Command, code: i32) -> String {
     let Output { status, stderr, .. } = command.output().unwrap();
     let stderr = String::from_utf8(stderr).unwrap();

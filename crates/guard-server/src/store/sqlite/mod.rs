@@ -21,6 +21,12 @@ use super::StoreError;
 
 /// How long a connection waits for another process, such as `guard-server rules set`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Idempotency keys are random, so each lands on another page of its index:
+/// a cache that holds the pages in use saves reading them again and again.
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
+/// Pages of 4 KiB in the log before they are moved into the file. The same page
+/// changes many times on the way and is moved once.
+const CHECKPOINT_PAGES: i64 = 4096;
 /// Readers kept for the next query.
 const IDLE_READERS: usize = 8;
 
@@ -53,8 +59,10 @@ pub enum OpenError {
 /// The embedded store. Dropping it waits for the last write and closes the file.
 #[derive(Debug)]
 pub struct Sqlite {
-    writer: Writer,
+    // Closed first: the last connection, which must be able to write, moves
+    // what is in the log into the file.
     readers: Arc<Readers>,
+    writer: Writer,
 }
 
 impl Sqlite {
@@ -70,17 +78,19 @@ impl Sqlite {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         schema::migrate(&mut connection)?;
         let writer = Writer::start(connection).map_err(|source| OpenError::Path {
             path: path.to_owned(),
             source,
         })?;
         Ok(Self {
-            writer,
             readers: Arc::new(Readers {
                 path: path.to_owned(),
                 idle: Mutex::default(),
             }),
+            writer,
         })
     }
 
