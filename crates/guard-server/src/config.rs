@@ -11,6 +11,14 @@ use crate::routes::Limits;
 use crate::secret::Secret;
 use crate::store::ProjectSettings;
 
+/// Default of `--listen`: reachable from this machine only.
+const LISTEN: &str = "127.0.0.1:8400";
+/// Default of `--data-dir`.
+const DATA_DIR: &str = "./guard-data";
+/// Default of both limits of bodies. Agents whose buffer was set to some ten
+/// thousand records send them as one body of several megabytes, the oldest of
+/// them uncompressed; one encrypted is a third larger still.
+const MAX_BODY_BYTES: u32 = 16 * 1024 * 1024;
 /// What `--database-url` starts with.
 const SQLITE_SCHEME: &str = "sqlite://";
 /// The database's name within the data directory.
@@ -29,7 +37,7 @@ pub struct Args {
     #[arg(
         long,
         env = "GUARD_SERVER_LISTEN",
-        default_value = "127.0.0.1:8400",
+        default_value = LISTEN,
         value_name = "ADDRESS:PORT"
     )]
     pub listen: String,
@@ -38,7 +46,7 @@ pub struct Args {
     #[arg(
         long,
         env = "GUARD_SERVER_DATA_DIR",
-        default_value = "./guard-data",
+        default_value = DATA_DIR,
         value_name = "DIR",
         global = true
     )]
@@ -87,7 +95,7 @@ pub struct Args {
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_BODY_BYTES",
-        default_value_t = 16 * 1024 * 1024,
+        default_value_t = MAX_BODY_BYTES,
         value_name = "BYTES",
         value_parser = clap::value_parser!(u32).range(1024..)
     )]
@@ -98,7 +106,7 @@ pub struct Args {
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_DECODED_BYTES",
-        default_value_t = 16 * 1024 * 1024,
+        default_value_t = MAX_BODY_BYTES,
         value_name = "BYTES",
         value_parser = clap::value_parser!(u32).range(1024..)
     )]
@@ -139,8 +147,6 @@ pub struct Config {
     pub limits: Limits,
     /// What is set for the project `default`.
     pub settings: ProjectSettings,
-    /// Says that `settings` holds a key of the operator's choice.
-    pub has_key: bool,
 }
 
 /// An option that cannot be used.
@@ -200,7 +206,6 @@ impl Args {
                 encoded: self.max_body_bytes as usize,
                 decoded: self.max_decoded_bytes as usize,
             },
-            has_key: self.api_key.is_some(),
             settings: ProjectSettings {
                 key: self.api_key.map(|key| auth::KeyHash::of(key.expose())),
                 encryption_key: self.encryption_key,

@@ -63,7 +63,7 @@ pub async fn run(
         .await
         .map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
-    let new_key = settle_project(&store, config.settings, config.has_key).await?;
+    let new_key = settle_project(&store, config.settings).await?;
     announce(out, &format!("http://{address}"), new_key.as_ref())?;
 
     let access = Access::listening_on(address.ip());
@@ -96,10 +96,9 @@ pub async fn run(
 async fn settle_project(
     store: &Sqlite,
     mut settings: ProjectSettings,
-    has_key: bool,
 ) -> Result<Option<Secret>, ServeError> {
     let is_new = store.project_named(DEFAULT_PROJECT).await?.is_none();
-    let new_key = if is_new && !has_key {
+    let new_key = if is_new && settings.key.is_none() {
         Some(auth::new_key()?)
     } else {
         None
