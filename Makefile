@@ -1,0 +1,88 @@
+# The commands of this project. CI calls only these.
+#
+#   make demo    build everything, run server and example app, attack it, compare
+#   make test    install what is needed, lint, run every test
+#   make lint    formatting, lints, docs and types; part of make test
+#   make bench   measure side by side with the public agents; BENCH=--quick for a short run
+#   make server  build guard-server for use: target/release/guard-server
+#   make wheel   build the Python package for use: .build/wheels/
+#   make lock    renew requirements.lock from requirements.txt
+#   make clean   remove what these commands made
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .build/venv
+BIN := $(CURDIR)/$(VENV)/bin
+SERVER := target/release/guard-server
+RUST := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name '*.toml' -o -name '*.css' -o -name '*.sql' -o -name '*.html')
+PACKAGE := pyproject.toml README.md $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
+PYTHON_CODE := python tests examples bench
+
+.PHONY: demo test lint lint-rust lint-python bench server wheel lock clean tools
+
+demo: $(SERVER) .build/package
+	$(BIN)/python examples/fastapi_app/demo --server $(SERVER)
+
+test: lint .build/package
+	$(BIN)/python tests/run.py
+
+lint: lint-rust lint-python
+
+lint-rust: tools
+	cargo fmt --all --check
+	cargo fmt --all --check --manifest-path bench/Cargo.toml
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+lint-python: .build/package
+	$(BIN)/ruff format --check $(PYTHON_CODE)
+	$(BIN)/ruff check $(PYTHON_CODE)
+	$(BIN)/mypy
+	cd .build && $(BIN)/stubtest guard_agent._native
+
+bench:
+	$(PYTHON) bench/run.py $(BENCH)
+
+server: $(SERVER)
+
+wheel: .build/tools
+	$(BIN)/maturin build --release --locked --out .build/wheels
+
+$(SERVER): $(RUST) | tools
+	cargo build --release --locked --package guard-server
+	@touch $@
+
+# The tools that the project's own commands cannot do without.
+tools:
+	@for tool in cargo $(PYTHON) cc; do command -v $$tool > /dev/null || missing="$${missing:-} $$tool"; done; \
+	$(PYTHON) -c 'import ensurepip' 2> /dev/null || missing="$${missing:-} python3-venv"; \
+	if [ -n "$${missing:-}" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    case "$$missing" in *cargo*) echo "install Rust from https://rustup.rs first" >&2; exit 1;; esac; \
+	    apt-get update -q && apt-get install -qy gcc libc6-dev python3 python3-venv; \
+	  else \
+	    echo "missing:$$missing; install a C compiler, Python 3.10 or later with venv, and Rust" >&2; exit 1; \
+	  fi; \
+	fi
+
+# The environment, with exactly the versions of the lock.
+.build/tools: requirements.lock | tools
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@touch $@
+
+# The package, built and installed as its users do it.
+.build/package: $(filter crates/guard-wire/% crates/guard-agent/% crates/guard-agent-python/% Cargo.%,$(RUST)) $(PACKAGE) .build/tools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
+	@touch $@
+
+lock: | tools
+	rm -rf .build/lock && $(PYTHON) -m venv .build/lock
+	.build/lock/bin/pip install --quiet --requirement requirements.txt 'pydantic>=2'
+	( echo "# Made by make lock from requirements.txt."; .build/lock/bin/pip freeze --exclude-editable ) > requirements.lock
+
+clean:
+	rm -rf .build target bench/target
