@@ -1,0 +1,103 @@
+"""A backend that records what it is sent and answers as told."""
+
+import gzip
+import json
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+ACCEPTED = {"success": True, "errors": None}
+
+
+@dataclass
+class Received:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+class Backend:
+    """Listens on a free port of this machine within a `with` block.
+
+    Attributes:
+        received: All requests, oldest first.
+        status: What posts are answered with.
+        rules: What GET /api/v1/rules answers; None answers 404.
+        hold: Posts are answered only while this is set.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        self.status = 200
+        self.rules: dict[str, Any] | None = None
+        self.hold = threading.Event()
+        self.hold.set()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}
+        )
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "Backend":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hold.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        """All "events" or "metrics" received."""
+        posts = [request for request in self.received if request.path == f"/api/v1/{kind}"]
+        return [record for request in posts for record in request.body[kind]]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return self.records("events")
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        return self.records("metrics")
+
+
+def _handler(backend: Backend) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            backend.hold.wait()
+            self._record(json.loads(body))
+            self._answer(backend.status, ACCEPTED)
+
+        def do_GET(self) -> None:
+            self._record(None)
+            if self.path == "/api/v1/rules" and backend.rules is not None:
+                self._answer(200, backend.rules)
+            else:
+                self._answer(404, {"detail": "Not found"})
+
+        def _record(self, body: Any) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            request = Received(self.command, self.path, headers, body)
+            backend.received.append(request)
+
+        def _answer(self, status: int, body: Any) -> None:
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Requests are no news."""
+
+    return Handler

@@ -1,0 +1,42 @@
+"""What the agent logs, which it does from threads of its own."""
+
+import logging
+import threading
+
+PATIENCE_SECONDS = 30
+
+
+class Log(logging.Handler):
+    """Collects the records of the logger "guard_agent" within a `with` block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+        self._arrived = threading.Condition()
+        self._logger = logging.getLogger("guard_agent")
+
+    def __enter__(self) -> "Log":
+        self._logger.addHandler(self)
+        self._logger.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+        self._logger.setLevel(logging.NOTSET)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self._arrived:
+            self.records.append(record)
+            self._arrived.notify_all()
+
+    def wait_for(self, text: str) -> logging.LogRecord:
+        """The first record whose message contains `text`."""
+
+        def found() -> list[logging.LogRecord]:
+            return [record for record in self.records if text in record.getMessage()]
+
+        with self._arrived:
+            self._arrived.wait_for(found, PATIENCE_SECONDS)
+            seen = [record.getMessage() for record in self.records]
+            assert found(), f"{text!r} was not logged, but {seen}"
+            return found()[0]

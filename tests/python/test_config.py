@@ -1,0 +1,129 @@
+"""The configuration, as programs write it."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from log import Log
+from pydantic import ValidationError
+
+from guard_agent import AgentConfig, SyncGuardAgentHandler, guard_agent, validate_config
+from guard_agent.encryption import EncryptionConfigError
+
+Make = Callable[..., AgentConfig]
+KEY = "a-key-of-10-or-more"
+
+
+def test_only_the_key_is_required() -> None:
+    config = AgentConfig(api_key=KEY)
+    assert validate_config(config) == []
+    assert config.endpoint == "https://api.fastapi-guard.com"
+    assert config.sensitive_headers == ["authorization", "cookie", "x-api-key"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("http://guard.example:8400", "http://guard.example:8400"),
+        ("https://guard.example/", "https://guard.example"),
+        ("https://guard.example/api/v1/", "https://guard.example"),
+        ("https://guard.example/base/api/v1", "https://guard.example/base"),
+    ],
+)
+def test_the_endpoint_is_reduced_to_where_the_api_hangs(given: str, kept: str) -> None:
+    assert AgentConfig(api_key=KEY, endpoint=given).endpoint == kept
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem", "expected"),
+    [
+        ("buffer_size", "many", "valid integer", "a whole number above 0"),
+        ("status_interval", 59, "greater than or equal to 60", "a whole number from 60 up"),
+        ("endpoint", "ftp://host", "not an http or https URL", "an http or https URL with a host"),
+        ("endpoint", "", "not an http or https URL", "an http or https URL with a host"),
+        ("endpoint", "http://", "not an http or https URL", "an http or https URL with a host"),
+        ("buffer_overflow_policy", "keep", "'drop', 'block' or 'raise'", "What a full queue does"),
+        ("on_error", 7, "callable", "a function"),
+        ("max_batch_bytes", 10, "greater than or equal to 4096", "a whole number from 4,096 up"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_field_and_a_remedy(
+    field: str, value: Any, problem: str, expected: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        AgentConfig(**{"api_key": KEY, field: value})
+    (error,) = caught.value.errors()
+    assert error["loc"] == (field,)
+    for part in (problem, repr(value), expected):
+        assert part in error["msg"]
+
+
+@pytest.mark.parametrize("field", ["api_key", "project_encryption_key", "payload_signing_secret"])
+def test_secrets_are_not_shown(field: str) -> None:
+    secret = "s3cret-and-long-enough"
+    config = AgentConfig(**{"api_key": KEY, field: secret})
+    assert secret not in repr(config) + str(config)
+    assert getattr(config, field) == secret
+    wrong_type: Any = [secret]
+    for fields in ({field: wrong_type}, {field: secret, "timeout": "soon"}):
+        with pytest.raises(ValidationError) as caught:
+            AgentConfig(**{"api_key": KEY, **fields})
+        assert secret not in str(caught.value)
+
+
+def test_an_encryption_key_that_is_none_is_refused_without_being_shown(
+    make_config: Make,
+) -> None:
+    with pytest.raises(EncryptionConfigError, match="project_encryption_key") as caught:
+        guard_agent(make_config(project_encryption_key="s3cret"))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_unknown_field_is_ignored_and_logged_with_its_neighbour(log: Log) -> None:
+    AgentConfig(**{"api_key": KEY, "flush_intervall": 5, "zzz": 1})
+    said = {record.getMessage(): record.levelno for record in log.records}
+    assert said == {
+        "AgentConfig has no field flush_intervall and ignores it; "
+        "did you mean flush_interval?": logging.WARNING,
+        "AgentConfig has no field zzz and ignores it; remove it": logging.WARNING,
+    }
+
+
+def test_the_environment_is_read_field_by_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {
+        "API_KEY": KEY,
+        "BUFFER_SIZE": "7",
+        "ENABLE_METRICS": "false",
+        "SENSITIVE_HEADERS": "authorization,x-token",
+        "PROJECT_ID": "",
+    }.items():
+        monkeypatch.setenv(f"GUARD_AGENT_{name}", text)
+    config = AgentConfig.from_env(timeout=5)
+    assert (config.api_key, config.buffer_size, config.timeout) == (KEY, 7, 5)
+    assert config.enable_metrics is False
+    assert config.sensitive_headers == ["authorization", "x-token"]
+    assert config.project_id is None
+
+
+def test_an_environment_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GUARD_AGENT_API_KEY", raising=False)
+    with pytest.raises(ValidationError, match="api_key"):
+        AgentConfig.from_env()
+
+
+def test_validate_config_lists_all_errors() -> None:
+    config = AgentConfig(api_key="x", buffer_size=0, retry_attempts=-2)
+    assert validate_config(config) == [
+        "api_key must be at least 10 characters long",
+        "buffer_size must be greater than 0, not 0",
+        "retry_attempts cannot be negative, such as -2",
+    ]
+
+
+def test_absurd_durations_are_no_trouble(make_config: Make) -> None:
+    agent = SyncGuardAgentHandler(
+        make_config(flush_interval=10**15, status_interval=10**15, timeout=10**15)
+    )
+    agent.start()
+    assert agent.get_stats()["running"] is True

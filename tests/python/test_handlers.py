@@ -1,0 +1,348 @@
+"""The handlers, called as programs call them."""
+
+import asyncio
+import gc
+import inspect
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from backend import Backend
+from log import Log
+
+from guard_agent import (
+    AgentConfig,
+    AgentHandlerProtocol,
+    BufferFullError,
+    DynamicRules,
+    GuardAgentHandler,
+    SecurityEvent,
+    SecurityMetric,
+    SyncGuardAgentHandler,
+    get_current_timestamp,
+    guard_agent,
+)
+
+Make = Callable[..., AgentConfig]
+
+
+def event(name: str = "ip_banned") -> SecurityEvent:
+    return SecurityEvent(timestamp=get_current_timestamp(), event_type=name)
+
+
+def metric() -> SecurityMetric:
+    return SecurityMetric(timestamp=get_current_timestamp(), metric_type="request_count", value=1)
+
+
+def sent_types(backend: Backend) -> list[str]:
+    return [event["event_type"] for event in backend.events]
+
+
+def test_asynchronous_code_awaits_everything(make_config: Make, backend: Backend) -> None:
+    async def program() -> None:
+        agent = guard_agent(make_config())
+        await agent.start()
+        await agent.send_event(event("first"))
+        await agent.send_metric(metric())
+        await agent.flush_buffer()
+        assert sent_types(backend) == ["first"]
+        assert await agent.health_check() is True
+        assert (await agent.get_status()).status == "healthy"
+        await agent.send_event(event("last"))
+        await agent.stop()
+        await agent.close()
+
+    asyncio.run(program())
+    assert sent_types(backend) == ["first", "last"]
+    assert len(backend.metrics) == 1
+
+
+def test_synchronous_code_gets_values(make_config: Make, backend: Backend) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    agent.start()
+    agent.send_event(event())
+    agent.send_metric(metric())
+    agent.flush_buffer()
+    assert agent.health_check() is True
+    assert agent.get_status().events_sent == 1
+    assert agent.get_dynamic_rules() is None
+    agent.close()
+    assert agent.health_check() is False
+    assert len(backend.events) == len(backend.metrics) == 1
+
+
+def test_a_handler_made_at_module_level_serves_synchronous_code(
+    make_config: Make, backend: Backend
+) -> None:
+    agent = guard_agent(make_config())
+    agent.start()
+    agent.send_event(event())
+    agent.flush_buffer()
+    assert sent_types(backend) == ["ip_banned"]
+    assert agent.health_check() is True
+    assert agent.get_status().status == "healthy"  # type: ignore[attr-defined]
+    assert agent.get_dynamic_rules() is None
+    agent.stop()
+
+
+def test_a_handler_made_at_module_level_serves_asynchronous_code(
+    make_config: Make, backend: Backend
+) -> None:
+    agent = guard_agent(make_config())
+
+    async def program() -> None:
+        await agent.start()
+        await agent.send_event(event())
+        assert await agent.health_check() is True
+        assert (await agent.get_status()).status == "healthy"
+        assert await agent.get_dynamic_rules() is None
+        await agent.stop()
+
+    asyncio.run(program())
+    assert sent_types(backend) == ["ip_banned"]
+
+
+def test_what_is_done_outside_of_a_loop_can_be_run_in_one(
+    make_config: Make, backend: Backend
+) -> None:
+    agent = GuardAgentHandler(make_config())
+    asyncio.run(agent.send_event(event()))
+    asyncio.run(agent.flush_buffer())
+    assert asyncio.run(agent.health_check()) is True
+    assert sent_types(backend) == ["ip_banned"]
+
+
+def test_results_can_be_ignored_made_tasks_of_or_gathered(
+    make_config: Make, backend: Backend
+) -> None:
+    async def program() -> None:
+        agent = guard_agent(make_config())
+        agent.start()
+        agent.send_event(event("ignored"))
+        await asyncio.create_task(agent.send_event(event("task")))
+        await asyncio.gather(*(agent.send_event(event("gathered")) for _ in range(2)))
+        await asyncio.wait_for(agent.send_event(event("timed")), 5)
+        await asyncio.create_task(agent.flush_buffer())
+        agent.get_status()
+        await agent.stop()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        asyncio.run(program())
+        gc.collect()
+    assert sent_types(backend) == ["ignored", "task", "gathered", "gathered", "timed"]
+
+
+def test_work_that_blocks_leaves_the_loop_running(make_config: Make, backend: Backend) -> None:
+    async def program() -> None:
+        agent = guard_agent(make_config())
+        agent.send_event(event())
+        backend.hold.clear()
+        flushing = asyncio.ensure_future(agent.flush_buffer())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not flushing.done()
+        backend.hold.set()
+        await flushing
+
+    asyncio.run(program())
+    assert sent_types(backend) == ["ip_banned"]
+
+
+def test_all_handlers_of_a_process_share_one_agent(make_config: Make, backend: Backend) -> None:
+    one, other = SyncGuardAgentHandler(make_config()), guard_agent(make_config())
+    one.send_event(event("one"))
+    other.send_event(event("other"))
+    one.flush_buffer()
+    assert sent_types(backend) == ["one", "other"]
+    assert one.get_stats()["events_sent"] == other.get_stats()["events_sent"] == 2
+    assert len([request for request in backend.received if request.path == "/api/v1/events"]) == 1
+
+
+def test_a_later_configuration_takes_over_what_is_queued(
+    make_config: Make, backend: Backend
+) -> None:
+    first = SyncGuardAgentHandler(make_config(endpoint="http://127.0.0.1:9"))
+    first.send_event(event())
+    later = make_config(project_id="shop")
+    second = SyncGuardAgentHandler(later)
+    second.flush_buffer()
+    assert first.config is later
+    assert sent_types(backend) == ["ip_banned"]
+    assert backend.received[0].headers["x-project-id"] == "shop"
+
+
+def test_events_and_metrics_can_be_switched_off(make_config: Make, backend: Backend) -> None:
+    agent = SyncGuardAgentHandler(make_config(enable_events=False, enable_metrics=False))
+    agent.send_event(event())
+    agent.send_metric(metric())
+    agent.flush_buffer()
+    assert agent.get_stats()["ledger"]["accepted"] == 0
+
+
+def test_raise_refuses_what_a_full_queue_has_no_room_for(make_config: Make) -> None:
+    agent = GuardAgentHandler(make_config(buffer_overflow_policy="raise", max_buffered=2))
+    agent.send_event(event())
+    agent.send_event(event())
+    with pytest.raises(BufferFullError, match="full .2 records.; wait, or raise buffer_size"):
+        agent.send_event(event())
+    assert agent.get_stats()["ledger"]["accepted"] == 2
+
+
+def test_block_waits_for_room_without_blocking_the_loop(
+    make_config: Make, backend: Backend
+) -> None:
+    async def program() -> None:
+        agent = guard_agent(make_config(buffer_overflow_policy="block", max_buffered=1))
+        backend.hold.clear()
+        await agent.send_event(event("first"))
+        waiting = asyncio.ensure_future(agent.send_event(event("second")))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        backend.hold.set()
+        agent.flush_buffer()
+        await waiting
+        await agent.flush_buffer()
+
+    asyncio.run(program())
+    assert sent_types(backend) == ["first", "second"]
+
+
+def test_block_makes_synchronous_code_wait(make_config: Make, backend: Backend) -> None:
+    agent = SyncGuardAgentHandler(
+        make_config(buffer_overflow_policy="block", max_buffered=1, buffer_size=1)
+    )
+    for number in range(5):
+        agent.send_event(event(str(number)))
+    agent.flush_buffer()
+    assert sent_types(backend) == ["0", "1", "2", "3", "4"]
+
+
+def test_drop_gives_up_the_oldest_and_counts_it(make_config: Make, backend: Backend) -> None:
+    backend.hold.clear()
+    agent = SyncGuardAgentHandler(make_config(max_buffered=2, buffer_size=1000))
+    for number in range(4):
+        agent.send_event(event(str(number)))
+    backend.hold.set()
+    agent.flush_buffer()
+    ledger = agent.get_stats()["ledger"]
+    assert ledger["dropped"] == {"queue_full": 2}
+    assert ledger["accepted"] == 4
+    assert sent_types(backend) == ["2", "3"]
+
+
+def test_rules_come_as_a_model_and_are_kept_for_their_ttl(
+    make_config: Make, backend: Backend
+) -> None:
+    backend.rules = {"rule_id": "r", "version": 3, "ip_blacklist": ["192.0.2.7"], "ttl": 60}
+    agent = SyncGuardAgentHandler(make_config())
+    rules = agent.get_dynamic_rules()
+    assert isinstance(rules, DynamicRules)
+    assert (rules.version, rules.ip_blacklist) == (3, ["192.0.2.7"])
+    assert agent.get_dynamic_rules() is rules
+    assert [request.path for request in backend.received].count("/api/v1/rules") == 1
+    stats = agent.get_stats()
+    assert (stats["cached_rules"], stats["rules_fetched"]) == (True, 1)
+
+
+def test_rules_that_cannot_be_used_are_logged_and_ignored(
+    make_config: Make, backend: Backend, log: Log
+) -> None:
+    backend.rules = {"auto_ban_threshold": 0}
+    agent = SyncGuardAgentHandler(make_config())
+    assert agent.get_dynamic_rules() is None
+    log.wait_for("auto_ban_threshold")
+
+
+def test_a_redis_handler_is_kept_and_said_not_to_be_used_yet(make_config: Make, log: Log) -> None:
+    async def program() -> None:
+        agent = guard_agent(make_config())
+        redis: Any = object()
+        await agent.initialize_redis(redis)
+        await agent.initialize_redis(redis)
+        assert agent.redis_handler is redis
+
+    asyncio.run(program())
+    said = [record for record in log.records if "not persisted to Redis" in record.getMessage()]
+    assert [record.levelname for record in said] == ["INFO"]
+
+
+def test_stats_have_the_keys_that_status_pages_read(make_config: Make) -> None:
+    stats = SyncGuardAgentHandler(make_config()).get_stats()
+    assert stats.keys() >= {
+        "running", "uptime", "events_sent", "metrics_sent", "events_failed", "metrics_failed",
+        "rules_fetched", "buffer_stats", "transport_stats", "cached_rules", "rules_last_update",
+        "loop_failures", "last_status_push_ok", "ledger",
+    }  # fmt: skip
+    assert stats["buffer_stats"].keys() >= {
+        "events_buffered", "metrics_buffered", "events_flushed", "metrics_flushed",
+        "events_dropped", "metrics_dropped", "current_event_buffer_size",
+        "current_metric_buffer_size", "redis_persist_failures", "durability_degraded",
+        "last_flush_time", "auto_flush_running",
+    }  # fmt: skip
+    assert stats["transport_stats"].keys() >= {
+        "requests_sent", "requests_failed", "bytes_sent", "circuit_breaker_state",
+        "failure_count", "session_closed",
+    }  # fmt: skip
+    assert stats["loop_failures"] == {"flush": 0, "status": 0, "rules": 0}
+    assert stats["ledger"].keys() == {"accepted", "delivered", "queued", "spooled", "dropped"}
+
+
+def test_stats_follow_what_happens(make_config: Make) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    assert agent.get_stats()["running"] is False
+    agent.send_event(event())
+    stats = agent.get_stats()
+    assert stats["running"] is True
+    assert stats["buffer_stats"]["current_event_buffer_size"] == 1
+    agent.flush_buffer()
+    stats = agent.get_stats()
+    assert (stats["events_sent"], stats["buffer_stats"]["current_event_buffer_size"]) == (1, 0)
+    assert stats["transport_stats"]["bytes_sent"] > 0
+    assert stats["transport_stats"]["circuit_breaker_state"] == "CLOSED"
+    assert stats["buffer_stats"]["last_flush_time"] is not None
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"api_key": "short"}, "api_key must be at least 10 characters long"),
+        ({"buffer_size": 0}, "buffer_size must be greater than 0, not 0"),
+        ({"flush_interval": -1}, "flush_interval must be greater than 0, not -1"),
+        ({"timeout": 0}, "timeout must be greater than 0"),
+        ({"backoff_factor": 0}, "backoff_factor must be greater than 0"),
+        ({"retry_attempts": -1}, "retry_attempts cannot be negative"),
+        ({"buffer_size": 10**30}, "buffer_size: out of range"),
+        ({"project_id": "a\nb"}, "project_id"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_its_field(
+    make_config: Make, fields: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=f"Invalid agent configuration: .*{problem}"):
+        guard_agent(make_config(**fields))
+
+
+def test_a_refused_configuration_leaves_the_agent_as_it_was(
+    make_config: Make, backend: Backend
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    agent.send_event(event())
+    with pytest.raises(ValueError, match="project_id"):
+        guard_agent(make_config(project_id="a\nb"))
+    assert agent.config.project_id is None
+    agent.flush_buffer()
+    assert sent_types(backend) == ["ip_banned"]
+
+
+def test_handlers_have_the_shape_of_the_protocol(make_config: Make) -> None:
+    def is_asynchronous(method: Callable[..., Any]) -> bool:
+        returned = inspect.signature(method).return_annotation
+        return getattr(returned, "__origin__", None) is Coroutine
+
+    assert isinstance(guard_agent(make_config()), AgentHandlerProtocol)
+    names = [name for name in vars(AgentHandlerProtocol) if not name.startswith("_")]
+    assert all(is_asynchronous(getattr(GuardAgentHandler, name)) for name in names)
+    assert not any(is_asynchronous(getattr(SyncGuardAgentHandler, name)) for name in names)

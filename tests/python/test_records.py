@@ -1,0 +1,258 @@
+"""What becomes of the objects that programs hand over."""
+
+import collections
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import logging
+import pathlib
+import types
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from backend import Backend
+from log import Log
+from pydantic import BaseModel
+
+from guard_agent import AgentConfig, SecurityEvent, SecurityMetric, SyncGuardAgentHandler
+
+Make = Callable[..., AgentConfig]
+NOON = dt.datetime(2026, 11, 22, 12, 0, 0, 250, tzinfo=dt.timezone.utc)
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Name(str, enum.Enum):
+    ADA = "ada"
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: int = 2
+
+
+class Inner(BaseModel):
+    n: int = 1
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def sent_metadata(make_config: Make, backend: Backend, metadata: Any) -> Any:
+    agent = SyncGuardAgentHandler(make_config())
+    agent.send_event({"timestamp": NOON, "event_type": "ip_banned", "metadata": metadata})
+    agent.flush_buffer()
+    return backend.events[0]["metadata"]
+
+
+def test_an_event_arrives_with_all_its_fields(make_config: Make, backend: Backend) -> None:
+    event = SecurityEvent(
+        timestamp=NOON,
+        event_type="penetration_attempt",
+        ip_address="192.0.2.7",
+        status_code=403,
+        response_time=0.25,
+        metadata={"guard.threat_score": 90},
+        tenant="shop",
+    )
+    agent = SyncGuardAgentHandler(make_config())
+    agent.send_event(event)
+    agent.flush_buffer()
+    assert backend.events == [
+        {
+            "idempotency_key": str(event.idempotency_key),
+            "timestamp": "2026-11-22T12:00:00.000250+00:00",
+            "event_type": "penetration_attempt",
+            "ip_address": "192.0.2.7",
+            "action_taken": "",
+            "reason": "",
+            "status_code": 403,
+            "response_time": 0.25,
+            "metadata": {"guard.threat_score": 90},
+            "tenant": "shop",
+        }
+    ]
+
+
+def test_a_metric_arrives_with_all_its_fields(make_config: Make, backend: Backend) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    agent.send_metric(
+        SecurityMetric(timestamp=NOON, metric_type="error_rate", value=1, tags={"status": "404"})
+    )
+    agent.flush_buffer()
+    (metric,) = backend.metrics
+    assert uuid.UUID(metric.pop("idempotency_key"))
+    assert metric == {
+        "timestamp": "2026-11-22T12:00:00.000250+00:00",
+        "metric_type": "error_rate",
+        "value": 1.0,
+        "tags": {"status": "404"},
+    }
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        SecurityEvent(timestamp=NOON, event_type="ip_banned"),
+        {"timestamp": NOON, "event_type": "ip_banned"},
+        types.MappingProxyType({"timestamp": NOON, "event_type": "ip_banned"}),
+        types.SimpleNamespace(timestamp=NOON, event_type="ip_banned"),
+    ],
+    ids=lambda record: type(record).__name__,
+)
+def test_models_mappings_and_objects_are_taken(
+    make_config: Make, backend: Backend, record: Any
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    agent.send_event(record)
+    agent.flush_buffer()
+    assert [event["event_type"] for event in backend.events] == ["ip_banned"]
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "sent"),
+    [
+        (NOON.replace(tzinfo=None), dt.datetime(2026, 11, 22, 12, 0, 0, 250)),
+        (
+            NOON.astimezone(dt.timezone(dt.timedelta(hours=2))),
+            dt.datetime(2026, 11, 22, 12, 0, 0, 250),
+        ),
+        ("2026-11-22 12:00:00.000250", dt.datetime(2026, 11, 22, 12, 0, 0, 250)),
+        (0, dt.datetime(1970, 1, 1)),
+    ],
+    ids=["naive", "other zone", "text", "unix"],
+)
+def test_a_timestamp_of_any_form_is_the_same_moment_in_utc(
+    make_config: Make, backend: Backend, timestamp: Any, sent: dt.datetime
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    agent.send_event({"timestamp": timestamp, "event_type": "x"})
+    agent.flush_buffer()
+    # Python 3.10 reads no "Z".
+    text = backend.events[0]["timestamp"].replace("Z", "+00:00")
+    assert dt.datetime.fromisoformat(text) == sent.replace(tzinfo=dt.timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (None, None),
+        (True, True),
+        (-(2**63), -(2**63)),
+        (2**64 - 1, 2**64 - 1),
+        (2**64, "18446744073709551616"),
+        (1.5, 1.5),
+        (float("nan"), None),
+        (float("inf"), None),
+        ("é", "é"),
+        ("\ud800", "\ufffd\ufffd\ufffd"),
+        (b"\xffx", "\ufffdx"),
+        (bytearray(b"x"), "x"),
+        ((1, [2]), [1, [2]]),
+        ({3}, [3]),
+        (frozenset([3]), [3]),
+        (collections.deque([1]), [1]),
+        (range(3), [0, 1, 2]),
+        (collections.OrderedDict(a=1), {"a": 1}),
+        ({1: "a", None: "b"}, {"1": "a", "None": "b"}),
+        (NOON, "2026-11-22T12:00:00.000250+00:00"),
+        (dt.datetime(2026, 1, 2), "2026-01-02T00:00:00"),
+        (dt.date(2026, 1, 2), "2026-01-02"),
+        (dt.time(1, 2), "01:02:00"),
+        (dt.timedelta(seconds=1.5), 1.5),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (decimal.Decimal("1.50"), "1.50"),
+        (Color.RED, "red"),
+        (Level.HIGH, 3),
+        (Name.ADA, "ada"),
+        (Point(1), {"x": 1, "y": 2}),
+        (Inner(), {"n": 1}),
+        (pathlib.PurePosixPath("/x"), "/x"),
+        (1j, "1j"),
+        (Unprintable(), "<Unprintable>"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_value_has_a_form_in_json(
+    make_config: Make, backend: Backend, value: Any, sent: Any
+) -> None:
+    assert sent_metadata(make_config, backend, {"value": value}) == {"value": sent}
+
+
+def test_a_cycle_ends_where_redaction_does_not_look(make_config: Make, backend: Backend) -> None:
+    cycle: dict[str, Any] = {}
+    cycle["again"] = cycle
+    sent = sent_metadata(make_config, backend, cycle)
+    depth = 0
+    while isinstance(sent, dict):
+        sent = sent["again"]
+        depth += 1
+    assert (sent, depth) == ("[REDACTED]", 11)
+
+
+@pytest.mark.parametrize("size", [60_000, 10**12])
+def test_a_value_of_too_many_is_replaced_by_a_remark(
+    make_config: Make, backend: Backend, size: int
+) -> None:
+    sent = sent_metadata(make_config, backend, {"numbers": range(size)})
+    assert sent == {"truncated": "more than 50000 values in one record; shorten its metadata"}
+
+
+def test_text_is_cut_and_secrets_are_not_sent(make_config: Make, backend: Backend) -> None:
+    metadata = {"long": "x" * 10_000_000, "headers": {"Cookie": "s=1"}, "list": [["Cookie", "s"]]}
+    assert sent_metadata(make_config, backend, metadata) == {
+        "long": "x" * 1024 + "...[TRUNCATED]",
+        "headers": {"Cookie": "[REDACTED]"},
+        "list": [["Cookie", "[REDACTED]"]],
+    }
+
+
+def test_a_value_that_changes_while_it_is_read_is_no_trouble(
+    make_config: Make, backend: Backend
+) -> None:
+    metadata: dict[Any, Any] = {}
+
+    class Meddler:
+        def __str__(self) -> str:
+            metadata["more"] = 1
+            return "meddled"
+
+    metadata["value"] = Meddler()
+    assert sent_metadata(make_config, backend, metadata) == {"value": "meddled"}
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ({"event_type": "x"}, "event without `timestamp`"),
+        ({"timestamp": NOON}, "event without `event_type`"),
+        ({"timestamp": "soon", "event_type": "x"}, "unreadable `timestamp`"),
+        (None, "event without `timestamp`"),
+        (7, "event without `timestamp`"),
+    ],
+)
+def test_an_event_that_cannot_be_sent_is_counted_and_logged_but_not_raised(
+    make_config: Make, log: Log, record: Any, problem: str
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    agent.send_event(record)
+    assert log.wait_for(problem).levelno == logging.WARNING
+    assert agent.get_stats()["ledger"] == {
+        "accepted": 1,
+        "delivered": 0,
+        "queued": 0,
+        "spooled": 0,
+        "dropped": {"invalid": 1},
+    }
