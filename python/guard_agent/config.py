@@ -51,47 +51,53 @@ class AgentConfig(BaseModel):
 
     api_key: str = Field(repr=False, description="The project's API key: 10 characters or more.")
     endpoint: str = Field(
-        "https://api.fastapi-guard.com",
+        default="https://api.fastapi-guard.com",
         description="The backend: an http or https URL with a host. "
         "Trailing slashes and a trailing /api/v1 are dropped.",
     )
-    project_id: str | None = Field(None, description="The project that records belong to.")
+    project_id: str | None = Field(default=None, description="The project that records belong to.")
     buffer_size: int = Field(
-        100, description="Queued records that make a send due: a whole number above 0."
+        default=100, description="Queued records that make a send due: a whole number above 0."
     )
     flush_interval: int = Field(
-        30, description="Seconds until what is queued is sent: a whole number above 0."
+        default=30, description="Seconds until what is queued is sent: a whole number above 0."
     )
     dynamic_rule_interval: int = Field(
-        300, ge=60, description="Seconds between fetches of the rules: a whole number from 60 up."
+        default=300,
+        ge=60,
+        description="Seconds between fetches of the rules: a whole number from 60 up.",
     )
     status_interval: int = Field(
-        300, ge=60, description="Seconds between status reports: a whole number from 60 up."
+        default=300, ge=60, description="Seconds between status reports: a whole number from 60 up."
     )
     high_watermark_ratio: float = Field(
-        0.8,
+        default=0.8,
         gt=0,
         le=1,
         description="The share of buffer_size at which a send starts: a number above 0, at most 1.",
     )
     max_concurrent_flushes: int = Field(
-        1, ge=1, description="Requests in flight at the same time: a whole number from 1 up."
+        default=1,
+        ge=1,
+        description="Requests in flight at the same time: a whole number from 1 up.",
     )
     buffer_overflow_policy: Literal["drop", "block", "raise"] = Field(
-        "drop",
+        default="drop",
         description='What a full queue does: "drop" the oldest record, "block" the sender '
         'or "raise" BufferFullError.',
     )
-    enable_metrics: bool = Field(True, description="Whether metrics are sent: true or false.")
-    enable_events: bool = Field(True, description="Whether events are sent: true or false.")
+    enable_metrics: bool = Field(
+        default=True, description="Whether metrics are sent: true or false."
+    )
+    enable_events: bool = Field(default=True, description="Whether events are sent: true or false.")
     retry_attempts: int = Field(
-        3,
+        default=3,
         description="Tries after a failed request until the batch rests for a longer time: "
         "a whole number from 0 up.",
     )
-    timeout: int = Field(30, description="Seconds for one request: a whole number above 0.")
+    timeout: int = Field(default=30, description="Seconds for one request: a whole number above 0.")
     backoff_factor: float = Field(
-        1.0,
+        default=1.0,
         description="Seconds until the first retry, doubled with each one after: a number above 0.",
     )
     sensitive_headers: list[str] = Field(
@@ -100,51 +106,53 @@ class AgentConfig(BaseModel):
         "set-cookie: a list of names, without regard to case.",
     )
     max_payload_size: int = Field(
-        1024,
+        default=1024,
         ge=0,
         description="Bytes after which text inside a record is cut: a whole number from 0 up.",
     )
     project_encryption_key: str | None = Field(
-        None,
+        default=None,
         repr=False,
         description="Encrypts every payload: 32 bytes as URL-safe base64.",
     )
-    guard_version: str | None = Field(None, description="The version of the guard that reports.")
-    guard_core_version: str | None = Field(None, description="The version of guard-core.")
+    guard_version: str | None = Field(
+        default=None, description="The version of the guard that reports."
+    )
+    guard_core_version: str | None = Field(default=None, description="The version of guard-core.")
     compression_enabled: bool = Field(
-        True, description="Whether bodies are compressed: true or false."
+        default=True, description="Whether bodies are compressed: true or false."
     )
     compression_threshold: int = Field(
-        1024,
+        default=1024,
         ge=0,
         description="Bytes from which a body is compressed: a whole number from 0 up.",
     )
     install_id: str | None = Field(
-        None,
+        default=None,
         description="Identifies the installation; by default kept in ~/.guard-agent/install-id.",
     )
     payload_signing_secret: str | None = Field(
-        None, repr=False, description="Signs every body: a text shared with the backend."
+        default=None, repr=False, description="Signs every body: a text shared with the backend."
     )
     on_error: OnError | None = Field(
-        None,
+        default=None,
         repr=False,
         description="Called as on_error(stage, exception, context) from a thread of the agent's "
         "when a send fails: a function, for code only.",
     )
     max_buffered: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="Queued records at most: a whole number from 1 up; by default 100,000 under "
         '"drop", and buffer_size under "block" and "raise".',
     )
     max_buffer_bytes: int = Field(
-        67_108_864,
+        default=67_108_864,
         ge=1,
         description="Bytes of queued records at most: a whole number from 1 up.",
     )
     max_batch_bytes: int = Field(
-        262_144,
+        default=262_144,
         ge=4096,
         description="Bytes of one uncompressed body at most: a whole number from 4,096 up.",
     )

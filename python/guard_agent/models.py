@@ -170,8 +170,8 @@ class DynamicRules(BaseModel):
     enable_penetration_detection: bool | None = None
     enable_ip_banning: bool | None = None
     enable_rate_limiting: bool | None = None
-    auto_ban_threshold: int | None = Field(None, ge=1)
-    auto_ban_duration: int | None = Field(None, ge=1)
+    auto_ban_threshold: int | None = Field(default=None, ge=1)
+    auto_ban_duration: int | None = Field(default=None, ge=1)
     enable_rate_limit_auto_ban: bool | None = None
     emergency_mode: bool = False
     emergency_whitelist: list[str] = Field(default_factory=list)

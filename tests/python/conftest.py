@@ -15,11 +15,11 @@ def backend() -> Iterator[Backend]:
 
 
 @pytest.fixture
-def make_config(backend: Backend) -> Callable[..., AgentConfig]:
-    """A configuration that sends only when asked to."""
+def make_config(backend: Backend) -> Iterator[Callable[..., AgentConfig]]:
+    """Configurations that send only when asked to, in a process without an agent yet."""
 
     def make(**fields: Any) -> AgentConfig:
-        defaults = {
+        defaults: dict[str, Any] = {
             "api_key": "an-api-key-for-tests",
             "endpoint": backend.url,
             "flush_interval": 3600,
@@ -27,19 +27,13 @@ def make_config(backend: Backend) -> Callable[..., AgentConfig]:
         }
         return AgentConfig(**(defaults | fields))
 
-    return make
+    yield make
+    if _agent._agent is not None:
+        _agent._agent.stop()
+        _agent._agent = None
 
 
 @pytest.fixture
 def log() -> Iterator[Log]:
     with Log() as log:
         yield log
-
-
-@pytest.fixture(autouse=True)
-def fresh_process() -> Iterator[None]:
-    """Each test starts as a process does: without an agent."""
-    yield
-    if _agent._agent is not None:
-        _agent._agent.stop()
-        _agent._agent = None

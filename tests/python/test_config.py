@@ -61,7 +61,7 @@ def test_a_wrong_value_is_named_with_its_field_and_a_remedy(
 
 @pytest.mark.parametrize("field", ["api_key", "project_encryption_key", "payload_signing_secret"])
 def test_secrets_are_not_shown(field: str) -> None:
-    secret = "s3cret-and-long-enough"
+    secret: Any = "s3cret-and-long-enough"
     config = AgentConfig(**{"api_key": KEY, field: secret})
     assert secret not in repr(config) + str(config)
     assert getattr(config, field) == secret
@@ -81,7 +81,8 @@ def test_an_encryption_key_that_is_none_is_refused_without_being_shown(
 
 
 def test_an_unknown_field_is_ignored_and_logged_with_its_neighbour(log: Log) -> None:
-    AgentConfig(**{"api_key": KEY, "flush_intervall": 5, "zzz": 1})
+    fields: dict[str, Any] = {"api_key": KEY, "flush_intervall": 5, "zzz": 1}
+    AgentConfig(**fields)
     said = {record.getMessage(): record.levelno for record in log.records}
     assert said == {
         "AgentConfig has no field flush_intervall and ignores it; "

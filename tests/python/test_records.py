@@ -58,14 +58,16 @@ def sent_metadata(make_config: Make, backend: Backend, metadata: Any) -> Any:
 
 
 def test_an_event_arrives_with_all_its_fields(make_config: Make, backend: Backend) -> None:
-    event = SecurityEvent(
-        timestamp=NOON,
-        event_type="penetration_attempt",
-        ip_address="192.0.2.7",
-        status_code=403,
-        response_time=0.25,
-        metadata={"guard.threat_score": 90},
-        tenant="shop",
+    event = SecurityEvent.model_validate(
+        {
+            "timestamp": NOON,
+            "event_type": "penetration_attempt",
+            "ip_address": "192.0.2.7",
+            "status_code": 403,
+            "response_time": 0.25,
+            "metadata": {"guard.threat_score": 90},
+            "tenant": "shop",
+        }
     )
     agent = SyncGuardAgentHandler(make_config())
     agent.send_event(event)

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from backend import Backend
@@ -19,18 +20,22 @@ from guard_agent import (
 Make = Callable[..., AgentConfig]
 
 
-def send_to_refusing_backend(config: AgentConfig, backend: Backend) -> None:
+@contextmanager
+def refused_event(config: AgentConfig, backend: Backend) -> Iterator[None]:
+    """An event on its way to a backend that refuses the key, until the block ends."""
     backend.status = 401
-    agent = SyncGuardAgentHandler(config)
+    agent = SyncGuardAgentHandler(config.model_copy(update={"buffer_size": 1}))
     agent.send_event(SecurityEvent(timestamp=get_current_timestamp(), event_type="x"))
-    agent.stop()
+    yield
+    backend.status = 200
+    agent.flush_buffer()
 
 
 def test_a_refused_key_is_logged_without_the_key(
     make_config: Make, backend: Backend, log: Log
 ) -> None:
-    send_to_refusing_backend(make_config(), backend)
-    assert log.wait_for("401").levelno == logging.WARNING
+    with refused_event(make_config(), backend):
+        assert log.wait_for("401").levelno == logging.WARNING
     assert not any("an-api-key-for-tests" in record.getMessage() for record in log.records)
 
 
@@ -42,8 +47,8 @@ def test_on_error_hears_what_failed(make_config: Make, backend: Backend) -> None
         heard.append((stage, error, context))
         called.set()
 
-    send_to_refusing_backend(make_config(on_error=on_error), backend)
-    assert called.wait(PATIENCE_SECONDS)
+    with refused_event(make_config(on_error=on_error), backend):
+        assert called.wait(PATIENCE_SECONDS)
     stage, error, _ = heard[0]
     assert stage == "transport_send"
     assert isinstance(error, GuardAgentError)
@@ -54,5 +59,5 @@ def test_an_on_error_that_raises_is_logged(make_config: Make, backend: Backend, 
     def on_error(*_: object) -> None:
         raise RuntimeError
 
-    send_to_refusing_backend(make_config(on_error=on_error), backend)
-    log.wait_for("on_error raised")
+    with refused_event(make_config(on_error=on_error), backend):
+        log.wait_for("on_error raised")
