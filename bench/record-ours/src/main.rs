@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use guard_agent::{Agent, SecurityEvent};
 use record::Subject;
-use serde_json::json;
 
 struct Ours(Agent);
 
