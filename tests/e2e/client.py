@@ -9,7 +9,6 @@ import json
 import sys
 
 from guard_agent.client import guard_agent
-
 from guard_agent.models import AgentConfig, SecurityEvent, SecurityMetric
 from guard_agent.utils import get_current_timestamp
 

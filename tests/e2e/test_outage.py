@@ -27,6 +27,7 @@ def test_a_server_that_comes_late_gets_everything(
     new_server: Callable[..., GuardServer], start_app: Callable[..., ExampleApp]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
+        nobody.settimeout(60)
         port = nobody.getsockname()[1]
         app = start_app(f"http://127.0.0.1:{port}", GUARD_DETECTION="off")
         send(app, 120)
