@@ -60,8 +60,9 @@ class GuardAgentHandler(_Handler):
 
     Example:
         >>> import asyncio
+        >>> config = AgentConfig(api_key="YOUR_API_KEY", endpoint="http://127.0.0.1:8400")
         >>> async def main() -> None:
-        ...     agent = GuardAgentHandler(AgentConfig(api_key="YOUR_API_KEY"))
+        ...     agent = GuardAgentHandler(config)
         ...     await agent.start()
         ...     await agent.stop()
         >>> asyncio.run(main())
@@ -171,7 +172,8 @@ class SyncGuardAgentHandler(_Handler):
         config: How to collect and where to deliver.
 
     Example:
-        >>> agent = SyncGuardAgentHandler(AgentConfig(api_key="YOUR_API_KEY"))
+        >>> config = AgentConfig(api_key="YOUR_API_KEY", endpoint="http://127.0.0.1:8400")
+        >>> agent = SyncGuardAgentHandler(config)
         >>> agent.start()
         >>> agent.stop()
     """

@@ -65,7 +65,8 @@ class AgentConfig(BaseModel):
     dynamic_rule_interval: int = Field(
         default=300,
         ge=60,
-        description="Seconds between fetches of the rules: a whole number from 60 up.",
+        description="Accepted for compatibility, without effect: rules are fetched when the guard "
+        "asks for them, at most once in their ttl. A whole number from 60 up.",
     )
     status_interval: int = Field(
         default=300, ge=60, description="Seconds between status reports: a whole number from 60 up."
@@ -92,8 +93,8 @@ class AgentConfig(BaseModel):
     enable_events: bool = Field(default=True, description="Whether events are sent: true or false.")
     retry_attempts: int = Field(
         default=3,
-        description="Tries after a failed request until the batch rests for a longer time: "
-        "a whole number from 0 up.",
+        description="Retries of a failed batch in one round, after which it rests for a longer "
+        "time until the next: a whole number from 0 up.",
     )
     timeout: int = Field(default=30, description="Seconds for one request: a whole number above 0.")
     backoff_factor: float = Field(

@@ -1,0 +1,117 @@
+"""The agent as a guest in its process: exit and fork."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+
+import pytest
+from backend import Backend
+
+from guard_agent import AgentConfig, SecurityEvent, SyncGuardAgentHandler, get_current_timestamp
+
+Make = Callable[..., AgentConfig]
+DEADLINE_SECONDS = 60
+
+PROGRAM = """
+    import logging, sys
+    logging.basicConfig(level=logging.WARNING)
+    from guard_agent import AgentConfig, SecurityEvent, get_current_timestamp, guard_agent
+
+    def event(name):
+        return SecurityEvent(timestamp=get_current_timestamp(), event_type=name)
+
+    agent = guard_agent(AgentConfig(
+        api_key="an-api-key-for-tests", endpoint=sys.argv[1], flush_interval=3600, timeout=5,
+    ))
+"""
+
+
+def run(program: str, backend: Backend) -> "subprocess.CompletedProcess[str]":
+    """A whole interpreter, from start to exit."""
+    source = textwrap.dedent(PROGRAM) + textwrap.dedent(program)
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", source, backend.url],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"), [("", 0), ("sys.exit(3)", 3), ("raise RuntimeError('end')", 1)]
+)
+def test_what_is_queued_at_exit_is_delivered(backend: Backend, ending: str, code: int) -> None:
+    program = f"""
+    for number in range(250):
+        agent.send_event(event(str(number)))
+    {ending}
+    """
+    ended = run(program, backend)
+    assert ended.returncode == code
+    assert [event["event_type"] for event in backend.events] == [str(n) for n in range(250)]
+
+
+def test_what_was_sent_in_a_loop_that_is_gone_is_delivered_at_exit(backend: Backend) -> None:
+    program = """
+    import asyncio
+
+    async def main():
+        await agent.start()
+        await agent.send_event(event("x"))
+
+    asyncio.run(main())
+    """
+    ended = run(program, backend)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(backend.events) == 1
+
+
+def test_a_silent_backend_does_not_keep_a_process_from_ending(backend: Backend) -> None:
+    backend.hold.clear()
+    ended = run("agent.send_event(event('x'))", backend)
+    assert ended.returncode == 0
+    assert "1 record(s) could be delivered: lost" in ended.stderr
+
+
+def test_a_daemon_thread_may_send_until_the_very_end(backend: Backend) -> None:
+    program = """
+    import itertools, threading
+
+    started = threading.Event()
+
+    def send():
+        for number in itertools.count():
+            agent.send_event(event(str(number)))
+            agent.send_event({"invalid": number})
+            started.set()
+
+    for _ in range(4):
+        threading.Thread(target=send, daemon=True).start()
+    started.wait()
+    """
+    ended = run(program, backend)
+    assert ended.returncode == 0
+    assert "Fatal" not in ended.stderr
+
+
+def test_a_forked_child_sends_its_own_records_and_the_parent_its_own(
+    make_config: Make, backend: Backend
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    agent.send_event(SecurityEvent(timestamp=get_current_timestamp(), event_type="parent"))
+    child = os.fork()
+    if child == 0:
+        try:
+            agent.send_event({"timestamp": get_current_timestamp(), "event_type": "child"})
+            agent.stop()
+        finally:
+            os._exit(0)
+    agent.send_event({"timestamp": get_current_timestamp(), "event_type": "parent"})
+    assert os.waitpid(child, 0)[1] == 0
+    agent.flush_buffer()
+    assert sorted(event["event_type"] for event in backend.events) == ["child", "parent", "parent"]
+    keys = {event["idempotency_key"] for event in backend.events}
+    assert len(keys) == 3
