@@ -135,13 +135,20 @@ class Demo:
                 continue
 
     async def report(self) -> Report:
+        try:
+            async with (
+                aiohttp.ClientSession(headers={"X-API-Key": self.api_key}) as session,
+                session.get(f"{self.server_url}/api/v1/summary") as response,
+            ):
+                response.raise_for_status()
+                summary = await response.json()
+        except aiohttp.ClientError as error:
+            words = self.server.last_words()
+            raise DemoError(f"guard-server does not say what arrived ({error}): {words}") from None
+        # The app writes its count ten times a second: one written after the server's figures
+        # holds whatever they hold.
+        await asyncio.sleep(0.2)
         produced = json.loads((self.folder / "produced.json").read_text())
-        async with (
-            aiohttp.ClientSession(headers={"X-API-Key": self.api_key}) as session,
-            session.get(f"{self.server_url}/api/v1/summary") as response,
-        ):
-            response.raise_for_status()
-            summary = await response.json()
         return Report(produced, {kind: summary[kind]["by_type"] for kind in KINDS})
 
     def print_result(self, report: Report) -> None:

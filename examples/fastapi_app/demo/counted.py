@@ -1,8 +1,8 @@
 """The example app, counting what fastapi-guard hands to the agent.
 
 The count is taken in front of the agent, so what arrives at the server is compared with a figure
-in which the agent has no part. It goes to the file named by DEMO_PRODUCED, twice a second and
-once more after the agent has stopped.
+in which the agent has no part. It goes to the file named by DEMO_PRODUCED, ten times a second
+and once more after the agent has stopped.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ def write_produced() -> None:
 
 async def keep_writing() -> None:
     while True:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.1)
         write_produced()
 
 

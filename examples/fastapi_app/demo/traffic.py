@@ -163,5 +163,5 @@ class Traffic:
             ) as response:
                 await response.read()
                 return response.status
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, asyncio.TimeoutError):
             return 0
