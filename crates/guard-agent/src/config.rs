@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guard_wire::anonymize::Anonymize;
 use guard_wire::encrypt::{Encryptor, KeyError};
 use guard_wire::redact::Redactor;
 use reqwest::Url;
@@ -108,6 +109,7 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     pub(crate) max_payload_size: usize,
     pub(crate) sensitive_headers: Vec<String>,
+    pub(crate) anonymize: Anonymize,
     pub(crate) compression_enabled: bool,
     pub(crate) compression_threshold: usize,
     pub(crate) status_interval: Duration,
@@ -137,6 +139,7 @@ impl Default for Settings {
             timeout: DEFAULT_TIMEOUT,
             max_payload_size: DEFAULT_MAX_PAYLOAD_SIZE,
             sensitive_headers: DEFAULT_SENSITIVE_HEADERS.map(str::to_owned).to_vec(),
+            anonymize: Anonymize::None,
             compression_enabled: true,
             compression_threshold: DEFAULT_COMPRESSION_THRESHOLD,
             status_interval: DEFAULT_STATUS_INTERVAL,
@@ -282,6 +285,8 @@ impl AgentBuilder {
         /// Names whose values are redacted, in addition to
         /// `proxy-authorization` and `set-cookie`.
         sensitive_headers: Vec<String>;
+        /// What events say of the client's address.
+        anonymize: Anonymize;
         /// Whether bodies are compressed.
         compression_enabled: bool;
         /// Bodies from this many bytes up are compressed.

@@ -65,6 +65,7 @@ pub use config::{
 pub use delivery::backoff::{JITTER, MAX_DELAY, MAX_RETRY_AFTER, REST};
 pub use delivery::breaker::{FAILURE_THRESHOLD, RECOVERY, State as BreakerState};
 pub use delivery::transport::{MAX_RESPONSE, Request, Response, Transport, TransportError};
+pub use guard_wire::anonymize::Anonymize;
 pub use guard_wire::status::{Health, LedgerReport};
 pub use guard_wire::{Kind, MetricType, SecurityEvent, SecurityMetric, Value};
 pub use intake::SendError;

@@ -69,7 +69,8 @@ impl Shared {
             sealer
                 .room(config.settings.max_batch_bytes)
                 .saturating_sub(1),
-        );
+        )
+        .anonymize(config.settings.anonymize.clone());
         Self {
             encoder,
             sealer,

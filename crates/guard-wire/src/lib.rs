@@ -16,7 +16,7 @@
 //! | [`value`] | the borrowed tree a record is made of before it is encoded |
 //! | [`event`], [`metric`] | typed builders for the two kinds |
 //! | [`encode`] | the one way from fields to bytes: validation, redaction, truncation |
-//! | [`redact`], [`truncate`], [`hash`] | the pure functions behind it |
+//! | [`redact`], [`truncate`], [`anonymize`], [`hash`] | the pure functions behind it |
 //! | [`envelope`] | the body of a batch |
 //! | [`sign`], [`encrypt`] | `X-Payload-Signature` and encrypted payloads |
 //! | [`answer`], [`rules`], [`status`] | what backends answer and what agents report |
@@ -26,6 +26,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+pub mod anonymize;
 pub mod answer;
 pub mod backoff;
 pub mod encode;

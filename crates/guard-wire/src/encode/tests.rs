@@ -152,6 +152,20 @@ fn sensitive_fields_are_redacted_beside_the_metadata_too() {
 }
 
 #[test]
+fn addresses_say_less_when_wanted() {
+    let fields = [
+        ("timestamp".into(), Value::Int(1)),
+        ("event_type".into(), Value::from("x")),
+        ("ip_address".into(), Value::from("192.0.2.77")),
+    ];
+    let mut out = Vec::new();
+    let encoder = encoder(1024).anonymize(Anonymize::Truncate);
+    encoder.encode(Kind::Event, &fields, &mut out).unwrap();
+    let got: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(got["ip_address"], "192.0.2.0");
+}
+
+#[test]
 fn nan_and_infinity_leave_as_null() {
     let fields = [
         ("timestamp".into(), Value::Int(1)),
