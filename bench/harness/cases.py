@@ -32,10 +32,10 @@ QUICK = Scale(rounds=2, app_rounds=1, app_seconds=3)
 
 @dataclass(frozen=True)
 class Result:
-    """What a case gave: its rows, and the baseline that they are read against."""
+    """What a case gave: its rows, and the baselines that they are read against."""
 
     comparisons: Sequence[Comparison]
-    baseline: str | None = None
+    baselines: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ STALL = (
 )
 APP = (
     Row("requests_per_second", "app under wrk: requests", "/s", "higher"),
+    Row("cpu_us", "app under wrk: CPU of the process for a request", "us", "lower"),
     Row("metrics_delivered", "app under wrk: metrics delivered, of made", "%", "higher"),
 )
 RUST = (
@@ -114,7 +115,7 @@ def stall(environment: Environment, sink: Sink, scale: Scale) -> Result:
     idle = [value for figures in values.values() for value in figures["idle_ms"]]
     return Result(
         compare(STALL, values),
-        baseline("longest event-loop stall with nothing to report", "ms", idle),
+        [baseline("longest event-loop stall with nothing to report", "ms", idle)],
     )
 
 
@@ -133,14 +134,23 @@ def app(environment: Environment, sink: Sink, scale: Scale) -> Result:
         delivered = sink.counts()["metrics"]
         return {
             "requests_per_second": served.requests_per_second,
+            "cpu_us": served.cpu_us,
             # Rounded down: 100 is said only where none is missing.
             "metrics_delivered": 1000 * delivered // served.metrics_produced / 10,
         }
 
     subjects: dict[str, Subject | None] = {OFF: None, **python_subjects(environment)}
     values = in_turn("app", subjects, scale.app_rounds, measure)
-    off = values.pop(OFF)["requests_per_second"]
-    return Result(compare(APP, values), baseline("app under wrk, agent off: requests", "/s", off))
+    off = values.pop(OFF)
+    return Result(
+        compare(APP, values),
+        [
+            baseline("app under wrk, agent off: requests", "/s", off["requests_per_second"]),
+            baseline(
+                "app under wrk, agent off: CPU of the process for a request", "us", off["cpu_us"]
+            ),
+        ],
+    )
 
 
 def rust(environment: Environment, sink: Sink, scale: Scale) -> Result:

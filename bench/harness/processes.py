@@ -45,6 +45,7 @@ class Served:
     """What an app did under load."""
 
     requests_per_second: float
+    cpu_us: float
     metrics_produced: int
 
 
@@ -95,12 +96,12 @@ def serve(subject: Subject, settings: Mapping[str, str], seconds: int) -> Served
             load(address, seconds=1)
             rate = load(address, seconds)
             process.terminate()
-            produced = json.loads(read_line(process))["produced"]
+            figures = json.loads(read_line(process))
             with suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_SECONDS)
         finally:
             process.kill()
-    return Served(rate, produced)
+    return Served(rate, figures["cpu_us"], figures["produced"])
 
 
 def load(address: str, seconds: int) -> float:

@@ -22,7 +22,7 @@ of those ratios. What each case does is told in [README.md](README.md)."""
 def page(results: Sequence[Result], head: Sequence[str]) -> str:
     """The whole of RESULTS.md."""
     comparisons = [comparison for result in results for comparison in result.comparisons]
-    baselines = [f"- {result.baseline}" for result in results if result.baseline]
+    baselines = [f"- {line}" for result in results for line in result.baselines]
     return "\n".join(
         [
             "# Side by side with the peers",
