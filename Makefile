@@ -21,12 +21,12 @@ RUST := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name '*.toml'
 PACKAGE := pyproject.toml README.md $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 PYTHON_CODE := python tests examples bench
 
-.PHONY: demo test lint lint-rust lint-python bench server wheel lock clean tools
+.PHONY: demo test lint lint-rust lint-python bench server wheel lock clean tools redis
 
 demo: $(SERVER) .build/package
 	$(BIN)/python examples/fastapi_app/demo --server $(SERVER)
 
-test: lint .build/package
+test: lint .build/package redis
 	$(BIN)/python tests/run.py
 
 lint: lint-rust lint-python
@@ -67,6 +67,16 @@ tools:
 	    echo "missing:$$missing; install a C compiler, Python 3.10 or later with venv, and Rust" >&2; exit 1; \
 	  fi; \
 	fi
+
+# The tests run a real Redis.
+redis:
+	@command -v redis-server > /dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    apt-get update -q && apt-get install -qy --no-install-recommends redis-server; \
+	  else \
+	    echo "missing: redis-server, which the tests start on a free port; install it" >&2; exit 1; \
+	  fi; \
+	}
 
 # The environment, with exactly the versions of the lock.
 .build/tools: requirements.lock | tools
