@@ -1,0 +1,186 @@
+"""Hands the requests of protected endpoints to handlers of the application's own."""
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Protocol, TypeAlias, get_args, get_origin
+
+try:
+    from starlette.concurrency import run_in_threadpool
+    from starlette.exceptions import HTTPException
+    from starlette.requests import Request
+    from starlette.responses import Response
+except ImportError as error:
+    raise ImportError(
+        "fastapi_guard.fastapi_guard needs FastAPI, which is not installed: pip install fastapi"
+    ) from error
+
+__all__ = ["Detector", "Guard", "Handler", "ProtectionError"]
+
+# The parameter that endpoints without a request of their own get.
+_REQUEST = "guarded_request"
+
+Endpoint: TypeAlias = Callable[..., Any]
+Detector: TypeAlias = Callable[[Request], str | Awaitable[str | None] | None]
+"""Says why a request is to be handed over, or None to let it pass. May be a coroutine function."""
+
+
+class Handler(Protocol):
+    """What `Guard` hands requests to."""
+
+    def handle(self, request: Request, exc: Exception) -> Any:
+        """Looks at a request before its endpoint runs. May be a coroutine function.
+
+        Args:
+            request: The request.
+            exc: A `ProtectionError` that says which protection was met, and why.
+
+        Returns:
+            A `Response` to be sent instead of the endpoint's answer; anything else lets the
+            endpoint run.
+
+        Raises:
+            Exception: Goes on to the application; `exc` itself makes it answer 403.
+        """
+
+
+class ProtectionError(HTTPException):
+    """A protection was met. Raised by a handler, it is answered with 403 and no reason.
+
+    Attributes:
+        key: The protection, as `Guard.protect` was given it.
+        reason: What its detector found; None without a detector.
+    """
+
+    def __init__(self, key: str, reason: str | None = None) -> None:
+        """Makes the error; its text names the protection and the reason."""
+        super().__init__(status_code=403, detail="Forbidden")
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Returns the protection, and the reason behind a colon."""
+        return self.key if self.reason is None else f"{self.key}: {self.reason}"
+
+
+class Guard:
+    """Puts handlers in front of endpoints.
+
+    Args:
+        handlers: What handles each protection, by its key.
+        detectors: For keys that shall hand over only some requests, what picks them.
+
+    Raises:
+        ValueError: A detector's key has no handler.
+
+    Example:
+        >>> from fastapi import FastAPI
+        >>> class Refuse:
+        ...     async def handle(self, request, exc):
+        ...         raise exc
+        >>> def is_script(request):
+        ...     return "a script" if "curl" in request.headers["user-agent"] else None
+        >>> guard = Guard(handlers={"people_only": Refuse()}, detectors={"people_only": is_script})
+        >>> app = FastAPI()
+        >>> @app.get("/")
+        ... @guard.protect("people_only")
+        ... def home():
+        ...     return "Hello"
+    """
+
+    def __init__(
+        self, handlers: Mapping[str, Handler], detectors: Mapping[str, Detector] | None = None
+    ) -> None:
+        """Checks that each detector has a handler."""
+        self._handlers = dict(handlers)
+        self._detectors = dict(detectors or {})
+        for key in self._detectors:
+            self._check(key)
+
+    def protect(self, key: str) -> Callable[[Endpoint], Endpoint]:
+        """Returns a decorator for a FastAPI endpoint, to stand below the route's.
+
+        The endpoint, a plain or a coroutine function with or without a `Request` parameter, keeps
+        its signature. Before it runs, its request is handed to the handler of `key`: every
+        request, or with a detector those in which it finds something. Handlers and detectors run
+        on the event loop, so plain ones must not block; plain endpoints run in a thread, as
+        without the decorator.
+
+        Raises:
+            ValueError: `key` has no handler.
+            TypeError: The endpoint is a generator function.
+        """
+        self._check(key)
+
+        def decorate(endpoint: Endpoint) -> Endpoint:
+            if inspect.isgeneratorfunction(endpoint) or inspect.isasyncgenfunction(endpoint):
+                raise TypeError(
+                    f"{endpoint.__qualname__} is a generator function, which cannot be protected; "
+                    "return a StreamingResponse instead"
+                )
+            return self._guarded(key, endpoint)
+
+        return decorate
+
+    def _guarded(self, key: str, endpoint: Endpoint) -> Endpoint:
+        signature = _evaluated_signature(endpoint)
+        name = _request_parameter(signature)
+        guarded_signature = signature if name else _with_request(signature)
+
+        @functools.wraps(endpoint)
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            bound = guarded_signature.bind(*args, **kwargs)
+            request = bound.arguments[name] if name else bound.arguments.pop(_REQUEST)
+            answer = await self._hand_over(key, request)
+            if isinstance(answer, Response):
+                return answer
+            if inspect.iscoroutinefunction(endpoint):
+                return await endpoint(*bound.args, **bound.kwargs)
+            return await run_in_threadpool(endpoint, *bound.args, **bound.kwargs)
+
+        guarded.__signature__ = guarded_signature  # type: ignore[attr-defined]
+        return guarded
+
+    async def _hand_over(self, key: str, request: Request) -> Any:
+        reason = None
+        if detector := self._detectors.get(key):
+            reason = await _settled(detector(request))
+            if not reason:
+                return None
+        return await _settled(self._handlers[key].handle(request, ProtectionError(key, reason)))
+
+    def _check(self, key: str) -> None:
+        if key not in self._handlers:
+            known = ", ".join(map(repr, self._handlers)) or "none"
+            raise ValueError(f"no handler for {key!r}; Guard has handlers for: {known}")
+
+
+async def _settled(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result
+
+
+def _evaluated_signature(endpoint: Endpoint) -> inspect.Signature:
+    """The signature with its annotations as objects, unless they name what is not there yet."""
+    try:
+        return inspect.signature(endpoint, eval_str=True)
+    except NameError:
+        return inspect.signature(endpoint)
+
+
+def _request_parameter(signature: inspect.Signature) -> str | None:
+    for parameter in signature.parameters.values():
+        annotation = parameter.annotation
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        if inspect.isclass(annotation) and issubclass(annotation, Request):
+            return parameter.name
+    return None
+
+
+def _with_request(signature: inspect.Signature) -> inspect.Signature:
+    """Adds a parameter by which FastAPI gives the request."""
+    request = inspect.Parameter(_REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request)
+    parameters = list(signature.parameters.values())
+    has_kwargs = parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
+    parameters.insert(len(parameters) - bool(has_kwargs), request)
+    return signature.replace(parameters=parameters)
