@@ -42,10 +42,12 @@ def pytest(folder: str, **environment: str) -> Suite:
     return Suite(folder, command, environment)
 
 
+SERVER = str(ROOT / "target" / "debug" / "guard-server")
 SUITES = [
     Suite("Rust", ["cargo", "test", "--workspace", "--locked"], {}),
     pytest("tests/python"),
-    pytest("tests/e2e", GUARD_SERVER_BIN=str(ROOT / "target" / "debug" / "guard-server")),
+    pytest("tests/e2e", GUARD_SERVER_BIN=SERVER),
+    pytest("tests/quickstart", GUARD_SERVER_BIN=SERVER),
     pytest("bench/tests"),
 ]
 
