@@ -11,6 +11,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::anonymize::Anonymize;
+use crate::key::Keys;
 use crate::kind::Kind;
 use crate::metric::MetricType;
 use crate::redact::{self, Redactor};
@@ -75,23 +76,26 @@ pub enum EncodeError {
 /// assert!(json.contains(r#""metadata":{"Authorization":"[REDACTED]"}"#));
 /// assert!(json.contains(r#""idempotency_key":""#));
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Encoder {
     redactor: Redactor,
     anonymize: Anonymize,
     max_text: usize,
     max_record: usize,
+    keys: Keys,
 }
 
 impl Encoder {
     /// An encoder that cuts text to `max_text` bytes and refuses records of
-    /// more than `max_record` bytes.
+    /// more than `max_record` bytes. A process that was forked needs one of its
+    /// own: the keys that it generates would be those of the parent's.
     pub fn new(redactor: Redactor, max_text: usize, max_record: usize) -> Self {
         Self {
             redactor,
             anonymize: Anonymize::None,
             max_text,
             max_record,
+            keys: Keys::new(),
         }
     }
 
@@ -169,7 +173,7 @@ impl Encoder {
         if !seen.key {
             write_name(out, "idempotency_key");
             let mut text = Uuid::encode_buffer();
-            write_text(out, Uuid::new_v4().hyphenated().encode_lower(&mut text));
+            write_text(out, self.keys.next().hyphenated().encode_lower(&mut text));
         }
         out.push(b'}');
         if out.len() - start > self.max_record {

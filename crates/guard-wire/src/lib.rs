@@ -35,6 +35,7 @@ pub mod envelope;
 pub mod event;
 pub mod hash;
 pub mod header;
+mod key;
 pub mod kind;
 pub mod metric;
 pub mod redact;
