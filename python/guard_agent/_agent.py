@@ -206,7 +206,7 @@ def _after_fork() -> None:
     """Forgets what another thread of the parent may have held at the moment of the fork."""
     global _lock
     _lock = threading.Lock()
-    _native.forget_reports()
+    _native.after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -2,6 +2,7 @@ from collections.abc import Callable, Coroutine, Generator
 from os import PathLike
 from types import GenericAlias
 from typing import Any, Generic, TypeVar, final
+from uuid import UUID
 
 from guard_agent.config import AgentConfig
 
@@ -10,10 +11,11 @@ __all__ = [
     "Encryptor",
     "Ready",
     "__version__",
+    "after_fork",
     "backoff_delay",
     "batch_id",
-    "forget_reports",
     "hash_ip",
+    "new_key",
     "redact",
     "resolve_install_id",
     "retry_after_seconds",
@@ -57,10 +59,11 @@ class Encryptor:
     def encrypt(self, plain: bytes, associated: bytes) -> str: ...
     def decrypt(self, sealed: str, associated: bytes) -> bytes: ...
 
+def after_fork() -> None: ...
 def backoff_delay(attempt: int, base_delay: float, max_delay: float) -> float: ...
 def batch_id() -> str: ...
-def forget_reports() -> None: ...
 def hash_ip(ip: str, salt: str) -> str: ...
+def new_key() -> UUID: ...
 def redact(value: Any, sensitive: list[str]) -> str: ...
 def resolve_install_id(
     state_file: str | PathLike[str] | None, identifier: str | None

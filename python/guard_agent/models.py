@@ -1,13 +1,12 @@
 """What agents and backends exchange, as pydantic models."""
 
-import os
-import random
 from datetime import datetime, timezone
 from typing import Any, Literal
-from uuid import UUID, SafeUUID
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from guard_agent import _native
 from guard_agent.config import AgentConfig
 
 __all__ = [
@@ -22,25 +21,6 @@ __all__ = [
 
 # One record is built for every request: instrumentation of pydantic stays off for them.
 _UNTRACED: dict[str, object] = {"logfire": {"record": "off"}}
-
-
-# The program's own `random` may be seeded to repeat itself; this one never is. A forked
-# child starts anew, or it would give its events the keys of its parent's.
-_random = random.Random()  # noqa: S311 - keys have to be unique, not secret
-os.register_at_fork(after_in_child=_random.seed)
-
-_new_object = object.__new__
-_set_slot = object.__setattr__
-_KEY_BITS = ~(0xF000 << 64 | 0xC000 << 48)
-_KEY_VERSION = 0x4000 << 64 | 0x8000 << 48
-
-
-def _new_key() -> UUID:
-    """Returns a random UUID as `uuid4` does, in a fifth of its time: it is made per event."""
-    key = _new_object(UUID)
-    _set_slot(key, "int", _random.getrandbits(128) & _KEY_BITS | _KEY_VERSION)
-    _set_slot(key, "is_safe", SafeUUID.unknown)
-    return key
 
 
 def _now() -> datetime:
@@ -72,7 +52,7 @@ class SecurityEvent(BaseModel):
 
     model_config = ConfigDict(extra="allow", plugin_settings=dict(_UNTRACED))
 
-    idempotency_key: UUID = Field(default_factory=_new_key)
+    idempotency_key: UUID = Field(default_factory=_native.new_key)
     timestamp: datetime
     event_type: str
     ip_address: str = ""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from backend import Backend
 
-from guard_agent import AgentConfig, SecurityEvent, SyncGuardAgentHandler, get_current_timestamp
+from guard_agent import AgentConfig, SyncGuardAgentHandler, get_current_timestamp
 
 Make = Callable[..., AgentConfig]
 DEADLINE_SECONDS = 60
@@ -97,21 +97,22 @@ def test_a_daemon_thread_may_send_until_the_very_end(backend: Backend) -> None:
     assert "Fatal" not in ended.stderr
 
 
-def test_a_forked_child_sends_its_own_records_and_the_parent_its_own(
+def metric() -> dict[str, object]:
+    return {"timestamp": get_current_timestamp(), "metric_type": "block_rate", "value": 1}
+
+
+def test_parent_and_forked_child_each_send_their_own_records_once(
     make_config: Make, backend: Backend
 ) -> None:
     agent = SyncGuardAgentHandler(make_config())
-    agent.send_event(SecurityEvent(timestamp=get_current_timestamp(), event_type="parent"))
+    agent.send_metric(metric())
     child = os.fork()
+    for _ in range(10):
+        agent.send_metric(metric())
     if child == 0:
-        try:
-            agent.send_event({"timestamp": get_current_timestamp(), "event_type": "child"})
-            agent.stop()
-        finally:
-            os._exit(0)
-    agent.send_event({"timestamp": get_current_timestamp(), "event_type": "parent"})
+        agent.stop()
+        os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     agent.flush_buffer()
-    assert sorted(event["event_type"] for event in backend.events) == ["child", "parent", "parent"]
-    keys = {event["idempotency_key"] for event in backend.events}
-    assert len(keys) == 3
+    assert len(backend.metrics) == 21
+    assert len({metric["idempotency_key"] for metric in backend.metrics}) == 21

@@ -20,7 +20,7 @@ use pyo3::types::{
     PyTuple,
 };
 
-use crate::types;
+use crate::{key, types};
 
 /// Values that one record may hold; more than fit into the largest record.
 const MAX_NODES: usize = 50_000;
@@ -28,9 +28,13 @@ const MAX_NODES: usize = 50_000;
 /// Fields of its own that one record may have.
 const MAX_FIELDS: usize = 1000;
 
+/// The field that tells a record from all others. Its values are made here, in
+/// the form that stands a fork.
+const KEY: &str = "idempotency_key";
+
 /// What is read from objects that are no mappings and no models.
 const EVENT_FIELDS: [&str; 17] = [
-    "idempotency_key",
+    KEY,
     "timestamp",
     "event_type",
     "ip_address",
@@ -48,14 +52,7 @@ const EVENT_FIELDS: [&str; 17] = [
     "handler_name",
     "metadata",
 ];
-const METRIC_FIELDS: [&str; 6] = [
-    "idempotency_key",
-    "timestamp",
-    "metric_type",
-    "value",
-    "endpoint",
-    "tags",
-];
+const METRIC_FIELDS: [&str; 6] = [KEY, "timestamp", "metric_type", "value", "endpoint", "tags"];
 
 /// The object holds more values than [`MAX_NODES`].
 #[derive(Debug)]
@@ -174,6 +171,13 @@ impl Reader {
             self.fields(&dict, &mut entries);
         } else {
             self.attributes(kind, record, &mut entries);
+        }
+        if !entries.iter().any(|(name, _)| name.as_str() == KEY) {
+            // Without random bytes the encoder is left to try.
+            entries.extend(key::random().map(|key| {
+                let key = Node::made(key.to_string());
+                (Text::Made(Cow::Borrowed(KEY)), key)
+            }));
         }
         entries
     }

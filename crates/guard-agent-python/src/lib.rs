@@ -12,6 +12,8 @@ mod awaitable;
 mod config;
 mod convert;
 mod errors;
+mod fork;
+mod key;
 mod report;
 mod stats;
 mod types;
@@ -25,7 +27,11 @@ mod _native {
     #[pymodule_export]
     use crate::awaitable::Ready;
     #[pymodule_export]
-    use crate::report::{forget_reports, silence_reports};
+    use crate::fork::after_fork;
+    #[pymodule_export]
+    use crate::key::new_key;
+    #[pymodule_export]
+    use crate::report::silence_reports;
     #[pymodule_export]
     use crate::wire::{
         Encryptor, backoff_delay, batch_id, hash_ip, redact, resolve_install_id,

@@ -94,7 +94,6 @@ pub(crate) fn silence_reports(py: Python<'_>) {
 }
 
 /// In a forked child: the parent's reports are not ours to wait for.
-#[pyfunction]
-pub(crate) fn forget_reports() {
+pub(crate) fn forked() {
     ON_THEIR_WAY.store(0, Ordering::SeqCst);
 }
