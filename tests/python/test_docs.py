@@ -13,7 +13,11 @@ import guard_agent
 from guard_agent import AgentConfig
 
 DOCS = Path(__file__).parents[2] / "docs"
-MODULES = sorted(module.name for module in pkgutil.iter_modules(guard_agent.__path__))
+MODULES = sorted(
+    module.name
+    for module in pkgutil.iter_modules(guard_agent.__path__)
+    if module.name != "__main__"
+)
 
 
 def test_the_configuration_reference_has_every_field_with_its_default_and_meaning() -> None:

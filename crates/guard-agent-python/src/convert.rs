@@ -13,6 +13,7 @@ use std::fmt;
 use guard_wire::redact::MAX_DEPTH;
 use guard_wire::value::Field;
 use guard_wire::{Kind, Value};
+use pyo3::CastIntoError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
@@ -20,7 +21,7 @@ use pyo3::types::{
     PyTuple,
 };
 
-use crate::{key, types};
+use crate::types;
 
 /// Values that one record may hold; more than fit into the largest record.
 const MAX_NODES: usize = 50_000;
@@ -28,13 +29,9 @@ const MAX_NODES: usize = 50_000;
 /// Fields of its own that one record may have.
 const MAX_FIELDS: usize = 1000;
 
-/// The field that tells a record from all others. Its values are made here, in
-/// the form that stands a fork.
-const KEY: &str = "idempotency_key";
-
 /// What is read from objects that are no mappings and no models.
 const EVENT_FIELDS: [&str; 17] = [
-    KEY,
+    "idempotency_key",
     "timestamp",
     "event_type",
     "ip_address",
@@ -52,7 +49,14 @@ const EVENT_FIELDS: [&str; 17] = [
     "handler_name",
     "metadata",
 ];
-const METRIC_FIELDS: [&str; 6] = [KEY, "timestamp", "metric_type", "value", "endpoint", "tags"];
+const METRIC_FIELDS: [&str; 6] = [
+    "idempotency_key",
+    "timestamp",
+    "metric_type",
+    "value",
+    "endpoint",
+    "tags",
+];
 
 /// The object holds more values than [`MAX_NODES`].
 #[derive(Debug)]
@@ -76,19 +80,11 @@ pub(crate) enum Text<'py> {
 
 impl<'py> Text<'py> {
     /// Lone surrogates, which UTF-8 has no form for, are replaced.
-    fn of(text: &Bound<'py, PyString>) -> Self {
-        match text.to_str() {
-            Ok(_) => Text::Held(text.clone()),
-            Err(_) => Text::Made(Cow::Owned(text.to_string_lossy().into_owned())),
+    fn of(text: Bound<'py, PyString>) -> Self {
+        if text.to_str().is_ok() {
+            return Text::Held(text);
         }
-    }
-
-    /// The keys of JSON objects are text.
-    fn of_key(key: &Bound<'py, PyAny>) -> Self {
-        match key.cast::<PyString>() {
-            Ok(text) => Self::of(text),
-            Err(_) => Text::Made(Cow::Owned(types::text_or_type_name(key))),
-        }
+        Text::Made(Cow::Owned(text.to_string_lossy().into_owned()))
     }
 
     fn as_str(&self) -> &str {
@@ -108,12 +104,41 @@ pub(crate) enum Node<'py> {
     Float(f64),
     Text(Text<'py>),
     List(Vec<Node<'py>>),
-    Map(Vec<(Text<'py>, Node<'py>)>),
+    Map(Entries<'py>),
 }
 
-impl Node<'_> {
+/// The names and values of an object.
+pub(crate) type Entries<'py> = Vec<(Text<'py>, Node<'py>)>;
+
+impl<'py> Node<'py> {
     fn made(text: String) -> Self {
         Node::Text(Text::Made(Cow::Owned(text)))
+    }
+
+    /// The values that most fields hold, read without running Python code;
+    /// anything else is handed back.
+    fn plain(value: Bound<'py, PyAny>) -> Result<Self, Bound<'py, PyAny>> {
+        if value.is_exact_instance_of::<PyString>() {
+            let text = value.cast_into_exact::<PyString>();
+            return text
+                .map(|text| Node::Text(Text::of(text)))
+                .map_err(CastIntoError::into_inner);
+        }
+        if value.is_none() {
+            return Ok(Node::Null);
+        }
+        if let Ok(number) = value.cast_exact::<PyFloat>() {
+            return Ok(Node::Float(number.value()));
+        }
+        if let Ok(flag) = value.cast_exact::<PyBool>() {
+            return Ok(Node::Bool(flag.is_true()));
+        }
+        if let Ok(number) = value.cast_exact::<PyInt>()
+            && let Ok(number) = number.extract::<i64>()
+        {
+            return Ok(Node::Int(number));
+        }
+        Err(value)
     }
 
     /// The value, borrowing its text.
@@ -154,11 +179,7 @@ impl Reader {
     /// The fields of an event or metric: a mapping, a pydantic model, or any
     /// object with the attributes of one. A field that holds too many values is
     /// replaced by a remark.
-    pub(crate) fn record<'py>(
-        &mut self,
-        kind: Kind,
-        record: &Bound<'py, PyAny>,
-    ) -> Vec<(Text<'py>, Node<'py>)> {
+    pub(crate) fn record<'py>(&mut self, kind: Kind, record: &Bound<'py, PyAny>) -> Entries<'py> {
         let mut entries = Vec::with_capacity(EVENT_FIELDS.len());
         if let Ok(dict) = record.cast::<PyDict>() {
             self.fields(dict, &mut entries);
@@ -172,29 +193,27 @@ impl Reader {
         } else {
             self.attributes(kind, record, &mut entries);
         }
-        if !entries.iter().any(|(name, _)| name.as_str() == KEY) {
-            // Without random bytes the encoder is left to try.
-            entries.extend(key::random().map(|key| {
-                let key = Node::made(key.to_string());
-                (Text::Made(Cow::Borrowed(KEY)), key)
-            }));
-        }
         entries
     }
 
-    fn fields<'py>(
-        &mut self,
-        dict: &Bound<'py, PyDict>,
-        entries: &mut Vec<(Text<'py>, Node<'py>)>,
-    ) {
-        // Copied first: reading may run Python code, which may change it.
-        let pairs: Vec<_> = dict
-            .iter()
-            .filter(|(_, value)| !value.is_none())
-            .take(MAX_FIELDS)
-            .collect();
-        for (name, value) in &pairs {
-            entries.push((Text::of_key(name), self.field(value)));
+    fn fields<'py>(&mut self, dict: &Bound<'py, PyDict>, entries: &mut Entries<'py>) {
+        let mut rest = Vec::new();
+        for (key, value) in dict.iter().take(MAX_FIELDS) {
+            match Node::plain(value) {
+                Ok(Node::Null) => {}
+                Ok(node) => entries.push((name(key), node)),
+                Err(value) => {
+                    rest.push((entries.len(), value));
+                    entries.push((name(key), Node::Null));
+                }
+            }
+        }
+        // Not before the dict is left: reading may run Python code, which may change it.
+        for (index, value) in rest {
+            let node = self.field(&value);
+            if let Some((_, place)) = entries.get_mut(index) {
+                *place = node;
+            }
         }
     }
 
@@ -202,7 +221,7 @@ impl Reader {
         &mut self,
         kind: Kind,
         record: &Bound<'py, PyAny>,
-        entries: &mut Vec<(Text<'py>, Node<'py>)>,
+        entries: &mut Entries<'py>,
     ) {
         let names: &[&'static str] = match kind {
             Kind::Event => &EVENT_FIELDS,
@@ -232,21 +251,12 @@ impl Reader {
         value: &Bound<'py, PyAny>,
         depth: usize,
     ) -> Result<Node<'py>, TooManyValues> {
-        if value.is_none() || depth > MAX_DEPTH {
+        if depth > MAX_DEPTH {
             return Ok(Node::Null);
         }
         self.nodes_left = self.nodes_left.checked_sub(1).ok_or(TooManyValues)?;
-        if let Ok(text) = value.cast::<PyString>() {
-            return Ok(Node::Text(Text::of(text)));
-        }
-        if let Ok(flag) = value.cast::<PyBool>() {
-            return Ok(Node::Bool(flag.is_true()));
-        }
-        if let Ok(number) = value.cast::<PyFloat>() {
-            return Ok(Node::Float(number.value()));
-        }
-        if let Ok(number) = value.cast::<PyInt>() {
-            return Ok(int(number));
+        if let Ok(node) = Node::plain(value.clone()) {
+            return Ok(node);
         }
         if let Ok(dict) = value.cast::<PyDict>() {
             return Ok(Node::Map(self.entries(dict, depth + 1)?));
@@ -267,6 +277,9 @@ impl Reader {
         depth: usize,
     ) -> Result<Node<'py>, TooManyValues> {
         let py = value.py();
+        if let Some(node) = plain_subclass(value) {
+            return Ok(node);
+        }
         if types::is_instance(value, types::enumeration(py))
             && let Ok(inner) = value.getattr(intern!(py, "value"))
         {
@@ -316,7 +329,7 @@ impl Reader {
         &mut self,
         (fields, extra): &(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>),
         depth: usize,
-    ) -> Result<Vec<(Text<'py>, Node<'py>)>, TooManyValues> {
+    ) -> Result<Entries<'py>, TooManyValues> {
         let mut entries = self.entries(fields, depth)?;
         if let Some(extra) = extra.as_ref().filter(|extra| !extra.is_empty()) {
             entries.append(&mut self.entries(extra, depth)?);
@@ -330,28 +343,45 @@ impl Reader {
         &mut self,
         dict: &Bound<'py, PyDict>,
         depth: usize,
-    ) -> Result<Vec<(Text<'py>, Node<'py>)>, TooManyValues> {
+    ) -> Result<Entries<'py>, TooManyValues> {
         if dict.len() > self.nodes_left {
             return Err(TooManyValues);
         }
         let pairs: Vec<_> = dict.iter().collect();
         let mut entries = Vec::with_capacity(pairs.len());
-        for (key, value) in &pairs {
-            entries.push((Text::of_key(key), self.read(value, depth)?));
+        for (key, value) in pairs {
+            entries.push((name(key), self.read(&value, depth)?));
         }
         Ok(entries)
     }
 }
 
-/// Numbers beyond 64 bits are written as text: as floats they would change.
-fn int<'py>(number: &Bound<'py, PyInt>) -> Node<'py> {
-    if let Ok(number) = number.extract::<i64>() {
+/// The keys of JSON objects are text.
+fn name(key: Bound<'_, PyAny>) -> Text<'_> {
+    match key.cast_into::<PyString>() {
+        Ok(text) => Text::of(text),
+        Err(error) => Text::Made(Cow::Owned(types::text_or_type_name(&error.into_inner()))),
+    }
+}
+
+/// What [`Node::plain`] leaves of text and numbers: subclasses, such as enums of
+/// text, and large integers. Those beyond 64 bits are written as text: as floats
+/// they would change.
+fn plain_subclass<'py>(value: &Bound<'py, PyAny>) -> Option<Node<'py>> {
+    if let Ok(text) = value.cast::<PyString>() {
+        return Some(Node::Text(Text::of(text.clone())));
+    }
+    if let Ok(number) = value.cast::<PyFloat>() {
+        return Some(Node::Float(number.value()));
+    }
+    let number = value.cast::<PyInt>().ok()?;
+    Some(if let Ok(number) = number.extract::<i64>() {
         Node::Int(number)
     } else if let Ok(number) = number.extract::<u64>() {
         Node::UInt(number)
     } else {
-        Node::made(types::text_or_type_name(number.as_any()))
-    }
+        Node::made(types::text_or_type_name(value))
+    })
 }
 
 /// The items of the built-in containers.

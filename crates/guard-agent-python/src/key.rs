@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyAny;
 use pyo3::{PyTypeInfo, intern};
-use uuid::{Builder, Uuid};
+use uuid::Builder;
 
 use crate::types;
 
@@ -62,18 +62,13 @@ pub(crate) fn forked() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A random UUID of version 4, never the same on both sides of a fork.
-pub(crate) fn random() -> Result<Uuid, getrandom::Error> {
-    let bytes = POOL.with(|pool| pool.borrow_mut().take())?;
-    Ok(Builder::from_random_bytes(bytes).into_uuid())
-}
-
 /// A random `uuid.UUID` of version 4.
 #[pyfunction]
 pub(crate) fn new_key(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    let number = random()
-        .map_err(|error| PyOSError::new_err(format!("no random bytes from the system: {error}")))?
-        .as_u128();
+    let random = POOL
+        .with(|pool| pool.borrow_mut().take())
+        .map_err(|error| PyOSError::new_err(format!("no random bytes from the system: {error}")))?;
+    let number = Builder::from_random_bytes(random).into_uuid().as_u128();
     let parts = parts(py)?;
     let key = parts.new.bind(py).call1((types::uuid(py)?,))?;
     let set = parts.set.bind(py);
