@@ -1,0 +1,94 @@
+"""The command `guard-agent`: whether an agent with this configuration could deliver from here."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from guard_agent import __version__
+from guard_agent.cli.doctor import doctor
+from guard_agent.cli.event import send_test_event
+from guard_agent.cli.finding import Finding, Level
+from guard_agent.cli.settings import add_options
+from guard_agent.cli.stats import stats
+
+__all__ = ["main"]
+
+_DESCRIPTION = """\
+Checks the agent's way to its backend. Settings are those of AgentConfig.from_env(): each comes
+from its environment variable, such as GUARD_AGENT_API_KEY and GUARD_AGENT_ENDPOINT; options win.
+The API key is never taken from an argument, and never shown."""
+
+_EPILOG = """\
+One line is printed for each finding: ok, warn or fail, what it is about, and the remedy.
+Exits with 0, or with 1 if any line says fail, or with 2 for wrong arguments.
+
+examples:
+  GUARD_AGENT_API_KEY=fg_... guard-agent doctor --endpoint http://127.0.0.1:8400
+  guard-agent send-test-event --endpoint https://guard.example.com --api-key-file key.txt
+  pass show guard | guard-agent stats --api-key-file -"""
+
+_COMMANDS = {
+    "doctor": (
+        doctor,
+        "check configuration, installation, DNS, connection, TLS, API key and clock",
+    ),
+    "send-test-event": (
+        send_test_event,
+        "send one event of the type agent_test and say whether the backend took it",
+    ),
+    "stats": (
+        stats,
+        "show what this installation's agent reported last, as the backend keeps it",
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Those of the command line, by default the process's own.
+
+    Returns:
+        The exit code: 0, or 1 if anything failed.
+
+    Raises:
+        SystemExit: With 2 for wrong arguments, with 0 after `--help` or `--version`.
+    """
+    parser = _parser()
+    given, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # Their values stay unsaid: somebody may try to give the key so.
+        names = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+        parser.error(f"unknown: {' '.join(names) or 'more words than a command'}; see --help")
+    # What the agent has to say stands in the findings.
+    logging.getLogger("guard_agent").addHandler(logging.NullHandler())
+    failed = False
+    run, _ = _COMMANDS[given.command]
+    for finding in run(given):
+        _write(finding)
+        failed = failed or finding.level is Level.FAIL
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="guard-agent",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, does) in _COMMANDS.items():
+        described = f"{does[0].upper()}{does[1:]}."
+        command = commands.add_parser(name, help=does, description=described, allow_abbrev=False)
+        add_options(command)
+    return parser
+
+
+def _write(finding: Finding) -> None:
+    # Each line is seen at once: the next check may take its time.
+    sys.stdout.write(f"{finding}\n")
+    sys.stdout.flush()

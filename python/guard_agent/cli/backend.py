@@ -1,0 +1,212 @@
+"""The backend as seen from here, one step at a time: name, connection, TLS, answers."""
+
+import base64
+import http.client
+import ipaddress
+import json
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from guard_agent import __version__
+from guard_agent.cli.finding import Finding, fail
+from guard_agent.config import AgentConfig
+
+_MOST_SECONDS = 10
+_MOST_BYTES = 1 << 20
+
+# OpenSSL's numbers for why a certificate is not trusted.
+_EXPIRED = 10
+_WRONG_HOST = 62
+_UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})
+
+
+class BackendError(Exception):
+    """The backend cannot be reached.
+
+    Attributes:
+        finding: Which step failed, and the remedy.
+    """
+
+    def __init__(self, what: str, text: str, remedy: str) -> None:
+        """Makes the finding."""
+        super().__init__(text)
+        self.finding: Finding = fail(what, text, remedy)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the backend answered.
+
+    Attributes:
+        status: The status.
+        headers: The headers.
+        body: The JSON object in it, or None if it holds anything else.
+        asked_at: Seconds since the epoch, by this machine's clock, halfway between request
+            and answer.
+    """
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: dict[str, Any] | None
+    asked_at: float
+
+
+class Backend:
+    """Connects as the agent does: by the proxy of the environment, following no redirect.
+
+    Args:
+        config: Where the backend is, and the key.
+    """
+
+    def __init__(self, config: AgentConfig) -> None:
+        """Connects nowhere yet."""
+        endpoint = urlsplit(config.endpoint)
+        self.is_encrypted = endpoint.scheme == "https"
+        self.host = endpoint.hostname or ""
+        self.port = endpoint.port or (443 if self.is_encrypted else 80)
+        self._path = endpoint.path
+        self._proxy = _proxy_for(endpoint.scheme, self.host)
+        self._seconds = min(config.timeout, _MOST_SECONDS)
+        self._headers = {
+            "Authorization": f"Bearer {config.api_key}",
+            "X-API-Key": config.api_key,
+            "User-Agent": f"fastapi-guard-agent/{__version__}",
+        }
+        if config.project_id:
+            self._headers["X-Project-ID"] = config.project_id
+
+    @property
+    def target(self) -> str:
+        """Where connections go, without credentials: the backend, or a proxy before it."""
+        if self._proxy is None:
+            return _address(self.host, self.port)
+        proxy = _address(self._proxy.hostname, self._proxy.port or 80)
+        return f"{_address(self.host, self.port)} by the proxy {proxy}"
+
+    def is_local(self, addresses: list[str]) -> bool:
+        """Whether what is sent to `addresses`, those of `resolve`, stays within this machine."""
+        return self._proxy is None and all(map(_is_loopback, addresses))
+
+    def resolve(self) -> list[str]:
+        """Returns the addresses of what connections are made to.
+
+        Raises:
+            BackendError: Its name is unknown here.
+        """
+        host = self.host if self._proxy is None else self._proxy.hostname
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            remedy = "correct endpoint, or this machine's name servers"
+            if self._proxy is not None:
+                remedy = "correct the proxy variable of the environment"
+            raise BackendError("dns", f"{host} is unknown: {_reason(error)}", remedy) from None
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Returns an open connection, after the TLS handshake if there is one.
+
+        Raises:
+            BackendError: There is no connection, or the certificate is not trusted.
+        """
+        connection = self._connection()
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            raise BackendError("tls", f"{error.verify_message}", self._remedy(error)) from None
+        except ssl.SSLError as error:
+            why = f"no TLS: {_reason(error)}"
+            remedy = "check that the port is the one for https, or use http in endpoint"
+            raise BackendError("tls", why, remedy) from None
+        except OSError as error:
+            why = f"{self.target}: {_reason(error)}"
+            remedy = "start the backend, correct host and port of endpoint, or open the firewall"
+            raise BackendError("connection", why, remedy) from None
+        return connection
+
+    def get(self, path: str, connection: http.client.HTTPConnection | None = None) -> Answer:
+        """Asks for `path`, such as "/api/v1/rules".
+
+        Raises:
+            BackendError: There is no answer in HTTP.
+        """
+        if connection is None:
+            self.resolve()
+            connection = self.connect()
+        url = self._path + path
+        if self._proxy is not None and not self.is_encrypted:
+            url = f"http://{_address(self.host, self.port)}{url}"
+        started = time.time()
+        try:
+            connection.request("GET", url, headers=self._headers | self._proxy_login())
+            response = connection.getresponse()
+            asked_at = (started + time.time()) / 2
+            return Answer(response.status, response.headers, _json(response), asked_at)
+        except (OSError, http.client.HTTPException) as error:
+            remedy = "check that a Guard backend listens there, and the scheme of endpoint"
+            why = f"no answer in HTTP: {_reason(error)}"
+            raise BackendError("answer", why, remedy) from None
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self.host, self.port
+        if self._proxy is not None:
+            host, port = self._proxy.hostname or "", self._proxy.port or 80
+        if not self.is_encrypted:
+            return http.client.HTTPConnection(host, port, timeout=self._seconds)
+        context = ssl.create_default_context()
+        # The agent is not as strict as newer versions of Python about a certificate's form.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        connection = http.client.HTTPSConnection(host, port, timeout=self._seconds, context=context)
+        if self._proxy is not None:
+            connection.set_tunnel(self.host, self.port, self._proxy_login())
+        return connection
+
+    def _proxy_login(self) -> dict[str, str]:
+        if self._proxy is None or self._proxy.username is None:
+            return {}
+        login = f"{unquote(self._proxy.username)}:{unquote(self._proxy.password or '')}"
+        return {"Proxy-Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+    def _remedy(self, error: ssl.SSLCertVerificationError) -> str:
+        if error.verify_code == _EXPIRED:
+            return "renew the backend's certificate, or set this machine's clock"
+        if error.verify_code == _WRONG_HOST:
+            return "set endpoint to a name that the certificate is for"
+        if error.verify_code in _UNKNOWN_ISSUER:
+            return "set SSL_CERT_FILE to the certificate of its authority"
+        return "correct the backend's certificate"
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def _proxy_for(scheme: str, host: str) -> SplitResult | None:
+    proxy = getproxies().get(scheme)
+    if not proxy or proxy_bypass(host):
+        return None
+    return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _address(host: str | None, port: int) -> str:
+    return f"[{host}]:{port}" if host and ":" in host else f"{host}:{port}"
+
+
+def _reason(error: Exception) -> str:
+    """What happened, without the error's number."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+
+
+def _json(response: http.client.HTTPResponse) -> dict[str, Any] | None:
+    try:
+        body = json.loads(response.read(_MOST_BYTES))
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None

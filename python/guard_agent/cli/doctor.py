@@ -1,0 +1,101 @@
+"""`guard-agent doctor`: what stands between the agent and its backend."""
+
+import argparse
+import ssl
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from http.client import HTTPConnection
+
+from guard_agent import _native
+from guard_agent.cli.backend import Answer, Backend, BackendError
+from guard_agent.cli.finding import Finding, fail, ok, warn
+from guard_agent.cli.settings import SettingsError, read_settings, unknown_variables
+from guard_agent.config import AgentConfig
+
+_SECONDS_OF_A_DAY = 86_400
+_FEW_DAYS = 14
+_MOST_SKEW_SECONDS = 60
+
+
+def doctor(arguments: argparse.Namespace) -> Iterator[Finding]:
+    """Checks one thing after the other, up to the first that keeps the rest from working."""
+    yield from unknown_variables()
+    try:
+        config = read_settings(arguments)
+    except SettingsError as error:
+        yield from error.findings
+        return
+    yield ok("configuration", "the agent takes it")
+    yield _installation(config)
+    try:
+        yield from _way_to(Backend(config))
+    except BackendError as error:
+        yield error.finding
+
+
+def _installation(config: AgentConfig) -> Finding:
+    identifier, not_kept = _native.resolve_install_id(None, config.install_id)
+    if not_kept is None:
+        return ok("installation", identifier)
+    remedy = "make the home directory writable, or set GUARD_AGENT_INSTALL_ID"
+    return warn("installation", f"its identifier cannot be kept: {not_kept}", remedy)
+
+
+def _way_to(backend: Backend) -> Iterator[Finding]:
+    addresses = backend.resolve()
+    yield ok("dns", ", ".join(addresses))
+    connection = backend.connect()
+    yield ok("connection", backend.target)
+    yield _encryption(backend, connection, addresses)
+    answer = backend.get("/api/v1/rules", connection)
+    yield _key(backend, answer)
+    yield _clock(answer)
+
+
+def _encryption(backend: Backend, connection: HTTPConnection, addresses: list[str]) -> Finding:
+    if isinstance(connection.sock, ssl.SSLSocket):
+        certificate = connection.sock.getpeercert() or {}
+        until = str(certificate["notAfter"])
+        left = int((ssl.cert_time_to_seconds(until) - time.time()) // _SECONDS_OF_A_DAY)
+        text = f"the certificate is good until {until}"
+        if left < _FEW_DAYS:
+            return warn("tls", f"{text}, {left} days", "renew the backend's certificate")
+        return ok("tls", text)
+    if backend.is_local(addresses):
+        return ok("tls", "none, within this machine")
+    remedy = "put TLS before the backend and use https in endpoint"
+    return warn("tls", f"none: the key and all records travel to {backend.host} in clear", remedy)
+
+
+def _key(backend: Backend, answer: Answer) -> Finding:
+    status = answer.status
+    if status in (204, 304) or (status == 200 and answer.body is not None):
+        return ok("key", "the backend takes it")
+    if status in (401, 403):
+        remedy = "correct GUARD_AGENT_API_KEY and, if it is set, GUARD_AGENT_PROJECT_ID"
+        return fail("key", f"the backend refuses it with {status}", remedy)
+    if status == 404 and backend.get("/api/v1/status").status == 200:
+        remedy = "try it by guard-agent send-test-event"
+        return warn("key", "not checked, since the backend has no rules to ask for", remedy)
+    if status in (429, 503):
+        return warn("key", f"not checked, since the backend is busy ({status})", "try again later")
+    if 300 <= status < 400:
+        place = answer.headers.get("Location", "where the API is")
+        remedy = f"set endpoint to {place.partition('/api/v1')[0]}"
+        return fail("key", f"the backend answers {status}; redirects are not followed", remedy)
+    remedy = "set endpoint to a Guard backend; if it is one, see its log"
+    return fail("key", f"the answer to /api/v1/rules is {status} and holds no rules", remedy)
+
+
+def _clock(answer: Answer) -> Finding:
+    remedy = "set the clock of this machine or the backend's, by NTP"
+    try:
+        date = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+    except ValueError:
+        return warn("clock", "not compared, since the backend sends no date", remedy)
+    ahead = round(answer.asked_at - date)
+    if abs(ahead) <= _MOST_SKEW_SECONDS:
+        return ok("clock", "agrees with the backend's")
+    way = "ahead of" if ahead > 0 else "behind"
+    return fail("clock", f"this machine's is {abs(ahead)} s {way} the backend's", remedy)

@@ -1,0 +1,285 @@
+"""guard-agent doctor, against a real server and against all that can be wrong."""
+
+import re
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from certificates import Authority
+from conftest import Output
+from gateway import Gateway
+from guard_server import API_KEY, GuardServer
+from scripted import Answer, Scripted
+
+Command = Callable[..., Output]
+StartBackend = Callable[..., Scripted]
+
+
+def test_all_is_well_with_a_server_on_this_machine(
+    server: GuardServer, guard_agent: Command
+) -> None:
+    output = guard_agent("doctor", "--endpoint", server.url)
+
+    assert output.code == 0
+    assert output.says("ok", "configuration") == "the agent takes it"
+    assert len(output.says("ok", "installation")) == 36
+    assert output.says("ok", "dns") == "127.0.0.1"
+    assert output.says("ok", "connection") == server.url.removeprefix("http://")
+    assert output.says("ok", "tls") == "none, within this machine"
+    assert output.says("ok", "key") == "the backend takes it"
+    assert output.says("ok", "clock") == "agrees with the backend's"
+    assert output.errors == ""
+
+
+def test_settings_come_from_the_environment(server: GuardServer, guard_agent: Command) -> None:
+    assert guard_agent("doctor", GUARD_AGENT_ENDPOINT=server.url + "/api/v1/").code == 0
+
+
+def test_the_key_may_come_from_a_file_or_standard_input(
+    server: GuardServer, guard_agent: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "key.txt"
+    file.write_text(API_KEY + "\n")
+    for name, stdin in ((str(file), ""), ("-", API_KEY + "\n")):
+        options = ("--endpoint", server.url, "--api-key-file", name)
+        output = guard_agent("doctor", *options, stdin=stdin, GUARD_AGENT_API_KEY="not this one")
+        assert output.code == 0, output.text
+
+
+def test_a_wrong_key_is_told(server: GuardServer, guard_agent: Command) -> None:
+    output = guard_agent(
+        "doctor", "--endpoint", server.url, GUARD_AGENT_API_KEY="fg_not_the_right_one"
+    )
+    assert output.code == 1
+    assert output.says("fail", "key").startswith("the backend refuses it with 401 - correct")
+    assert "fg_not_the_right_one" not in output.text
+
+
+def test_a_closed_port_is_told(guard_agent: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    output = guard_agent("doctor", "--endpoint", f"http://127.0.0.1:{port}")
+    assert output.code == 1
+    expected = f"127.0.0.1:{port}: Connection refused - start the backend"
+    assert output.says("fail", "connection").startswith(expected)
+
+
+def test_an_unknown_host_is_told(guard_agent: Command) -> None:
+    output = guard_agent("doctor", "--endpoint", "https://guard.invalid")
+    assert output.code == 1
+    assert output.says("fail", "dns").startswith("guard.invalid is unknown: ")
+
+
+def test_a_trusted_certificate_is_shown_with_its_end(
+    authority: Authority, start_backend: StartBackend, guard_agent: Command
+) -> None:
+    backend = start_backend(authority.issue("localhost", days=90))
+    output = guard_agent(
+        "doctor", "--endpoint", backend.url, SSL_CERT_FILE=str(authority.certificate)
+    )
+    assert output.code == 0, output.text
+    assert output.says("ok", "tls").startswith("the certificate is good until ")
+
+
+def test_a_certificate_that_ends_soon_is_a_warning(
+    authority: Authority, start_backend: StartBackend, guard_agent: Command
+) -> None:
+    backend = start_backend(authority.issue("localhost", days=3))
+    output = guard_agent(
+        "doctor", "--endpoint", backend.url, SSL_CERT_FILE=str(authority.certificate)
+    )
+    assert output.code == 0, output.text
+    assert output.says("warn", "tls").endswith("2 days - renew the backend's certificate")
+
+
+@pytest.mark.parametrize(
+    ("host", "days", "is_known", "expected"),
+    [
+        ("localhost", -1, True, "certificate has expired - renew"),
+        ("localhost", 9, False, "unable to get local issuer certificate - set SSL_CERT_FILE"),
+        ("other.example", 9, True, "certificate is not valid for 'localhost'. - set endpoint to"),
+    ],
+    ids=["expired", "of an unknown authority", "for another host"],
+)
+def test_a_bad_certificate_is_told(
+    authority: Authority,
+    start_backend: StartBackend,
+    guard_agent: Command,
+    host: str,
+    days: int,
+    is_known: bool,
+    expected: str,
+) -> None:
+    backend = start_backend(authority.issue(host, days))
+    roots = {"SSL_CERT_FILE": str(authority.certificate)} if is_known else {}
+    output = guard_agent("doctor", "--endpoint", backend.url, **roots)
+    assert output.code == 1
+    assert expected in output.says("fail", "tls")
+
+
+def test_a_self_signed_certificate_is_told(
+    authority: Authority, start_backend: StartBackend, guard_agent: Command
+) -> None:
+    chain = authority.folder / "self.pem"
+    chain.write_bytes(authority.key.read_bytes() + authority.certificate.read_bytes())
+    output = guard_agent("doctor", "--endpoint", start_backend(chain).url)
+    assert output.code == 1
+    assert output.says("fail", "tls").startswith("self-signed certificate - set SSL_CERT_FILE")
+
+
+def test_https_to_a_port_without_tls_is_told(server: GuardServer, guard_agent: Command) -> None:
+    output = guard_agent("doctor", "--endpoint", server.url.replace("http", "https"))
+    assert output.code == 1
+    assert output.says("fail", "tls").startswith("no TLS: ")
+
+
+def test_http_to_a_port_with_tls_is_told(
+    authority: Authority, start_backend: StartBackend, guard_agent: Command
+) -> None:
+    backend = start_backend(authority.issue("localhost"))
+    output = guard_agent("doctor", "--endpoint", backend.url.replace("https", "http"))
+    assert output.code == 1
+    assert output.says("fail", "answer").startswith("no answer in HTTP: ")
+
+
+def test_a_proxy_of_the_environment_is_used_and_its_password_not_shown(
+    server: GuardServer, authority: Authority, guard_agent: Command, cleanup: ExitStack
+) -> None:
+    gateway = Gateway(server.url, authority.issue("api.fastapi-guard.com", days=90))
+    cleanup.callback(gateway.stop)
+    proxy = gateway.url.removeprefix("http://")
+    output = guard_agent(
+        "doctor",
+        HTTPS_PROXY=f"http://someone:pass-word@{proxy}",
+        SSL_CERT_FILE=str(authority.certificate),
+    )
+    assert output.code == 0, output.text
+    expected = f"api.fastapi-guard.com:443 by the proxy {proxy}"
+    assert output.says("ok", "connection") == expected
+    assert "pass-word" not in output.text
+
+
+def test_a_key_that_travels_in_clear_is_a_warning(
+    server: GuardServer, guard_agent: Command
+) -> None:
+    output = guard_agent("doctor", "--endpoint", "http://guard.example", HTTP_PROXY=server.url)
+    assert output.code == 0, output.text
+    expected = "none: the key and all records travel to guard.example in clear - put TLS"
+    assert output.says("warn", "tls").startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"), [(-1, r"3[56]\d\d s ahead of"), (1, r"3[56]\d\d s behind")]
+)
+def test_a_clock_that_is_wrong_is_told(
+    start_backend: StartBackend, guard_agent: Command, hours: int, expected: str
+) -> None:
+    backend = start_backend()
+    backend.date = format_datetime(datetime.now(timezone.utc) + timedelta(hours=hours), usegmt=True)
+    output = guard_agent("doctor", "--endpoint", backend.url)
+    assert output.code == 1
+    found = output.says("fail", "clock")
+    assert re.match(rf"this machine's is {expected} the backend's - set the clock", found), found
+
+
+@pytest.mark.parametrize("date", ["", "soon"])
+def test_a_backend_without_a_date_is_a_warning(
+    start_backend: StartBackend, guard_agent: Command, date: str
+) -> None:
+    backend = start_backend()
+    backend.date = date
+    output = guard_agent("doctor", "--endpoint", backend.url)
+    assert output.code == 0
+    assert output.says("warn", "clock").startswith("not compared")
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "expected"),
+    [
+        (Answer(204, body=""), "ok", "the backend takes it"),
+        (Answer(403), "fail", "the backend refuses it with 403"),
+        (
+            Answer(302, headers={"Location": "https://new.example/api/v1/rules"}),
+            "fail",
+            "the backend answers 302; redirects are not followed - "
+            "set endpoint to https://new.example",
+        ),
+        (Answer(429), "warn", "not checked, since the backend is busy (429)"),
+        (Answer(500), "fail", "the answer to /api/v1/rules is 500 and holds no rules"),
+        (Answer(200, body="<html>"), "fail", "the answer to /api/v1/rules is 200 and holds no"),
+        (Answer(404), "fail", "the answer to /api/v1/rules is 404 and holds no rules"),
+    ],
+    ids=lambda value: str(value.status) if isinstance(value, Answer) else None,
+)
+def test_each_answer_to_the_key_has_its_line(
+    start_backend: StartBackend, guard_agent: Command, answer: Answer, level: str, expected: str
+) -> None:
+    backend = start_backend()
+    backend.answers["/api/v1/rules"] = answer
+    output = guard_agent("doctor", "--endpoint", backend.url)
+    assert output.says(level, "key").startswith(expected)
+    assert output.code == (1 if level == "fail" else 0)
+
+
+def test_a_backend_without_rules_cannot_tell_of_the_key(
+    start_backend: StartBackend, guard_agent: Command
+) -> None:
+    backend = start_backend()
+    backend.answers = {"/api/v1/status": Answer(200)}
+    output = guard_agent("doctor", "--endpoint", backend.url)
+    assert output.code == 0
+    assert output.says("warn", "key").endswith("try it by guard-agent send-test-event")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"API_KEY": ""}, "api_key is not given - set GUARD_AGENT_API_KEY, or give --api-key-file"),
+        ({"API_KEY": "short"}, "api_key must be at least 10 characters long - correct"),
+        ({"ENDPOINT": "guard.example"}, "endpoint: "),
+        ({"ENDPOINT": "http://localhost:99999"}, "endpoint: "),
+        ({"BUFFER_SIZE": "many"}, "buffer_size: "),
+        ({"FLUSH_INTERVAL": "0"}, "flush_interval must be greater than 0, not 0 - correct"),
+        ({"PROJECT_ENCRYPTION_KEY": "c2VjcmV0LXRoYXQtaXMtc2hvcnQ="}, ""),
+    ],
+    ids=lambda value: "".join(value) if isinstance(value, dict) else None,
+)
+def test_a_configuration_that_the_agent_refuses_is_told(
+    guard_agent: Command, settings: dict[str, str], expected: str
+) -> None:
+    variables = {f"GUARD_AGENT_{name}": value for name, value in settings.items()}
+    output = guard_agent("doctor", **variables)
+    assert output.code == 1
+    assert output.says("fail", "configuration").startswith(expected)
+    assert output.levels() == ["fail"]
+    assert "c2VjcmV0" not in output.text
+
+
+def test_a_key_file_that_is_not_there_is_told(guard_agent: Command) -> None:
+    output = guard_agent("doctor", "--api-key-file", API_KEY)
+    assert output.code == 1
+    expected = "the file of --api-key-file cannot be read: No such file or directory - give"
+    assert output.says("fail", "configuration").startswith(expected)
+    assert API_KEY not in output.text + output.errors
+
+
+def test_a_variable_that_is_no_setting_is_a_warning(
+    server: GuardServer, guard_agent: Command
+) -> None:
+    output = guard_agent("doctor", "--endpoint", server.url, GUARD_AGENT_ENDPIONT="http://x")
+    assert output.code == 0
+    assert output.text.splitlines()[0].endswith(
+        "GUARD_AGENT_ENDPIONT is no setting of the agent - did you mean GUARD_AGENT_ENDPOINT?"
+    )
+
+
+def test_a_home_that_keeps_no_identifier_is_a_warning(
+    server: GuardServer, guard_agent: Command
+) -> None:
+    output = guard_agent("doctor", "--endpoint", server.url, HOME="/dev/null")
+    assert output.code == 0
+    assert output.says("warn", "installation").startswith("its identifier cannot be kept: ")
