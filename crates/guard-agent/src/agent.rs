@@ -4,7 +4,7 @@ use std::fmt;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use guard_wire::value::Field;
@@ -152,9 +152,9 @@ impl Agent {
         shared.queue.wait_for_flush(generation, timeout)
     }
 
-    /// Delivers what it can within the shutdown timeout and ends the worker;
-    /// whether everything was delivered. What was not stays queued: another
-    /// [`start`](Self::start), or another record, goes on with it.
+    /// Delivers what was queued before the call, as far as the shutdown timeout
+    /// allows, and ends the worker; whether nothing is left. What is left stays
+    /// queued: another [`start`](Self::start), or another record, goes on with it.
     pub fn stop(&self) -> bool {
         self.core().stop()
     }
@@ -209,15 +209,11 @@ impl Agent {
     pub fn reconfigure(&self, builder: AgentBuilder) -> Result<(), ConfigError> {
         let config = builder.validate()?;
         let core = self.core();
-        let worker = core.take_worker();
-        let was_running = worker.is_some();
-        if let Some(worker) = worker {
-            worker.stop(core.shared.clock().now());
-        }
         let install_id = identify(&config);
         let next = Arc::new(Core::new(core.shared.reconfigured(config, install_id)));
+        // First of all: a record that came between would start the old one again.
         self.inner.core.store(Arc::clone(&next));
-        if was_running {
+        if core.end_worker(core.shared.clock().now()) {
             next.ensure_running();
         }
         Ok(())
@@ -279,10 +275,17 @@ impl Core {
         self.running.load(Ordering::Acquire)
     }
 
-    fn take_worker(&self) -> Option<Worker> {
+    /// Ends the worker, which may deliver until `deadline`; whether there was one.
+    fn end_worker(&self, deadline: Instant) -> bool {
+        // Held to the end: what is queued meanwhile starts no other worker.
         let mut worker = lock(&self.worker);
+        let ended = worker.take();
+        let was_running = ended.is_some();
+        if let Some(ended) = ended {
+            ended.stop(&self.shared, deadline);
+        }
         self.running.store(false, Ordering::Release);
-        worker.take()
+        was_running
     }
 
     fn stop(&self) -> bool {
@@ -290,11 +293,12 @@ impl Core {
         if shared.queue.fill().items > 0 {
             self.ensure_running();
         }
-        let deadline = shared.clock().now() + shared.config.settings.shutdown_timeout;
-        if let Some(worker) = self.take_worker() {
-            worker.stop(deadline);
+        self.end_worker(shared.clock().now() + shared.config.settings.shutdown_timeout);
+        let worker = lock(&self.worker);
+        if worker.is_none() {
+            shared.queue.release(true);
         }
-        shared.queue.release(true);
+        drop(worker);
         let left = shared.queue.fill().items;
         if left > 0 {
             shared.warn("worker", "stop", || {

@@ -27,8 +27,9 @@ pub(crate) enum Command {
     FetchRules(std::sync::mpsc::SyncSender<()>),
 }
 
-/// Runs until `stop` names a deadline and either all is delivered or the
-/// deadline has passed.
+/// Runs until `stop` names a deadline and either the deadline has passed or all
+/// that was queued until then is settled. What comes in later does not hold up
+/// the end.
 pub(crate) async fn run(
     shared: &Arc<Shared>,
     mut commands: mpsc::UnboundedReceiver<Command>,
@@ -40,13 +41,16 @@ pub(crate) async fn run(
     let mut errands = FuturesUnordered::new();
     let mut next_status = clock.now();
     let mut deadline = None;
+    let mut last_flush = None;
     loop {
-        while has_slot(shared, flights.len())
+        let is_done = last_flush.is_some_and(|flush| shared.queue.is_settled(flush));
+        while !is_done
+            && has_slot(shared, flights.len())
             && let Some((kind, batch)) = shared.queue.take(clock.now(), shared.batch_room())
         {
             flights.push(Flight::new(shared, kind, batch).run());
         }
-        if deadline.is_some() && flights.is_empty() && shared.queue.is_idle() {
+        if is_done && flights.is_empty() {
             break;
         }
         let due = shared
@@ -59,7 +63,7 @@ pub(crate) async fn run(
             () = until(shared, deadline) => break,
             Ok(()) = stop.changed(), if deadline.is_none() => {
                 deadline = *stop.borrow_and_update();
-                shared.queue.start_flush();
+                last_flush = Some(shared.queue.start_flush());
                 shared.kick();
             }
             Some(()) = flights.next() => {}

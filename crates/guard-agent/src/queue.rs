@@ -223,6 +223,11 @@ impl Queue {
         state.is_settled(generation)
     }
 
+    /// Whether everything before `generation` is settled.
+    pub(crate) fn is_settled(&self, generation: u64) -> bool {
+        lock(&self.state).is_settled(generation)
+    }
+
     /// Takes a batch that is due at `now`: the oldest records, of one kind, of
     /// at most `max_bytes` with their commas (one record may exceed that).
     pub(crate) fn take(&self, now: Instant, max_bytes: usize) -> Option<(Kind, Vec<Record>)> {
@@ -249,11 +254,6 @@ impl Queue {
     /// Has the worker look again.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
-    }
-
-    /// Whether nothing waits.
-    pub(crate) fn is_idle(&self) -> bool {
-        lock(&self.state).oldest().is_none()
     }
 
     /// Ends when there may be something to take.

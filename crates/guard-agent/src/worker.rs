@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use guard_wire::header;
@@ -16,9 +16,14 @@ use crate::delivery::transport::Transport;
 use crate::pipeline::{self, Command};
 use crate::shared::Shared;
 
+/// How long after its deadline a worker may still take to end. Beyond it hangs
+/// in something that is not ours, and is left alone.
+const END_GRACE: Duration = Duration::from_millis(200);
+
 /// A running worker.
 pub(crate) struct Worker {
-    thread: JoinHandle<()>,
+    /// Closed when the thread ends.
+    ended: Receiver<()>,
     commands: mpsc::UnboundedSender<Command>,
     stop: watch::Sender<Option<Instant>>,
 }
@@ -31,7 +36,8 @@ impl Worker {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let thread = thread::Builder::new()
+        let (end, ended) = channel();
+        thread::Builder::new()
             .name("guard-agent".to_owned())
             .spawn(move || {
                 let work = || {
@@ -47,26 +53,33 @@ impl Worker {
                 }
                 // A lookup that hangs in the system's resolver must not hold the end up.
                 runtime.shutdown_background();
+                drop(end);
             })?;
         Ok(Self {
-            thread,
+            ended,
             commands,
             stop,
         })
     }
 
     /// Has the rules fetched; what is returned tells when that is done.
-    pub(crate) fn fetch_rules(&self) -> Option<std::sync::mpsc::Receiver<()>> {
-        let (done, fetched) = std::sync::mpsc::sync_channel(1);
+    pub(crate) fn fetch_rules(&self) -> Option<Receiver<()>> {
+        let (done, fetched) = sync_channel(1);
         self.commands.send(Command::FetchRules(done)).ok()?;
         Some(fetched)
     }
 
-    /// Ends the worker: it delivers what it can until `deadline`.
-    pub(crate) fn stop(self, deadline: Instant) {
+    /// Ends the worker: it delivers what it can until `deadline`. Returns soon
+    /// after that at the latest.
+    pub(crate) fn stop(self, shared: &Shared, deadline: Instant) {
         self.stop.send_replace(Some(deadline));
-        // The thread catches its own panics.
-        drop(self.thread.join());
+        let left = deadline.saturating_duration_since(shared.clock().now());
+        let wait = self.ended.recv_timeout(left + END_GRACE);
+        if wait == Err(RecvTimeoutError::Timeout) {
+            shared.error("worker", "worker_end", || {
+                "the worker does not end and is left behind; please report this".to_owned()
+            });
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The agent as a whole: batching, sealing, limits, stopping, rules.
 
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use crate::support::backend::{Answer, Backend};
@@ -240,6 +240,26 @@ fn stopping_delivers_what_waits() {
         .map(|request| request.reasons().len())
         .sum();
     assert_eq!(sent, 1005);
+}
+
+#[test]
+fn records_that_keep_coming_do_not_hold_up_the_end() {
+    let sender = Arc::new(OnceLock::<Agent>::new());
+    let busy = Arc::clone(&sender);
+    let backend = Backend::start(move |index, _| {
+        send(busy.get().expect("set below"), index + 1, 1);
+        Answer::ok()
+    });
+    let agent = builder(&backend.url())
+        .shutdown_timeout(PATIENCE)
+        .build()
+        .expect("valid");
+    sender.set(agent.clone()).expect("unset");
+    send(&agent, 0, 1);
+    agent.stop();
+    assert!(!agent.is_running());
+    let report = ledger(&agent);
+    assert_eq!((report.delivered, report.queued), (1, 1));
 }
 
 #[test]
