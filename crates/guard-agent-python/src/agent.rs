@@ -77,8 +77,12 @@ impl Agent {
         py.detach(|| self.core.stop())
     }
 
+    /// Ends the agent together with the interpreter.
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.core.close());
+        // Daemon threads may go on sending. Without this the interpreter, dropping
+        // the agent, would wait for those records too, a second time.
+        std::mem::forget(self.core.clone());
     }
 
     fn flush(&self, py: Python<'_>, seconds: f64) -> bool {
