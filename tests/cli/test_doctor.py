@@ -15,6 +15,8 @@ from gateway import Gateway
 from guard_server import API_KEY, GuardServer
 from scripted import Answer, Scripted
 
+from guard_agent import __version__
+
 Command = Callable[..., Output]
 StartBackend = Callable[..., Scripted]
 
@@ -26,7 +28,8 @@ def test_all_is_well_with_a_server_on_this_machine(
 
     assert output.code == 0
     assert output.says("ok", "configuration") == "the agent takes it"
-    assert len(output.says("ok", "installation")) == 36
+    assert output.says("ok", "package") == f"fastapi-guard-agent {__version__}"
+    assert len(output.says("ok", "install id")) == 36
     assert output.says("ok", "dns") == "127.0.0.1"
     assert output.says("ok", "connection") == server.url.removeprefix("http://")
     assert output.says("ok", "tls") == "none, within this machine"
@@ -282,4 +285,19 @@ def test_a_home_that_keeps_no_identifier_is_a_warning(
 ) -> None:
     output = guard_agent("doctor", "--endpoint", server.url, HOME="/dev/null")
     assert output.code == 0
-    assert output.says("warn", "installation").startswith("its identifier cannot be kept: ")
+    assert output.says("warn", "install id").startswith("it cannot be kept: ")
+
+
+def test_a_second_package_in_the_same_folder_is_told(
+    server: GuardServer, guard_agent: Command, tmp_path: Path
+) -> None:
+    other = tmp_path / "other_agent-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: other-agent\nVersion: 1.0\n")
+    (other / "top_level.txt").write_text("guard_agent\n")
+    output = guard_agent("doctor", "--endpoint", server.url, PYTHONPATH=str(tmp_path))
+    assert output.code == 1
+    assert output.says("fail", "package") == (
+        "other-agent installs guard_agent too - "
+        "pip uninstall other-agent, then install fastapi-guard-agent again"
+    )

@@ -31,7 +31,7 @@ examples:
 _COMMANDS = {
     "doctor": (
         doctor,
-        "check configuration, installation, DNS, connection, TLS, API key and clock",
+        "check configuration, package, install id, DNS, connection, TLS, API key and clock",
     ),
     "send-test-event": (
         send_test_event,

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection
+from importlib.metadata import packages_distributions
 
-from guard_agent import _native
+from guard_agent import __version__, _native
 from guard_agent.cli.backend import Answer, Backend, BackendError
 from guard_agent.cli.finding import Finding, fail, ok, warn
 from guard_agent.cli.settings import SettingsError, read_settings, unknown_variables
@@ -15,6 +16,7 @@ from guard_agent.config import AgentConfig
 
 _SECONDS_OF_A_DAY = 86_400
 _FEW_DAYS = 14
+_DISTRIBUTION = "fastapi-guard-agent"
 _MOST_SKEW_SECONDS = 60
 
 
@@ -27,19 +29,30 @@ def doctor(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield from error.findings
         return
     yield ok("configuration", "the agent takes it")
-    yield _installation(config)
+    yield _package()
+    yield _install_id(config)
     try:
         yield from _way_to(Backend(config))
     except BackendError as error:
         yield error.finding
 
 
-def _installation(config: AgentConfig) -> Finding:
+def _package() -> Finding:
+    """Two packages in one folder mix, and work until one of them is updated or removed."""
+    others = set(packages_distributions().get("guard_agent", [])) - {_DISTRIBUTION}
+    if others:
+        names = " and ".join(sorted(others))
+        remedy = f"pip uninstall {' '.join(sorted(others))}, then install {_DISTRIBUTION} again"
+        return fail("package", f"{names} installs guard_agent too", remedy)
+    return ok("package", f"{_DISTRIBUTION} {__version__}")
+
+
+def _install_id(config: AgentConfig) -> Finding:
     identifier, not_kept = _native.resolve_install_id(None, config.install_id)
     if not_kept is None:
-        return ok("installation", identifier)
+        return ok("install id", identifier)
     remedy = "make the home directory writable, or set GUARD_AGENT_INSTALL_ID"
-    return warn("installation", f"its identifier cannot be kept: {not_kept}", remedy)
+    return warn("install id", f"it cannot be kept: {not_kept}", remedy)
 
 
 def _way_to(backend: Backend) -> Iterator[Finding]:
