@@ -2,6 +2,8 @@
 
 import atexit
 import logging
+import multiprocessing
+import multiprocessing.util
 import os
 import threading
 from datetime import datetime, timezone
@@ -166,6 +168,9 @@ def _read_rules(rules_json: str | None) -> DynamicRules | None:
         return None
 
 
+# Of multiprocessing's finalizers; those of the standard library are above it.
+_AFTER_ALL_OTHERS = -1000
+
 _lock = threading.Lock()
 _agent: ProcessAgent | None = None
 
@@ -186,12 +191,26 @@ def process_agent(config: AgentConfig) -> ProcessAgent:
         try:
             if _agent is None:
                 _agent = ProcessAgent(config)
-                atexit.register(_at_exit)
+                _register_exit()
             else:
                 _agent.reconfigure(config)
         except ValueError as error:
             raise ValueError(f"Invalid agent configuration: {error}") from None
         return _agent
+
+
+def _register_exit() -> None:
+    """Has `_at_exit` called at every end that the interpreter itself brings about."""
+    atexit.register(_at_exit)
+    # The children of multiprocessing call its own finalizers, which each of them starts
+    # without, and then leave by os._exit.
+    multiprocessing.util.register_after_fork(_at_exit, _register_finalizer)
+    if multiprocessing.parent_process() is not None:
+        _register_finalizer()
+
+
+def _register_finalizer(_: object = None) -> None:
+    multiprocessing.util.Finalize(None, _at_exit, exitpriority=_AFTER_ALL_OTHERS)
 
 
 def _at_exit() -> None:
