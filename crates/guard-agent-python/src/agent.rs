@@ -8,8 +8,9 @@ use pyo3::types::PyDict;
 
 use crate::awaitable::Ready;
 use crate::config;
-use crate::convert::{Reader, fields};
+use crate::convert::Reader;
 use crate::errors::{buffer_full, value_error};
+use crate::node::fields;
 use crate::stats;
 
 /// An agent of the core, behind the GIL.

@@ -5,22 +5,20 @@
 //! tree, so that no text is copied on its way to the encoder.
 //!
 //! Nothing a caller hands over makes this fail: what holds too many values is
-//! replaced by a remark, and what JSON has no form for is written as its `str()`, or the name of its type if that raises.
+//! replaced by a remark, and what JSON has no form for is written as its
+//! `str()`, or the name of its type if that raises.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use guard_wire::Kind;
 use guard_wire::redact::MAX_DEPTH;
-use guard_wire::value::Field;
-use guard_wire::{Kind, Value};
-use pyo3::CastIntoError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString,
-    PyTuple,
-};
+use pyo3::types::PyDict;
 
+use crate::node::{Entries, Node, Text, name, plain_subclass};
+use crate::objects::{dataclass_fields, mapping, model_fields, sequence};
 use crate::types;
 
 /// Values that one record may hold; more than fit into the largest record.
@@ -69,99 +67,6 @@ impl fmt::Display for TooManyValues {
             "more than {MAX_NODES} values in one record; shorten its metadata"
         )
     }
-}
-
-/// Text held by the interpreter, or made here.
-pub(crate) enum Text<'py> {
-    /// Known to be UTF-8.
-    Held(Bound<'py, PyString>),
-    Made(Cow<'static, str>),
-}
-
-impl<'py> Text<'py> {
-    /// Lone surrogates, which UTF-8 has no form for, are replaced.
-    fn of(text: Bound<'py, PyString>) -> Self {
-        if text.to_str().is_ok() {
-            return Text::Held(text);
-        }
-        Text::Made(Cow::Owned(text.to_string_lossy().into_owned()))
-    }
-
-    fn as_str(&self) -> &str {
-        match self {
-            Text::Held(text) => text.to_str().unwrap_or_default(),
-            Text::Made(text) => text,
-        }
-    }
-}
-
-/// A Python object, read.
-pub(crate) enum Node<'py> {
-    Null,
-    Bool(bool),
-    Int(i64),
-    UInt(u64),
-    Float(f64),
-    Text(Text<'py>),
-    List(Vec<Node<'py>>),
-    Map(Entries<'py>),
-}
-
-/// The names and values of an object.
-pub(crate) type Entries<'py> = Vec<(Text<'py>, Node<'py>)>;
-
-impl<'py> Node<'py> {
-    fn made(text: String) -> Self {
-        Node::Text(Text::Made(Cow::Owned(text)))
-    }
-
-    /// The values that most fields hold, read without running Python code;
-    /// anything else is handed back.
-    fn plain(value: Bound<'py, PyAny>) -> Result<Self, Bound<'py, PyAny>> {
-        if value.is_exact_instance_of::<PyString>() {
-            let text = value.cast_into_exact::<PyString>();
-            return text
-                .map(|text| Node::Text(Text::of(text)))
-                .map_err(CastIntoError::into_inner);
-        }
-        if value.is_none() {
-            return Ok(Node::Null);
-        }
-        if let Ok(number) = value.cast_exact::<PyFloat>() {
-            return Ok(Node::Float(number.value()));
-        }
-        if let Ok(flag) = value.cast_exact::<PyBool>() {
-            return Ok(Node::Bool(flag.is_true()));
-        }
-        if let Ok(number) = value.cast_exact::<PyInt>()
-            && let Ok(number) = number.extract::<i64>()
-        {
-            return Ok(Node::Int(number));
-        }
-        Err(value)
-    }
-
-    /// The value, borrowing its text.
-    pub(crate) fn value(&self) -> Value<'_> {
-        match self {
-            Node::Null => Value::Null,
-            Node::Bool(flag) => Value::Bool(*flag),
-            Node::Int(number) => Value::Int(*number),
-            Node::UInt(number) => Value::UInt(*number),
-            Node::Float(number) => Value::Float(*number),
-            Node::Text(text) => Value::Str(Cow::Borrowed(text.as_str())),
-            Node::List(items) => Value::List(items.iter().map(Node::value).collect()),
-            Node::Map(entries) => Value::Map(fields(entries)),
-        }
-    }
-}
-
-/// The fields of a record, borrowing their text.
-pub(crate) fn fields<'a>(entries: &'a [(Text<'_>, Node<'_>)]) -> Vec<Field<'a>> {
-    entries
-        .iter()
-        .map(|(name, node)| (Cow::Borrowed(name.as_str()), node.value()))
-        .collect()
 }
 
 /// Reads one object and all it holds.
@@ -354,95 +259,4 @@ impl Reader {
         }
         Ok(entries)
     }
-}
-
-/// The keys of JSON objects are text.
-fn name(key: Bound<'_, PyAny>) -> Text<'_> {
-    match key.cast_into::<PyString>() {
-        Ok(text) => Text::of(text),
-        Err(error) => Text::Made(Cow::Owned(types::text_or_type_name(&error.into_inner()))),
-    }
-}
-
-/// What [`Node::plain`] leaves of text and numbers: subclasses, such as enums of
-/// text, and large integers. Those beyond 64 bits are written as text: as floats
-/// they would change.
-fn plain_subclass<'py>(value: &Bound<'py, PyAny>) -> Option<Node<'py>> {
-    if let Ok(text) = value.cast::<PyString>() {
-        return Some(Node::Text(Text::of(text.clone())));
-    }
-    if let Ok(number) = value.cast::<PyFloat>() {
-        return Some(Node::Float(number.value()));
-    }
-    let number = value.cast::<PyInt>().ok()?;
-    Some(if let Ok(number) = number.extract::<i64>() {
-        Node::Int(number)
-    } else if let Ok(number) = number.extract::<u64>() {
-        Node::UInt(number)
-    } else {
-        Node::made(types::text_or_type_name(value))
-    })
-}
-
-/// The items of the built-in containers.
-fn sequence<'py>(value: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, PyAny>>> {
-    if let Ok(list) = value.cast::<PyList>() {
-        Some(list.iter().collect())
-    } else if let Ok(tuple) = value.cast::<PyTuple>() {
-        Some(tuple.iter().collect())
-    } else if let Ok(set) = value.cast::<PySet>() {
-        Some(set.iter().collect())
-    } else if let Ok(set) = value.cast::<PyFrozenSet>() {
-        Some(set.iter().collect())
-    } else {
-        None
-    }
-}
-
-/// The fields of a pydantic model and the further ones it was given, read
-/// without asking pydantic to serialise anything.
-fn model_fields<'py>(
-    value: &Bound<'py, PyAny>,
-) -> Option<(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>)> {
-    let py = value.py();
-    let extra = value
-        .getattr_opt(intern!(py, "__pydantic_extra__"))
-        .ok()??;
-    let fields = value.getattr(intern!(py, "__dict__")).ok()?;
-    let fields = fields.cast_into::<PyDict>().ok()?;
-    Some((fields, extra.cast_into().ok()))
-}
-
-/// The fields of a dataclass instance.
-fn dataclass_fields<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
-    let py = value.py();
-    let names = value
-        .getattr_opt(intern!(py, "__dataclass_fields__"))
-        .ok()??;
-    let dict = PyDict::new(py);
-    for (name, _) in &names.cast_into::<PyDict>().ok()? {
-        let field = value.getattr(name.cast::<PyString>().ok()?).ok()?;
-        dict.set_item(name, field).ok()?;
-    }
-    Some(dict)
-}
-
-/// A copy of any other mapping.
-fn mapping<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
-    let py = value.py();
-    if !types::is_instance(value, types::mapping(py)) {
-        return None;
-    }
-    let dict = PyDict::new(py);
-    dict.update(value.cast().ok()?).ok()?;
-    Some(dict)
-}
-
-/// The text of bytes, which JSON has no form for.
-pub(crate) fn bytes_text(value: &Bound<'_, PyAny>) -> Option<String> {
-    if let Ok(bytes) = value.cast::<PyBytes>() {
-        return Some(String::from_utf8_lossy(bytes.as_bytes()).into_owned());
-    }
-    let array = value.cast::<PyByteArray>().ok()?;
-    Some(String::from_utf8_lossy(&array.to_vec()).into_owned())
 }

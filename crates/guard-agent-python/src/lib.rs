@@ -14,6 +14,8 @@ mod convert;
 mod errors;
 mod fork;
 mod key;
+mod node;
+mod objects;
 mod report;
 mod stats;
 mod types;

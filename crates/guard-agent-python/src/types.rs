@@ -6,7 +6,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use uuid::Uuid;
 
-use crate::convert::bytes_text;
+use crate::objects::bytes_text;
 
 /// One function for each type: imported once, then answered from memory.
 macro_rules! imported {

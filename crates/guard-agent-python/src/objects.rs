@@ -1,0 +1,70 @@
+//! What Python objects are made of: items, fields, entries.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
+
+use crate::types;
+
+/// The items of the built-in containers.
+pub(crate) fn sequence<'py>(value: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, PyAny>>> {
+    if let Ok(list) = value.cast::<PyList>() {
+        Some(list.iter().collect())
+    } else if let Ok(tuple) = value.cast::<PyTuple>() {
+        Some(tuple.iter().collect())
+    } else if let Ok(set) = value.cast::<PySet>() {
+        Some(set.iter().collect())
+    } else if let Ok(set) = value.cast::<PyFrozenSet>() {
+        Some(set.iter().collect())
+    } else {
+        None
+    }
+}
+
+/// The fields of a pydantic model and the further ones it was given, read
+/// without asking pydantic to serialise anything.
+pub(crate) fn model_fields<'py>(
+    value: &Bound<'py, PyAny>,
+) -> Option<(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>)> {
+    let py = value.py();
+    let extra = value
+        .getattr_opt(intern!(py, "__pydantic_extra__"))
+        .ok()??;
+    let fields = value.getattr(intern!(py, "__dict__")).ok()?;
+    let fields = fields.cast_into::<PyDict>().ok()?;
+    Some((fields, extra.cast_into().ok()))
+}
+
+/// The fields of a dataclass instance.
+pub(crate) fn dataclass_fields<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
+    let py = value.py();
+    let names = value
+        .getattr_opt(intern!(py, "__dataclass_fields__"))
+        .ok()??;
+    let dict = PyDict::new(py);
+    for (name, _) in &names.cast_into::<PyDict>().ok()? {
+        let field = value.getattr(name.cast::<PyString>().ok()?).ok()?;
+        dict.set_item(name, field).ok()?;
+    }
+    Some(dict)
+}
+
+/// A copy of any other mapping.
+pub(crate) fn mapping<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
+    let py = value.py();
+    if !types::is_instance(value, types::mapping(py)) {
+        return None;
+    }
+    let dict = PyDict::new(py);
+    dict.update(value.cast().ok()?).ok()?;
+    Some(dict)
+}
+
+/// The text of bytes, which JSON has no form for.
+pub(crate) fn bytes_text(value: &Bound<'_, PyAny>) -> Option<String> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Some(String::from_utf8_lossy(bytes.as_bytes()).into_owned());
+    }
+    let array = value.cast::<PyByteArray>().ok()?;
+    Some(String::from_utf8_lossy(&array.to_vec()).into_owned())
+}
