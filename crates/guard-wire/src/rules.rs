@@ -34,7 +34,9 @@ pub struct DynamicRules {
     pub rule_id: String,
     /// Rises with every effective change; guards ignore anything not above.
     pub version: i64,
-    /// When this version was made, RFC 3339.
+    /// When this version was made, RFC 3339. Left out when it is unknown: agents take the time of
+    /// their own then, and refuse a null.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
     /// When it ends, RFC 3339.
     pub expires_at: Option<String>,
@@ -191,5 +193,17 @@ fn at_least_one(field: &'static str, value: Option<i64>) -> Result<(), RulesErro
             problem: format!("{number} is too small; give 1 or more"),
         }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_without_a_timestamp_is_sent_without_one() {
+        let rules = DynamicRules::from_json(br#"{"version": 2}"#).unwrap();
+        let sent = serde_json::to_value(&rules).unwrap();
+        assert!(!sent.as_object().unwrap().contains_key("timestamp"));
     }
 }
