@@ -1,7 +1,6 @@
 //! The agent as its users hold it.
 
 use std::fmt;
-use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,7 +11,6 @@ use guard_wire::{Kind, SecurityEvent, SecurityMetric};
 use jiff::Timestamp;
 
 use crate::config::{AgentBuilder, Config, ConfigError};
-use crate::install_id;
 use crate::intake::{self, SendError};
 use crate::lock;
 use crate::report::Level;
@@ -20,6 +18,7 @@ use crate::rules::Rules;
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::worker::Worker;
+use crate::{fork, install_id};
 
 /// How long one wait for room lasts before the agent looks around again.
 const ROOM_WAIT: Duration = Duration::from_millis(500);
@@ -40,7 +39,7 @@ struct Inner {
 
 /// The agent in one process.
 struct Core {
-    pid: u32,
+    lineage: u32,
     shared: Arc<Shared>,
     /// Whether the worker was started and not stopped; read without the lock.
     running: Arc<AtomicBool>,
@@ -222,7 +221,7 @@ impl Agent {
     /// The core of this process: after a fork, a fresh one.
     fn core(&self) -> Arc<Core> {
         let core = self.inner.core.load_full();
-        if core.pid == process::id() {
+        if core.lineage == fork::lineage() {
             return core;
         }
         let shared = &core.shared;
@@ -243,7 +242,7 @@ impl Agent {
 impl Core {
     fn new(shared: Shared) -> Self {
         Self {
-            pid: process::id(),
+            lineage: fork::lineage(),
             shared: Arc::new(shared),
             running: Arc::default(),
             worker: Mutex::new(None),
@@ -322,7 +321,7 @@ impl Core {
 impl Drop for Inner {
     fn drop(&mut self) {
         let core = self.core.load_full();
-        if core.pid == process::id() {
+        if core.lineage == fork::lineage() {
             core.stop();
         } else {
             std::mem::forget(core);

@@ -37,6 +37,7 @@ mod batch;
 mod clock;
 mod config;
 mod delivery;
+mod fork;
 pub mod install_id;
 mod intake;
 mod ledger;

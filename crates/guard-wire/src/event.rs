@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use serde_json::Map;
 
 use crate::value::{Field, Value};
 
-/// A security event, built field by field. Only the type is required.
+/// A security event, built field by field. Only the type is required. Text that
+/// is known at compile time is not copied.
 ///
 /// ```
 /// use guard_wire::SecurityEvent;
@@ -21,11 +21,11 @@ use crate::value::{Field, Value};
 #[derive(Debug, Clone)]
 pub struct SecurityEvent {
     timestamp: Timestamp,
-    event_type: String,
-    text: Vec<(&'static str, String)>,
+    event_type: Cow<'static, str>,
+    text: Vec<(&'static str, Cow<'static, str>)>,
     status_code: Option<u16>,
     response_time: Option<f64>,
-    metadata: Map<String, serde_json::Value>,
+    metadata: Vec<(Cow<'static, str>, serde_json::Value)>,
 }
 
 /// One setter for each field of text.
@@ -33,7 +33,7 @@ macro_rules! text_fields {
     ($($(#[$doc:meta])* $name:ident;)*) => {
         $($(#[$doc])*
         #[must_use]
-        pub fn $name(mut self, text: impl Into<String>) -> Self {
+        pub fn $name(mut self, text: impl Into<Cow<'static, str>>) -> Self {
             self.text.push((stringify!($name), text.into()));
             self
         })*
@@ -42,14 +42,14 @@ macro_rules! text_fields {
 
 impl SecurityEvent {
     /// An event of an open type (`ip_banned`, `rate_limited`, ...) that happened now.
-    pub fn new(event_type: impl Into<String>) -> Self {
+    pub fn new(event_type: impl Into<Cow<'static, str>>) -> Self {
         Self {
             timestamp: Timestamp::now(),
             event_type: event_type.into(),
             text: Vec::with_capacity(6),
             status_code: None,
             response_time: None,
-            metadata: Map::new(),
+            metadata: Vec::new(),
         }
     }
 
@@ -106,27 +106,28 @@ impl SecurityEvent {
         self
     }
 
-    /// Adds one entry to the metadata.
+    /// Adds one entry to the metadata, or replaces the one of that name.
     #[must_use]
     pub fn metadata(
         mut self,
-        name: impl Into<String>,
+        name: impl Into<Cow<'static, str>>,
         value: impl Into<serde_json::Value>,
     ) -> Self {
-        self.metadata.insert(name.into(), value.into());
+        let (name, value) = (name.into(), value.into());
+        match self.metadata.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = value,
+            None => self.metadata.push((name, value)),
+        }
         self
     }
 
     /// The fields, as the encoder takes them.
     pub fn fields(&self) -> Vec<Field<'_>> {
         let mut fields = Vec::with_capacity(self.text.len() + 5);
-        fields.push((
-            "timestamp".into(),
-            Value::Str(self.timestamp.to_string().into()),
-        ));
-        fields.push(("event_type".into(), Value::from(self.event_type.as_str())));
+        fields.push(("timestamp".into(), Value::Time(self.timestamp)));
+        fields.push(("event_type".into(), Value::from(&*self.event_type)));
         for (name, text) in &self.text {
-            fields.push((Cow::Borrowed(*name), Value::from(text.as_str())));
+            fields.push((Cow::Borrowed(*name), Value::from(&**text)));
         }
         if let Some(status) = self.status_code {
             fields.push(("status_code".into(), Value::Int(status.into())));
@@ -138,7 +139,7 @@ impl SecurityEvent {
             let entries = self
                 .metadata
                 .iter()
-                .map(|(name, value)| (Cow::Borrowed(name.as_str()), Value::from(value)))
+                .map(|(name, value)| (Cow::Borrowed(&**name), Value::from(value)))
                 .collect();
             fields.push(("metadata".into(), Value::Map(entries)));
         }

@@ -79,8 +79,8 @@ pub struct SecurityMetric {
     timestamp: Timestamp,
     metric_type: MetricType,
     value: f64,
-    endpoint: Option<String>,
-    tags: BTreeMap<String, String>,
+    endpoint: Option<Cow<'static, str>>,
+    tags: BTreeMap<Cow<'static, str>, Cow<'static, str>>,
 }
 
 impl SecurityMetric {
@@ -104,14 +104,18 @@ impl SecurityMetric {
 
     /// The route it was measured at.
     #[must_use]
-    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+    pub fn endpoint(mut self, endpoint: impl Into<Cow<'static, str>>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
     }
 
     /// Adds a tag.
     #[must_use]
-    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn tag(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
         self.tags.insert(name.into(), value.into());
         self
     }
@@ -121,13 +125,10 @@ impl SecurityMetric {
         let tags = self
             .tags
             .iter()
-            .map(|(name, value)| (Cow::Borrowed(name.as_str()), Value::from(value.as_str())))
+            .map(|(name, value)| (Cow::Borrowed(&**name), Value::from(&**value)))
             .collect();
         vec![
-            (
-                "timestamp".into(),
-                Value::Str(self.timestamp.to_string().into()),
-            ),
+            ("timestamp".into(), Value::Time(self.timestamp)),
             ("metric_type".into(), Value::from(self.metric_type.as_str())),
             ("value".into(), Value::Float(self.value)),
             (

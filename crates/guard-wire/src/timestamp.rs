@@ -23,6 +23,36 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     Offset::UTC.to_timestamp(naive).ok()
 }
 
+/// Whether `text` is, beyond doubt and without a full reading, a timestamp as
+/// every backend takes it: `2026-11-22T14:28:58`, up to nine digits behind a
+/// point, then `Z` or `+00:00`. The days 29 to 31 are in doubt: not every month
+/// has them.
+pub(crate) fn is_plain(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let Some((head, tail)) = bytes.split_at_checked(19) else {
+        return false;
+    };
+    let digit = |at: usize| head[at].is_ascii_digit();
+    let number = |at: usize| head[at].wrapping_sub(b'0') * 10 + head[at + 1].wrapping_sub(b'0');
+    let has_shape = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18]
+        .into_iter()
+        .all(digit)
+        && [head[4], head[7], head[10], head[13], head[16]] == *b"--T::";
+    let fraction = match tail.strip_prefix(b".") {
+        Some(rest) => rest.iter().take_while(|byte| byte.is_ascii_digit()).count() + 1,
+        None => 0,
+    };
+    has_shape
+        && (1..=12).contains(&number(5))
+        && (1..=28).contains(&number(8))
+        && number(11) < 24
+        && number(14) < 60
+        && number(17) < 60
+        && fraction != 1
+        && fraction <= 10
+        && matches!(&tail[fraction..], b"Z" | b"+00:00")
+}
+
 /// A Unix time in seconds, as some senders write it.
 pub fn from_unix_seconds(seconds: f64) -> Option<Timestamp> {
     if !seconds.is_finite() || seconds.abs() > 1e11 {
@@ -31,4 +61,39 @@ pub fn from_unix_seconds(seconds: f64) -> Option<Timestamp> {
     let micros = (seconds * 1e6).round();
     #[expect(clippy::cast_possible_truncation, reason = "bounded to 1e17 above")]
     Timestamp::from_microsecond(micros as i64).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_python_and_rust_write_is_plain() {
+        assert!(is_plain("2026-11-22T14:28:58.961533+00:00"));
+        assert!(is_plain("2026-11-22T14:28:58Z"));
+        for doubtful in [
+            "2026-11-22 14:28:58Z",
+            "2026-11-22T14:28:58",
+            "2026-11-22T14:28:58.Z",
+            "2026-02-30T14:28:58Z",
+            "2026-13-01T14:28:58Z",
+            "2026-11-22T24:00:00Z",
+            "2026-11-22T14:28:58+01:00",
+            "2026-11-22T14:28:58.0000000001Z",
+            "2026-11-22T14:28:é",
+        ] {
+            assert!(!is_plain(doubtful), "{doubtful}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_plain_can_be_read(
+            text in "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,10})?(Z|\\+00:00)",
+        ) {
+            prop_assert!(!is_plain(&text) || parse(&text).is_some(), "{}", text);
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
+
 /// One field of a record: its name and what it holds.
 pub type Field<'a> = (Cow<'a, str>, Value<'a>);
 
@@ -25,6 +27,8 @@ pub enum Value<'a> {
     UInt(u64),
     /// Any other number; NaN and the infinities are written as null.
     Float(f64),
+    /// A point in time, written as RFC 3339 in UTC.
+    Time(Timestamp),
     /// Text.
     Str(Cow<'a, str>),
     /// A list.
