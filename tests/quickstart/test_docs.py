@@ -1,5 +1,7 @@
-"""docs/quickstart.md shows programs that run."""
+"""docs/quickstart.md and the package's own examples show programs that run."""
 
+import doctest
+import importlib
 import re
 
 import pytest
@@ -22,3 +24,10 @@ def test_every_program_of_the_quickstart_runs(
     assert len(blocks) == 3
     for block in blocks:
         exec(compile(block, "quickstart.md", "exec", dont_inherit=True), names)
+
+
+@pytest.mark.parametrize("name", ["fastapi_guard", "redis_handler"])
+def test_the_examples_of_the_package_run(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"fastapi_guard.{name}"))
+    assert result.attempted > 0
+    assert result.failed == 0
