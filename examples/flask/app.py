@@ -68,8 +68,8 @@ def search() -> list[str]:
 
 
 @app.post("/login")
-def login() -> None:
-    abort(401)
+def login() -> tuple[str, int]:
+    return "", 401
 
 
 @app.get("/telemetry")

@@ -151,9 +151,9 @@ class GuardAgentHandler(_Handler):
 
 
 class _AdaptableHandler(GuardAgentHandler):
-    """A handler made outside of an event loop, where nobody knows yet who will call it.
+    """A handler for whoever calls it: where it was made does not tell who that will be.
 
-    Inside a running loop it is a `GuardAgentHandler`. Outside of one, calls that answer
+    Called inside a running loop it is a `GuardAgentHandler`. Outside of one, calls that answer
     something return the answer itself; those that answer nothing can be awaited or not anyway.
     """
 
@@ -232,15 +232,12 @@ class SyncGuardAgentHandler(_Handler):
 def guard_agent(config: AgentConfig) -> GuardAgentHandler:
     """Returns a handler of the process's one agent, which takes over `config`.
 
-    Made outside of an event loop, such as at module level, the handler serves asynchronous
-    code that awaits it later as well as synchronous code that calls it plainly.
+    Wherever it is made, the handler serves asynchronous code that awaits it as well as
+    synchronous code that calls it plainly: each call looks whether an event loop runs in its
+    thread. A server may import a synchronous application inside its event loop.
 
     Raises:
         ValueError: The configuration cannot be used; names each field, value and remedy.
         EncryptionConfigError: `project_encryption_key` is no 256-bit key.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _AdaptableHandler(config)
-    return GuardAgentHandler(config)
+    return _AdaptableHandler(config)

@@ -17,8 +17,8 @@ import pytest
 # Servers and processes are started by the same helpers as in the end-to-end tests.
 sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 
-from guard_server import GuardServer  # noqa: E402
-from shop import Shop  # noqa: E402
+from guard_server import GuardServer
+from shop import Shop
 
 
 @pytest.fixture(scope="session")
