@@ -1,0 +1,35 @@
+"""An ASGI app whose process sends as fast as it can while it is served.
+
+GET / answers with the process id after the agent accepted one more record. Imported by gunicorn
+before it forks, it has its agent send from there too.
+"""
+
+import os
+from typing import Any
+
+from host import Sender, agent, send_and_tell
+
+send_and_tell()
+
+
+async def lifespan(receive: Any, send: Any) -> None:
+    """Sends on from start to end, then stops the agent, as every served app should."""
+    await receive()
+    under_load = Sender()
+    thread = under_load.start()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    under_load.stopped = True
+    thread.join()
+    under_load.tell()
+    agent.stop()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    send_and_tell(1)
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})

@@ -1,0 +1,39 @@
+"""The app of `programs/served.py` under its servers."""
+
+import sys
+from pathlib import Path
+
+import requests
+from process import Process, eventually
+from program import PROGRAMS, Settings
+
+UVICORN = ["uvicorn", "served:app", "--port", "0"]
+GUNICORN = [
+    *("gunicorn", "served:app", "--bind", "127.0.0.1:0", "--preload", "--workers", "4"),
+    *("--worker-class", "uvicorn.workers.UvicornWorker"),
+]
+LISTENING = {"uvicorn": "Uvicorn running on", "gunicorn": "Listening at:"}
+
+
+class Served:
+    """A server that was started, and that listens."""
+
+    def __init__(self, command: list[str], settings: Settings, log: Path) -> None:
+        self.process = Process([sys.executable, "-m", *command], log)
+        environment = settings.environment() | {"PYTHONPATH": str(PROGRAMS)}
+        self.url = self.process.start(environment, LISTENING[command[0]])
+
+    def get(self) -> int:
+        """Makes a request on a connection of its own; the process that answered it."""
+        return int(requests.get(self.url, timeout=60).text)
+
+    def wait_for_workers(self, count: int) -> None:
+        """Waits until so many workers serve."""
+        eventually(lambda: self.process.output().count("Application startup complete") >= count)
+
+    def stop(self) -> int:
+        """Ends it as an operator would; its exit code."""
+        self.process.stop()
+        assert self.process.child
+        code: int = self.process.child.returncode
+        return code

@@ -1,0 +1,109 @@
+"""However a process under full load ends: it neither crashes nor hangs, its exit code is its own,
+and what its agent accepted before is stored.
+"""
+
+import signal
+import statistics
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+from accepted import Accepted
+from guard_server import GuardServer
+from program import Ended, Program, Settings
+from served import GUNICORN, UVICORN, Served
+from silence import silent_backend
+
+Start = Callable[..., Program]
+Serve = Callable[[list[str]], Served]
+CODES = {"return": 0, "loop": 0, "exit": 3, "raise": 1, "handler": 5}
+EXITS_OF_EACH = 30
+AT_ONCE = 2
+
+
+def run(start: Start, way: str) -> Ended:
+    program = start("exits", way)
+    if way == "handler":
+        assert program.line() == "ready"
+        program.signal(signal.SIGTERM)
+    return program.end()
+
+
+def assert_clean(ended: Ended, way: str) -> None:
+    assert ended.code == CODES[way], ended.errors
+    for sign in ("Fatal", "panicked", "thread '", "Exception ignored"):
+        assert sign not in ended.errors
+    assert ("Traceback" in ended.errors) == (way == "raise")
+
+
+@pytest.mark.parametrize("way", CODES)
+def test_what_was_accepted_before_the_end_is_delivered(
+    way: str, start: Start, server: GuardServer, accepted: Accepted
+) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        exits = list(pool.map(lambda _: run(start, way), range(EXITS_OF_EACH)))
+
+    for ended in exits:
+        assert_clean(ended, way)
+    senders = EXITS_OF_EACH * (2 if way == "loop" else 1)
+    assert len(accepted.senders()) == senders
+    accepted.assert_stored_once(server)
+    print(f"{way}: {EXITS_OF_EACH} exits in {seconds(exits)}")
+
+
+def stop(serve: Serve, command: list[str], workers: int) -> tuple[int, str]:
+    """The exit code of a server that is ended under load, and all it said."""
+    served = serve(command)
+    served.wait_for_workers(workers)
+    return served.stop(), served.process.output()
+
+
+def test_what_was_accepted_is_delivered_when_uvicorn_is_ended(
+    serve: Serve, server: GuardServer, accepted: Accepted
+) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        stops = list(pool.map(lambda _: stop(serve, UVICORN, 1), range(10)))
+
+    # uvicorn stops, and then lets the signal end the process.
+    assert [code for code, _ in stops] == [-signal.SIGTERM] * 10
+    assert not any("Error" in said or "lost" in said for _, said in stops)
+    assert len(accepted.senders()) == 10 * 2
+    accepted.assert_stored_once(server)
+
+
+def test_what_was_accepted_is_delivered_when_gunicorn_is_ended(
+    serve: Serve, server: GuardServer, accepted: Accepted
+) -> None:
+    """A master and four workers each: forty exits."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        stops = list(pool.map(lambda _: stop(serve, GUNICORN, 4), range(8)))
+
+    assert [code for code, _ in stops] == [0] * 8
+    assert not any("Error" in said or "lost" in said for _, said in stops)
+    assert len(accepted.senders()) == 8 * (1 + 4)
+    accepted.assert_stored_once(server)
+
+
+def test_the_agent_leaves_signals_alone(start: Start) -> None:
+    ended = start("signals").end()
+    assert (ended.code, ended.output) == (0, "unchanged\n"), ended.errors
+
+
+@pytest.mark.parametrize("way", ["return", "exit", "raise", "handler"])
+def test_a_backend_that_never_answers_does_not_keep_a_process_from_ending(
+    way: str, settings: Settings, cleanup: ExitStack, start: Start
+) -> None:
+    settings.endpoint = cleanup.enter_context(silent_backend())
+
+    ended = run(start, way)
+
+    assert_clean(ended, way)
+    assert "the process ended before" in ended.errors
+    print(f"{way}, silent backend: {seconds([ended])}")
+
+
+def seconds(exits: list[Ended]) -> str:
+    """From the program's last line to its end, at the median and at most."""
+    took = [ended.at - float(ended.output.split()[-1]) for ended in exits]
+    return f"{statistics.median(took):.2f} s, at most {max(took):.2f} s"
