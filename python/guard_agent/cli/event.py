@@ -38,10 +38,7 @@ def _send(config: AgentConfig) -> Finding:
 
     # Under the installation's own identifier, this process's report would replace the program's.
     changed = {"on_error": on_error, "install_id": _INSTALL_ID}
-    try:
-        agent = SyncGuardAgentHandler(config.model_copy(update=changed))
-    except ValueError as error:
-        return fail("configuration", str(error), "correct its option or GUARD_AGENT_ variable")
+    agent = SyncGuardAgentHandler(config.model_copy(update=changed))
 
     def deliver() -> None:
         agent.flush_buffer()

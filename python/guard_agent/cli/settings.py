@@ -5,14 +5,14 @@ import difflib
 import os
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from guard_agent.cli.finding import Finding, fail, warn
-from guard_agent.config import AgentConfig, validate_config
-from guard_agent.encryption import EncryptionConfigError, create_encryptor
+from guard_agent.client import SyncGuardAgentHandler
+from guard_agent.config import AgentConfig
+from guard_agent.encryption import EncryptionConfigError
 
 _PREFIX = "GUARD_AGENT_"
 _WHAT = "configuration"
@@ -56,18 +56,13 @@ def read_settings(arguments: argparse.Namespace) -> AgentConfig:
         config = AgentConfig.from_env(**values)
     except ValidationError as error:
         raise SettingsError([_explain(problem) for problem in error.errors()]) from None
-    problems = validate_config(config)
     try:
-        create_encryptor(config.project_encryption_key)
-    except EncryptionConfigError as error:
-        problems.append(str(error))
-    try:
-        _ = urlsplit(config.endpoint).port
-    except ValueError as error:
-        problems.append(f"endpoint: {error}")
-    if problems:
+        # Making the agent starts nothing, and is all the checks there are.
+        SyncGuardAgentHandler(config)
+    except (ValueError, EncryptionConfigError) as error:
+        text = str(error).removeprefix("Invalid agent configuration: ")
         remedy = "correct its option or GUARD_AGENT_ variable"
-        raise SettingsError([fail(_WHAT, problem, remedy) for problem in problems])
+        raise SettingsError([fail(_WHAT, text, remedy)]) from None
     return config
 
 
