@@ -65,12 +65,13 @@ def start(settings: Settings, cleanup: ExitStack) -> Callable[..., Program]:
 
 
 @pytest.fixture
-def serve(settings: Settings, cleanup: ExitStack, tmp_path: Path) -> Callable[[list[str]], Served]:
+def serve(settings: Settings, cleanup: ExitStack, tmp_path: Path) -> Callable[..., Served]:
     """Starts the app of `programs/served.py` under a server."""
     numbers = itertools.count()
 
-    def serve(command: list[str]) -> Served:
-        served = Served(command, settings, tmp_path / f"served-{next(numbers)}.log")
+    def serve(command: list[str], under_load: bool = False) -> Served:
+        log = tmp_path / f"served-{next(numbers)}.log"
+        served = Served(command, settings, log, under_load)
         cleanup.callback(served.process.stop)
         return served
 

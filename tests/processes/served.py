@@ -18,9 +18,11 @@ LISTENING = {"uvicorn": "Uvicorn running on", "gunicorn": "Listening at:"}
 class Served:
     """A server that was started, and that listens."""
 
-    def __init__(self, command: list[str], settings: Settings, log: Path) -> None:
+    def __init__(self, command: list[str], settings: Settings, log: Path, under_load: bool) -> None:
         self.process = Process([sys.executable, "-m", *command], log)
         environment = settings.environment() | {"PYTHONPATH": str(PROGRAMS)}
+        if under_load:
+            environment["HOST_UNDER_LOAD"] = "yes"
         self.url = self.process.start(environment, LISTENING[command[0]])
 
     def get(self) -> int:

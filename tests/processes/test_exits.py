@@ -16,7 +16,7 @@ from served import GUNICORN, UVICORN, Served
 from silence import silent_backend
 
 Start = Callable[..., Program]
-Serve = Callable[[list[str]], Served]
+Serve = Callable[..., Served]
 CODES = {"return": 0, "loop": 0, "exit": 3, "raise": 1, "handler": 5}
 EXITS_OF_EACH = 30
 AT_ONCE = 2
@@ -54,7 +54,7 @@ def test_what_was_accepted_before_the_end_is_delivered(
 
 def stop(serve: Serve, command: list[str], workers: int) -> tuple[int, str]:
     """The exit code of a server that is ended under load, and all it said."""
-    served = serve(command)
+    served = serve(command, under_load=True)
     served.wait_for_workers(workers)
     return served.stop(), served.process.output()
 

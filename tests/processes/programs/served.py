@@ -1,4 +1,4 @@
-"""An ASGI app whose process sends as fast as it can while it is served.
+"""An ASGI app, whose process sends as fast as it can while it is served under load.
 
 GET / answers with the process id after the agent accepted one more record. Imported by gunicorn
 before it forks, it has its agent send from there too.
@@ -9,19 +9,22 @@ from typing import Any
 
 from host import Sender, agent, send_and_tell
 
+UNDER_LOAD = "HOST_UNDER_LOAD" in os.environ
+
 send_and_tell()
 
 
 async def lifespan(receive: Any, send: Any) -> None:
     """Sends on from start to end, then stops the agent, as every served app should."""
     await receive()
-    under_load = Sender()
-    thread = under_load.start()
+    sender = Sender()
+    thread = sender.start() if UNDER_LOAD else None
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    under_load.stopped = True
-    thread.join()
-    under_load.tell()
+    sender.stopped = True
+    if thread:
+        thread.join()
+    sender.tell()
     agent.stop()
     await send({"type": "lifespan.shutdown.complete"})
 

@@ -1,0 +1,133 @@
+"""Forks in the way that its argument names; the parent sends as well, most often as fast as it can.
+
+Usage: python -m forks WAY COUNT. Every child sends records of its own.
+"""
+
+import concurrent.futures
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+
+from host import Sender, agent, send_and_tell
+
+Context = (
+    multiprocessing.context.ForkContext
+    | multiprocessing.context.ForkServerContext
+    | multiprocessing.context.SpawnContext
+)
+
+WORKERS = 4
+
+
+def fork(child: Callable[[], None]) -> int:
+    """A plain fork, whose child does what has to be done before os._exit."""
+    pid = os.fork()
+    if pid == 0:
+        child()
+        agent.stop()
+        os._exit(0)
+    return pid
+
+
+def wait_for(pids: list[int]) -> None:
+    for pid in pids:
+        assert os.waitpid(pid, 0)[1] == 0
+
+
+def plain(count: int) -> None:
+    """As many children at once as there are workers."""
+    for start in range(0, count, WORKERS):
+        wait_for([fork(send_and_tell) for _ in range(min(WORKERS, count - start))])
+
+
+def nested(count: int) -> None:
+    """Children of children."""
+
+    def descend(depth: int) -> None:
+        send_and_tell()
+        if depth:
+            wait_for([fork(lambda: descend(depth - 1))])
+
+    descend(count)
+
+
+def leaving(count: int) -> None:
+    """Children that end as the interpreter does, by sys.exit."""
+    pids = []
+    for _ in range(count):
+        pid = os.fork()
+        if pid == 0:
+            send_and_tell()
+            sys.exit(0)
+        pids.append(pid)
+    wait_for(pids)
+
+
+def living(count: int) -> None:
+    """Children that live on until the input ends: what they send has to go by itself."""
+    first, last = os.pipe()
+
+    def child() -> None:
+        os.close(last)
+        send_and_tell()
+        os.read(first, 1)
+
+    pids = [fork(child) for _ in range(count)]
+    print("forked", flush=True)
+    sys.stdin.read()
+    os.close(last)
+    wait_for(pids)
+
+
+def process(context: Context, count: int) -> None:
+    """multiprocessing.Process."""
+    children = [context.Process(target=send_and_tell) for _ in range(count)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+
+
+def executor(context: Context, count: int) -> None:
+    """concurrent.futures.ProcessPoolExecutor."""
+    with concurrent.futures.ProcessPoolExecutor(WORKERS, context) as pool:
+        for task in [pool.submit(send_and_tell) for _ in range(count)]:
+            task.result()
+
+
+def pool(context: Context, count: int) -> None:
+    """multiprocessing.Pool, closed and joined: leaving its `with` would kill its workers."""
+    workers = context.Pool(WORKERS)
+    workers.starmap(send_and_tell, [()] * count)
+    workers.close()
+    workers.join()
+
+
+def main() -> None:
+    way, _, method = sys.argv[1].partition("-")
+    count = int(sys.argv[2])
+    sender = Sender()
+    if way in QUIETLY:
+        sender.send()
+        QUIETLY[way](count)
+    else:
+        thread = sender.start()
+        if method:
+            WITH_METHOD[way](multiprocessing.get_context(method), count)
+        else:
+            UNDER_LOAD[way](count)
+        sender.stopped = True
+        thread.join()
+    sender.tell()
+
+
+UNDER_LOAD = {"plain": plain, "nested": nested, "leaving": leaving}
+WITH_METHOD = {"process": process, "executor": executor, "pool": pool}
+# "early": the worker of the parent has only just been started.
+QUIETLY = {"early": plain, "living": living}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""On both sides of a fork the agent goes on: no record is lost, none is sent twice, nobody waits
+for a lock that a thread of the parent held.
+"""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from accepted import Accepted
+from guard_server import GuardServer
+from process import eventually
+from program import Program, Settings
+from served import GUNICORN, Served
+
+Start = Callable[..., Program]
+
+
+@pytest.mark.parametrize(
+    ("way", "children"),
+    [
+        ("plain", 1000),
+        ("early", 4),
+        ("nested", 5),
+        ("leaving", 20),
+        *[(f"process-{method}", 4) for method in ("fork", "forkserver", "spawn")],
+        *[(f"executor-{method}", 40) for method in ("fork", "forkserver", "spawn")],
+        *[(f"pool-{method}", 40) for method in ("fork", "forkserver", "spawn")],
+    ],
+)
+def test_every_childs_records_arrive_and_the_parents_once(
+    way: str, children: int, start: Start, server: GuardServer, accepted: Accepted
+) -> None:
+    ended = start("forks", way, str(children)).end()
+
+    assert (ended.code, ended.errors) == (0, "")
+    # The parent sends too, and in a nest so does the one that forks first.
+    assert len(accepted.senders()) == children + (2 if way == "nested" else 1)
+    accepted.assert_stored_once(server)
+
+
+def test_a_childs_first_records_arrive_by_themselves(
+    settings: Settings, start: Start, server: GuardServer, accepted: Accepted
+) -> None:
+    settings.flush_interval = 1
+    program = start("forks", "living", "4")
+    assert program.line() == "forked"
+    forked = time.monotonic()
+
+    eventually(lambda: len(accepted.senders()) == 4 and all_stored(accepted, server))
+    print(f"4 children, flush interval 1 s: stored after {time.monotonic() - forked:.2f} s")
+
+    assert program.end().code == 0
+    accepted.assert_stored_once(server)
+
+
+def test_every_worker_of_a_preloaded_gunicorn_reports(
+    settings: Settings,
+    serve: Callable[..., Served],
+    server: GuardServer,
+    accepted: Accepted,
+) -> None:
+    settings.flush_interval = 1
+    gunicorn = serve(GUNICORN)
+    gunicorn.wait_for_workers(4)
+    answered: set[int] = set()
+    eventually(lambda: answered.add(gunicorn.get()) or len(answered) == 4)
+    asked = time.monotonic()
+
+    # What the master and the workers told so far: they live on.
+    eventually(lambda: all_stored(accepted, server))
+    print(f"4 workers, flush interval 1 s: stored after {time.monotonic() - asked:.2f} s")
+
+    assert gunicorn.stop() == 0
+    pids = {int(name.partition("-")[0]) for name in accepted.senders()}
+    assert pids > answered, "the master or a worker told nothing"
+    assert len(pids) == 5
+    accepted.assert_stored_once(server)
+
+
+def all_stored(accepted: Accepted, server: GuardServer) -> bool:
+    stored = {metric["tags"]["id"] for metric in server.records("metrics")}
+    return accepted.ids() <= stored
