@@ -71,7 +71,7 @@ impl Agent {
     /// [`OverflowPolicy::Raise`](crate::OverflowPolicy::Raise), or when the
     /// agent stopped while the call waited for room.
     pub fn send_event(&self, event: &SecurityEvent) -> Result<(), SendError> {
-        self.record(Kind::Event, &event.fields())
+        self.record(Kind::Event, event.fields())
     }
 
     /// Queues a metric, as [`send_event`](Self::send_event) does an event.
@@ -80,7 +80,7 @@ impl Agent {
     ///
     /// As [`send_event`](Self::send_event).
     pub fn send_metric(&self, metric: &SecurityMetric) -> Result<(), SendError> {
-        self.record(Kind::Metric, &metric.fields())
+        self.record(Kind::Metric, metric.fields())
     }
 
     /// Queues a record given as fields: the one intake for both kinds.

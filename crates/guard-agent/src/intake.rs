@@ -66,7 +66,7 @@ fn take_into(
 }
 
 fn enqueue(shared: &Shared, kind: Kind, bytes: &[u8]) -> Result<(), SendError> {
-    match shared.queue.push(kind, bytes, shared.clock().now()) {
+    match shared.queue.push(kind, bytes, || shared.clock().now()) {
         Pushed::Queued => Ok(()),
         Pushed::Displaced(lost) => {
             shared.report(Level::Error, "intake", "queue_full", || {

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::{Bytes, BytesMut};
 use guard_wire::Kind;
 use tokio::sync::Notify;
 
@@ -18,13 +19,17 @@ use crate::config::{Config, OverflowPolicy};
 use crate::ledger::{Ledger, LossReason};
 use crate::lock;
 
+/// Records are kept in blocks of this many bytes, so that taking one in costs a
+/// copy and no allocation. A block is freed with the last of its records.
+const BLOCK: usize = 64 * 1024;
+
 /// What a record takes in memory beside its bytes, roughly.
 pub const RECORD_OVERHEAD: usize = 48;
 
 /// One encoded record.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    bytes: Box<[u8]>,
+    bytes: Bytes,
     generation: u64,
 }
 
@@ -92,6 +97,8 @@ struct State {
     limits: Limits,
     ledger: Ledger,
     lanes: [VecDeque<Record>; 2],
+    /// Where the next record goes.
+    block: BytesMut,
     /// Of what waits.
     waiting_bytes: usize,
     /// Of what waits and what is in flight.
@@ -122,6 +129,7 @@ impl Queue {
                 limits,
                 ledger: Ledger::default(),
                 lanes: Default::default(),
+                block: BytesMut::new(),
                 waiting_bytes: 0,
                 items: 0,
                 bytes: 0,
@@ -141,9 +149,9 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Counts and queues a record, making room by the policy.
-    pub(crate) fn push(&self, kind: Kind, bytes: &[u8], now: Instant) -> Pushed {
-        let record_bytes: Box<[u8]> = bytes.into();
+    /// Counts and queues a record, making room by the policy. `now` is asked only
+    /// when it is the first to wait.
+    pub(crate) fn push(&self, kind: Kind, bytes: &[u8], now: impl FnOnce() -> Instant) -> Pushed {
         let mut state = lock(&self.state);
         let weight = bytes.len() + RECORD_OVERHEAD;
         let mut displaced = 0;
@@ -158,17 +166,10 @@ impl Queue {
             displaced += 1;
         }
         let was_due = state.is_full_batch();
-        let generation = state.generation;
-        state.enqueue(
-            kind,
-            Record {
-                bytes: record_bytes,
-                generation,
-            },
-        );
+        state.enqueue(kind, bytes);
         let is_first = state.since.is_none();
         if is_first {
-            state.since = Some(now);
+            state.since = Some(now());
         }
         let is_due = !was_due && state.is_full_batch();
         drop(state);
@@ -351,7 +352,15 @@ impl State {
         false
     }
 
-    fn enqueue(&mut self, kind: Kind, record: Record) {
+    fn enqueue(&mut self, kind: Kind, bytes: &[u8]) {
+        if self.block.capacity() < bytes.len() {
+            self.block = BytesMut::with_capacity(BLOCK.max(bytes.len()));
+        }
+        self.block.extend_from_slice(bytes);
+        let record = Record {
+            bytes: self.block.split().freeze(),
+            generation: self.generation,
+        };
         self.ledger.queue(kind);
         self.items += 1;
         self.bytes += record.weight();

@@ -5,9 +5,9 @@
 //! splitting and storage never look into it again.
 
 use std::borrow::Cow;
-use std::io::Write as _;
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -254,9 +254,11 @@ fn write_timestamp(out: &mut Vec<u8>, value: &Value<'_>) -> Option<()> {
 }
 
 fn write_time(out: &mut Vec<u8>, at: Timestamp) {
+    out.push(b'"');
     // Writing into a Vec has no way to fail.
-    let written = write!(out, "\"{at}\"");
+    let written = DateTimePrinter::new().print_timestamp(&at, &mut *out);
     debug_assert!(written.is_ok(), "a Vec takes everything");
+    out.push(b'"');
 }
 
 fn write_number(out: &mut Vec<u8>, value: &Value<'_>) -> Option<()> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use crate::value::{Field, Value};
+use crate::value::{Field, Value, set};
 
 /// A security event, built field by field. Only the type is required. Text that
 /// is known at compile time is not copied.
@@ -16,16 +16,11 @@ use crate::value::{Field, Value};
 ///     .ip_address("192.0.2.7")
 ///     .reason("10 failed logins in a minute")
 ///     .metadata("guard.threat_score", 70);
-/// assert_eq!(event.event_type(), "ip_banned");
+/// assert_eq!(event.fields().len(), 5);
 /// ```
 #[derive(Debug, Clone)]
 pub struct SecurityEvent {
-    timestamp: Timestamp,
-    event_type: Cow<'static, str>,
-    text: Vec<(&'static str, Cow<'static, str>)>,
-    status_code: Option<u16>,
-    response_time: Option<f64>,
-    metadata: Vec<(Cow<'static, str>, serde_json::Value)>,
+    fields: Vec<Field<'static>>,
 }
 
 /// One setter for each field of text.
@@ -34,7 +29,7 @@ macro_rules! text_fields {
         $($(#[$doc])*
         #[must_use]
         pub fn $name(mut self, text: impl Into<Cow<'static, str>>) -> Self {
-            self.text.push((stringify!($name), text.into()));
+            set(&mut self.fields, stringify!($name).into(), Value::Str(text.into()));
             self
         })*
     };
@@ -43,14 +38,10 @@ macro_rules! text_fields {
 impl SecurityEvent {
     /// An event of an open type (`ip_banned`, `rate_limited`, ...) that happened now.
     pub fn new(event_type: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            timestamp: Timestamp::now(),
-            event_type: event_type.into(),
-            text: Vec::with_capacity(6),
-            status_code: None,
-            response_time: None,
-            metadata: Vec::new(),
-        }
+        let mut fields = Vec::with_capacity(12);
+        fields.push(("timestamp".into(), Value::Time(Timestamp::now())));
+        fields.push(("event_type".into(), Value::Str(event_type.into())));
+        Self { fields }
     }
 
     text_fields! {
@@ -80,29 +71,32 @@ impl SecurityEvent {
         handler_name;
     }
 
-    /// The event's type.
-    pub fn event_type(&self) -> &str {
-        &self.event_type
-    }
-
     /// When it happened, if not now.
     #[must_use]
     pub fn timestamp(mut self, at: Timestamp) -> Self {
-        self.timestamp = at;
+        set(&mut self.fields, "timestamp".into(), Value::Time(at));
         self
     }
 
     /// The status the request was answered with.
     #[must_use]
     pub fn status_code(mut self, status: u16) -> Self {
-        self.status_code = Some(status);
+        set(
+            &mut self.fields,
+            "status_code".into(),
+            Value::Int(status.into()),
+        );
         self
     }
 
     /// How long the answer took, in seconds.
     #[must_use]
     pub fn response_time(mut self, seconds: f64) -> Self {
-        self.response_time = Some(seconds);
+        set(
+            &mut self.fields,
+            "response_time".into(),
+            Value::Float(seconds),
+        );
         self
     }
 
@@ -113,36 +107,20 @@ impl SecurityEvent {
         name: impl Into<Cow<'static, str>>,
         value: impl Into<serde_json::Value>,
     ) -> Self {
-        let (name, value) = (name.into(), value.into());
-        match self.metadata.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, old)) => *old = value,
-            None => self.metadata.push((name, value)),
+        let value = Value::from(value.into());
+        let mut fields = self.fields.iter_mut();
+        match fields.find(|(known, _)| known == "metadata") {
+            Some((_, Value::Map(entries))) => set(entries, name.into(), value),
+            _ => {
+                let entries = Value::Map(vec![(name.into(), value)]);
+                self.fields.push(("metadata".into(), entries));
+            }
         }
         self
     }
 
     /// The fields, as the encoder takes them.
-    pub fn fields(&self) -> Vec<Field<'_>> {
-        let mut fields = Vec::with_capacity(self.text.len() + 5);
-        fields.push(("timestamp".into(), Value::Time(self.timestamp)));
-        fields.push(("event_type".into(), Value::from(&*self.event_type)));
-        for (name, text) in &self.text {
-            fields.push((Cow::Borrowed(*name), Value::from(&**text)));
-        }
-        if let Some(status) = self.status_code {
-            fields.push(("status_code".into(), Value::Int(status.into())));
-        }
-        if let Some(seconds) = self.response_time {
-            fields.push(("response_time".into(), Value::Float(seconds)));
-        }
-        if !self.metadata.is_empty() {
-            let entries = self
-                .metadata
-                .iter()
-                .map(|(name, value)| (Cow::Borrowed(&**name), Value::from(value)))
-                .collect();
-            fields.push(("metadata".into(), Value::Map(entries)));
-        }
-        fields
+    pub fn fields(&self) -> &[Field<'static>] {
+        &self.fields
     }
 }

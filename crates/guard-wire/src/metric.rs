@@ -1,12 +1,11 @@
 //! Metrics: one measured number each.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::value::{Field, Value};
+use crate::value::{Field, Value, set};
 
 /// What a metric measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,66 +75,57 @@ impl MetricType {
 /// ```
 #[derive(Debug, Clone)]
 pub struct SecurityMetric {
-    timestamp: Timestamp,
-    metric_type: MetricType,
-    value: f64,
-    endpoint: Option<Cow<'static, str>>,
-    tags: BTreeMap<Cow<'static, str>, Cow<'static, str>>,
+    fields: Vec<Field<'static>>,
 }
 
 impl SecurityMetric {
     /// A metric measured now.
     pub fn new(metric_type: MetricType, value: f64) -> Self {
-        Self {
-            timestamp: Timestamp::now(),
-            metric_type,
-            value,
-            endpoint: None,
-            tags: BTreeMap::new(),
-        }
+        let mut fields = Vec::with_capacity(5);
+        fields.push(("timestamp".into(), Value::Time(Timestamp::now())));
+        fields.push(("metric_type".into(), Value::from(metric_type.as_str())));
+        fields.push(("value".into(), Value::Float(value)));
+        Self { fields }
     }
 
     /// When it was measured, if not now.
     #[must_use]
     pub fn timestamp(mut self, at: Timestamp) -> Self {
-        self.timestamp = at;
+        set(&mut self.fields, "timestamp".into(), Value::Time(at));
         self
     }
 
     /// The route it was measured at.
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<Cow<'static, str>>) -> Self {
-        self.endpoint = Some(endpoint.into());
+        set(
+            &mut self.fields,
+            "endpoint".into(),
+            Value::Str(endpoint.into()),
+        );
         self
     }
 
-    /// Adds a tag.
+    /// Adds a tag, or replaces the one of that name.
     #[must_use]
     pub fn tag(
         mut self,
         name: impl Into<Cow<'static, str>>,
         value: impl Into<Cow<'static, str>>,
     ) -> Self {
-        self.tags.insert(name.into(), value.into());
+        let value = Value::Str(value.into());
+        match self.fields.iter_mut().find(|(known, _)| known == "tags") {
+            Some((_, Value::Map(tags))) => set(tags, name.into(), value),
+            _ => {
+                let tags = Value::Map(vec![(name.into(), value)]);
+                self.fields.push(("tags".into(), tags));
+            }
+        }
         self
     }
 
     /// The fields, as the encoder takes them.
-    pub fn fields(&self) -> Vec<Field<'_>> {
-        let tags = self
-            .tags
-            .iter()
-            .map(|(name, value)| (Cow::Borrowed(&**name), Value::from(&**value)))
-            .collect();
-        vec![
-            ("timestamp".into(), Value::Time(self.timestamp)),
-            ("metric_type".into(), Value::from(self.metric_type.as_str())),
-            ("value".into(), Value::Float(self.value)),
-            (
-                "endpoint".into(),
-                self.endpoint.as_deref().map_or(Value::Null, Value::from),
-            ),
-            ("tags".into(), Value::Map(tags)),
-        ]
+    pub fn fields(&self) -> &[Field<'static>] {
+        &self.fields
     }
 }

@@ -7,6 +7,18 @@ use jiff::Timestamp;
 /// One field of a record: its name and what it holds.
 pub type Field<'a> = (Cow<'a, str>, Value<'a>);
 
+/// Adds a field, or replaces the one of that name.
+pub(crate) fn set(
+    fields: &mut Vec<Field<'static>>,
+    name: Cow<'static, str>,
+    value: Value<'static>,
+) {
+    match fields.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, old)) => *old = value,
+        None => fields.push((name, value)),
+    }
+}
+
 /// A JSON value that borrows its strings from whoever hands it over.
 ///
 /// ```
@@ -59,25 +71,48 @@ impl From<f64> for Value<'_> {
     }
 }
 
+impl From<&serde_json::Number> for Value<'_> {
+    fn from(number: &serde_json::Number) -> Self {
+        if let Some(int) = number.as_i64() {
+            Value::Int(int)
+        } else if let Some(uint) = number.as_u64() {
+            Value::UInt(uint)
+        } else {
+            number.as_f64().map_or(Value::Null, Value::Float)
+        }
+    }
+}
+
 impl<'a> From<&'a serde_json::Value> for Value<'a> {
     fn from(json: &'a serde_json::Value) -> Self {
         match json {
             serde_json::Value::Null => Value::Null,
             serde_json::Value::Bool(flag) => Value::Bool(*flag),
-            serde_json::Value::Number(number) => {
-                if let Some(int) = number.as_i64() {
-                    Value::Int(int)
-                } else if let Some(uint) = number.as_u64() {
-                    Value::UInt(uint)
-                } else {
-                    number.as_f64().map_or(Value::Null, Value::Float)
-                }
-            }
+            serde_json::Value::Number(number) => Value::from(number),
             serde_json::Value::String(text) => Value::Str(Cow::Borrowed(text)),
             serde_json::Value::Array(items) => Value::List(items.iter().map(Value::from).collect()),
             serde_json::Value::Object(map) => Value::Map(
                 map.iter()
                     .map(|(key, item)| (Cow::Borrowed(key.as_str()), Value::from(item)))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+impl From<serde_json::Value> for Value<'static> {
+    fn from(json: serde_json::Value) -> Self {
+        match json {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(flag) => Value::Bool(flag),
+            serde_json::Value::Number(number) => Value::from(&number),
+            serde_json::Value::String(text) => Value::Str(Cow::Owned(text)),
+            serde_json::Value::Array(items) => {
+                Value::List(items.into_iter().map(Value::from).collect())
+            }
+            serde_json::Value::Object(map) => Value::Map(
+                map.into_iter()
+                    .map(|(key, item)| (Cow::Owned(key), Value::from(item)))
                     .collect(),
             ),
         }

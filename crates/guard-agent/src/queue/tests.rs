@@ -18,7 +18,7 @@ fn queue() -> Queue {
 fn push(queue: &Queue, kind: Kind, count: usize) -> Vec<Pushed> {
     let now = Instant::now();
     (0..count)
-        .map(|index| queue.push(kind, format!("{{\"n\":{index}}}").as_bytes(), now))
+        .map(|index| queue.push(kind, format!("{{\"n\":{index}}}").as_bytes(), || now))
         .collect()
 }
 
@@ -71,7 +71,7 @@ fn a_due_send_takes_both_kinds_batch_by_batch_within_the_limit() {
 #[test]
 fn a_record_larger_than_a_batch_is_taken_alone() {
     let queue = queue();
-    queue.push(Kind::Event, &[b'x'; 500], Instant::now());
+    queue.push(Kind::Event, &[b'x'; 500], Instant::now);
     push(&queue, Kind::Event, 4);
     let (_, batch) = queue.take(Instant::now(), 100).expect("due");
     assert_eq!(batch.len(), 1);
@@ -214,7 +214,7 @@ proptest! {
             match step {
                 Step::Push(is_event, len) => {
                     let kind = if is_event { Kind::Event } else { Kind::Metric };
-                    queue.push(kind, &vec![b'x'; len], now);
+                    queue.push(kind, &vec![b'x'; len], || now);
                 }
                 Step::Refuse => queue.refuse(Kind::Event, LossReason::Invalid),
                 Step::Flush => { queue.start_flush(); }
