@@ -49,6 +49,7 @@ SUITES = [
     pytest("tests/e2e", GUARD_SERVER_BIN=SERVER),
     pytest("tests/quickstart", GUARD_SERVER_BIN=SERVER),
     pytest("tests/cli", GUARD_SERVER_BIN=SERVER),
+    pytest("tests/adapters", GUARD_SERVER_BIN=SERVER),
     pytest("bench/tests"),
 ]
 

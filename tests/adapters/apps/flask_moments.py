@@ -1,0 +1,50 @@
+"""Makes a handler at every moment of an application's life, and sends an event through each."""
+
+import os
+
+from flask import Flask
+from flaskapi_guard import FlaskAPIGuard, SecurityConfig
+
+from guard_agent import (
+    AgentConfig,
+    GuardAgentHandler,
+    SecurityEvent,
+    SyncGuardAgentHandler,
+    get_current_timestamp,
+    guard_agent,
+)
+
+config = SecurityConfig(
+    enable_agent=True,
+    agent_api_key=os.environ["GUARD_AGENT_API_KEY"],
+    agent_endpoint=os.environ["GUARD_AGENT_ENDPOINT"],
+    enable_redis=False,
+    enable_penetration_detection=False,
+    security_headers=None,
+)
+agent_config = config.to_agent_config()
+assert isinstance(agent_config, AgentConfig)
+
+handlers: dict[str, GuardAgentHandler | SyncGuardAgentHandler] = {
+    "import": guard_agent(agent_config)
+}
+
+
+def make_app() -> Flask:
+    app = Flask(__name__)
+    FlaskAPIGuard(app, config=config)
+    handlers["factory"] = guard_agent(agent_config)
+
+    @app.get("/")
+    def report() -> dict[str, int]:
+        """How much the agent has taken, by the handler that was asked."""
+        handlers["request"] = SyncGuardAgentHandler(agent_config)
+        for moment, handler in handlers.items():
+            handler.send_event(
+                SecurityEvent(timestamp=get_current_timestamp(), event_type=f"made_at_{moment}")
+            )
+        return {
+            name: handler.get_stats()["ledger"]["accepted"] for name, handler in handlers.items()
+        }
+
+    return app
