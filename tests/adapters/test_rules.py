@@ -29,8 +29,15 @@ def test_an_address_that_the_rules_ban_is_kept_out(
 ) -> None:
     rules = tmp_path / "rules.json"
     rules.write_text(json.dumps({"rule_id": "bans", "version": 2, "ip_blacklist": [BANNED]}))
-    data = ["--data-dir", server.folder / "data"]
-    subprocess.run([server_binary, "rules", "set", *data, rules], check=True, timeout=30)
+    set_rules: list[str | Path] = [
+        server_binary,
+        "rules",
+        "set",
+        "--data-dir",
+        server.folder / "data",
+        rules,
+    ]
+    subprocess.run(set_rules, check=True, timeout=30)
 
     shop = open_shop(name, *options)
 

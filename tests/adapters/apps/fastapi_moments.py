@@ -6,6 +6,7 @@ STARTING says by which means FastAPI is told what to do at its start: "lifespan"
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from fastapi import FastAPI
 from guard import SecurityConfig, SecurityMiddleware
@@ -27,8 +28,7 @@ config = SecurityConfig(
     enable_penetration_detection=False,
     security_headers=None,
 )
-agent_config = config.to_agent_config()
-assert isinstance(agent_config, AgentConfig)
+agent_config = cast(AgentConfig, config.to_agent_config())
 
 handlers: dict[str, GuardAgentHandler] = {"import": guard_agent(agent_config)}
 
@@ -80,7 +80,7 @@ def in_a_thread() -> dict[str, int]:
     """The same outside of the event loop, where calls are not awaited."""
     handler = SyncGuardAgentHandler(agent_config)
     handler.send_event(event("thread"))
-    handlers["import"].send_event(event("import"))
+    _ = handlers["import"].send_event(event("import"))
     return {
         "thread": handler.get_stats()["ledger"]["accepted"],
         "import": handlers["import"].get_stats()["ledger"]["accepted"],

@@ -1,6 +1,7 @@
 """Makes a handler at every moment of an application's life, and sends an event through each."""
 
 import os
+from typing import cast
 
 from flask import Flask
 from flaskapi_guard import FlaskAPIGuard, SecurityConfig
@@ -22,8 +23,7 @@ config = SecurityConfig(
     enable_penetration_detection=False,
     security_headers=None,
 )
-agent_config = config.to_agent_config()
-assert isinstance(agent_config, AgentConfig)
+agent_config = cast(AgentConfig, config.to_agent_config())
 
 handlers: dict[str, GuardAgentHandler | SyncGuardAgentHandler] = {
     "import": guard_agent(agent_config)
