@@ -21,12 +21,12 @@ RUST := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name '*.toml'
 PACKAGE := pyproject.toml README.md $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 PYTHON_CODE := python tests examples bench
 
-.PHONY: demo test lint lint-rust lint-python bench server wheel lock clean tools redis
+.PHONY: demo test lint lint-rust lint-python bench server wheel lock clean tools test-tools
 
 demo: $(SERVER) .build/package
 	$(BIN)/python examples/fastapi_app/demo --server $(SERVER)
 
-test: lint .build/package redis
+test: lint .build/package test-tools
 	$(BIN)/python tests/run.py
 
 lint: lint-rust lint-python
@@ -68,13 +68,13 @@ tools:
 	  fi; \
 	fi
 
-# The tests run a real Redis.
-redis:
-	@command -v redis-server > /dev/null || { \
+# The tests run a real Redis, and make certificates.
+test-tools:
+	@{ command -v redis-server && command -v openssl; } > /dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	    apt-get update -q && apt-get install -qy --no-install-recommends redis-server; \
+	    apt-get update -q && apt-get install -qy --no-install-recommends redis-server openssl; \
 	  else \
-	    echo "missing: redis-server, which the tests start on a free port; install it" >&2; exit 1; \
+	    echo "missing: redis-server and openssl, which the tests use; install them" >&2; exit 1; \
 	  fi; \
 	}
 

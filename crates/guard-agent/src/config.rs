@@ -471,7 +471,7 @@ fn check_key(api_key: String) -> Result<String, ConfigError> {
 fn check_endpoint(endpoint: &str) -> Result<Url, ConfigError> {
     let fail = |remedy| ConfigError::Field {
         field: "endpoint",
-        value: format!("{endpoint:?}"),
+        value: without_userinfo(endpoint),
         remedy,
     };
     let trimmed = endpoint.trim().trim_end_matches('/');
@@ -494,6 +494,15 @@ fn check_endpoint(endpoint: &str) -> Result<Url, ConfigError> {
         return Err(fail("leave everything from ? or # on out of the URL"));
     }
     Ok(url)
+}
+
+/// The endpoint as messages show it: a user and password in it are secrets,
+/// whatever else is wrong with it.
+fn without_userinfo(endpoint: &str) -> String {
+    match endpoint.rsplit_once('@') {
+        Some((_, rest)) => format!("{:?}", ["...@", rest].concat()),
+        None => format!("{endpoint:?}"),
+    }
 }
 
 fn check_encryption(key: Option<&str>) -> Result<Option<Arc<Encryptor>>, ConfigError> {
@@ -566,7 +575,9 @@ mod tests {
         let wrapped = AgentBuilder::new("s3cret\ns3cret-key".to_owned());
         let encrypted = builder().project_encryption_key("s3cret");
         let address = builder().endpoint("http://me:s3cret@host");
-        for builder in [short, wrapped, encrypted, address] {
+        let port = builder().endpoint("http://me:s3cret@host:99999");
+        let scheme = builder().endpoint("ftp://me:s3cret@host");
+        for builder in [short, wrapped, encrypted, address, port, scheme] {
             let message = error(builder);
             assert!(!message.contains("s3cret"), "{message}");
         }

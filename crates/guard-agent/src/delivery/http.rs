@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
+use rustls::pki_types::CertificateDer;
 
 use super::transport::{MAX_RESPONSE, Request, Response, Transport, TransportError};
 
@@ -110,7 +111,7 @@ pub(crate) fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 fn tls(is_used: bool) -> Result<rustls::ClientConfig, TransportError> {
     let mut roots = rustls::RootCertStore::empty();
     if is_used {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots.add_parsable_certificates(authorities());
     }
     if is_used && roots.is_empty() {
         return Err(TransportError::Connect(
@@ -124,6 +125,19 @@ fn tls(is_used: bool) -> Result<rustls::ClientConfig, TransportError> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(config)
+}
+
+/// The system's certificate authorities, and those that `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` name: a private authority is added, it does not take the
+/// others' place. What cannot be read is left out.
+fn authorities() -> Vec<CertificateDer<'static>> {
+    let mut found = rustls_native_certs::load_native_certs().certs;
+    if openssl_probe::has_ssl_cert_env_vars() {
+        for folder in openssl_probe::candidate_cert_dirs() {
+            found.extend(rustls_native_certs::load_certs_from_paths(None, Some(folder)).certs);
+        }
+    }
+    found
 }
 
 /// Says what went wrong without the address, which may hold credentials.
