@@ -50,6 +50,7 @@ SUITES = [
     pytest("tests/quickstart", GUARD_SERVER_BIN=SERVER),
     pytest("tests/cli", GUARD_SERVER_BIN=SERVER),
     pytest("tests/adapters", GUARD_SERVER_BIN=SERVER),
+    pytest("tests/processes", GUARD_SERVER_BIN=SERVER),
     pytest("bench/tests"),
 ]
 
