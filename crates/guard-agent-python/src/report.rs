@@ -19,7 +19,7 @@ static ON_THEIR_WAY: AtomicUsize = AtomicUsize::new(0);
 static SILENT: AtomicBool = AtomicBool::new(false);
 
 const LOOK: Duration = Duration::from_millis(1);
-const LOOKS: u32 = 500;
+const LOOKS: u32 = 300;
 
 /// A report on its way, counted until dropped.
 struct OnItsWay;
