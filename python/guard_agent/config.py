@@ -157,6 +157,12 @@ class AgentConfig(BaseModel):
         ge=4096,
         description="Bytes of one uncompressed body at most: a whole number from 4,096 up.",
     )
+    anonymize_ip: Literal["none", "truncate", "hash"] = Field(
+        default="none",
+        description='What events say of ip_address: "none" leaves it as it is, "truncate" zeroes '
+        'the last 8 bits of an IPv4 and the last 80 of an IPv6 address, "hash" replaces it by its '
+        "SHA-256 salted with api_key.",
+    )
 
     @classmethod
     def from_env(cls, **values: Any) -> "AgentConfig":

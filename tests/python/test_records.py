@@ -17,7 +17,13 @@ from backend import Backend
 from log import Log
 from pydantic import BaseModel, TypeAdapter
 
-from guard_agent import AgentConfig, SecurityEvent, SecurityMetric, SyncGuardAgentHandler
+from guard_agent import (
+    AgentConfig,
+    SecurityEvent,
+    SecurityMetric,
+    SyncGuardAgentHandler,
+    hash_ip,
+)
 
 Make = Callable[..., AgentConfig]
 NOON = dt.datetime(2026, 11, 22, 12, 0, 0, 250, tzinfo=dt.timezone.utc)
@@ -257,3 +263,24 @@ def test_an_event_that_cannot_be_sent_is_counted_and_logged_but_not_raised(
         "spooled": 0,
         "dropped": {"invalid": 1},
     }
+
+
+@pytest.mark.parametrize(
+    ("anonymize_ip", "address", "sent"),
+    [
+        ("none", "192.0.2.77", "192.0.2.77"),
+        ("truncate", "192.0.2.77", "192.0.2.0"),
+        ("truncate", "2001:db8:1:2::3", "2001:db8:1::"),
+        ("truncate", "system", "system"),
+        ("hash", "192.0.2.77", hash_ip("192.0.2.77", "an-api-key-for-tests")),
+        ("hash", "::ffff:192.0.2.77", hash_ip("192.0.2.77", "an-api-key-for-tests")),
+        ("hash", "system", "system"),
+    ],
+)
+def test_addresses_say_no_more_than_is_wanted(
+    make_config: Make, backend: Backend, anonymize_ip: str, address: str, sent: str
+) -> None:
+    agent = SyncGuardAgentHandler(make_config(anonymize_ip=anonymize_ip))
+    agent.send_event({"timestamp": NOON, "event_type": "ip_banned", "ip_address": address})
+    agent.flush_buffer()
+    assert [event["ip_address"] for event in backend.events] == [sent]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guard_agent::{Agent, AgentBuilder, OverflowPolicy};
+use guard_agent::{Agent, AgentBuilder, Anonymize, OverflowPolicy};
 use pyo3::prelude::*;
 
 use crate::errors::value_error;
@@ -28,6 +28,7 @@ pub(crate) fn builder(config: &Bound<'_, PyAny>, report: Py<PyAny>) -> PyResult<
         .backoff_factor(read(config, "backoff_factor")?)
         .timeout(seconds(config, "timeout")?)
         .max_payload_size(read(config, "max_payload_size")?)
+        .anonymize(anonymize(config)?)
         .sensitive_headers(read(config, "sensitive_headers")?)
         .compression_enabled(read(config, "compression_enabled")?)
         .compression_threshold(read(config, "compression_threshold")?)
@@ -80,6 +81,19 @@ fn policy(config: &Bound<'_, PyAny>) -> PyResult<OverflowPolicy> {
         "drop" => Ok(OverflowPolicy::Drop),
         other => Err(value_error(format!(
             "buffer_overflow_policy: {other:?} is unknown; give drop, block or raise"
+        ))),
+    }
+}
+
+fn anonymize(config: &Bound<'_, PyAny>) -> PyResult<Anonymize> {
+    match read::<String>(config, "anonymize_ip")?.as_str() {
+        "none" => Ok(Anonymize::None),
+        "truncate" => Ok(Anonymize::Truncate),
+        "hash" => Ok(Anonymize::Hash {
+            salt: read(config, "api_key")?,
+        }),
+        other => Err(value_error(format!(
+            "anonymize_ip: {other:?} is unknown; give none, truncate or hash"
         ))),
     }
 }
