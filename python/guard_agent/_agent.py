@@ -41,6 +41,7 @@ class ProcessAgent:
         self.config = config
         self.redis_handler: RedisHandlerProtocol | None = None
         self.native = _native.Agent(config, self._report)
+        self.handlers: dict[type, Any] = {}
         self._applied = config.model_dump()
         self._rules_json: str | None = None
         self._rules: DynamicRules | None = None

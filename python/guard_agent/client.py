@@ -230,7 +230,7 @@ class SyncGuardAgentHandler(_Handler):
 
 
 def guard_agent(config: AgentConfig) -> GuardAgentHandler:
-    """Returns a handler of the process's one agent, which takes over `config`.
+    """Returns the process's handler, always the same one, and has its agent take over `config`.
 
     Wherever it is made, the handler serves asynchronous code that awaits it as well as
     synchronous code that calls it plainly: each call looks whether an event loop runs in its
@@ -240,4 +240,6 @@ def guard_agent(config: AgentConfig) -> GuardAgentHandler:
         ValueError: The configuration cannot be used; names each field, value and remedy.
         EncryptionConfigError: `project_encryption_key` is no 256-bit key.
     """
-    return _AdaptableHandler(config)
+    handler = _AdaptableHandler(config)
+    shared: GuardAgentHandler = handler._agent.handlers.setdefault(_AdaptableHandler, handler)
+    return shared

@@ -161,6 +161,17 @@ def test_all_handlers_of_a_process_share_one_agent(make_config: Make, backend: B
     assert len([request for request in backend.received if request.path == "/api/v1/events"]) == 1
 
 
+def test_the_factory_returns_one_handler(make_config: Make) -> None:
+    agent = guard_agent(make_config())
+
+    async def program() -> GuardAgentHandler:
+        return guard_agent(make_config(project_id="shop"))
+
+    assert guard_agent(make_config()) is agent
+    assert asyncio.run(program()) is agent
+    assert agent.config.project_id == "shop"
+
+
 def test_a_later_configuration_takes_over_what_is_queued(
     make_config: Make, backend: Backend
 ) -> None:
