@@ -12,11 +12,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from guard_agent import _native
+from guard_agent._transport import TransportLoop
 from guard_agent.config import AgentConfig, validate_config
 from guard_agent.encryption import create_encryptor
 from guard_agent.exceptions import GuardAgentError
 from guard_agent.models import AgentStatus, DynamicRules
-from guard_agent.protocols import RedisHandlerProtocol
+from guard_agent.protocols import RedisHandlerProtocol, TransportProtocol
 
 _logger = logging.getLogger("guard_agent")
 
@@ -43,6 +44,7 @@ class ProcessAgent:
         self.native = _native.Agent(config, self._report)
         self.handlers: dict[type, Any] = {}
         self._applied = config.model_dump()
+        self._transport_loop: TransportLoop | None = None
         self._rules_json: str | None = None
         self._rules: DynamicRules | None = None
 
@@ -50,9 +52,39 @@ class ProcessAgent:
         """Puts `config` in force; what is queued stays queued."""
         wanted = config.model_dump()
         if wanted != self._applied:
-            self.native.reconfigure(config, self._report)
+            self._apply(config, self._transport_loop)
             self._applied = wanted
         self.config = config
+
+    def _apply(self, config: AgentConfig, loop: TransportLoop | None) -> None:
+        self.native.reconfigure(config, self._report, loop.requests if loop else None)
+
+    @property
+    def transport(self) -> TransportProtocol | None:
+        return self._transport_loop.transport if self._transport_loop else None
+
+    def use_transport(self, transport: TransportProtocol | None) -> None:
+        """Has `transport` carry the records from now on, or HTTP if it is None."""
+        if transport is self.transport:
+            return
+        old, new = self._transport_loop, self._make_transport_loop(transport)
+        self._apply(self.config, new)
+        self._transport_loop = new
+        if old is not None:
+            old.close()
+
+    def _make_transport_loop(self, transport: TransportProtocol | None) -> TransportLoop | None:
+        if transport is None:
+            return None
+        return TransportLoop(transport, lambda: self.config.timeout)
+
+    def after_fork(self) -> None:
+        """Gives the child, which has no thread but one, a transport loop of its own."""
+        if self._transport_loop is not None:
+            # Collecting the parent's would close here what the parent waits for there.
+            _of_parents.append(self._transport_loop)
+            self._transport_loop = self._make_transport_loop(self._transport_loop.transport)
+            self._apply(self.config, self._transport_loop)
 
     def start(self) -> None:
         self.native.start()
@@ -174,12 +206,14 @@ _AFTER_ALL_OTHERS = -1000
 
 _lock = threading.Lock()
 _agent: ProcessAgent | None = None
+_of_parents: list[TransportLoop] = []
 
 
-def process_agent(config: AgentConfig) -> ProcessAgent:
-    """Returns the process's agent, made now or given `config`.
+def process_agent(config: AgentConfig, transport: TransportProtocol | None = None) -> ProcessAgent:
+    """Returns the process's agent, made now or given `config`, and `transport` if there is one.
 
     Raises:
+        TypeError: `transport` lacks a method of `TransportProtocol`.
         ValueError: The configuration cannot be used; names each field, value and remedy.
         EncryptionConfigError: `project_encryption_key` is no 256-bit key.
     """
@@ -188,6 +222,7 @@ def process_agent(config: AgentConfig) -> ProcessAgent:
     if errors:
         raise ValueError(f"Invalid agent configuration: {'; '.join(errors)}")
     create_encryptor(config.project_encryption_key)
+    _check_transport(transport)
     with _lock:
         try:
             if _agent is None:
@@ -197,7 +232,28 @@ def process_agent(config: AgentConfig) -> ProcessAgent:
                 _agent.reconfigure(config)
         except ValueError as error:
             raise ValueError(f"Invalid agent configuration: {error}") from None
+        if transport is not None:
+            _agent.use_transport(transport)
         return _agent
+
+
+def replace_transport(agent: ProcessAgent, transport: TransportProtocol | None) -> None:
+    """Has `transport` carry the agent's records, or HTTP if it is None.
+
+    Raises:
+        TypeError: `transport` lacks a method of `TransportProtocol`.
+    """
+    _check_transport(transport)
+    with _lock:
+        agent.use_transport(transport)
+
+
+def _check_transport(transport: TransportProtocol | None) -> None:
+    if transport is None or isinstance(transport, TransportProtocol):
+        return
+    names = [name for name in vars(TransportProtocol) if not name.startswith("_")]
+    lacking = ", ".join(name for name in names if not hasattr(transport, name))
+    raise TypeError(f"transport: {type(transport).__name__} lacks {lacking}; add what it lacks")
 
 
 def _register_exit() -> None:
@@ -227,6 +283,8 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
     _native.after_fork()
+    if _agent is not None:
+        _agent.after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)

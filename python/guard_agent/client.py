@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from guard_agent._agent import ProcessAgent, process_agent
+from guard_agent._agent import ProcessAgent, process_agent, replace_transport
 from guard_agent._native import Ready
 from guard_agent.awaitables import Pending, in_background
 from guard_agent.config import AgentConfig
 from guard_agent.models import AgentStatus, DynamicRules
-from guard_agent.protocols import RedisHandlerProtocol
+from guard_agent.protocols import RedisHandlerProtocol, TransportProtocol
 
 __all__ = ["GuardAgentHandler", "SyncGuardAgentHandler", "guard_agent"]
 
@@ -23,14 +23,15 @@ _LOOK_SECONDS = 0.005
 class _Handler:
     """What both kinds of handler share."""
 
-    def __init__(self, config: AgentConfig) -> None:
+    def __init__(self, config: AgentConfig, transport: TransportProtocol | None = None) -> None:
         """Makes the process's agent, or gives it this configuration if there is one.
 
         Raises:
+            TypeError: `transport` lacks a method of `TransportProtocol`.
             ValueError: The configuration cannot be used; names each field, value and remedy.
             EncryptionConfigError: `project_encryption_key` is no 256-bit key.
         """
-        self._agent: ProcessAgent = process_agent(config)
+        self._agent: ProcessAgent = process_agent(config, transport)
         self._send_event = self._agent.native.send_event
         self._send_metric = self._agent.native.send_metric
 
@@ -43,6 +44,23 @@ class _Handler:
     def redis_handler(self) -> RedisHandlerProtocol | None:
         """What `initialize_redis` was given."""
         return self._agent.redis_handler
+
+    @property
+    def transport(self) -> TransportProtocol | None:
+        """What carries the records instead of HTTP; None while HTTP does.
+
+        It is called from an event loop in a thread of its own, for `timeout` seconds at most.
+        What its `send_events` and `send_metrics` return true for is delivered; anything else, and
+        an exception, keeps the batch for another attempt. Assigning takes effect at once.
+
+        Raises:
+            TypeError: What is assigned lacks a method of `TransportProtocol`.
+        """
+        return self._agent.transport
+
+    @transport.setter
+    def transport(self, transport: TransportProtocol | None) -> None:
+        replace_transport(self._agent, transport)
 
     def get_stats(self) -> dict[str, Any]:
         """Returns counters of everything the agent took, sent and lost. Never blocks."""
@@ -57,6 +75,7 @@ class GuardAgentHandler(_Handler):
 
     Args:
         config: How to collect and where to deliver.
+        transport: Carries the records instead of HTTP, for all handlers of the process.
 
     Example:
         >>> import asyncio
@@ -170,6 +189,7 @@ class SyncGuardAgentHandler(_Handler):
 
     Args:
         config: How to collect and where to deliver.
+        transport: Carries the records instead of HTTP, for all handlers of the process.
 
     Example:
         >>> config = AgentConfig(api_key="YOUR_API_KEY", endpoint="http://127.0.0.1:8400")

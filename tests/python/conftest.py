@@ -30,6 +30,7 @@ def make_config(backend: Backend) -> Iterator[Callable[..., AgentConfig]]:
     yield make
     if _agent._agent is not None:
         _agent._agent.stop()
+        _agent._agent.use_transport(None)
         _agent._agent = None
 
 

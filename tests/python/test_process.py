@@ -97,6 +97,41 @@ def test_a_daemon_thread_may_send_until_the_very_end(backend: Backend) -> None:
     assert "Fatal" not in ended.stderr
 
 
+TRANSPORT = """
+    import asyncio
+
+    class Transport:
+        async def send_events(self, events):
+            print(*(event.event_type for event in events))
+            await asyncio.sleep(WAIT)
+            return True
+
+        async def send_metrics(self, metrics):
+            return True
+
+        async def fetch_dynamic_rules(self):
+            return None
+
+        async def send_status(self, status):
+            return True
+
+    agent.transport = Transport()
+    agent.send_event(event("x"))
+"""
+
+
+def test_a_transport_of_the_programs_delivers_at_exit(backend: Backend) -> None:
+    ended = run(TRANSPORT.replace("WAIT", "0"), backend)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "x\n", "")
+    assert backend.received == []
+
+
+def test_a_silent_transport_does_not_keep_a_process_from_ending(backend: Backend) -> None:
+    ended = run(TRANSPORT.replace("WAIT", "3600"), backend)
+    assert (ended.returncode, ended.stdout) == (0, "x\n")
+    assert "1 record(s) could be delivered: lost" in ended.stderr
+
+
 def metric() -> dict[str, object]:
     return {"timestamp": get_current_timestamp(), "metric_type": "block_rate", "value": 1}
 

@@ -12,6 +12,7 @@ use crate::convert::Reader;
 use crate::errors::{buffer_full, value_error};
 use crate::node::fields;
 use crate::stats;
+use crate::transport::Requests;
 
 /// An agent of the core, behind the GIL.
 ///
@@ -39,19 +40,21 @@ impl Agent {
 impl Agent {
     #[new]
     fn new(py: Python<'_>, config: &Bound<'_, PyAny>, report: Bound<'_, PyAny>) -> PyResult<Self> {
-        let builder = config::builder(config, report.unbind())?;
+        let builder = config::builder(config, report.unbind(), None)?;
         let core = py.detach(|| builder.build()).map_err(value_error)?;
         let taken = Py::new(py, Ready::NONE)?;
         Ok(Self { core, taken })
     }
 
+    #[pyo3(signature = (config, report, transport))]
     fn reconfigure(
         &self,
         py: Python<'_>,
         config: &Bound<'_, PyAny>,
         report: Bound<'_, PyAny>,
+        transport: Option<&Requests>,
     ) -> PyResult<()> {
-        let builder = config::builder(config, report.unbind())?;
+        let builder = config::builder(config, report.unbind(), transport)?;
         let outcome = py.detach(|| self.core.reconfigure(builder));
         outcome.map_err(value_error)
     }

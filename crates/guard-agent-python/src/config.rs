@@ -7,12 +7,18 @@ use pyo3::prelude::*;
 
 use crate::errors::value_error;
 use crate::report;
+use crate::transport::Requests;
 
 /// Longer than anybody waits; what is longer would overflow a clock.
 const MAX_SECONDS: u64 = 10 * 365 * 86_400;
 
-/// The builder that says what `config` says. `report` hears the agent.
-pub(crate) fn builder(config: &Bound<'_, PyAny>, report: Py<PyAny>) -> PyResult<AgentBuilder> {
+/// The builder that says what `config` says. `report` hears the agent; `transport`
+/// takes the place of HTTP.
+pub(crate) fn builder(
+    config: &Bound<'_, PyAny>,
+    report: Py<PyAny>,
+    transport: Option<&Requests>,
+) -> PyResult<AgentBuilder> {
     let mut builder = Agent::builder(read::<String>(config, "api_key")?)
         .endpoint(read::<String>(config, "endpoint")?)
         .buffer_size(read(config, "buffer_size")?)
@@ -40,7 +46,11 @@ pub(crate) fn builder(config: &Bound<'_, PyAny>, report: Py<PyAny>) -> PyResult<
     if let Some(limit) = read::<Option<usize>>(config, "max_buffered")? {
         builder = builder.max_buffered(limit);
     }
-    if let Some(key) = read::<Option<String>>(config, "project_encryption_key")? {
+    if let Some(requests) = transport {
+        // Python reads the bodies: they stay as plain as they are.
+        let transport = requests.transport(seconds(config, "timeout")?);
+        builder = builder.transport(transport).compression_enabled(false);
+    } else if let Some(key) = read::<Option<String>>(config, "project_encryption_key")? {
         builder = builder.project_encryption_key(key);
     }
     if let Some(secret) = read::<Option<String>>(config, "payload_signing_secret")? {

@@ -18,6 +18,7 @@ mod node;
 mod objects;
 mod report;
 mod stats;
+mod transport;
 mod types;
 mod wire;
 
@@ -34,6 +35,8 @@ mod _native {
     use crate::key::new_key;
     #[pymodule_export]
     use crate::report::silence_reports;
+    #[pymodule_export]
+    use crate::transport::{Request, Requests};
     #[pymodule_export]
     use crate::wire::{
         Encryptor, backoff_delay, batch_id, hash_ip, redact, resolve_install_id,
