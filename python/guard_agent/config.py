@@ -210,7 +210,9 @@ class AgentConfig(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         name = info.field_name or ""
-        shown = "a value that is not shown" if name in SECRETS else f"{value!r:.200}"
+        # What stands before an @ in a URL is a user and a password.
+        is_secret = name in SECRETS or (name == "endpoint" and "@" in str(value))
+        shown = "a value that is not shown" if is_secret else f"{value!r:.200}"
         raise PydanticCustomError(
             "agent_config",
             "{problem}; got {shown}. Expected: {expected}",

@@ -72,6 +72,15 @@ def test_secrets_are_not_shown(field: str) -> None:
         assert secret not in str(caught.value)
 
 
+@pytest.mark.parametrize("rest", ["host", "host:99999", ""])
+def test_a_password_in_the_endpoint_is_refused_without_being_shown(
+    rest: str, make_config: Make
+) -> None:
+    with pytest.raises(ValueError, match="endpoint") as caught:
+        guard_agent(make_config(endpoint=f"http://user:s3cret@{rest}"))
+    assert "s3cret" not in str(caught.value)
+
+
 def test_an_encryption_key_that_is_none_is_refused_without_being_shown(
     make_config: Make,
 ) -> None:
