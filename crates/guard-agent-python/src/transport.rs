@@ -36,7 +36,11 @@ impl Lane {
     }
 
     fn put(&self, request: Request) {
-        self.waiting().push_back(request);
+        let mut waiting = self.waiting();
+        // A loop that hangs fetches nothing: what is pointless by now must not pile up.
+        waiting.retain(|request| !request.is_given_up());
+        waiting.push_back(request);
+        drop(waiting);
         // A bell that takes no more bytes has rung and was not heard yet.
         let _ = (&self.bell).write(&[0]);
     }
