@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Literal, TypeVar
 
@@ -92,11 +93,14 @@ OFF = "off"
 def send(environment: Environment, sink: Sink, scale: Scale) -> Result:
     """What an event costs the thread that sends it."""
 
-    def measure(subject: Subject) -> dict[str, float]:
+    def run(subject: Subject, mode: str) -> dict[str, float]:
         sink.reset()
-        result = processes.script(subject, "send.py", sink.address, str(scale.records))
+        result = processes.script(subject, "send.py", sink.address, str(scale.records), mode)
         sink.expect_events(2 * scale.records, subject.name)
         return result
+
+    def measure(subject: Subject) -> dict[str, float]:
+        return both_modes(partial(run, subject))
 
     values = in_turn("send", python_subjects(environment), scale.rounds, measure)
     return Result(compare(SEND, values))
@@ -156,15 +160,26 @@ def app(environment: Environment, sink: Sink, scale: Scale) -> Result:
 def rust(environment: Environment, sink: Sink, scale: Scale) -> Result:
     """What a record costs a Rust program."""
 
-    def measure(program: str) -> dict[str, float]:
+    def run(program: str, mode: str) -> dict[str, float]:
         sink.reset()
-        return processes.figures(environment.program(program), sink.address, str(scale.records))
+        arguments = (sink.address, str(scale.records), mode)
+        return processes.figures(environment.program(program), *arguments)
+
+    def measure(program: str) -> dict[str, float]:
+        return both_modes(partial(run, program))
 
     programs = {RUST_PEER: "record-peer", OURS: "record-ours"}
     return Result(compare(RUST, in_turn("rust", programs, scale.rounds, measure)))
 
 
 CASES = (send, stall, app, rust)
+
+
+def both_modes(run: Callable[[str], dict[str, float]]) -> dict[str, float]:
+    """The caller's costs while nothing is sent, and the costs of delivery at default settings."""
+    held, default = run("hold"), run("default")
+    delivery = {name: figure for name, figure in default.items() if name.startswith("delivered")}
+    return held | delivery
 
 
 def python_subjects(environment: Environment) -> dict[str, Subject]:

@@ -1,7 +1,8 @@
-"""What an event costs: python send.py SINK EVENTS.
+"""What an event costs: python send.py SINK EVENTS hold|default.
 
-The first figures are CPU time of the calling thread, with nothing being sent
-meanwhile; the last is CPU time of the whole process until the sink has all.
+The first figures are CPU time of the calling thread, under `hold` with nothing
+being sent meanwhile; the last is CPU time of the whole process until the sink
+has all.
 """
 
 import asyncio
@@ -12,8 +13,8 @@ import time
 from subject import deliver, make_agent, make_event
 
 
-async def measure(sink: str, events: int) -> dict[str, float]:
-    agent = make_agent(sink, capacity=2 * events)
+async def measure(sink: str, events: int, *, holds: bool) -> dict[str, float]:
+    agent = make_agent(sink, capacity=2 * events, holds=holds)
     await agent.start()
 
     process_begun, begun = time.process_time(), time.thread_time()
@@ -39,4 +40,6 @@ async def measure(sink: str, events: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(measure(sys.argv[1], int(sys.argv[2])))))
+    print(
+        json.dumps(asyncio.run(measure(sys.argv[1], int(sys.argv[2]), holds=sys.argv[3] == "hold")))
+    )

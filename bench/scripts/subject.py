@@ -10,14 +10,19 @@ from guard_agent.models import AgentConfig, SecurityEvent
 from guard_agent.utils import get_current_timestamp
 
 
-def make_agent(sink: str, capacity: int) -> Any:
-    """An agent that holds `capacity` records, so that it sends when told to and not before."""
+def make_agent(sink: str, capacity: int, *, holds: bool = False) -> Any:
+    """An agent with room for `capacity` records; one that `holds` sends nothing until told to.
+
+    The peers hold anyway: nothing but the number of records makes them send.
+    """
+    has_limit = "max_batch_bytes" in AgentConfig.model_fields
     return guard_agent(
         AgentConfig(
             api_key="benchmark-key-1234567890",
             project_id="benchmark",
             endpoint=sink,
             buffer_size=capacity,
+            **({"max_batch_bytes": capacity * 1024} if holds and has_limit else {}),
         )
     )
 

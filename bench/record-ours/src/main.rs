@@ -37,11 +37,13 @@ impl Subject for Ours {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    record::run(|sink, capacity| {
-        let agent = Agent::builder("benchmark-key-1234567890")
+    record::run(|sink, capacity, holds| {
+        let mut builder = Agent::builder("benchmark-key-1234567890")
             .endpoint(sink)
-            .buffer_size(capacity)
-            .build()?;
-        Ok(Ours(agent))
+            .buffer_size(capacity);
+        if holds {
+            builder = builder.max_batch_bytes(capacity * 1024);
+        }
+        Ok(Ours(builder.build()?))
     })
 }

@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    record::run(|sink, capacity| {
+    record::run(|sink, capacity, _holds| {
         let mut config = AgentConfig::new("benchmark-key-1234567890");
         config.endpoint = sink.to_owned();
         config.buffer_size = capacity;

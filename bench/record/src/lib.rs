@@ -45,25 +45,28 @@ pub struct Figures {
     pub delivered_cpu_us: f64,
 }
 
-/// Measures the agent that `connect(sink address, capacity)` makes and prints the figures.
+/// Measures the agent that `connect(sink address, capacity, holds)` makes and prints the figures.
+/// An agent that `holds` sends nothing before it is flushed.
 ///
 /// The program's arguments are the sink's address, as in `http://127.0.0.1:8080`,
-/// and the number of records. The sink must have been reset.
+/// the number of records, and `hold` or `default`. The sink must have been reset.
 ///
 /// # Errors
 ///
 /// When an argument is missing, the sink does not answer, or the records do not
 /// all arrive within a minute.
 pub fn run<S: Subject>(
-    connect: impl FnOnce(&str, usize) -> Result<S, Box<dyn Error>>,
+    connect: impl FnOnce(&str, usize, bool) -> Result<S, Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(address), Some(records)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: record-peer|record-ours SINK-ADDRESS RECORDS".into());
+    let (Some(address), Some(records), Some(mode)) =
+        (arguments.next(), arguments.next(), arguments.next())
+    else {
+        return Err("usage: record-peer|record-ours SINK-ADDRESS RECORDS hold|default".into());
     };
     let records: usize = records.parse()?;
-    // Room for twice the records: no agent may start to send before it is told to.
-    let subject = connect(&address, records * 2)?;
+    // Room for twice the records: no agent may drop any.
+    let subject = connect(&address, records * 2, mode == "hold")?;
     let figures = measure(&subject, &Sink::at(&address), records)?;
     println!("{}", serde_json::to_string(&figures)?);
     Ok(())
