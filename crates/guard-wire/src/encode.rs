@@ -6,18 +6,18 @@
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
-use jiff::fmt::temporal::DateTimePrinter;
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::anonymize::Anonymize;
+use crate::field::Known;
+use crate::json::{JsonWriter, write_scalar, write_text, write_time};
 use crate::key::Keys;
 use crate::kind::Kind;
 use crate::metric::MetricType;
-use crate::redact::{self, Redactor};
-use crate::value::{Field, Value};
-use crate::{hash, timestamp, truncate};
+use crate::redact::Redactor;
+use crate::value::{Tree, View};
+use crate::{hash, timestamp};
 
 /// An idempotency key longer than this many bytes is replaced by its SHA-256.
 pub const MAX_KEY: usize = 128;
@@ -72,7 +72,7 @@ pub enum EncodeError {
 ///     ("metadata".into(), Value::Map(vec![("Authorization".into(), Value::from("Bearer s"))])),
 /// ];
 /// let mut bytes = Vec::new();
-/// encoder.encode(Kind::Event, &fields, &mut bytes).unwrap();
+/// encoder.encode(Kind::Event, &fields[..], &mut bytes).unwrap();
 /// let json = String::from_utf8(bytes).unwrap();
 /// assert!(json.contains(r#""metadata":{"Authorization":"[REDACTED]"}"#));
 /// assert!(json.contains(r#""idempotency_key":""#));
@@ -80,6 +80,8 @@ pub enum EncodeError {
 #[derive(Debug)]
 pub struct Encoder {
     redactor: Redactor,
+    /// Which of [`Known::ALL`] have a sensitive name.
+    hidden: [bool; Known::ALL.len()],
     anonymize: Anonymize,
     max_text: usize,
     max_record: usize,
@@ -92,6 +94,7 @@ impl Encoder {
     /// own: the keys that it generates would be those of the parent's.
     pub fn new(redactor: Redactor, max_text: usize, max_record: usize) -> Self {
         Self {
+            hidden: Known::ALL.map(|field| redactor.is_sensitive(field.name())),
             redactor,
             anonymize: Anonymize::None,
             max_text,
@@ -117,87 +120,21 @@ impl Encoder {
     pub fn encode(
         &self,
         kind: Kind,
-        fields: &[Field<'_>],
+        fields: impl Fields,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let start = out.len();
-        let mut seen = Seen::default();
         out.push(b'{');
-        for (name, value) in fields {
-            if matches!(value, Value::Null) {
-                continue;
-            }
-            match (kind, name.as_ref()) {
-                (_, "idempotency_key") => {
-                    let Some(key) = idempotency_key(value) else {
-                        continue;
-                    };
-                    seen.key = true;
-                    write_name(out, name);
-                    write_text(out, &key);
-                }
-                (_, "timestamp") => {
-                    seen.timestamp = true;
-                    write_name(out, name);
-                    write_timestamp(out, value).ok_or(EncodeError::Timestamp { kind })?;
-                }
-                (Kind::Event, "ip_address") if value.as_str().is_some() => {
-                    let ip = self.anonymize.apply(value.as_str().unwrap_or_default());
-                    write_name(out, name);
-                    self.write_free(start, name, &Value::Str(ip), out);
-                }
-                (Kind::Metric, "metric_type") => {
-                    seen.type_ = true;
-                    let known = value.as_str().and_then(MetricType::parse);
-                    write_name(out, name);
-                    write_text(out, known.ok_or(EncodeError::MetricType)?.as_str());
-                }
-                (Kind::Metric, "value") => {
-                    seen.value = true;
-                    write_name(out, name);
-                    write_number(out, value).ok_or(EncodeError::MetricValue)?;
-                }
-                (_, other) => {
-                    let names_type = kind == Kind::Event && other == "event_type";
-                    seen.type_ |= names_type && value.as_str() != Some("");
-                    write_name(out, name);
-                    self.write_free(start, other, value, out);
-                }
-            }
-            if out.len() - start > self.max_record {
-                return Err(self.too_large(kind));
-            }
-        }
-        if let Some(field) = seen.missing(kind) {
-            return Err(EncodeError::Missing { kind, field });
-        }
-        if !seen.key {
-            write_name(out, "idempotency_key");
-            let mut text = Uuid::encode_buffer();
-            write_text(out, self.keys.next().hyphenated().encode_lower(&mut text));
-        }
-        out.push(b'}');
-        if out.len() - start > self.max_record {
-            return Err(self.too_large(kind));
-        }
-        Ok(())
-    }
-
-    /// Writes a field whose content the contract leaves to the sender.
-    fn write_free(&self, start: usize, name: &str, value: &Value<'_>, out: &mut Vec<u8>) {
-        let mut writer = JsonWriter {
+        let mut record = RecordWriter {
+            encoder: self,
+            kind,
             out,
-            redactor: &self.redactor,
-            max_text: self.max_text,
-            max_len: start.saturating_add(self.max_record),
-            spaced: false,
-            redacted: false,
+            start,
+            seen: Seen::default(),
+            outcome: Ok(()),
         };
-        if self.redactor.is_sensitive(name) {
-            writer.redact();
-        } else {
-            writer.value(value, 0);
-        }
+        fields.write(&mut record);
+        record.finish()
     }
 
     fn too_large(&self, kind: Kind) -> EncodeError {
@@ -205,6 +142,159 @@ impl Encoder {
             kind,
             limit: self.max_record,
         }
+    }
+}
+
+/// The fields of a record, handed over one after the other.
+pub trait Fields {
+    /// Writes each field once.
+    fn write(self, record: &mut RecordWriter<'_>);
+}
+
+impl<T: Tree> Fields for &[(T::Name, T)] {
+    fn write(self, record: &mut RecordWriter<'_>) {
+        for (name, value) in self {
+            record.field(name.as_ref(), &value.view());
+        }
+    }
+}
+
+/// Takes the fields of one record. What makes the record impossible to send is
+/// remembered, and further fields are then ignored.
+pub struct RecordWriter<'e> {
+    encoder: &'e Encoder,
+    kind: Kind,
+    out: &'e mut Vec<u8>,
+    /// Where the record begins in `out`.
+    start: usize,
+    seen: Seen,
+    outcome: Result<(), EncodeError>,
+}
+
+impl RecordWriter<'_> {
+    /// What kind of record it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Writes the field of this name.
+    pub fn field<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
+        if let Some(known) = Known::find(name) {
+            return self.known(known, value);
+        }
+        if self.wants(value) {
+            if self.out.len() > self.start + 1 {
+                self.out.push(b',');
+            }
+            write_text(self.out, name);
+            self.out.push(b':');
+            let hidden = self.encoder.redactor.is_sensitive(name);
+            self.free(hidden, |content| content.view(value, 0));
+            self.check_length();
+        }
+    }
+
+    /// Writes a field that the contract lists.
+    pub fn known<T: Tree>(&mut self, field: Known, value: &View<'_, T>) {
+        if self.wants(value) {
+            match self.try_known(field, value) {
+                Ok(()) => self.check_length(),
+                Err(error) => self.outcome = Err(error),
+            }
+        }
+    }
+
+    fn wants<T: Tree>(&self, value: &View<'_, T>) -> bool {
+        !matches!(value, View::Null) && self.outcome.is_ok()
+    }
+
+    fn try_known<T: Tree>(&mut self, field: Known, value: &View<'_, T>) -> Result<(), EncodeError> {
+        let kind = self.kind;
+        match (kind, field, value) {
+            (_, Known::IdempotencyKey, _) => {
+                if let Some(key) = idempotency_key(value) {
+                    self.seen.key = true;
+                    self.name(field);
+                    write_text(self.out, &key);
+                }
+            }
+            (_, Known::Timestamp, _) => {
+                self.seen.timestamp = true;
+                self.name(field);
+                write_timestamp(self.out, value).ok_or(EncodeError::Timestamp { kind })?;
+            }
+            (Kind::Event, Known::IpAddress, View::Str(ip)) => {
+                let ip = self.encoder.anonymize.apply(ip);
+                self.free_known(field, |content| content.text(&ip, 0));
+            }
+            (Kind::Metric, Known::MetricType, _) => {
+                self.seen.type_ = true;
+                self.name(field);
+                let known = value.as_str().and_then(MetricType::parse);
+                write_text(self.out, known.ok_or(EncodeError::MetricType)?.as_str());
+            }
+            (Kind::Metric, Known::Value, _) => {
+                self.seen.value = true;
+                self.name(field);
+                write_number(self.out, value).ok_or(EncodeError::MetricValue)?;
+            }
+            _ => {
+                let names_type = kind == Kind::Event && field == Known::EventType;
+                self.seen.type_ |= names_type && value.as_str() != Some("");
+                self.free_known(field, |content| content.view(value, 0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a separator where one is due, then `"name":`.
+    fn name(&mut self, field: Known) {
+        let name = field.json();
+        let is_first = self.out.len() == self.start + 1;
+        let name = if is_first { &name[1..] } else { name };
+        self.out.extend_from_slice(name.as_bytes());
+    }
+
+    fn free_known(&mut self, field: Known, content: impl FnOnce(&mut JsonWriter<'_>)) {
+        self.name(field);
+        self.free(self.encoder.hidden[field as usize], content);
+    }
+
+    /// Writes what the contract leaves to the sender, unless it is `hidden`.
+    fn free(&mut self, hidden: bool, content: impl FnOnce(&mut JsonWriter<'_>)) {
+        let encoder = self.encoder;
+        let max_len = self.start.saturating_add(encoder.max_record);
+        let mut writer = JsonWriter::new(self.out, &encoder.redactor, encoder.max_text, max_len);
+        if hidden {
+            writer.redact();
+        } else {
+            content(&mut writer);
+        }
+    }
+
+    fn check_length(&mut self) {
+        if self.out.len() - self.start > self.encoder.max_record {
+            self.outcome = Err(self.encoder.too_large(self.kind));
+        }
+    }
+
+    fn finish(mut self) -> Result<(), EncodeError> {
+        if self.outcome.is_err() {
+            return self.outcome;
+        }
+        let kind = self.kind;
+        if let Some(field) = self.seen.missing(kind) {
+            return Err(EncodeError::Missing { kind, field });
+        }
+        if !self.seen.key {
+            let key = self.encoder.keys.next();
+            let mut text = Uuid::encode_buffer();
+            self.name(Known::IdempotencyKey);
+            write_text(self.out, key.hyphenated().encode_lower(&mut text));
+        }
+        self.out.push(b'}');
+        self.check_length();
+        self.outcome
     }
 }
 
@@ -229,7 +319,7 @@ impl Seen {
     }
 }
 
-fn idempotency_key<'a>(value: &'a Value<'_>) -> Option<Cow<'a, str>> {
+fn idempotency_key<'a, T: Tree>(value: &View<'a, T>) -> Option<Cow<'a, str>> {
     let key = value.as_str().filter(|key| !key.is_empty())?;
     if key.len() > MAX_KEY {
         let digest = ring::digest::digest(&ring::digest::SHA256, key.as_bytes());
@@ -238,192 +328,28 @@ fn idempotency_key<'a>(value: &'a Value<'_>) -> Option<Cow<'a, str>> {
     Some(Cow::Borrowed(key))
 }
 
-fn write_timestamp(out: &mut Vec<u8>, value: &Value<'_>) -> Option<()> {
+fn write_timestamp<T: Tree>(out: &mut Vec<u8>, value: &View<'_, T>) -> Option<()> {
     match value {
-        Value::Time(at) => write_time(out, *at),
-        Value::Str(text) if timestamp::is_plain(text) => write_text(out, text),
-        Value::Str(text) => write_time(out, timestamp::parse(text)?),
+        View::Time(at) => write_time(out, *at),
+        View::Str(text) if timestamp::is_plain(text) => write_text(out, text),
+        View::Str(text) => write_time(out, timestamp::parse(text)?),
         #[expect(clippy::cast_precision_loss, reason = "seconds are far below 2^52")]
-        Value::Int(seconds) => {
+        View::Int(seconds) => {
             write_time(out, timestamp::from_unix_seconds(*seconds as f64)?);
         }
-        Value::Float(seconds) => write_time(out, timestamp::from_unix_seconds(*seconds)?),
+        View::Float(seconds) => write_time(out, timestamp::from_unix_seconds(*seconds)?),
         _ => return None,
     }
     Some(())
 }
 
-fn write_time(out: &mut Vec<u8>, at: Timestamp) {
-    out.push(b'"');
-    // Writing into a Vec has no way to fail.
-    let written = DateTimePrinter::new().print_timestamp(&at, &mut *out);
-    debug_assert!(written.is_ok(), "a Vec takes everything");
-    out.push(b'"');
-}
-
-fn write_number(out: &mut Vec<u8>, value: &Value<'_>) -> Option<()> {
+fn write_number<T: Tree>(out: &mut Vec<u8>, value: &View<'_, T>) -> Option<()> {
     match value {
-        Value::Bool(flag) => out.push(if *flag { b'1' } else { b'0' }),
-        Value::Int(_) | Value::UInt(_) | Value::Float(_) => write_scalar(out, value),
+        View::Bool(flag) => out.push(if *flag { b'1' } else { b'0' }),
+        View::Int(_) | View::UInt(_) | View::Float(_) => write_scalar(out, value),
         _ => return None,
     }
     Some(())
-}
-
-/// Writes a separator where one is due, then `"name":`.
-fn write_name(out: &mut Vec<u8>, name: &str) {
-    if out.last() != Some(&b'{') {
-        out.push(b',');
-    }
-    write_text(out, name);
-    out.push(b':');
-}
-
-/// Writes a JSON string. Almost no text needs escapes; looking for them first
-/// and copying the rest whole is several times faster than going byte by byte.
-fn write_text(out: &mut Vec<u8>, text: &str) {
-    let needs_escapes = |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\');
-    if text.bytes().fold(false, needs_escapes) {
-        return write_json(out, text);
-    }
-    out.reserve(text.len() + 2);
-    out.push(b'"');
-    out.extend_from_slice(text.as_bytes());
-    out.push(b'"');
-}
-
-fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    // Writing a scalar into a Vec has no way to fail.
-    let written = serde_json::to_writer(out, value);
-    debug_assert!(written.is_ok(), "a scalar is always JSON");
-}
-
-fn write_scalar(out: &mut Vec<u8>, value: &Value<'_>) {
-    match value {
-        Value::Bool(flag) => write_json(out, flag),
-        Value::Int(number) => write_json(out, number),
-        Value::UInt(number) => write_json(out, number),
-        Value::Float(number) if number.is_finite() => write_json(out, number),
-        Value::Time(at) => write_time(out, *at),
-        _ => out.extend_from_slice(b"null"),
-    }
-}
-
-/// Writes values as JSON, redacted and truncated.
-pub(crate) struct JsonWriter<'w> {
-    out: &'w mut Vec<u8>,
-    redactor: &'w Redactor,
-    max_text: usize,
-    /// Writing stops once `out` is longer; the caller then refuses the record.
-    max_len: usize,
-    spaced: bool,
-    redacted: bool,
-}
-
-impl<'w> JsonWriter<'w> {
-    /// A writer that cuts nothing and puts a space behind `:` and `,`.
-    pub(crate) fn spaced(out: &'w mut Vec<u8>, redactor: &'w Redactor) -> Self {
-        Self {
-            out,
-            redactor,
-            max_text: usize::MAX,
-            max_len: usize::MAX,
-            spaced: true,
-            redacted: false,
-        }
-    }
-
-    /// Whether anything was redacted so far.
-    pub(crate) fn has_redacted(&self) -> bool {
-        self.redacted
-    }
-
-    fn redact(&mut self) {
-        self.redacted = true;
-        write_text(self.out, redact::MARK);
-    }
-
-    /// Writes `value`, which stands `depth` levels below the record's field.
-    pub(crate) fn value(&mut self, value: &Value<'_>, depth: usize) {
-        if depth > redact::MAX_DEPTH {
-            return self.redact();
-        }
-        match value {
-            Value::Str(text) => self.text(text, depth),
-            Value::List(items) => self.list(items, depth),
-            Value::Map(fields) => self.map(fields, depth),
-            scalar => write_scalar(self.out, scalar),
-        }
-    }
-
-    fn text(&mut self, text: &str, depth: usize) {
-        match self.redactor.text(text, depth) {
-            None => self.cut(text),
-            Some(safe) => {
-                self.redacted = true;
-                self.cut(&safe);
-            }
-        }
-    }
-
-    /// Writes `text`, cut to the limit.
-    fn cut(&mut self, text: &str) {
-        match truncate::kept(text, self.max_text) {
-            None => write_text(self.out, text),
-            Some(head) => {
-                write_text(self.out, head);
-                self.out.pop();
-                self.out.extend_from_slice(truncate::MARK.as_bytes());
-                self.out.push(b'"');
-            }
-        }
-    }
-
-    fn list(&mut self, items: &[Value<'_>], depth: usize) {
-        let is_header = matches!(items, [Value::Str(name), _] if self.redactor.is_sensitive(name));
-        self.out.push(b'[');
-        for (index, item) in items.iter().enumerate() {
-            if self.out.len() > self.max_len {
-                break;
-            }
-            if index > 0 {
-                self.separate(b',');
-            }
-            if is_header && index == 1 {
-                self.redact();
-            } else {
-                self.value(item, depth + 1);
-            }
-        }
-        self.out.push(b']');
-    }
-
-    fn map(&mut self, fields: &[Field<'_>], depth: usize) {
-        self.out.push(b'{');
-        for (index, (name, value)) in fields.iter().enumerate() {
-            if self.out.len() > self.max_len {
-                break;
-            }
-            if index > 0 {
-                self.separate(b',');
-            }
-            self.cut(name);
-            self.separate(b':');
-            if self.redactor.is_sensitive(name) {
-                self.redact();
-            } else {
-                self.value(value, depth + 1);
-            }
-        }
-        self.out.push(b'}');
-    }
-
-    fn separate(&mut self, mark: u8) {
-        self.out.push(mark);
-        if self.spaced {
-            self.out.push(b' ');
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The body of a batch, put together from records that are bytes already.
 
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::kind::Kind;
 
@@ -124,8 +124,10 @@ pub fn payload<R: AsRef<[u8]>>(kind: Kind, records: &[R]) -> Vec<u8> {
 
 /// A fresh batch id for a batch made `unix_ms` milliseconds after the epoch.
 pub fn batch_id(unix_ms: u64) -> String {
-    let random = Uuid::new_v4().as_fields().0;
-    format!("{unix_ms}-{random:08x}")
+    let mut random = [0; 4];
+    // Without randomness the time alone has to do: each record has a key of its own.
+    SystemRandom::new().fill(&mut random).unwrap_or_default();
+    format!("{unix_ms}-{:08x}", u32::from_ne_bytes(random))
 }
 
 fn to_json<T: Serialize>(body: &T) -> Vec<u8> {

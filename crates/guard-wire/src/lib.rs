@@ -15,6 +15,7 @@
 //! | [`kind`] | the two kinds of record, and where each is posted |
 //! | [`value`] | the borrowed tree a record is made of before it is encoded |
 //! | [`event`], [`metric`] | typed builders for the two kinds |
+//! | [`field`] | the names of the contract's fields |
 //! | [`encode`] | the one way from fields to bytes: validation, redaction, truncation |
 //! | [`redact`], [`truncate`], [`anonymize`], [`hash`] | the pure functions behind it |
 //! | [`envelope`] | the body of a batch |
@@ -33,8 +34,10 @@ pub mod encode;
 pub mod encrypt;
 pub mod envelope;
 pub mod event;
+pub mod field;
 pub mod hash;
 pub mod header;
+mod json;
 mod key;
 pub mod kind;
 pub mod metric;

@@ -7,8 +7,8 @@
 
 use std::borrow::Cow;
 
-use crate::encode::JsonWriter;
-use crate::value::Value;
+use crate::json::JsonWriter;
+use crate::value::{Tree, Value};
 
 /// What stands in place of a secret.
 pub const MARK: &str = "[REDACTED]";
@@ -27,6 +27,8 @@ const ALWAYS: [&str; 2] = ["proxy-authorization", "set-cookie"];
 #[derive(Debug, Clone)]
 pub struct Redactor {
     names: Vec<String>,
+    /// One bit for each length that a name has.
+    lengths: u64,
 }
 
 impl Redactor {
@@ -45,15 +47,21 @@ impl Redactor {
             .collect();
         all.sort_unstable();
         all.dedup();
-        Self { names: all }
+        let lengths = all.iter().fold(0, |bits, name| bits | length_bit(name));
+        Self {
+            names: all,
+            lengths,
+        }
     }
 
     /// Whether what stands under `name` must not be shown.
     pub fn is_sensitive(&self, name: &str) -> bool {
-        let name = name.trim();
-        self.names
-            .iter()
-            .any(|sensitive| sensitive.eq_ignore_ascii_case(name))
+        let name = trim(name);
+        self.lengths & length_bit(name) != 0
+            && self
+                .names
+                .iter()
+                .any(|sensitive| sensitive.eq_ignore_ascii_case(name))
     }
 
     /// `value` as JSON text, redacted, with a space behind `:` and `,`.
@@ -65,14 +73,18 @@ impl Redactor {
     /// let redacted = Redactor::new(["cookie"]).to_json(&Value::from(&headers));
     /// assert_eq!(redacted, r#"{"Cookie": "[REDACTED]", "host": "h"}"#);
     /// ```
-    pub fn to_json(&self, value: &Value<'_>) -> String {
+    pub fn to_json<T: Tree>(&self, value: &T) -> String {
         self.render(value, 0).0
     }
 
     /// What to write in place of `text`, which holds JSON with secrets in it;
     /// nothing when it may be written as it is. `depth` is how deep it stands.
     pub(crate) fn text(&self, text: &str, depth: usize) -> Option<Cow<'static, str>> {
-        let body = text.trim_start();
+        // Almost all text shows by its first letter that it is no JSON.
+        if matches!(text.as_bytes(), [b'!'..=b'Z' | b'a'..=b'z', ..]) {
+            return None;
+        }
+        let body = trim(text);
         if !body.starts_with(['{', '[']) {
             return None;
         }
@@ -89,7 +101,7 @@ impl Redactor {
     }
 
     /// The JSON of `value`, and whether anything in it was redacted.
-    fn render(&self, value: &Value<'_>, depth: usize) -> (String, bool) {
+    fn render<T: Tree>(&self, value: &T, depth: usize) -> (String, bool) {
         let mut buffer = Vec::new();
         let mut writer = JsonWriter::spaced(&mut buffer, self);
         writer.value(value, depth);
@@ -108,6 +120,19 @@ impl Redactor {
                     .match_indices(name.as_str())
                     .any(|(at, _)| lower[..at].trim_end().ends_with(['"', '\'']))
             })
+    }
+}
+
+/// A bit for the length of `name`; all beyond 63 share one.
+fn length_bit(name: &str) -> u64 {
+    1 << name.len().min(63)
+}
+
+/// `text.trim()`, at once where both ends are plain to see.
+fn trim(text: &str) -> &str {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
     }
 }
 

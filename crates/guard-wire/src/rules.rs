@@ -1,25 +1,52 @@
 //! Dynamic rules: the document that changes the guard's policy.
+//!
+//! Agents read it with [`DynamicRules::from_json`], which refuses a document as
+//! a whole when one of its fields cannot be used, and keeps fields it does not
+//! know: a backend may be newer than its agents. Backends read what people wrote
+//! with [`DynamicRules::for_publishing`], which refuses unknown fields and names
+//! too: they are mistakes.
+
+mod check;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::timestamp;
 
+/// The largest document, in bytes of JSON: room for tens of thousands of addresses.
+pub const MAX_BYTES: usize = 1024 * 1024;
+/// How deep arrays and objects may stand in each other.
+pub const MAX_DEPTH: usize = 16;
+/// The longest regular expression, in characters.
+pub const MAX_PATTERN: usize = 1000;
+
 /// Why a document cannot be used.
 #[derive(Debug, Error)]
 pub enum RulesError {
+    /// It is longer than a document may be.
+    #[error("rules of {len} bytes; give {MAX_BYTES} at most")]
+    TooLarge {
+        /// Its bytes, as far as they were read.
+        len: usize,
+    },
+    /// Arrays and objects stand too deep in each other.
+    #[error("rules nested deeper than {MAX_DEPTH} levels; give fewer")]
+    TooDeep,
     /// It is not the JSON of a rules document.
     #[error("not a rules document: {0}")]
     Malformed(#[from] serde_json::Error),
     /// One field holds what it must not.
     #[error("rules field `{field}`: {problem}")]
     Field {
-        /// The name of the field.
-        field: &'static str,
+        /// Where it stands, such as `endpoint_rate_limits./login[0]`.
+        field: String,
         /// What is wrong with it, and what to give instead.
         problem: String,
     },
@@ -139,8 +166,39 @@ impl DynamicRules {
     ///
     /// [`RulesError`] naming the field that is wrong.
     pub fn from_json(body: &[u8]) -> Result<Self, RulesError> {
-        let rules: Self = serde_json::from_slice(body)?;
+        if body.len() > MAX_BYTES {
+            return Err(RulesError::TooLarge { len: body.len() });
+        }
+        if check::is_too_deep(body) {
+            return Err(RulesError::TooDeep);
+        }
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let rules: Self = serde_path_to_error::deserialize(&mut reader).map_err(located)?;
+        reader.end()?;
         rules.validate()?;
+        Ok(rules)
+    }
+
+    /// Reads and checks a document that somebody wrote to be published: beyond
+    /// what [`from_json`](Self::from_json) checks, every field, country and cloud
+    /// must be known, and every endpoint be a path.
+    ///
+    /// ```
+    /// use guard_wire::rules::DynamicRules;
+    ///
+    /// let error = DynamicRules::for_publishing(br#"{"ip_blocklist": []}"#).unwrap_err();
+    /// assert!(error.to_string().contains("`ip_blocklist`: unknown"));
+    /// ```
+    ///
+    /// Whether a regular expression is one that Python takes, and in which time,
+    /// is not checked here.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError`] naming the field that is wrong.
+    pub fn for_publishing(body: &[u8]) -> Result<Self, RulesError> {
+        let rules = Self::from_json(body)?;
+        check::names(&rules)?;
         Ok(rules)
     }
 
@@ -150,60 +208,32 @@ impl DynamicRules {
     ///
     /// [`RulesError::Field`] for the first field that is wrong.
     pub fn validate(&self) -> Result<(), RulesError> {
-        at_least_one("ttl", Some(self.ttl))?;
-        at_least_one("ip_ban_duration", Some(self.ip_ban_duration))?;
-        at_least_one("global_rate_limit", self.global_rate_limit)?;
-        at_least_one("global_rate_window", self.global_rate_window)?;
-        at_least_one("auto_ban_threshold", self.auto_ban_threshold)?;
-        at_least_one("auto_ban_duration", self.auto_ban_duration)?;
-        for (requests, window) in self.endpoint_rate_limits.values() {
-            at_least_one("endpoint_rate_limits", Some(*requests))?;
-            at_least_one("endpoint_rate_limits", Some(*window))?;
-        }
-        for (field, text) in [
-            ("timestamp", &self.timestamp),
-            ("expires_at", &self.expires_at),
-        ] {
-            if text
-                .as_deref()
-                .is_some_and(|at| timestamp::parse(at).is_none())
-            {
-                return Err(RulesError::Field {
-                    field,
-                    problem: "not a timestamp; give RFC 3339, such as 2026-11-22T14:28:58Z".into(),
-                });
-            }
-        }
-        Ok(())
+        check::values(self)
+    }
+
+    /// The names of fields that are not part of the contract.
+    pub fn unknown_fields(&self) -> impl Iterator<Item = &str> {
+        self.other.keys().map(String::as_str)
     }
 
     /// Whether the document has ended at `now`.
     pub fn is_expired(&self, now: Timestamp) -> bool {
-        self.expires_at
-            .as_deref()
-            .and_then(timestamp::parse)
-            .is_some_and(|end| end <= now)
+        self.ends_at().is_some_and(|end| end <= now)
+    }
+
+    /// When the document ends, if ever.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        timestamp::parse(self.expires_at.as_deref()?)
     }
 }
 
-fn at_least_one(field: &'static str, value: Option<i64>) -> Result<(), RulesError> {
-    match value {
-        Some(number) if number < 1 => Err(RulesError::Field {
-            field,
-            problem: format!("{number} is too small; give 1 or more"),
-        }),
-        _ => Ok(()),
+/// Names the field when the JSON itself is sound.
+fn located(error: serde_path_to_error::Error<serde_json::Error>) -> RulesError {
+    let field = error.path().to_string();
+    let inner = error.into_inner();
+    if field == "." || inner.classify() != Category::Data {
+        return RulesError::Malformed(inner);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_document_without_a_timestamp_is_sent_without_one() {
-        let rules = DynamicRules::from_json(br#"{"version": 2}"#).unwrap();
-        let sent = serde_json::to_value(&rules).unwrap();
-        assert!(!sent.as_object().unwrap().contains_key("timestamp"));
-    }
+    let problem = inner.to_string();
+    RulesError::Field { field, problem }
 }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// How an entry of [`StatusReport::errors`] begins that says why rules were refused.
+pub const RULES_REFUSED: &str = "rules refused: ";
+
 /// How an agent is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -69,4 +72,7 @@ pub struct StatusReport {
     pub pid: u32,
     /// Every record accounted for.
     pub ledger: LedgerReport,
+    /// The version of the rules in force; left out while there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules_version: Option<i64>,
 }

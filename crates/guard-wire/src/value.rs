@@ -49,12 +49,54 @@ pub enum Value<'a> {
     Map(Vec<Field<'a>>),
 }
 
-impl Value<'_> {
+/// What the encoder reads records from: [`Value`], or whatever else holds the same
+/// and need not be made into one first.
+pub trait Tree: Sized {
+    /// The name of a field.
+    type Name: AsRef<str>;
+
+    /// What stands here.
+    fn view(&self) -> View<'_, Self>;
+}
+
+/// What stands in a [`Tree`]; the cases are those of [`Value`].
+#[expect(missing_docs, reason = "said of `Value`")]
+pub enum View<'a, T: Tree> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    UInt(u64),
+    Float(f64),
+    Time(Timestamp),
+    Str(&'a str),
+    List(&'a [T]),
+    Map(&'a [(T::Name, T)]),
+}
+
+impl<'a, T: Tree> View<'a, T> {
     /// The text of a string, else nothing.
-    pub fn as_str(&self) -> Option<&str> {
+    pub(crate) fn as_str(&self) -> Option<&'a str> {
         match self {
-            Value::Str(text) => Some(text),
+            View::Str(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl<'v> Tree for Value<'v> {
+    type Name = Cow<'v, str>;
+
+    fn view(&self) -> View<'_, Self> {
+        match self {
+            Value::Null => View::Null,
+            Value::Bool(flag) => View::Bool(*flag),
+            Value::Int(number) => View::Int(*number),
+            Value::UInt(number) => View::UInt(*number),
+            Value::Float(number) => View::Float(*number),
+            Value::Time(at) => View::Time(*at),
+            Value::Str(text) => View::Str(text),
+            Value::List(items) => View::List(items),
+            Value::Map(fields) => View::Map(fields),
         }
     }
 }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::{Value, truncate};
 
 const MAX_RECORD: usize = 65_536;
 
@@ -15,7 +16,7 @@ fn encode(kind: Kind, record: &serde_json::Value) -> Result<serde_json::Value, E
         panic!("records are objects");
     };
     let mut out = Vec::new();
-    encoder(1024).encode(kind, &fields, &mut out)?;
+    encoder(1024).encode(kind, &fields[..], &mut out)?;
     Ok(serde_json::from_slice(&out).expect("encoded records are JSON"))
 }
 
@@ -160,7 +161,7 @@ fn addresses_say_less_when_wanted() {
     ];
     let mut out = Vec::new();
     let encoder = encoder(1024).anonymize(Anonymize::Truncate);
-    encoder.encode(Kind::Event, &fields, &mut out).unwrap();
+    encoder.encode(Kind::Event, &fields[..], &mut out).unwrap();
     let got: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(got["ip_address"], "192.0.2.0");
 }
@@ -178,7 +179,7 @@ fn nan_and_infinity_leave_as_null() {
     ];
     let mut out = Vec::new();
     encoder(1024)
-        .encode(Kind::Metric, &fields, &mut out)
+        .encode(Kind::Metric, &fields[..], &mut out)
         .unwrap();
     let got: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(
@@ -245,7 +246,7 @@ proptest! {
         let Value::Map(fields) = Value::from(&record) else { unreachable!() };
         let kind = if is_event { Kind::Event } else { Kind::Metric };
         let mut out = Vec::new();
-        if encoder(max_text).encode(kind, &fields, &mut out).is_ok() {
+        if encoder(max_text).encode(kind, &fields[..], &mut out).is_ok() {
             let text = String::from_utf8(out).unwrap();
             prop_assert!(serde_json::from_str::<serde_json::Value>(&text).unwrap().is_object());
             prop_assert!(!text.contains("s3cret"), "{}", text);

@@ -1,0 +1,100 @@
+//! The names of the fields that the contract lists.
+
+use crate::Kind;
+
+/// One enum, its names in order, and each as it stands in JSON.
+macro_rules! known {
+    ($($field:ident = $name:literal,)*) => {
+        /// A field that the contract lists, of an event, a metric or both.
+        ///
+        /// Whoever knows which field it hands over spares the encoder the search for
+        /// its name.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "the contract says what each holds")]
+        pub enum Known {
+            $($field,)*
+        }
+
+        impl Known {
+            /// All of them: those of an event in its order, then the other ones of a metric.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$field),*];
+
+            /// The name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$field => $name,)*
+                }
+            }
+
+            /// The field of this name, if the contract lists one.
+            pub fn find(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$field),)*
+                    _ => None,
+                }
+            }
+
+            /// The name in JSON, behind the field before it.
+            pub(crate) const fn json(self) -> &'static str {
+                match self {
+                    $(Self::$field => concat!(",\"", $name, "\":"),)*
+                }
+            }
+        }
+    };
+}
+
+known! {
+    IdempotencyKey = "idempotency_key",
+    Timestamp = "timestamp",
+    EventType = "event_type",
+    IpAddress = "ip_address",
+    Country = "country",
+    UserAgent = "user_agent",
+    ActionTaken = "action_taken",
+    Reason = "reason",
+    Endpoint = "endpoint",
+    Method = "method",
+    StatusCode = "status_code",
+    ResponseTime = "response_time",
+    DecoratorType = "decorator_type",
+    RuleType = "rule_type",
+    PatternMatched = "pattern_matched",
+    HandlerName = "handler_name",
+    Metadata = "metadata",
+    MetricType = "metric_type",
+    Value = "value",
+    Tags = "tags",
+}
+
+impl Known {
+    /// Those of a record of this kind.
+    pub const fn of(kind: Kind) -> &'static [Self] {
+        match kind {
+            Kind::Event => const { Self::ALL.split_at(Self::Metadata as usize + 1).0 },
+            Kind::Metric => &[
+                Self::IdempotencyKey,
+                Self::Timestamp,
+                Self::MetricType,
+                Self::Value,
+                Self::Endpoint,
+                Self::Tags,
+            ],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_found_by_its_name_and_written_by_it() {
+        for (place, field) in Known::ALL.into_iter().enumerate() {
+            assert_eq!(field as usize, place);
+            assert_eq!(Known::find(field.name()), Some(field));
+            assert_eq!(field.json(), format!(",\"{}\":", field.name()));
+        }
+        assert_eq!(Known::find("tenant"), None);
+    }
+}

@@ -1,0 +1,232 @@
+//! Values as JSON: redacted, truncated, written once.
+
+use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
+
+use crate::redact::{self, Redactor};
+use crate::truncate;
+use crate::value::{Tree, View};
+
+pub(crate) fn write_time(out: &mut Vec<u8>, at: Timestamp) {
+    out.push(b'"');
+    // Writing into a Vec has no way to fail.
+    let written = DateTimePrinter::new().print_timestamp(&at, &mut *out);
+    debug_assert!(written.is_ok(), "a Vec takes everything");
+    out.push(b'"');
+}
+
+/// Writes a JSON string. Almost no text needs escapes; looking for them first
+/// and copying the rest whole is several times faster than going byte by byte.
+pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
+    if has_escapes(text.as_bytes()) {
+        return write_json(out, text);
+    }
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+/// Whether JSON escapes any of these bytes, looking at eight at a time.
+fn has_escapes(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk() else {
+        let is_escaped = |&byte: &u8| byte < b' ' || byte == b'"' || byte == b'\\';
+        return text.iter().any(is_escaped);
+    };
+    let words = text.as_chunks().0.iter().chain([last]);
+    words.fold(0, |found, word| found | escapes(*word)) != 0
+}
+
+/// Not zero if JSON escapes any of these bytes: subtracting sets the high bit
+/// of a byte that is below a control character's end, or zero once the mark is
+/// taken off it.
+fn escapes(word: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let word = u64::from_ne_bytes(word);
+    let control = word.wrapping_sub(ONES * 0x20);
+    let quote = (word ^ (ONES * 0x22)).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
+    (control | quote | backslash) & !word & (ONES * 0x80)
+}
+
+fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    // Writing a scalar into a Vec has no way to fail.
+    let written = serde_json::to_writer(out, value);
+    debug_assert!(written.is_ok(), "a scalar is always JSON");
+}
+
+pub(crate) fn write_scalar<T: Tree>(out: &mut Vec<u8>, value: &View<'_, T>) {
+    match value {
+        View::Bool(flag) => write_json(out, flag),
+        View::Int(number) => write_json(out, number),
+        View::UInt(number) => write_json(out, number),
+        View::Float(number) if number.is_finite() => write_json(out, number),
+        View::Time(at) => write_time(out, *at),
+        _ => out.extend_from_slice(b"null"),
+    }
+}
+
+/// Writes values, redacted and truncated.
+pub(crate) struct JsonWriter<'w> {
+    out: &'w mut Vec<u8>,
+    redactor: &'w Redactor,
+    max_text: usize,
+    max_len: usize,
+    spaced: bool,
+    redacted: bool,
+}
+
+impl<'w> JsonWriter<'w> {
+    /// A writer that cuts text to `max_text` bytes, and stops once `out` is longer
+    /// than `max_len`: the caller then refuses the record.
+    pub(crate) fn new(
+        out: &'w mut Vec<u8>,
+        redactor: &'w Redactor,
+        max_text: usize,
+        max_len: usize,
+    ) -> Self {
+        Self {
+            out,
+            redactor,
+            max_text,
+            max_len,
+            spaced: false,
+            redacted: false,
+        }
+    }
+
+    /// A writer that cuts nothing and puts a space behind `:` and `,`.
+    pub(crate) fn spaced(out: &'w mut Vec<u8>, redactor: &'w Redactor) -> Self {
+        Self {
+            spaced: true,
+            ..Self::new(out, redactor, usize::MAX, usize::MAX)
+        }
+    }
+
+    /// Whether anything was redacted so far.
+    pub(crate) fn has_redacted(&self) -> bool {
+        self.redacted
+    }
+
+    pub(crate) fn redact(&mut self) {
+        self.redacted = true;
+        write_text(self.out, redact::MARK);
+    }
+
+    /// Writes `value`, which stands `depth` levels below the record's field.
+    pub(crate) fn value<T: Tree>(&mut self, value: &T, depth: usize) {
+        self.view(&value.view(), depth);
+    }
+
+    pub(crate) fn view<T: Tree>(&mut self, view: &View<'_, T>, depth: usize) {
+        if depth > redact::MAX_DEPTH {
+            return self.redact();
+        }
+        match view {
+            View::Str(text) => self.text(text, depth),
+            View::List(items) => self.list(items, depth),
+            View::Map(fields) => self.map(fields, depth),
+            scalar => write_scalar(self.out, scalar),
+        }
+    }
+
+    pub(crate) fn text(&mut self, text: &str, depth: usize) {
+        match self.redactor.text(text, depth) {
+            None => self.cut(text),
+            Some(safe) => {
+                self.redacted = true;
+                self.cut(&safe);
+            }
+        }
+    }
+
+    /// Writes `text`, cut to the limit.
+    fn cut(&mut self, text: &str) {
+        match truncate::kept(text, self.max_text) {
+            None => write_text(self.out, text),
+            Some(head) => {
+                write_text(self.out, head);
+                self.out.pop();
+                self.out.extend_from_slice(truncate::MARK.as_bytes());
+                self.out.push(b'"');
+            }
+        }
+    }
+
+    fn list<T: Tree>(&mut self, items: &[T], depth: usize) {
+        let is_header = matches!(items, [name, _]
+            if name.view().as_str().is_some_and(|name| self.redactor.is_sensitive(name)));
+        self.out.push(b'[');
+        for (index, item) in items.iter().enumerate() {
+            if self.out.len() > self.max_len {
+                break;
+            }
+            if index > 0 {
+                self.separate(b',');
+            }
+            if is_header && index == 1 {
+                self.redact();
+            } else {
+                self.value(item, depth + 1);
+            }
+        }
+        self.out.push(b']');
+    }
+
+    fn map<T: Tree>(&mut self, fields: &[(T::Name, T)], depth: usize) {
+        self.out.push(b'{');
+        for (index, (name, value)) in fields.iter().enumerate() {
+            let name = name.as_ref();
+            if self.out.len() > self.max_len {
+                break;
+            }
+            if index > 0 {
+                self.separate(b',');
+            }
+            self.cut(name);
+            self.separate(b':');
+            if self.redactor.is_sensitive(name) {
+                self.redact();
+            } else {
+                self.value(value, depth + 1);
+            }
+        }
+        self.out.push(b'}');
+    }
+
+    fn separate(&mut self, mark: u8) {
+        self.out.push(mark);
+        if self.spaced {
+            self.out.push(b' ');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn text_is_written_as_json_is(text in "[ -~\\x00-\\x1f\\x7f-\\xff\"\\\\]{0,40}") {
+            let mut out = Vec::new();
+            write_text(&mut out, &text);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), json!(text).to_string());
+        }
+
+        #[test]
+        fn escapes_are_found_wherever_they_stand(
+            place in 0_usize..40,
+            behind in 0_usize..40,
+            byte in prop_oneof![0_u8..32, Just(b'"'), Just(b'\\')],
+        ) {
+            let mut text = vec![b'a'; place + behind];
+            prop_assert!(!has_escapes(&text));
+            text.insert(place, byte);
+            prop_assert!(has_escapes(&text));
+        }
+    }
+}
