@@ -1,0 +1,135 @@
+//! Limits and policies.
+
+use std::time::Duration;
+
+use crate::error::OptionsError;
+use crate::frame::{FRAME_LEN, HEADER_LEN, SEAL_LEN};
+
+/// Default bound of the bytes on disk: 1 GiB.
+pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;
+/// Default length at which a segment ends: 2 MiB.
+pub const DEFAULT_SEGMENT_BYTES: u64 = 2 << 20;
+/// Longest segment, and so what reading one takes in memory: 64 MiB.
+pub const MAX_SEGMENT_BYTES: u64 = 64 << 20;
+/// Default bound of a record: 1 MiB.
+pub const DEFAULT_MAX_RECORD: usize = 1 << 20;
+/// Default bound of what is set aside: 64 MiB.
+pub const DEFAULT_QUARANTINE_BYTES: u64 = 64 << 20;
+/// Default time from an append to its sync: 200 ms.
+pub const DEFAULT_SYNC_INTERVAL: Duration = Duration::from_millis(200);
+
+/// When appended records are made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// By the first [`tick`](crate::Spool::tick) this long after they were
+    /// appended. A power cut loses what is younger.
+    Interval(Duration),
+    /// Before [`append`](crate::Spool::append) returns.
+    Always,
+}
+
+/// The limits and policies of a spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Bound of the bytes on disk, adopted directories included, quarantine
+    /// not; at least four segments.
+    pub max_bytes: u64,
+    /// A segment ends before it would be longer than this; at most
+    /// [`MAX_SEGMENT_BYTES`]. Reading takes as much memory.
+    pub segment_bytes: u64,
+    /// Longest record in bytes; one must fit a segment.
+    pub max_record: usize,
+    /// When records are made durable.
+    pub sync: SyncPolicy,
+    /// Bound of what is set aside, in whole blocks; at least two segments. The
+    /// oldest gives way.
+    pub quarantine_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_bytes: DEFAULT_MAX_BYTES,
+            segment_bytes: DEFAULT_SEGMENT_BYTES,
+            max_record: DEFAULT_MAX_RECORD,
+            sync: SyncPolicy::Interval(DEFAULT_SYNC_INTERVAL),
+            quarantine_bytes: DEFAULT_QUARANTINE_BYTES,
+        }
+    }
+}
+
+impl Options {
+    /// What a segment holds beside the payload of its only record.
+    const OVERHEAD: usize = HEADER_LEN + FRAME_LEN + SEAL_LEN;
+
+    /// # Errors
+    ///
+    /// Names the first option that is out of its range, its value and a remedy.
+    pub fn validate(&self) -> Result<(), OptionsError> {
+        let least_segment = (self.max_record.saturating_add(Self::OVERHEAD)) as u64;
+        let at_least = |option, value: u64, least: u64, why: &str| {
+            if value >= least {
+                return Ok(());
+            }
+            let remedy = format!("set it to at least {least}, {why}");
+            Err(OptionsError {
+                option,
+                value,
+                remedy,
+            })
+        };
+        if self.segment_bytes > MAX_SEGMENT_BYTES {
+            return Err(OptionsError {
+                option: "segment_bytes",
+                value: self.segment_bytes,
+                remedy: format!("set it to at most {MAX_SEGMENT_BYTES}"),
+            });
+        }
+        at_least(
+            "segment_bytes",
+            self.segment_bytes,
+            least_segment,
+            "so that it holds a record of max_record",
+        )?;
+        at_least(
+            "max_bytes",
+            self.max_bytes,
+            4 * self.segment_bytes,
+            "four times segment_bytes",
+        )?;
+        at_least(
+            "quarantine_bytes",
+            self.quarantine_bytes,
+            2 * self.segment_bytes,
+            "twice segment_bytes",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(Options::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn an_option_out_of_its_range_is_named_with_value_and_remedy() {
+        let refused = |change: fn(&mut Options)| {
+            let mut options = Options::default();
+            change(&mut options);
+            options.validate().unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused(|o| o.max_bytes = 5),
+            "max_bytes is 5; set it to at least 8388608, four times segment_bytes"
+        );
+        assert!(refused(|o| o.max_record = 2 << 20).starts_with("segment_bytes is 2097152; "));
+        assert!(
+            refused(|o| o.segment_bytes = 2 << 30).starts_with("segment_bytes is 2147483648; ")
+        );
+        assert!(refused(|o| o.quarantine_bytes = 0).starts_with("quarantine_bytes is 0; "));
+    }
+}

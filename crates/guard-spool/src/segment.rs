@@ -1,0 +1,154 @@
+//! One segment on disk and its sidecar: names, and what is known of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::records::Records;
+
+/// What a segment's file is called: its number in its directory, and the salt
+/// that its checksums start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Name {
+    pub(crate) number: u64,
+    pub(crate) salt: u32,
+}
+
+impl Name {
+    /// Reads `<number>-<salt>.log`.
+    pub(crate) fn parse(file: &str) -> Option<Self> {
+        let (number, salt) = file.strip_suffix(".log")?.split_once('-')?;
+        let name = Self {
+            number: number.parse().ok()?,
+            salt: u32::from_str_radix(salt, 16).ok()?,
+        };
+        (name.file("log") == file).then_some(name)
+    }
+
+    /// The name of the segment (`log`), of its sidecar (`ack`), or of what is to
+    /// replace the segment (`tmp`).
+    pub(crate) fn file(self, extension: &str) -> String {
+        format!("{:010}-{:08x}.{extension}", self.number, self.salt)
+    }
+}
+
+/// What is known of the records in a segment.
+#[derive(Debug)]
+pub(crate) enum Contents {
+    /// Left by a dead process and not read yet; the number of records that seal
+    /// and sidecar tell of.
+    Unread { records: u64 },
+    /// Every record is known.
+    Read(Records),
+}
+
+/// One segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// The directory it stands in.
+    pub(crate) directory: Arc<Path>,
+    pub(crate) name: Name,
+    /// Wall time of its creation in milliseconds.
+    pub(crate) created: u64,
+    pub(crate) contents: Contents,
+    /// Bytes of the segment.
+    pub(crate) len: u64,
+    /// Records that stand in the file, acknowledged or not.
+    pub(crate) present: u64,
+    /// Bytes of it that cannot be read, as far as counted.
+    pub(crate) unreadable: u64,
+    /// Whether it is to be kept aside: some of these are no torn tail.
+    pub(crate) damaged: bool,
+    /// Bytes of the sidecar.
+    pub(crate) ack_len: u64,
+    /// Whether the sidecar is to be replaced: it lacks some of what is
+    /// acknowledged in memory, or may not be durable.
+    pub(crate) ack_stale: bool,
+    /// When it could not be read: not to be tried before.
+    pub(crate) retry_at: Option<Instant>,
+}
+
+impl Segment {
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.join(self.name.file("log"))
+    }
+
+    pub(crate) fn ack_path(&self) -> PathBuf {
+        self.directory.join(self.name.file("ack"))
+    }
+
+    pub(crate) fn tmp_path(&self) -> PathBuf {
+        self.directory.join(self.name.file("tmp"))
+    }
+
+    /// What decides which of two segments is newer. Within a directory, creation
+    /// times never fall.
+    pub(crate) fn age(&self) -> (u64, Arc<Path>, u64) {
+        (self.created, Arc::clone(&self.directory), self.name.number)
+    }
+
+    pub(crate) fn records(&self) -> Option<&Records> {
+        match &self.contents {
+            Contents::Read(records) => Some(records),
+            Contents::Unread { .. } => None,
+        }
+    }
+
+    pub(crate) fn records_mut(&mut self) -> Option<&mut Records> {
+        match &mut self.contents {
+            Contents::Read(records) => Some(records),
+            Contents::Unread { .. } => None,
+        }
+    }
+
+    /// Whether no record of it is left to deliver.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.records()
+            .is_some_and(|records| records.live_count().total() == 0)
+    }
+
+    /// Whether [`load`](crate::Spool::load) would find something in it.
+    pub(crate) fn is_waiting(&self) -> bool {
+        match &self.contents {
+            Contents::Unread { .. } => true,
+            Contents::Read(records) => records.waiting_count().total() > 0,
+        }
+    }
+
+    /// Why the segment is set aside, if it is.
+    pub(crate) fn damage(&self) -> String {
+        let Self {
+            unreadable, len, ..
+        } = self;
+        format!("{unreadable} of {len} bytes could not be read")
+    }
+
+    /// Bytes of the segment and its sidecar.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.len + self.ack_len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_segments_are_read_as_such() {
+        let name = Name {
+            number: 12,
+            salt: 0xab,
+        };
+        assert_eq!(name.file("log"), "0000000012-000000ab.log");
+        assert_eq!(Name::parse("0000000012-000000ab.log"), Some(name));
+        for file in [
+            "0000000012-000000ab.ack",
+            "12-ab.log",
+            "lock",
+            "-.log",
+            "+000000012-000000ab.log",
+        ] {
+            assert_eq!(Name::parse(file), None, "{file}");
+        }
+    }
+}
