@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use guard_wire::encode::Fields;
 use guard_wire::value::Field;
 use guard_wire::{Kind, SecurityEvent, SecurityMetric};
 use jiff::Timestamp;
 
-use crate::config::{AgentBuilder, Config, ConfigError};
+use crate::config::Config;
 use crate::intake::{self, SendError};
 use crate::lock;
 use crate::report::Level;
-use crate::rules::Rules;
+use crate::rules::{Rules, RulesUpdates};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::worker::Worker;
@@ -44,17 +45,13 @@ struct Core {
     /// Whether the worker was started and not stopped; read without the lock.
     running: Arc<AtomicBool>,
     worker: Mutex<Option<Worker>>,
+    /// When the last stop ended that left records behind.
+    gave_up: Mutex<Option<Instant>>,
 }
 
 impl Agent {
-    /// Starts to configure an agent; the key is the only thing required.
-    pub fn builder(api_key: impl Into<String>) -> AgentBuilder {
-        AgentBuilder::new(api_key.into())
-    }
-
     pub(crate) fn new(config: Config) -> Self {
-        let install_id = identify(&config);
-        let core = Core::new(Shared::new(config, install_id));
+        let core = Core::new(Shared::identified(config));
         let core = ArcSwap::from_pointee(core);
         Self {
             inner: Arc::new(Inner { core }),
@@ -108,7 +105,7 @@ impl Agent {
     /// # Errors
     ///
     /// [`SendError`] when the buffer is full and nothing may be dropped for room.
-    pub fn try_record(&self, kind: Kind, fields: &[Field<'_>]) -> Result<(), SendError> {
+    pub fn try_record(&self, kind: Kind, fields: impl Fields) -> Result<(), SendError> {
         let core = self.core();
         core.ensure_running();
         intake::take(&core.shared, kind, fields)
@@ -119,10 +116,10 @@ impl Agent {
         intake::blocks(&self.core().shared)
     }
 
-    /// Waits until the buffer has room for a record, at most `timeout`; whether
-    /// it has. Gives up when the agent stops.
+    /// Waits until the buffer has room for the record that it refused last, at most
+    /// `timeout`; whether it has. Gives up when the agent stops.
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
-        self.core().shared.queue.wait_for_room(0, timeout)
+        self.core().shared.queue.wait_for_room(timeout)
     }
 
     /// Starts the worker now, rather than with the first record. Does nothing
@@ -137,7 +134,8 @@ impl Agent {
     }
 
     /// Sends everything that was queued before the call and waits until it is
-    /// delivered or lost, at most `timeout`; whether it is. Batches that wait
+    /// delivered or lost, at most `timeout`; whether it is. What memory had no room
+    /// for and rests in the store alone is not waited for. Batches that wait
     /// for another attempt are tried at once.
     pub fn flush(&self, timeout: Duration) -> bool {
         let core = self.core();
@@ -152,40 +150,58 @@ impl Agent {
     }
 
     /// Delivers what was queued before the call, as far as the shutdown timeout
-    /// allows, and ends the worker; whether nothing is left. What is left stays
-    /// queued: another [`start`](Self::start), or another record, goes on with it.
+    /// allows, and ends the worker; whether memory is empty. With a store what
+    /// could not be delivered rests there, synced; without one it stays queued: another
+    /// [`start`](Self::start), or another record, goes on with it. What one stop has just tried in
+    /// vain the next does not try again, nor does [`close`](Self::close), within the same time.
     pub fn stop(&self) -> bool {
         self.core().stop()
     }
 
-    /// Stops for good: what cannot be delivered within the shutdown timeout is
-    /// counted as lost.
+    /// Stops for good: what can neither be delivered nor saved within the shutdown
+    /// timeout is counted as lost.
     pub fn close(&self) {
         let core = self.core();
-        if core.stop() {
-            return;
+        if !core.stop() {
+            let lost = core.shared.queue.abandon();
+            core.shared.report(Level::Error, "worker", "stopped", || {
+                format!(
+                    "the process ended before {lost} record(s) could be delivered: lost; end the \
+                     backend after its applications, or set spool_dir"
+                )
+            });
         }
-        let lost = core.shared.queue.abandon();
-        core.shared.report(Level::Error, "worker", "stopped", || {
-            format!("the process ended before {lost} record(s) could be delivered: lost")
-        });
+        core.shared.durability.close();
     }
 
-    /// The rules in force, asking the backend when what is known is older than
-    /// its time to live. Blocks for at most the request timeout. Nothing when
-    /// the backend has none, or none could be had.
+    /// The rules in force; nothing when the backend has none, or none could be
+    /// had. The first call has the rules followed from then on, and waits for an
+    /// answer, at most the request timeout. Once rules are known it answers at
+    /// once; when they are older than their time to live, and no held request
+    /// would tell of a change, the backend is asked in the background.
     pub fn rules(&self) -> Option<Arc<Rules>> {
         let core = self.core();
-        let shared = &core.shared;
-        let is_fresh = || shared.rules.is_fresh(shared.clock().now());
-        if !is_fresh() {
-            let _only_one = lock(&shared.rules.fetching);
-            if !is_fresh() {
-                core.fetch_rules();
-            }
-        }
-        let now = Timestamp::try_from(shared.clock().wall()).unwrap_or_default();
-        shared.rules.current(now)
+        let shared = core.follow_rules();
+        let wall = Timestamp::try_from(shared.clock().wall()).unwrap_or_default();
+        let patience = shared.config.settings.timeout + Duration::from_secs(1);
+        shared.rules.ask(shared.clock().now(), wall, patience)
+    }
+
+    /// Tells of rules that come into force, and has them followed from now on.
+    ///
+    /// ```no_run
+    /// # async fn example(agent: guard_agent::Agent) {
+    /// let mut updates = agent.rules_updates();
+    /// while updates.changed().await {
+    ///     match updates.current() {
+    ///         Some(rules) => println!("rules version {}", rules.document.version),
+    ///         None => println!("no rules any more"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn rules_updates(&self) -> RulesUpdates {
+        self.core().follow_rules().rules.updates()
     }
 
     /// The numbers of this moment.
@@ -201,21 +217,24 @@ impl Agent {
 
     /// Puts another configuration in force. Records and numbers are kept; a
     /// running worker is replaced.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`]; the old configuration then stays in force.
-    pub fn reconfigure(&self, builder: AgentBuilder) -> Result<(), ConfigError> {
-        let config = builder.validate()?;
+    pub(crate) fn adopt(&self, config: Config) {
         let core = self.core();
-        let install_id = identify(&config);
+        let (old, new) = (&core.shared.config.settings, &config.settings);
+        let install_id = if old.install_id == new.install_id {
+            core.shared.install_id.clone()
+        } else {
+            install_id::resolve(None, new.install_id.as_deref()).id
+        };
         let next = Arc::new(Core::new(core.shared.reconfigured(config, install_id)));
         // First of all: a record that came between would start the old one again.
         self.inner.core.store(Arc::clone(&next));
         if core.end_worker(core.shared.clock().now()) {
             next.ensure_running();
         }
-        Ok(())
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.core().shared)
     }
 
     /// The core of this process: after a fork, a fresh one.
@@ -229,10 +248,15 @@ impl Agent {
             shared.config.clone(),
             shared.install_id.clone(),
         ));
+        // A guard's thread that asked for rules may not exist here.
+        if shared.rules.is_wanted() {
+            fresh.shared.rules.want();
+        }
         let seen = self.inner.core.compare_and_swap(&core, Arc::new(fresh));
         // The parent's core is left alone for ever: its locks may be held by
         // threads that do not exist here, its worker is not ours to stop.
         if Arc::ptr_eq(&seen, &core) {
+            core.shared.durability.let_go();
             std::mem::forget(core);
         }
         self.inner.core.load_full()
@@ -246,6 +270,7 @@ impl Core {
             shared: Arc::new(shared),
             running: Arc::default(),
             worker: Mutex::new(None),
+            gave_up: Mutex::new(None),
         }
     }
 
@@ -256,6 +281,9 @@ impl Core {
         let mut worker = lock(&self.worker);
         if self.running.load(Ordering::Acquire) {
             return;
+        }
+        if let Some(failed) = worker.take() {
+            failed.stop(&self.shared, self.shared.clock().now());
         }
         self.shared.queue.release(false);
         self.running.store(true, Ordering::Release);
@@ -289,6 +317,9 @@ impl Core {
 
     fn stop(&self) -> bool {
         let shared = &self.shared;
+        if self.has_just_given_up() {
+            return false;
+        }
         if shared.queue.fill().items > 0 {
             self.ensure_running();
         }
@@ -299,22 +330,31 @@ impl Core {
         }
         drop(worker);
         let left = shared.queue.fill().items;
+        *lock(&self.gave_up) = (left > 0).then(|| shared.clock().now());
         if left > 0 {
             shared.warn("worker", "stop", || {
-                format!("stopped with {left} record(s) undelivered; they wait in memory")
+                format!(
+                    "stopped with {left} record(s) undelivered; they wait in memory; see why the \
+                     backend does not take them"
+                )
             });
         }
         left == 0
     }
 
-    fn fetch_rules(&self) {
+    /// Whether a stop left records behind a moment ago, and nothing came in since: whoever
+    /// ends a process may ask several times, and waits once.
+    fn has_just_given_up(&self) -> bool {
+        let now = self.shared.clock().now();
+        let within = self.shared.config.settings.shutdown_timeout;
+        !self.is_running()
+            && lock(&self.gave_up).is_some_and(|at| now.saturating_duration_since(at) < within)
+    }
+
+    fn follow_rules(&self) -> &Shared {
+        self.shared.rules.want();
         self.ensure_running();
-        let timeout = self.shared.config.settings.timeout + Duration::from_secs(1);
-        let order = lock(&self.worker).as_ref().and_then(Worker::fetch_rules);
-        if let Some(done) = order {
-            // Done or not: what is known then is what counts.
-            let _ = done.recv_timeout(timeout);
-        }
+        &self.shared
     }
 }
 
@@ -323,6 +363,7 @@ impl Drop for Inner {
         let core = self.core.load_full();
         if core.lineage == fork::lineage() {
             core.stop();
+            core.shared.durability.close();
         } else {
             std::mem::forget(core);
         }
@@ -335,12 +376,4 @@ impl fmt::Debug for Agent {
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
-}
-
-fn identify(config: &Config) -> String {
-    let found = install_id::resolve(None, config.settings.install_id.as_deref());
-    if let Some(error) = found.not_kept {
-        tracing::info!("install id not kept: {error}; this process uses a fresh one");
-    }
-    found.id
 }

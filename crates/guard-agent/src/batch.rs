@@ -88,9 +88,9 @@ impl Sealer {
         };
         let body = Some(Bytes::from(body));
         let request = Request {
-            path,
             headers,
             body,
+            ..Request::new(path)
         };
         Ok(Sealed { request, plain_len })
     }
@@ -119,9 +119,9 @@ impl Sealer {
         }
         let body = Some(Bytes::from(body));
         Request {
-            path,
             headers,
             body,
+            ..Request::new(path)
         }
     }
 
@@ -151,7 +151,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::config::AgentBuilder;
+    use crate::builder::AgentBuilder;
 
     const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 

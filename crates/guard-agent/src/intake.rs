@@ -3,8 +3,7 @@
 use std::cell::RefCell;
 
 use guard_wire::Kind;
-use guard_wire::encode::EncodeError;
-use guard_wire::value::Field;
+use guard_wire::encode::{EncodeError, Fields};
 use thiserror::Error;
 
 use crate::config::OverflowPolicy;
@@ -30,13 +29,13 @@ pub struct SendError {
 
 /// Encodes and queues one record. What cannot be sent is counted and reported,
 /// never an error.
-pub(crate) fn take(shared: &Shared, kind: Kind, fields: &[Field<'_>]) -> Result<(), SendError> {
+pub(crate) fn take(shared: &Shared, kind: Kind, fields: impl Fields) -> Result<(), SendError> {
     if !is_enabled(shared, kind) {
         return Ok(());
     }
     SCRATCH.with(|scratch| {
-        // Reporting to the host may log, and logging may send: a second record
-        // of the same thread within the first then gets a buffer of its own.
+        // Reading fields and reporting may run code of the host's, which may send: a
+        // second record of the same thread within the first gets a buffer of its own.
         match scratch.try_borrow_mut() {
             Ok(mut buffer) => take_into(shared, kind, fields, &mut buffer),
             Err(_) => take_into(shared, kind, fields, &mut Vec::new()),
@@ -47,7 +46,7 @@ pub(crate) fn take(shared: &Shared, kind: Kind, fields: &[Field<'_>]) -> Result<
 fn take_into(
     shared: &Shared,
     kind: Kind,
-    fields: &[Field<'_>],
+    fields: impl Fields,
     buffer: &mut Vec<u8>,
 ) -> Result<(), SendError> {
     buffer.clear();
@@ -65,7 +64,24 @@ fn take_into(
     outcome
 }
 
-fn enqueue(shared: &Shared, kind: Kind, bytes: &[u8]) -> Result<(), SendError> {
+/// Encodes one record and leaves it to the caller. Nothing for one that cannot be
+/// sent, which is counted and reported, or that is of a kind that is not taken.
+pub(crate) fn encode(shared: &Shared, kind: Kind, fields: impl Fields) -> Option<Vec<u8>> {
+    if !is_enabled(shared, kind) {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    match shared.encoder.encode(kind, fields, &mut bytes) {
+        Ok(()) => Some(bytes),
+        Err(error) => {
+            refuse(shared, kind, &error);
+            None
+        }
+    }
+}
+
+/// Queues a record that is encoded.
+pub(crate) fn enqueue(shared: &Shared, kind: Kind, bytes: &[u8]) -> Result<(), SendError> {
     match shared.queue.push(kind, bytes, || shared.clock().now()) {
         Pushed::Queued => Ok(()),
         Pushed::Displaced(lost) => {

@@ -1,7 +1,7 @@
 //! The ledger: every record an agent was handed, and what became of it.
 //!
 //! A plain table of numbers. It lives inside the queue's lock, so that
-//! `accepted = delivered + queued + dropped` holds at every moment at which
+//! `accepted = delivered + queued + spooled + dropped` holds at every moment at which
 //! anyone can look.
 
 use std::collections::BTreeMap;
@@ -22,16 +22,28 @@ pub enum LossReason {
     Rejected,
     /// The process ended before the record could be delivered.
     Stopped,
+    /// The spool was full.
+    SpoolFull,
+    /// The record cannot be read from the spool any more.
+    SpoolDamaged,
+    /// The program took the record back, or had it forgotten.
+    Withdrawn,
+    /// The program's own buffer did not take the record.
+    BufferFailed,
 }
 
 impl LossReason {
     /// All reasons.
-    pub const ALL: [LossReason; 5] = [
+    pub const ALL: [LossReason; 9] = [
         LossReason::QueueFull,
         LossReason::Invalid,
         LossReason::TooLarge,
         LossReason::Rejected,
         LossReason::Stopped,
+        LossReason::SpoolFull,
+        LossReason::SpoolDamaged,
+        LossReason::Withdrawn,
+        LossReason::BufferFailed,
     ];
 
     /// The name in stats, status reports and logs.
@@ -42,6 +54,10 @@ impl LossReason {
             LossReason::TooLarge => "too_large",
             LossReason::Rejected => "rejected",
             LossReason::Stopped => "stopped",
+            LossReason::SpoolFull => "spool_full",
+            LossReason::SpoolDamaged => "spool_damaged",
+            LossReason::Withdrawn => "withdrawn",
+            LossReason::BufferFailed => "buffer_failed",
         }
     }
 
@@ -53,12 +69,18 @@ impl LossReason {
 /// The numbers for one kind of record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Handed in.
+    /// Handed in, or found in the store of a process that died.
     pub accepted: u64,
     /// Confirmed by the backend.
     pub delivered: u64,
-    /// Waiting or in flight.
+    /// Waiting in memory, or in flight.
     pub queued: u64,
+    /// At rest in the store, no longer in memory.
+    pub spooled: u64,
+    /// Those of `accepted` that were found in the store of a process that died.
+    pub recovered: u64,
+    /// Those of `queued` that a buffer of the program's own holds.
+    held: u64,
     dropped: [u64; LossReason::ALL.len()],
 }
 
@@ -71,6 +93,11 @@ impl Account {
     /// Lost for whatever reason.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().sum()
+    }
+
+    /// Lost against the program's will.
+    pub fn failed(&self) -> u64 {
+        self.dropped_total() - self.dropped(LossReason::Withdrawn)
     }
 }
 
@@ -94,6 +121,7 @@ impl Ledger {
             report.accepted += account.accepted;
             report.delivered += account.delivered;
             report.queued += account.queued;
+            report.spooled += account.spooled;
             for reason in LossReason::ALL {
                 let lost = account.dropped(reason);
                 if lost > 0 {
@@ -133,6 +161,59 @@ impl Ledger {
         account.dropped[reason.index()] += records;
     }
 
+    /// Records that waited rest in the store alone.
+    pub(crate) fn spool(&mut self, kind: Kind, records: u64) {
+        let account = self.account_mut(kind);
+        account.queued -= records;
+        account.spooled += records;
+    }
+
+    /// Records that rested in the store wait again. Those beyond what this
+    /// process had left there were found: a process that died accepted them.
+    pub(crate) fn unspool(&mut self, kind: Kind, records: u64) {
+        let account = self.account_mut(kind);
+        let own = records.min(account.spooled);
+        account.spooled -= own;
+        account.accepted += records - own;
+        account.recovered += records - own;
+        account.queued += records;
+    }
+
+    /// A record was handed in, and the program's own buffer is to hold it.
+    pub(crate) fn hold(&mut self, kind: Kind) {
+        self.queue(kind);
+        self.account_mut(kind).held += 1;
+    }
+
+    /// Records of the program's own buffer were delivered. It may have held some
+    /// before this agent was made.
+    pub(crate) fn deliver_held(&mut self, kind: Kind, records: u64) {
+        let account = self.account_mut(kind);
+        let known = records.min(account.held);
+        account.held -= known;
+        account.accepted += records - known;
+        account.queued += records - known;
+        self.deliver(kind, records);
+    }
+
+    /// A record that the program's own buffer was to hold is lost.
+    pub(crate) fn lose_held(&mut self, kind: Kind) {
+        let account = self.account_mut(kind);
+        if account.held > 0 {
+            account.held -= 1;
+            self.lose(kind, LossReason::BufferFailed, 1);
+        }
+    }
+
+    /// Another process took over records that rested in the store, and has
+    /// accepted them as found.
+    pub(crate) fn hand_over(&mut self, kind: Kind, records: u64) {
+        let account = self.account_mut(kind);
+        let own = records.min(account.spooled);
+        account.spooled -= own;
+        account.accepted -= own;
+    }
+
     fn account_mut(&mut self, kind: Kind) -> &mut Account {
         &mut self.accounts[kind.index()]
     }
@@ -151,14 +232,40 @@ mod tests {
         ledger.refuse(Kind::Metric, LossReason::Invalid);
         ledger.deliver(Kind::Event, 3);
         ledger.lose(Kind::Event, LossReason::Rejected, 1);
+        ledger.unspool(Kind::Event, 3);
+        ledger.spool(Kind::Event, 4);
+        ledger.unspool(Kind::Event, 1);
+        assert_eq!(ledger.account(Kind::Event).recovered, 3);
+        ledger.spool(Kind::Event, 1);
+        ledger.hand_over(Kind::Event, 1);
         let report = ledger.report();
         assert!(report.is_balanced());
         assert_eq!(
             (report.accepted, report.delivered, report.queued),
-            (6, 3, 1)
+            (8, 3, 0)
         );
+        assert_eq!(report.spooled, 3);
         assert_eq!(report.dropped["rejected"], 1);
         assert_eq!(report.dropped["invalid"], 1);
+    }
+
+    #[test]
+    fn what_the_programs_own_buffer_holds_keeps_the_balance() {
+        let mut ledger = Ledger::default();
+        ledger.queue(Kind::Event);
+        for _ in 0..3 {
+            ledger.hold(Kind::Event);
+        }
+        ledger.lose_held(Kind::Event);
+        ledger.deliver_held(Kind::Event, 5);
+        ledger.lose_held(Kind::Event);
+        let report = ledger.report();
+        assert!(report.is_balanced());
+        assert_eq!(
+            (report.accepted, report.delivered, report.queued),
+            (7, 5, 1)
+        );
+        assert_eq!(report.dropped["buffer_failed"], 1);
     }
 
     #[test]

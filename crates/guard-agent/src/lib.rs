@@ -18,15 +18,18 @@
 //!
 //! ```text
 //! send_event, send_metric      agent.rs, intake.rs    caller's thread: redact, truncate, encode once
-//!   -> queue                   queue.rs, ledger.rs    bounded; counts before it enqueues
+//!   -> queue                   queue/, ledger.rs      bounded; counts before it enqueues
 //!   -> pipeline                pipeline.rs            one thread, started on first use, per process
 //!   -> batch                   batch.rs               sign, encrypt, compress
 //!   -> delivery                delivery/              classify -> backoff -> breaker; split, set aside
-//!   -> ledger                  accepted = delivered + queued + dropped, always
+//!   -> ledger                  accepted = delivered + queued + spooled + dropped, always
+//! beside it, with a store:
+//!   -> journal                 journal/, queue/book.rs one thread; saves, forgets what is delivered
+//!      and writer              journal/writer.rs      one thread, with a disk: appends, never waits for it
 //! ```
 //!
-//! Memory is all there is between acceptance and delivery: a process that is
-//! killed loses what it had queued.
+//! Without a store memory is all there is between acceptance and delivery: a
+//! process that is killed loses what it had queued.
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
@@ -34,12 +37,17 @@
 
 mod agent;
 mod batch;
+mod buffer;
+mod builder;
 mod clock;
 mod config;
+mod courier;
 mod delivery;
 mod fork;
+mod held;
 pub mod install_id;
 mod intake;
+mod journal;
 mod ledger;
 mod pipeline;
 mod queue;
@@ -54,28 +62,44 @@ mod worker;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use agent::Agent;
+pub use buffer::Buffer;
+pub use builder::AgentBuilder;
 pub use clock::{Clock, SystemClock};
 pub use config::{
-    AgentBuilder, ConfigError, DEFAULT_BACKOFF_FACTOR, DEFAULT_BUFFER_SIZE,
-    DEFAULT_COMPRESSION_THRESHOLD, DEFAULT_CONCURRENT_FLUSHES, DEFAULT_ENDPOINT,
-    DEFAULT_FLUSH_INTERVAL, DEFAULT_HIGH_WATERMARK, DEFAULT_MAX_BATCH_BYTES,
-    DEFAULT_MAX_BUFFER_BYTES, DEFAULT_MAX_BUFFERED, DEFAULT_MAX_PAYLOAD_SIZE,
-    DEFAULT_RETRY_ATTEMPTS, DEFAULT_SENSITIVE_HEADERS, DEFAULT_SHUTDOWN_TIMEOUT,
-    DEFAULT_STATUS_INTERVAL, DEFAULT_TIMEOUT, MIN_API_KEY, MIN_BATCH_BYTES, OverflowPolicy,
+    ConfigError, DEFAULT_BACKOFF_FACTOR, DEFAULT_BUFFER_SIZE, DEFAULT_COMPRESSION_THRESHOLD,
+    DEFAULT_CONCURRENT_FLUSHES, DEFAULT_ENDPOINT, DEFAULT_FLUSH_INTERVAL, DEFAULT_HIGH_WATERMARK,
+    DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BUFFER_BYTES, DEFAULT_MAX_BUFFERED,
+    DEFAULT_MAX_PAYLOAD_SIZE, DEFAULT_RETRY_ATTEMPTS, DEFAULT_RULES_INTERVAL,
+    DEFAULT_SENSITIVE_HEADERS, DEFAULT_SHUTDOWN_TIMEOUT, DEFAULT_SPOOL_MAX_BYTES,
+    DEFAULT_STATUS_INTERVAL, DEFAULT_TIMEOUT, MIN_API_KEY, MIN_BATCH_BYTES, MIN_REDIS_MAX_BYTES,
+    MIN_RULES_INTERVAL, MIN_SPOOL_MAX_BYTES, OverflowPolicy,
 };
+pub use courier::Courier;
 pub use delivery::backoff::{JITTER, MAX_DELAY, MAX_RETRY_AFTER, REST};
 pub use delivery::breaker::{FAILURE_THRESHOLD, RECOVERY, State as BreakerState};
+pub use delivery::pace::CATCH_UP;
 pub use delivery::transport::{MAX_RESPONSE, Request, Response, Transport, TransportError};
 pub use guard_wire::anonymize::Anonymize;
 pub use guard_wire::status::{Health, LedgerReport};
 pub use guard_wire::{Kind, MetricType, SecurityEvent, SecurityMetric, Value};
 pub use intake::SendError;
+pub use journal::disk::{DiskStore, SpoolFsync};
+pub use journal::durability::DurabilityStats;
+pub use journal::keyvalue;
+pub use journal::redis::{
+    DEFAULT_REDIS_MAX_BYTES, REDIS_LEASE, REDIS_QUARANTINE, REDIS_RECORD_OVERHEAD, REDIS_TIMEOUT,
+    RedisHealth, RedisOptions, RedisStore,
+};
+pub use journal::store::{LetGo, OpenStore, Store, StoreError, Stored, Usage};
+pub use journal::{GATHER, RETRY_AFTER, SAVED_WITHIN};
 pub use ledger::{Account, Ledger, LossReason};
 pub use queue::RECORD_OVERHEAD;
 pub use report::{Level, REPORT_INTERVAL, Report};
-pub use rules::{RETRY_INTERVAL, Rules};
+pub use rules::{RETRY_INTERVAL, RULES_HOLD, RULES_PATIENCE, Rules, RulesUpdates};
 pub use stats::Stats;
-pub use status::{DEGRADED_FAILURES, DEGRADED_FILL, FAILED_FAILURES, FAILED_FILL};
+pub use status::{
+    DEGRADED_FAILURES, DEGRADED_FILL, FAILED_FAILURES, FAILED_FILL, NEWS_DELAY, NEWS_JITTER,
+};
 pub use tally::RequestStats;
 
 /// Locks, whatever happened to whoever held the lock before: every state behind

@@ -1,16 +1,17 @@
 //! The pipeline: what the worker does for as long as it runs.
 //!
 //! One loop starts deliveries when batches are due, keeps at most
-//! `max_concurrent_flushes` of them active, pushes status reports and fetches
-//! rules when asked. Everything runs on one thread; nothing here touches the
+//! `max_concurrent_flushes` of them active, pushes status reports and follows
+//! the rules when somebody wants them. Everything runs on one thread; nothing here touches the
 //! host application.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::future::{Either, pending};
+use futures_util::future::pending;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::delivery::Flight;
 use crate::rules;
@@ -21,24 +22,15 @@ use crate::status;
 /// new is taken out of the queue, where the overflow policy rules.
 const MAX_RESTING: usize = 8;
 
-/// What the worker is asked for.
-pub(crate) enum Command {
-    /// Fetch the rules and tell when done.
-    FetchRules(std::sync::mpsc::SyncSender<()>),
-}
-
 /// Runs until `stop` names a deadline and either the deadline has passed or all
 /// that was queued until then is settled. What comes in later does not hold up
 /// the end.
-pub(crate) async fn run(
-    shared: &Arc<Shared>,
-    mut commands: mpsc::UnboundedReceiver<Command>,
-    mut stop: watch::Receiver<Option<Instant>>,
-) {
+pub(crate) async fn run(shared: &Arc<Shared>, mut stop: watch::Receiver<Option<Instant>>) {
     let clock = shared.clock();
     let interval = shared.config.settings.status_interval;
     let mut flights = FuturesUnordered::new();
     let mut errands = FuturesUnordered::new();
+    let mut following = pin!(rules::follow(shared));
     let mut next_status = clock.now();
     let mut deadline = None;
     let mut last_flush = None;
@@ -68,18 +60,16 @@ pub(crate) async fn run(
             }
             Some(()) = flights.next() => {}
             Some(()) = errands.next() => {}
-            Some(Command::FetchRules(done)) = commands.recv() => {
-                errands.push(Either::Left(async move {
-                    rules::fetch(shared).await;
-                    // Nobody may be waiting any more.
-                    let _ = done.try_send(());
-                }));
-            }
             () = shared.queue.woken() => {}
+            never = &mut following => match never {},
             () = until(shared, due) => {}
+            () = shared.news() => {
+                let soon = status::NEWS_DELAY.mul_f64(1.0 - status::NEWS_JITTER * fastrand::f64());
+                next_status = next_status.min(clock.now() + soon);
+            }
             () = until(shared, status) => {
                 next_status = clock.now() + interval;
-                errands.push(Either::Right(status::push(shared)));
+                errands.push(status::push(shared));
             }
         }
     }
@@ -98,3 +88,6 @@ async fn until(shared: &Shared, at: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use guard_wire::Kind;
+
 use crate::lock;
 
 /// The same topic is reported at most once in this time.
@@ -27,12 +29,20 @@ pub struct Report {
     /// How much it matters.
     pub level: Level,
     /// Where it arose: `intake`, `transport_send`, `encryption`,
-    /// `flush_events`, `flush_metrics`, `status`, `rules` or `worker`.
+    /// `flush_events`, `flush_metrics`, `status`, `rules`, `spool` or `worker`.
     pub stage: &'static str,
     /// What happened, and the remedy. Holds no secrets.
     pub message: String,
     /// How many reports of the topic were held back since the last one.
     pub suppressed: u64,
+}
+
+/// The stage of bringing records of a kind to the backend.
+pub(crate) const fn flush_stage(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Event => "flush_events",
+        Kind::Metric => "flush_metrics",
+    }
 }
 
 pub(crate) type Hook = Arc<dyn Fn(&Report) + Send + Sync>;

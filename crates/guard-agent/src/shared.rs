@@ -13,11 +13,12 @@ use crate::config::Config;
 use crate::delivery::classify::Trouble;
 use crate::delivery::throttle::Throttle;
 use crate::delivery::transport::{Request, Response, Transport, TransportError};
-use crate::lock;
+use crate::journal::durability::Durability;
 use crate::queue::{Limits, Queue};
 use crate::report::{Level, Reporter};
-use crate::rules::Cache;
+use crate::rules::Known;
 use crate::tally::Tally;
+use crate::{install_id, lock};
 
 /// State of an agent under one configuration. Queue, tally and rules outlive a
 /// change of configuration.
@@ -27,7 +28,8 @@ pub(crate) struct Shared {
     pub(crate) sealer: Sealer,
     pub(crate) queue: Arc<Queue>,
     pub(crate) tally: Arc<Tally>,
-    pub(crate) rules: Arc<Cache>,
+    pub(crate) rules: Arc<Known>,
+    pub(crate) durability: Arc<Durability>,
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) install_id: String,
     reporter: Reporter,
@@ -39,20 +41,67 @@ pub(crate) struct Shared {
     resting: AtomicUsize,
     /// Cuts pauses short.
     kick: Notify,
+    /// Has the next status report come soon.
+    news: Notify,
 }
 
 impl Shared {
+    /// A fresh state, under the name of this installation.
+    pub(crate) fn identified(config: Config) -> Self {
+        let found = install_id::resolve(None, config.settings.install_id.as_deref());
+        let shared = Self::new(config, found.id);
+        if let Some(error) = found.not_kept {
+            shared.warn("worker", "install_id", || {
+                format!(
+                    "the installation's identifier cannot be kept ({error}): each process has \
+                     another; set install_id to give one"
+                )
+            });
+        }
+        shared
+    }
+
     pub(crate) fn new(config: Config, install_id: String) -> Self {
         let queue = Arc::new(Queue::new(Limits::from(&config)));
         let tally = Arc::new(Tally::new(config.clock.now()));
-        Self::with(config, install_id, queue, tally, Arc::default())
+        Self::with(
+            config,
+            install_id,
+            queue,
+            tally,
+            Arc::default(),
+            Arc::default(),
+        )
     }
 
-    /// The same records and numbers under another configuration.
-    pub(crate) fn reconfigured(&self, config: Config, install_id: String) -> Self {
+    /// The same records and numbers under another configuration. A store that was
+    /// opened stays for as long as the process: it has records that others would
+    /// not find.
+    pub(crate) fn reconfigured(&self, mut config: Config, install_id: String) -> Self {
+        if let Some(open) = &self.config.store
+            && self.durability.was_opened()
+        {
+            config.store = Some(open.clone());
+            self.warn_of_another_place(&config);
+        }
         self.queue.set_limits(Limits::from(&config));
+        if !self.config.has_same_source(&config) {
+            self.rules.forget();
+        }
         let (queue, tally) = (Arc::clone(&self.queue), Arc::clone(&self.tally));
-        Self::with(config, install_id, queue, tally, Arc::clone(&self.rules))
+        let (rules, durability) = (Arc::clone(&self.rules), Arc::clone(&self.durability));
+        Self::with(config, install_id, queue, tally, rules, durability)
+    }
+
+    fn warn_of_another_place(&self, next: &Config) {
+        if let Some(field) = self.config.keeps_elsewhere(next) {
+            self.warn("spool", field, || {
+                format!(
+                    "records stay where they are kept: another {field}, or none, takes effect \
+                     there when the process starts again"
+                )
+            });
+        }
     }
 
     fn with(
@@ -60,8 +109,12 @@ impl Shared {
         install_id: String,
         queue: Arc<Queue>,
         tally: Arc<Tally>,
-        rules: Arc<Cache>,
+        rules: Arc<Known>,
+        durability: Arc<Durability>,
     ) -> Self {
+        if config.store.is_some() {
+            queue.keep_book();
+        }
         let sealer = Sealer::new(&config);
         let encoder = Encoder::new(
             config.redactor.clone(),
@@ -77,6 +130,7 @@ impl Shared {
             queue,
             tally,
             rules,
+            durability,
             install_id,
             throttle: Mutex::default(),
             reporter: Reporter::new(config.hook.clone()),
@@ -84,6 +138,7 @@ impl Shared {
             batch_cap: AtomicUsize::new(config.settings.max_batch_bytes),
             resting: AtomicUsize::new(0),
             kick: Notify::new(),
+            news: Notify::new(),
             config,
         }
     }
@@ -129,6 +184,16 @@ impl Shared {
         self.kick.notify_waiters();
     }
 
+    /// There is something that the next status report should tell soon.
+    pub(crate) fn has_news(&self) {
+        self.news.notify_one();
+    }
+
+    /// Waits until there is.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
     /// Counts a batch as resting until the guard is dropped.
     pub(crate) fn resting(&self) -> Resting<'_> {
         self.resting.fetch_add(1, Ordering::Relaxed);
@@ -145,6 +210,7 @@ impl Shared {
         self.tally.remember(trouble.message());
         let topic = match trouble {
             Trouble::Unreachable(_) => "unreachable",
+            Trouble::Transport(_) => "transport",
             Trouble::Denied => "denied",
             Trouble::Redirect(_) => {
                 self.tally.redirected();

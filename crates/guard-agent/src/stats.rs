@@ -7,6 +7,7 @@ use guard_wire::status::Health;
 use jiff::Timestamp;
 
 use crate::delivery::breaker::State;
+use crate::journal::durability::DurabilityStats;
 use crate::ledger::Ledger;
 use crate::lock;
 use crate::shared::Shared;
@@ -40,8 +41,12 @@ pub struct Stats {
     pub health: Health,
     /// Whether rules are known.
     pub has_rules: bool,
+    /// Their version.
+    pub rules_version: Option<i64>,
     /// When rules were last taken over.
     pub rules_updated: Option<Timestamp>,
+    /// How well records are saved, if there is a store.
+    pub durability: Option<DurabilityStats>,
 }
 
 impl Stats {
@@ -53,6 +58,7 @@ impl Stats {
             let throttle = lock(&shared.throttle);
             (throttle.breaker.state(), throttle.breaker.failures())
         };
+        let rules_version = shared.rules.version(wall);
         Self {
             running,
             uptime: now.saturating_duration_since(shared.tally.started),
@@ -65,8 +71,14 @@ impl Stats {
             breaker_failures,
             requests: shared.tally.stats(),
             health: status::health(shared),
-            has_rules: shared.rules.current(wall).is_some(),
+            has_rules: rules_version.is_some(),
+            rules_version,
             rules_updated: shared.rules.updated(),
+            durability: shared
+                .config
+                .store
+                .as_ref()
+                .map(|_| shared.durability.stats()),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The status loop's errand: telling the backend how this agent is.
 
+use std::time::Duration;
+
 use guard_wire::status::{Health, StatusReport};
 use jiff::Timestamp;
 
@@ -18,6 +20,12 @@ pub const DEGRADED_FAILURES: f64 = 0.10;
 pub const FAILED_FILL: f64 = 0.95;
 /// Above this share of failed attempts the agent fails.
 pub const FAILED_FAILURES: f64 = 0.50;
+
+/// How soon a report tells of other rules, or that some were refused. What happens
+/// meanwhile is in the same report.
+pub const NEWS_DELAY: Duration = Duration::from_secs(5);
+/// The share of that by which reports are earlier, so that not all agents report at once.
+pub const NEWS_JITTER: f64 = 0.4;
 
 /// How the agent is, from the numbers at hand.
 pub(crate) fn health(shared: &Shared) -> Health {
@@ -39,6 +47,11 @@ pub(crate) fn health(shared: &Shared) -> Health {
 /// the same and more.
 pub(crate) async fn push(shared: &Shared) {
     let body = serde_json::to_vec(&report(shared)).unwrap_or_default();
+    post(shared, body).await;
+}
+
+/// Posts a report's JSON; whether it was taken.
+pub(crate) async fn post(shared: &Shared, body: Vec<u8>) -> bool {
     let answer = shared.exchange(shared.sealer.post(PATH, body)).await;
     let verdict = classify(&answer, shared.clock().wall());
     let is_ok = verdict == Verdict::Delivered;
@@ -54,6 +67,7 @@ pub(crate) async fn push(shared: &Shared) {
             format!("status report failed: {why}")
         });
     }
+    is_ok
 }
 
 fn report(shared: &Shared) -> StatusReport {
@@ -66,7 +80,7 @@ fn report(shared: &Shared) -> StatusReport {
         status: health(shared),
         uptime: (shared.clock().now() - shared.tally.started).as_secs_f64(),
         events_sent: events.delivered,
-        events_failed: events.dropped_total(),
+        events_failed: events.failed(),
         buffer_size: shared.queue.fill().items as u64,
         last_flush: requests.last_delivery.map(|at| at.to_string()),
         errors: requests.troubles,
@@ -75,5 +89,8 @@ fn report(shared: &Shared) -> StatusReport {
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),
         pid: std::process::id(),
         ledger: ledger.report(),
+        rules_version: shared
+            .rules
+            .version(Timestamp::try_from(wall).unwrap_or_default()),
     }
 }

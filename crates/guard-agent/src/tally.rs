@@ -99,15 +99,17 @@ impl Tally {
         add(&self.rules_failures, u64::from(!is_ok));
     }
 
-    pub(crate) fn remember(&self, trouble: String) {
+    /// Keeps what went wrong; whether it is another trouble than the last one.
+    pub(crate) fn remember(&self, trouble: String) -> bool {
         let mut recent = lock(&self.recent);
         if recent.troubles.back() == Some(&trouble) {
-            return;
+            return false;
         }
         if recent.troubles.len() == REMEMBERED {
             recent.troubles.pop_front();
         }
         recent.troubles.push_back(trouble);
+        true
     }
 
     pub(crate) fn stats(&self) -> RequestStats {

@@ -3,46 +3,54 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use guard_wire::header;
 use tokio::runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::delivery::http::{HttpOptions, HttpTransport, headers};
 use crate::delivery::transport::Transport;
-use crate::pipeline::{self, Command};
+use crate::journal::thread::JournalThread;
+use crate::pipeline;
 use crate::shared::Shared;
 
 /// How long after its deadline a worker may still take to end. Beyond it hangs
 /// in something that is not ours, and is left alone.
 const END_GRACE: Duration = Duration::from_millis(200);
 
+/// The part of the time for the end, one in so many, that is kept for saving what
+/// cannot be delivered.
+const SAVING_SHARE: u32 = 4;
+
 /// A running worker.
 pub(crate) struct Worker {
     /// Closed when the thread ends.
     ended: Receiver<()>,
-    commands: mpsc::UnboundedSender<Command>,
+    journal: Option<JournalThread>,
     stop: watch::Sender<Option<Instant>>,
 }
 
 impl Worker {
     /// Starts the thread, which lowers `running` should it fail.
     pub(crate) fn start(shared: Arc<Shared>, running: Arc<AtomicBool>) -> io::Result<Self> {
-        let (commands, receiver) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(None);
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let journal = match &shared.config.store {
+            Some(open) => Some(JournalThread::start(Arc::clone(&shared), open.clone())?),
+            None => None,
+        };
         let (end, ended) = channel();
         thread::Builder::new()
             .name("guard-agent".to_owned())
             .spawn(move || {
                 let work = || {
                     shared.set_transport(transport(&shared));
-                    runtime.block_on(pipeline::run(&shared, receiver, stopped));
+                    runtime.block_on(pipeline::run(&shared, stopped));
                 };
                 if catch_unwind(AssertUnwindSafe(work)).is_err() {
                     running.store(false, Ordering::Release);
@@ -57,42 +65,43 @@ impl Worker {
             })?;
         Ok(Self {
             ended,
-            commands,
+            journal,
             stop,
         })
     }
 
-    /// Has the rules fetched; what is returned tells when that is done.
-    pub(crate) fn fetch_rules(&self) -> Option<Receiver<()>> {
-        let (done, fetched) = sync_channel(1);
-        self.commands.send(Command::FetchRules(done)).ok()?;
-        Some(fetched)
-    }
-
-    /// Ends the worker: it delivers what it can until `deadline`. Returns soon
-    /// after that at the latest.
+    /// Ends the worker: it delivers what it can until `deadline`, and saves the
+    /// rest if there is a store. Returns soon after that at the latest.
     pub(crate) fn stop(self, shared: &Shared, deadline: Instant) {
-        self.stop.send_replace(Some(deadline));
-        let left = deadline.saturating_duration_since(shared.clock().now());
-        let wait = self.ended.recv_timeout(left + END_GRACE);
+        let left = || deadline.saturating_duration_since(shared.clock().now());
+        let saving = self.journal.as_ref().map(|_| left() / SAVING_SHARE);
+        let sending = left() - saving.unwrap_or_default();
+        self.stop.send_replace(Some(shared.clock().now() + sending));
+        let wait = self.ended.recv_timeout(sending + END_GRACE);
         if wait == Err(RecvTimeoutError::Timeout) {
             shared.error("worker", "worker_end", || {
                 "the worker does not end and is left behind; please report this".to_owned()
             });
         }
+        if let Some(journal) = self.journal {
+            journal.stop(shared, left() + END_GRACE);
+        }
     }
 }
 
-fn transport(shared: &Shared) -> Arc<dyn Transport> {
+/// What carries requests under a configuration.
+pub(crate) fn transport(shared: &Shared) -> Arc<dyn Transport> {
     let config = &shared.config;
     if let Some(transport) = &config.transport {
         return Arc::clone(transport);
     }
     let bearer = ["Bearer ", &config.api_key].concat();
+    let process = std::process::id().to_string();
     let mut pairs = vec![
         ("Authorization", bearer.as_str()),
         (header::API_KEY, config.api_key.as_str()),
         (header::INSTALL_ID, shared.install_id.as_str()),
+        (header::PROCESS_ID, process.as_str()),
     ];
     if let Some(project) = &config.settings.project_id {
         pairs.push((header::PROJECT_ID, project));
@@ -102,5 +111,6 @@ fn transport(shared: &Shared) -> Arc<dyn Transport> {
         headers: headers(&pairs),
         user_agent: format!("fastapi-guard-agent/{}", config.settings.agent_version),
         timeout: config.settings.timeout,
+        clock: Arc::clone(&config.clock),
     }))
 }

@@ -27,6 +27,8 @@ pub(crate) enum Verdict {
 pub(crate) enum Trouble {
     /// No answer: no connection, no reply in time, a reply cut off.
     Unreachable(String),
+    /// The program's own transport did not take it.
+    Transport(String),
     /// A 2xx answer that says the batch was not taken.
     Denied,
     /// A redirect, which is never followed.
@@ -54,6 +56,9 @@ impl Trouble {
             Trouble::Unreachable(why) => {
                 format!("backend unreachable ({why}); check the endpoint and the network")
             }
+            Trouble::Transport(why) => {
+                format!("the program's own transport failed ({why}); see what it does there")
+            }
             Trouble::Denied => {
                 "backend answered success:false or errors; see the backend's log".into()
             }
@@ -65,8 +70,10 @@ impl Trouble {
                 "backend answered {status}; check api_key, project_id and payload_signing_secret"
             ),
             Trouble::NotFound => "backend answered 404; check that endpoint is a Guard API".into(),
-            Trouble::Throttled => "backend answered 429; it asks for fewer requests".into(),
-            Trouble::Status(status) => format!("backend answered {status}"),
+            Trouble::Throttled => {
+                "backend answered 429; it asks for fewer requests; raise buffer_size".into()
+            }
+            Trouble::Status(status) => format!("backend answered {status}; see the backend's log"),
         }
     }
 }
@@ -76,6 +83,9 @@ impl Trouble {
 pub(crate) fn classify(answer: &Result<Response, TransportError>, now: SystemTime) -> Verdict {
     let response = match answer {
         Ok(response) => response,
+        Err(TransportError::Refused(why)) => {
+            return Verdict::Retry(Trouble::Transport(why.clone()));
+        }
         Err(error) => return Verdict::Retry(Trouble::Unreachable(error.to_string())),
     };
     match response.status {
@@ -163,6 +173,19 @@ mod tests {
                 "{status} {header:?} {body}"
             );
         }
+    }
+
+    #[test]
+    fn a_transport_of_the_programs_is_not_called_an_unreachable_backend() {
+        let refused = Err(TransportError::Refused("it returned False".into()));
+        let verdict = classify(&refused, SystemTime::UNIX_EPOCH);
+        let trouble = Trouble::Transport("it returned False".into());
+        assert_eq!(verdict, Verdict::Retry(trouble.clone()));
+        assert!(
+            trouble
+                .message()
+                .contains("own transport failed (it returned False)")
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use rustls::pki_types::CertificateDer;
 
-use super::transport::{MAX_RESPONSE, Request, Response, Transport, TransportError};
+use super::transport::{Request, Response, Transport, TransportError};
+use crate::clock::Clock;
 
 /// What [`HttpTransport`] needs to know.
 pub(crate) struct HttpOptions {
@@ -17,23 +18,33 @@ pub(crate) struct HttpOptions {
     pub(crate) headers: HeaderMap,
     pub(crate) user_agent: String,
     pub(crate) timeout: Duration,
+    /// What the timeout goes by.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// A client of one backend. Follows no redirect, reads at most
-/// [`MAX_RESPONSE`] bytes of an answer, honours the proxy variables of the
+/// A client of one backend. Follows no redirect, reads no more of an answer than
+/// the request says, has a connection for each request under way, honours the proxy variables of the
 /// environment, trusts the system's certificate authorities and those named by
 /// `SSL_CERT_FILE`.
 pub(crate) struct HttpTransport {
     /// Or why there can be none; every request then fails with that.
     client: Result<Client, TransportError>,
     endpoint: Url,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
 }
 
 impl HttpTransport {
     pub(crate) fn new(options: HttpOptions) -> Self {
-        let endpoint = options.endpoint.clone();
+        let (endpoint, timeout) = (options.endpoint.clone(), options.timeout);
+        let clock = Arc::clone(&options.clock);
         let client = Self::client(options);
-        Self { client, endpoint }
+        Self {
+            client,
+            endpoint,
+            timeout,
+            clock,
+        }
     }
 
     fn client(options: HttpOptions) -> Result<Client, TransportError> {
@@ -45,7 +56,6 @@ impl HttpTransport {
             .tcp_nodelay(true)
             .default_headers(options.headers)
             .user_agent(options.user_agent)
-            .timeout(options.timeout)
             .tls_backend_preconfigured(tls(is_encrypted)?)
             .build()
             .map_err(describe)
@@ -71,14 +81,16 @@ impl HttpTransport {
             status: answer.status().as_u16(),
             retry_after: header("retry-after"),
             signature: header("x-payload-signature"),
+            tag: header("etag"),
+            preference_applied: header("preference-applied"),
             body: Vec::new(),
         };
         while let Some(chunk) = answer.chunk().await.map_err(describe)? {
-            let room = MAX_RESPONSE - response.body.len();
+            let room = request.max_response - response.body.len();
             response
                 .body
                 .extend_from_slice(&chunk[..chunk.len().min(room)]);
-            if response.body.len() == MAX_RESPONSE {
+            if response.body.len() == request.max_response {
                 break;
             }
         }
@@ -88,7 +100,17 @@ impl HttpTransport {
 
 impl Transport for HttpTransport {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
-        Box::pin(self.exchange(request))
+        let limit = self.timeout.saturating_add(request.hold);
+        let end = self.clock.now().checked_add(limit);
+        Box::pin(async move {
+            let Some(end) = end else {
+                return self.exchange(request).await;
+            };
+            tokio::select! {
+                answer = self.exchange(request) => answer,
+                () = self.clock.sleep_until(end) => Err(TransportError::Timeout),
+            }
+        })
     }
 }
 
@@ -129,10 +151,11 @@ fn tls(is_used: bool) -> Result<rustls::ClientConfig, TransportError> {
 
 /// The system's certificate authorities, and those that `SSL_CERT_FILE` and
 /// `SSL_CERT_DIR` name: a private authority is added, it does not take the
-/// others' place. What cannot be read is left out.
-fn authorities() -> Vec<CertificateDer<'static>> {
+/// others' place. What cannot be read, or does not exist, is left out.
+pub(crate) fn authorities() -> Vec<CertificateDer<'static>> {
     let mut found = rustls_native_certs::load_native_certs().certs;
-    if openssl_probe::has_ssl_cert_env_vars() {
+    let is_named = |name| std::env::var_os(name).is_some();
+    if is_named("SSL_CERT_FILE") || is_named("SSL_CERT_DIR") {
         for folder in openssl_probe::candidate_cert_dirs() {
             found.extend(rustls_native_certs::load_certs_from_paths(None, Some(folder)).certs);
         }
@@ -156,3 +179,6 @@ fn describe(error: reqwest::Error) -> TransportError {
         TransportError::Broken(cause.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ pub(crate) mod breaker;
 pub(crate) mod classify;
 pub(crate) mod http;
 pub(crate) mod isolate;
+pub(crate) mod pace;
 pub(crate) mod throttle;
 pub(crate) mod transport;
 
@@ -14,16 +15,17 @@ use std::time::Instant;
 use guard_wire::Kind;
 use jiff::Timestamp;
 
-use self::backoff::{delay, rest, retry_after};
+use self::backoff::{JITTER, delay, rest, retry_after};
 use self::breaker::Permit;
 use self::classify::{Trouble, Verdict, classify};
 use self::isolate::Isolation;
+use self::pace::Measure;
 use crate::batch::Sealed;
 use crate::config::MIN_BATCH_BYTES;
 use crate::ledger::LossReason;
 use crate::lock;
 use crate::queue::Record;
-use crate::report::Level;
+use crate::report::{Level, flush_stage};
 use crate::shared::Shared;
 
 /// A batch on its way. Dropped before its end, when the agent stops, it gives
@@ -55,6 +57,7 @@ impl<'s> Flight<'s> {
 
     /// Delivers the batch, for as long as it takes.
     pub(crate) async fn run(mut self) {
+        self.wait_for_turn().await;
         loop {
             while let Some(group) = self.search.next() {
                 self.group = group;
@@ -67,7 +70,7 @@ impl<'s> Flight<'s> {
             if self.search.is_over() {
                 return;
             }
-            self.shared.warn(self.stage(), "refused", || {
+            self.shared.warn(flush_stage(self.kind), "refused", || {
                 "backend refuses with 400 or 422 and takes no record of the batch: kept; \
                  check that endpoint is a Guard API that this agent speaks to"
                     .to_owned()
@@ -110,8 +113,11 @@ impl<'s> Flight<'s> {
             match self.shared.sealer.seal(self.kind, &self.group, now) {
                 Ok(sealed) => return sealed,
                 Err(error) => {
-                    self.shared
-                        .error("encryption", "encryption", || error.to_string());
+                    self.shared.error("encryption", "encryption", || {
+                        format!(
+                            "{error}: kept; let the process have them, by getrandom or /dev/urandom"
+                        )
+                    });
                     self.rest().await;
                 }
             }
@@ -171,10 +177,34 @@ impl<'s> Flight<'s> {
                 Permit::Go => return,
                 Permit::Wait(until) => self.shared.clock().sleep_until(until).await,
             }
+            // All that were held back would go at once.
+            self.wait_for_turn().await;
+        }
+    }
+
+    /// After an outage, waits until another batch may go.
+    async fn wait_for_turn(&self) {
+        let shared = self.shared;
+        let measure = Measure {
+            records: shared.config.watermark(),
+            bytes: shared.batch_room(),
+            interval: shared.config.settings.flush_interval,
+        };
+        while shared.queue.is_recovering() {
+            let (now, arrived) = (shared.clock().now(), shared.queue.arrived());
+            let jitter = fastrand::f64() * JITTER;
+            let permit = lock(&shared.throttle)
+                .pace
+                .ask(now, arrived, &measure, jitter);
+            match permit {
+                Permit::Go => return,
+                Permit::Wait(until) => shared.pause(until).await,
+            }
         }
     }
 
     fn failed(&self, trouble: &Trouble, now: Instant) {
+        self.shared.queue.stall();
         self.shared.tally.failed();
         if trouble.opens_breaker() {
             lock(&self.shared.throttle).breaker.failed(now);
@@ -187,6 +217,7 @@ impl<'s> Flight<'s> {
         let _resting = self.shared.resting();
         let until = self.shared.clock().now() + rest(fastrand::f64());
         self.shared.pause(until).await;
+        self.wait_for_turn().await;
     }
 
     fn lose(&self, records: &[Record], reason: LossReason) {
@@ -198,17 +229,12 @@ impl<'s> Flight<'s> {
             LossReason::TooLarge => "is too large for the backend (413)",
             _ => "is refused by the backend (400 or 422) while others are taken",
         };
-        self.shared
-            .report(Level::Error, self.stage(), reason.as_str(), || {
-                format!("{} {}(s) lost: each {what}", records.len(), self.kind)
-            });
-    }
-
-    fn stage(&self) -> &'static str {
-        match self.kind {
-            Kind::Event => "flush_events",
-            Kind::Metric => "flush_metrics",
-        }
+        self.shared.report(
+            Level::Error,
+            flush_stage(self.kind),
+            reason.as_str(),
+            || format!("{} {}(s) lost: each {what}", records.len(), self.kind),
+        );
     }
 }
 

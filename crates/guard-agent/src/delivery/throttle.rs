@@ -1,13 +1,17 @@
-//! What holds all attempts back: the breaker, and the backend's `Retry-After`.
+//! What holds attempts back: the breaker, the backend's `Retry-After`, and after
+//! an outage the pace.
 
 use std::time::Instant;
 
 use super::breaker::{Breaker, Permit};
+use super::pace::Pace;
 
 /// Asked before every attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     pub(crate) breaker: Breaker,
+    /// Of new batches, not of repeated attempts.
+    pub(crate) pace: Pace,
     /// What the backend asked for.
     held: Option<Instant>,
 }

@@ -1,5 +1,7 @@
 //! The seam between the agent and the network.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
@@ -13,9 +15,28 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// What to post; nothing for a GET.
     pub body: Option<Bytes>,
+    /// How long the backend may hold the request before it answers. This comes on
+    /// top of the time that requests have otherwise.
+    pub hold: Duration,
+    /// How much of the answer is read, in bytes.
+    pub max_response: usize,
 }
 
-/// What came back, read to at most [`MAX_RESPONSE`] bytes.
+impl Request {
+    /// A GET of `path`, answered at once by at most [`MAX_RESPONSE`] bytes.
+    #[must_use]
+    pub fn new(path: &'static str) -> Self {
+        Self {
+            path,
+            headers: Vec::new(),
+            body: None,
+            hold: Duration::ZERO,
+            max_response: MAX_RESPONSE,
+        }
+    }
+}
+
+/// What came back, read to at most [`Request::max_response`] bytes.
 #[derive(Debug, Clone, Default)]
 pub struct Response {
     /// The status code.
@@ -24,11 +45,15 @@ pub struct Response {
     pub retry_after: Option<String>,
     /// `X-Payload-Signature`, as sent.
     pub signature: Option<String>,
+    /// `ETag`, as sent.
+    pub tag: Option<String>,
+    /// `Preference-Applied`, as sent.
+    pub preference_applied: Option<String>,
     /// The body, or the part of it that was read.
     pub body: Vec<u8>,
 }
 
-/// How much of an answer is read, in bytes.
+/// How much of an answer is read, in bytes, unless a request says otherwise.
 pub const MAX_RESPONSE: usize = 64 * 1024;
 
 /// Why there is no answer.
@@ -43,6 +68,9 @@ pub enum TransportError {
     /// The connection broke while sending or reading.
     #[error("connection broken: {0}")]
     Broken(String),
+    /// The program's own transport did not take the request; says why.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Carries requests to a backend. HTTP is built in; tests and special

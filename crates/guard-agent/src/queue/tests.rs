@@ -135,9 +135,41 @@ fn what_is_in_flight_counts_toward_the_bounds_until_it_is_settled() {
     });
     push(&queue, Kind::Event, 10);
     let (kind, batch) = queue.take(Instant::now(), 1000).expect("due");
-    assert!(!queue.wait_for_room(7, Duration::ZERO));
+    assert!(!queue.wait_for_room(Duration::ZERO));
     queue.deliver(kind, &batch);
-    assert!(queue.wait_for_room(7, Duration::ZERO));
+    assert!(queue.wait_for_room(Duration::ZERO));
+}
+
+#[test]
+fn whoever_waits_for_room_waits_for_enough_bytes() {
+    let queue = Queue::new(Limits {
+        policy: OverflowPolicy::Block,
+        ..LIMITS
+    });
+    let now = Instant::now();
+    let push = |bytes: usize| queue.push(Kind::Event, &vec![b'x'; bytes], || now);
+    assert_eq!((push(9_000), push(950)), (Pushed::Queued, Pushed::Full));
+    assert!(
+        !queue.wait_for_room(Duration::ZERO),
+        "only a smaller one fits"
+    );
+    let (kind, batch) = queue.take(now, 9_000).expect("due");
+    queue.deliver(kind, &batch);
+    assert!(queue.wait_for_room(Duration::ZERO));
+    assert_eq!(push(950), Pushed::Queued);
+}
+
+#[test]
+fn with_a_store_what_is_in_flight_takes_half_of_the_room_at_most() {
+    let queue = queue();
+    queue.keep_book();
+    push(&queue, Kind::Event, 8);
+    let (kind, batch) = queue.take(Instant::now(), 1000).expect("due");
+    assert_eq!(batch.len(), 8);
+    push(&queue, Kind::Event, 5);
+    assert_eq!(push(&queue, Kind::Event, 1), [Pushed::Displaced(1)]);
+    queue.deliver(kind, &batch);
+    assert_eq!(push(&queue, Kind::Event, 5), [const { Pushed::Queued }; 5]);
 }
 
 #[test]
@@ -148,7 +180,7 @@ fn whoever_waits_for_room_is_released_when_the_agent_stops() {
     });
     push(&queue, Kind::Event, 10);
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| queue.wait_for_room(7, Duration::from_secs(600)));
+        let waiting = scope.spawn(|| queue.wait_for_room(Duration::from_secs(600)));
         queue.release(true);
         assert!(!waiting.join().expect("ends"));
     });

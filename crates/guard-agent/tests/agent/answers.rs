@@ -428,6 +428,9 @@ fn silence_ends_with_the_timeout_and_keeps_the_batch() {
         .expect("valid");
     send(&agent, 0, 2);
     agent.flush(Duration::ZERO);
+    backend.wait_for(1);
+    clock.wait_for_sleeper(0.3, 0.3);
+    clock.advance(Duration::from_millis(300));
     clock.wait_for_sleeper(1.0, 1.25);
     assert_eq!(ledger(&agent).queued, 2);
     clock.advance(seconds(2));

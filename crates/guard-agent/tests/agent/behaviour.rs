@@ -1,6 +1,7 @@
-//! The agent as a whole: batching, sealing, limits, stopping, rules.
+//! The agent as a whole: batching, sealing, limits, stopping.
 
 use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use crate::support::backend::{Answer, Backend};
@@ -23,11 +24,13 @@ fn requests_carry_the_headers_of_the_contract() {
     send(&agent, 0, 1);
     assert!(agent.flush(PATIENCE));
     let request = &backend.requests()[0];
+    let process = std::process::id().to_string();
     for (name, value) in [
         ("authorization", "Bearer the-api-key-of-the-test"),
         ("x-api-key", "the-api-key-of-the-test"),
         ("x-project-id", "shop"),
         ("x-agent-install-id", "test-install"),
+        ("x-agent-process-id", process.as_str()),
         ("content-type", "application/json"),
     ] {
         assert_eq!(request.headers[name], value);
@@ -221,6 +224,35 @@ fn under_block_a_full_buffer_makes_callers_wait_and_loses_nothing() {
 }
 
 #[test]
+fn bytes_bound_the_buffer_as_records_do() {
+    let large = || SecurityEvent::new("x").reason("y".repeat(2000));
+    let bounded = |url: &str, policy| {
+        builder(url)
+            .max_buffer_bytes(5000)
+            .max_payload_size(5000)
+            .overflow_policy(policy)
+            .build()
+            .expect("valid")
+    };
+    let agent = bounded("http://127.0.0.1:1", OverflowPolicy::Raise);
+    assert!(agent.send_event(&large()).is_ok() && agent.send_event(&large()).is_ok());
+    assert!(agent.send_event(&large()).is_err());
+    assert_eq!(ledger(&agent).accepted, 2);
+    let backend = Backend::start(|_, _| Answer::ok());
+    let agent = bounded(&backend.url(), OverflowPolicy::Block);
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| (0..20).all(|_| agent.send_event(&large()).is_ok()));
+        // Too few wait for a send to be due by itself.
+        eventually("sent", || {
+            agent.flush(PATIENCE);
+            ledger(&agent).delivered == 20
+        });
+        assert!(sending.join().expect("ends"));
+    });
+    assert_eq!(ledger(&agent).dropped.len(), 0);
+}
+
+#[test]
 fn stopping_delivers_what_waits() {
     let backend = Backend::start(|_, _| Answer::ok());
     let agent = builder(&backend.url())
@@ -278,6 +310,35 @@ fn stopping_ends_at_its_deadline_and_what_is_left_stays_or_is_counted() {
 }
 
 #[test]
+fn what_a_stop_tried_in_vain_is_not_tried_again_at_once() {
+    let backend = Backend::start(|_, _| Answer::Silence);
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .shutdown_timeout(PATIENCE)
+        .build()
+        .expect("valid");
+    send(&agent, 0, 10);
+    let stop_in_vain = |requests| {
+        thread::scope(|scope| {
+            let stopped = scope.spawn(|| agent.stop());
+            backend.wait_for(requests);
+            clock.wait_for_sleeper(PATIENCE.as_secs_f64(), PATIENCE.as_secs_f64());
+            clock.advance(PATIENCE);
+            assert!(!stopped.join().expect("no panic"));
+        });
+    };
+    stop_in_vain(1);
+    assert!(!agent.stop());
+    assert_eq!(backend.requests().len(), 1);
+    clock.advance(PATIENCE);
+    stop_in_vain(2);
+    agent.close();
+    assert_eq!(ledger(&agent).dropped["stopped"], 10);
+    assert_eq!(backend.requests().len(), 2);
+}
+
+#[test]
 fn another_configuration_takes_over_records_and_numbers() {
     let old = Backend::start(|_, _| Answer::Silence);
     let new = Backend::start(|_, _| Answer::ok());
@@ -289,55 +350,6 @@ fn another_configuration_takes_over_records_and_numbers() {
     assert!(agent.flush(PATIENCE));
     assert_eq!((ledger(&agent).accepted, ledger(&agent).delivered), (7, 7));
     assert_eq!(new.requests()[0].reasons().len(), 7);
-}
-
-#[test]
-fn rules_are_fetched_once_within_their_time_to_live() {
-    let backend = Backend::start(|index, _| {
-        Answer::body(&format!(
-            r#"{{"rule_id":"r","version":{},"ttl":60}}"#,
-            index + 1
-        ))
-    });
-    let clock = ManualClock::new();
-    let agent = builder(&backend.url())
-        .clock(clock.clone())
-        .build()
-        .expect("valid");
-    let version = || agent.rules().map(|rules| rules.document.version);
-    assert_eq!((version(), version()), (Some(1), Some(1)));
-    clock.advance(Duration::from_secs(60));
-    assert_eq!(version(), Some(2));
-    assert_eq!(backend.requests().len(), 2);
-    assert_eq!(agent.stats().requests.rules_fetched, 2);
-}
-
-#[test]
-fn the_last_good_rules_stay_when_the_backend_fails_or_signs_wrongly() {
-    let good = r#"{"version":3,"ttl":60}"#;
-    let backend = Backend::start(move |index, _| {
-        let signature = |secret| sign::sign(good.as_bytes(), secret).expect("a secret");
-        let answer = |secret| {
-            let headers = vec![("X-Payload-Signature", signature(secret))];
-            Answer::Plain(200, headers, good.to_owned())
-        };
-        match index {
-            0 => answer("the-secret"),
-            1 => Answer::status(500),
-            _ => answer("another"),
-        }
-    });
-    let clock = ManualClock::new();
-    let agent = builder(&backend.url())
-        .payload_signing_secret("the-secret")
-        .clock(clock.clone())
-        .build()
-        .expect("valid");
-    for failures in 0..3 {
-        assert_eq!(agent.rules().map(|rules| rules.document.version), Some(3));
-        assert_eq!(agent.stats().requests.rules_failures, failures);
-        clock.advance(Duration::from_secs(60));
-    }
 }
 
 #[test]

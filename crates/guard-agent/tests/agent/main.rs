@@ -2,4 +2,11 @@
 
 mod answers;
 mod behaviour;
+mod bounds;
+mod durability;
+mod faults;
+mod parts;
+mod redis;
+mod rules;
+mod spool;
 mod support;

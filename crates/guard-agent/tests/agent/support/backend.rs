@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -28,10 +30,19 @@ impl Received {
 
     /// The reasons of the events in it.
     pub(crate) fn reasons(&self) -> Vec<String> {
+        self.of_events("reason")
+    }
+
+    /// The idempotency keys of the events in it.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.of_events("idempotency_key")
+    }
+
+    fn of_events(&self, field: &str) -> Vec<String> {
         let body = self.json();
         let events = body["events"].as_array().expect("events").iter();
         events
-            .map(|event| event["reason"].as_str().expect("a reason").to_owned())
+            .map(|event| event[field].as_str().expect("a text").to_owned())
             .collect()
     }
 }
@@ -46,6 +57,8 @@ pub(crate) enum Answer {
     Cut,
     /// Nothing at all.
     Silence,
+    /// What comes out of this, once it does.
+    Later(Receiver<Answer>),
 }
 
 impl Answer {
@@ -71,6 +84,12 @@ type Script = Box<dyn FnMut(usize, &Received) -> Answer + Send>;
 struct Shared {
     script: Mutex<(Script, Vec<Received>)>,
     changed: Condvar,
+    /// How many requests came, of any kind.
+    arrived: AtomicUsize,
+    /// How many of them wait in vain.
+    silent: AtomicUsize,
+    /// Status reports.
+    reports: Mutex<Vec<Received>>,
 }
 
 /// Ends with the process: its threads hold nothing but their sockets.
@@ -81,13 +100,16 @@ pub(crate) struct Backend {
 
 impl Backend {
     /// Answers the n-th request, counted from 0, by `script`. Status reports
-    /// are taken and not counted.
+    /// are taken and counted apart.
     pub(crate) fn start(script: impl FnMut(usize, &Received) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
             script: Mutex::new((Box::new(script), Vec::new())),
             changed: Condvar::new(),
+            arrived: AtomicUsize::new(0),
+            silent: AtomicUsize::new(0),
+            reports: Mutex::default(),
         });
         let served = Arc::clone(&shared);
         thread::spawn(move || {
@@ -103,9 +125,24 @@ impl Backend {
         format!("http://{}", self.address)
     }
 
+    /// How many requests came so far, status reports among them.
+    pub(crate) fn arrived(&self) -> usize {
+        self.shared.arrived.load(Ordering::Relaxed)
+    }
+
+    /// How many requests wait for an answer in vain at this moment.
+    pub(crate) fn silent(&self) -> usize {
+        self.shared.silent.load(Ordering::Relaxed)
+    }
+
     /// All requests so far.
     pub(crate) fn requests(&self) -> Vec<Received> {
         self.shared.script.lock().expect("whole").1.clone()
+    }
+
+    /// All status reports so far.
+    pub(crate) fn reports(&self) -> Vec<Received> {
+        self.shared.reports.lock().expect("whole").clone()
     }
 
     /// Waits for the first `count` requests.
@@ -124,7 +161,9 @@ impl Backend {
 fn serve(shared: &Shared, stream: TcpStream) {
     let mut reader = BufReader::new(stream.try_clone().expect("cloned"));
     while let Some(request) = read(&mut reader) {
+        shared.arrived.fetch_add(1, Ordering::Relaxed);
         let answer = if request.path == "/api/v1/status" {
+            shared.reports.lock().expect("whole").push(request);
             Answer::ok()
         } else {
             let mut state = shared.script.lock().expect("whole");
@@ -134,7 +173,7 @@ fn serve(shared: &Shared, stream: TcpStream) {
             shared.changed.notify_all();
             answer
         };
-        if write(&stream, answer).is_none() {
+        if write(shared, &stream, answer).is_none() {
             return;
         }
     }
@@ -176,7 +215,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
 }
 
 /// Writes an answer; nothing when the connection is done with.
-fn write(mut stream: &TcpStream, answer: Answer) -> Option<()> {
+fn write(shared: &Shared, mut stream: &TcpStream, answer: Answer) -> Option<()> {
     match answer {
         Answer::Plain(status, headers, body) => {
             let mut text = format!(
@@ -201,8 +240,11 @@ fn write(mut stream: &TcpStream, answer: Answer) -> Option<()> {
         }
         Answer::Silence => {
             // Until the other side has had enough.
-            let mut rest = Vec::new();
-            stream.read_to_end(&mut rest).ok().and(None)
+            shared.silent.fetch_add(1, Ordering::Relaxed);
+            let end = stream.read_to_end(&mut Vec::new());
+            shared.silent.fetch_sub(1, Ordering::Relaxed);
+            end.ok().and(None)
         }
+        Answer::Later(answer) => write(shared, stream, answer.recv().ok()?),
     }
 }

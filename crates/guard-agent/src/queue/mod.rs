@@ -6,44 +6,30 @@
 //! Every record carries the generation it was queued in. A flush starts a new
 //! generation: what is older must be sent at once, whatever its number or age,
 //! and the flush ends when all of it is settled.
+//!
+//! With a store, memory is what is sent next and the store is all there is: when
+//! memory is full it forgets the oldest records that are saved, and they come
+//! back when there is room and the backend takes records.
 
-use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, PoisonError};
+mod book;
+mod record;
+mod saving;
+mod state;
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
 use guard_wire::Kind;
 use tokio::sync::Notify;
 
+pub(crate) use self::book::{Fate, Orders, Saver, Unsaved};
+pub use self::record::RECORD_OVERHEAD;
+pub(crate) use self::record::Record;
+use self::state::State;
 use crate::config::{Config, OverflowPolicy};
+use crate::delivery::pace::Arrived;
 use crate::ledger::{Ledger, LossReason};
 use crate::lock;
-
-/// Records are kept in blocks of this many bytes, so that taking one in costs a
-/// copy and no allocation. A block is freed with the last of its records.
-const BLOCK: usize = 64 * 1024;
-
-/// What a record takes in memory beside its bytes, roughly.
-pub const RECORD_OVERHEAD: usize = 48;
-
-/// One encoded record.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    bytes: Bytes,
-    generation: u64,
-}
-
-impl Record {
-    fn weight(&self) -> usize {
-        self.bytes.len() + RECORD_OVERHEAD
-    }
-}
-
-impl AsRef<[u8]> for Record {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
 
 /// When to send and what to refuse.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +47,7 @@ impl From<&Config> for Limits {
         Self {
             policy: config.settings.overflow_policy,
             max_items: config.max_items(),
-            max_bytes: config.settings.max_buffer_bytes,
+            max_bytes: config.max_bytes(),
             watermark: config.watermark(),
             batch_bytes: config.settings.max_batch_bytes,
             interval: config.settings.flush_interval,
@@ -93,26 +79,6 @@ pub(crate) struct Fill {
     pub(crate) ratio: f64,
 }
 
-struct State {
-    limits: Limits,
-    ledger: Ledger,
-    lanes: [VecDeque<Record>; 2],
-    /// Where the next record goes.
-    block: BytesMut,
-    /// Of what waits.
-    waiting_bytes: usize,
-    /// Of what waits and what is in flight.
-    items: usize,
-    bytes: usize,
-    /// Since when something waits.
-    since: Option<Instant>,
-    generation: u64,
-    /// Unsettled records by generation, oldest first.
-    unsettled: VecDeque<(u64, usize)>,
-    /// No record waits for room any more.
-    released: bool,
-}
-
 /// The bounded queue of one agent.
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -125,19 +91,7 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
-            state: Mutex::new(State {
-                limits,
-                ledger: Ledger::default(),
-                lanes: Default::default(),
-                block: BytesMut::new(),
-                waiting_bytes: 0,
-                items: 0,
-                bytes: 0,
-                since: None,
-                generation: 0,
-                unsettled: VecDeque::new(),
-                released: false,
-            }),
+            state: Mutex::new(State::new(limits)),
             changed: Condvar::new(),
             wake: Notify::new(),
         }
@@ -155,8 +109,9 @@ impl Queue {
         let mut state = lock(&self.state);
         let weight = bytes.len() + RECORD_OVERHEAD;
         let mut displaced = 0;
-        while !state.has_room(weight) {
+        while !state.make_room(weight) {
             if state.limits.policy != OverflowPolicy::Drop {
+                state.refused = weight;
                 return Pushed::Full;
             }
             if !state.displace(kind) {
@@ -172,7 +127,7 @@ impl Queue {
             state.since = Some(now());
         }
         let is_due = !was_due && state.is_full_batch();
-        drop(state);
+        self.unlock_and_call(state);
         if is_first || is_due {
             self.wake.notify_one();
         }
@@ -183,22 +138,31 @@ impl Queue {
         }
     }
 
+    /// Wakes those who have records to save, or something else to do for the store.
+    fn unlock_and_call(&self, mut state: MutexGuard<'_, State>) {
+        let calls = state.calls();
+        drop(state);
+        for thread in calls.into_iter().flatten() {
+            thread.unpark();
+        }
+    }
+
     /// Counts a record that is lost before it was queued.
     pub(crate) fn refuse(&self, kind: Kind, reason: LossReason) {
         lock(&self.state).ledger.refuse(kind, reason);
     }
 
-    /// Waits for room for `bytes` more; whether there is some. Gives up after
-    /// `timeout` and when the agent stops.
-    pub(crate) fn wait_for_room(&self, bytes: usize, timeout: Duration) -> bool {
+    /// Waits for room for the record that was refused last: the caller's, or one
+    /// that waits beside it. Whether there is room. Gives up after `timeout` and
+    /// when the agent stops.
+    pub(crate) fn wait_for_room(&self, timeout: Duration) -> bool {
         let state = lock(&self.state);
-        let (state, _) = self
+        let has_room = |state: &mut State| state.make_room(state.refused);
+        let (mut state, _) = self
             .changed
-            .wait_timeout_while(state, timeout, |state| {
-                !state.released && !state.has_room(bytes + RECORD_OVERHEAD)
-            })
+            .wait_timeout_while(state, timeout, |state| !state.released && !has_room(state))
             .unwrap_or_else(PoisonError::into_inner);
-        state.has_room(bytes + RECORD_OVERHEAD)
+        has_room(&mut state)
     }
 
     /// Lets nobody wait for room any longer, or lets them wait again.
@@ -209,7 +173,10 @@ impl Queue {
 
     /// Makes everything that waits due; the number of the generation to wait for.
     pub(crate) fn start_flush(&self) -> u64 {
-        let generation = lock(&self.state).flush();
+        let mut state = lock(&self.state);
+        let generation = state.flush();
+        state.wanted = generation;
+        drop(state);
         self.wake.notify_one();
         generation
     }
@@ -229,21 +196,28 @@ impl Queue {
         lock(&self.state).is_settled(generation)
     }
 
-    /// Takes a batch that is due at `now`: the oldest records, of one kind, of
-    /// at most `max_bytes` with their commas (one record may exceed that).
+    /// Takes a batch that is due at `now`: the oldest records, or after an outage
+    /// the newest, of one kind, of at most `max_bytes` with their commas (one
+    /// record may exceed that).
     pub(crate) fn take(&self, now: Instant, max_bytes: usize) -> Option<(Kind, Vec<Record>)> {
         let mut state = lock(&self.state);
         let is_aged = state.due_at().is_some_and(|due| due <= now);
         if is_aged || state.is_full_batch() {
             state.flush();
         }
-        let kind = state.oldest()?;
+        let newest = state.recovering;
+        let kind = if newest {
+            state.newest()
+        } else {
+            state.oldest()
+        }?;
         let head = state.lanes[kind.index()].front()?;
         if head.generation >= state.generation {
             return None;
         }
-        let batch = state.take(kind, max_bytes);
+        let batch = state.take(kind, max_bytes, newest);
         state.since = state.oldest().map(|_| now);
+        self.unlock_and_call(state);
         Some((kind, batch))
     }
 
@@ -281,29 +255,74 @@ impl Queue {
     pub(crate) fn deliver(&self, kind: Kind, records: &[Record]) {
         let mut state = lock(&self.state);
         state.ledger.deliver(kind, records.len() as u64);
-        state.settle(records);
-        drop(state);
-        self.changed.notify_all();
+        state.flowing = true;
+        self.settled(state, kind, records, Fate::Done);
     }
 
     /// Records that were taken are lost.
     pub(crate) fn lose(&self, kind: Kind, records: &[Record], reason: LossReason) {
         let mut state = lock(&self.state);
         state.ledger.lose(kind, reason, records.len() as u64);
-        state.settle(records);
-        drop(state);
+        let fate = match reason {
+            LossReason::Rejected | LossReason::TooLarge => Fate::Poison(reason),
+            _ => Fate::Done,
+        };
+        self.settled(state, kind, records, fate);
+    }
+
+    fn settled(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        kind: Kind,
+        records: &[Record],
+        fate: Fate,
+    ) {
+        state.settle(kind, records, fate);
+        self.unlock_and_call(state);
         self.changed.notify_all();
+    }
+
+    /// An attempt to deliver failed: what gathers now is sent at a bounded rate
+    /// afterwards, the newest first.
+    pub(crate) fn stall(&self) {
+        let mut state = lock(&self.state);
+        state.flowing = false;
+        state.recovering = true;
+    }
+
+    /// What has come in from the application.
+    pub(crate) fn arrived(&self) -> Arrived {
+        lock(&self.state).arrived
+    }
+
+    /// Whether batches are to be sent at a bounded rate: after an outage, unless
+    /// somebody waits for a flush.
+    pub(crate) fn is_recovering(&self) -> bool {
+        let state = lock(&self.state);
+        state.recovering && state.is_settled(state.wanted)
     }
 
     /// Gives up on everything that waits: the process ends. How much it was.
     pub(crate) fn abandon(&self) -> u64 {
-        let mut lost = 0;
-        for kind in Kind::ALL {
-            let records: Vec<Record> = lock(&self.state).drain(kind);
-            self.lose(kind, &records, LossReason::Stopped);
-            lost += records.len() as u64;
-        }
-        lost
+        let drained = Kind::ALL.map(|kind| self.drain(kind, LossReason::Stopped).len() as u64);
+        drained.iter().sum()
+    }
+
+    /// Hands over everything that waits of a kind, oldest first.
+    pub(crate) fn withdraw(&self, kind: Kind) -> Vec<Vec<u8>> {
+        let records = self.drain(kind, LossReason::Withdrawn);
+        records.iter().map(|record| record.bytes.to_vec()).collect()
+    }
+
+    fn drain(&self, kind: Kind, reason: LossReason) -> Vec<Record> {
+        let records = lock(&self.state).drain(kind);
+        self.lose(kind, &records, reason);
+        records
+    }
+
+    /// Accounts for records that are held elsewhere.
+    pub(crate) fn account(&self, note: impl FnOnce(&mut Ledger)) {
+        note(&mut lock(&self.state).ledger);
     }
 
     pub(crate) fn ledger(&self) -> Ledger {
@@ -317,125 +336,14 @@ impl Queue {
             let share = used as f64 / limit.max(1) as f64;
             share
         };
+        let bounded = state.bounded();
         Fill {
             waiting: [state.lanes[0].len(), state.lanes[1].len()],
             items: state.items,
             bytes: state.bytes,
-            ratio: share(state.items, state.limits.max_items)
-                .max(share(state.bytes, state.limits.max_bytes)),
+            ratio: share(bounded.0, state.limits.max_items)
+                .max(share(bounded.1, state.limits.max_bytes)),
         }
-    }
-}
-
-impl State {
-    /// Whether a record of this weight fits. An empty queue takes any record:
-    /// one that never fits would otherwise wait for ever.
-    fn has_room(&self, weight: usize) -> bool {
-        self.items == 0
-            || (self.items < self.limits.max_items && self.bytes + weight <= self.limits.max_bytes)
-    }
-
-    /// Drops the oldest metric, else the oldest event unless room is wanted
-    /// for a metric. Whether anything was dropped.
-    fn displace(&mut self, wanted_for: Kind) -> bool {
-        for kind in [Kind::Metric, Kind::Event] {
-            if wanted_for == Kind::Metric && kind == Kind::Event {
-                return false;
-            }
-            if let Some(record) = self.lanes[kind.index()].pop_front() {
-                self.waiting_bytes -= record.weight();
-                self.ledger.lose(kind, LossReason::QueueFull, 1);
-                self.settle(std::slice::from_ref(&record));
-                return true;
-            }
-        }
-        false
-    }
-
-    fn enqueue(&mut self, kind: Kind, bytes: &[u8]) {
-        if self.block.capacity() < bytes.len() {
-            self.block = BytesMut::with_capacity(BLOCK.max(bytes.len()));
-        }
-        self.block.extend_from_slice(bytes);
-        let record = Record {
-            bytes: self.block.split().freeze(),
-            generation: self.generation,
-        };
-        self.ledger.queue(kind);
-        self.items += 1;
-        self.bytes += record.weight();
-        self.waiting_bytes += record.weight();
-        match self.unsettled.back_mut() {
-            Some((generation, count)) if *generation == record.generation => *count += 1,
-            _ => self.unsettled.push_back((record.generation, 1)),
-        }
-        self.lanes[kind.index()].push_back(record);
-    }
-
-    /// Whether enough waits for a send to start.
-    fn is_full_batch(&self) -> bool {
-        let waiting: usize = self.lanes.iter().map(VecDeque::len).sum();
-        waiting >= self.limits.watermark || self.waiting_bytes >= self.limits.batch_bytes
-    }
-
-    fn due_at(&self) -> Option<Instant> {
-        self.since?.checked_add(self.limits.interval)
-    }
-
-    /// Starts a generation; everything that waits is older, and so due.
-    fn flush(&mut self) -> u64 {
-        self.generation += 1;
-        self.generation
-    }
-
-    /// The kind whose oldest record is the oldest; events when equal.
-    fn oldest(&self) -> Option<Kind> {
-        Kind::ALL
-            .into_iter()
-            .filter_map(|kind| Some((self.lanes[kind.index()].front()?.generation, kind)))
-            .min_by_key(|(generation, _)| *generation)
-            .map(|(_, kind)| kind)
-    }
-
-    fn take(&mut self, kind: Kind, max_bytes: usize) -> Vec<Record> {
-        let lane = &mut self.lanes[kind.index()];
-        let mut room = max_bytes;
-        let mut count = 0;
-        for record in lane.iter() {
-            let Some(left) = room.checked_sub(record.bytes.len() + 1) else {
-                break;
-            };
-            room = left;
-            count += 1;
-        }
-        let batch: Vec<Record> = lane.drain(..count.max(1).min(lane.len())).collect();
-        self.waiting_bytes -= batch.iter().map(Record::weight).sum::<usize>();
-        batch
-    }
-
-    fn drain(&mut self, kind: Kind) -> Vec<Record> {
-        let records = std::mem::take(&mut self.lanes[kind.index()]);
-        self.waiting_bytes -= records.iter().map(Record::weight).sum::<usize>();
-        records.into()
-    }
-
-    /// Takes records out of all counts.
-    fn settle(&mut self, records: &[Record]) {
-        for record in records {
-            self.items -= 1;
-            self.bytes -= record.weight();
-            let entry = self.unsettled.iter_mut();
-            if let Some((_, count)) = { entry }.find(|(born, _)| *born == record.generation) {
-                *count -= 1;
-            }
-        }
-        self.unsettled.retain(|(_, count)| *count > 0);
-    }
-
-    fn is_settled(&self, generation: u64) -> bool {
-        self.unsettled
-            .front()
-            .is_none_or(|(oldest, _)| *oldest >= generation)
     }
 }
 

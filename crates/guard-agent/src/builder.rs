@@ -1,0 +1,466 @@
+//! What users write: an agent's configuration, field by field.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use guard_wire::anonymize::Anonymize;
+use guard_wire::redact::Redactor;
+
+use crate::agent::Agent;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{
+    Config, ConfigError, DEFAULT_ENDPOINT, MIN_REDIS_MAX_BYTES, OverflowPolicy, RulesHook,
+    Settings, check,
+};
+use crate::delivery::transport::Transport;
+use crate::journal::disk::{DiskStore, SpoolFsync};
+use crate::journal::redis::{RedisOptions, RedisStore};
+use crate::journal::store::{OpenStore, Store, StoreError};
+use crate::report::{Hook, Report};
+
+/// Builds an [`Agent`], field by field.
+///
+/// ```
+/// use std::time::Duration;
+/// use guard_agent::Agent;
+///
+/// let agent = Agent::builder("an-api-key-of-yours")
+///     .endpoint("http://127.0.0.1:8400")
+///     .project_id("shop")
+///     .flush_interval(Duration::from_secs(5))
+///     .build()?;
+/// # Ok::<(), guard_agent::ConfigError>(())
+/// ```
+pub struct AgentBuilder {
+    api_key: String,
+    endpoint: String,
+    encryption_key: Option<String>,
+    signing_secret: Option<String>,
+    redis_url: Option<String>,
+    settings: Settings,
+    hook: Option<Hook>,
+    rules_hook: Option<RulesHook>,
+    clock: Arc<dyn Clock>,
+    transport: Option<Arc<dyn Transport>>,
+    store: Option<OpenStore>,
+}
+
+/// One setter for each setting.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty $(=> $wrap:expr)?;)*) => {
+        $($(#[$doc])*
+        #[must_use]
+        pub fn $name(mut self, $name: $type) -> Self {
+            self.settings.$name = setters!(@ $name $($wrap)?);
+            self
+        })*
+    };
+    (@ $name:ident) => { $name };
+    (@ $name:ident $wrap:expr) => { $wrap($name.into()) };
+}
+
+impl Agent {
+    /// Starts to configure an agent; the key is the only thing required.
+    pub fn builder(api_key: impl Into<String>) -> AgentBuilder {
+        AgentBuilder::new(api_key.into())
+    }
+
+    /// Puts another configuration in force. Records and numbers are kept; a
+    /// running worker is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]; the old configuration then stays in force.
+    pub fn reconfigure(&self, builder: AgentBuilder) -> Result<(), ConfigError> {
+        self.adopt(builder.validate()?);
+        Ok(())
+    }
+}
+
+impl AgentBuilder {
+    pub(crate) fn new(api_key: String) -> Self {
+        Self {
+            api_key,
+            endpoint: DEFAULT_ENDPOINT.to_owned(),
+            encryption_key: None,
+            signing_secret: None,
+            redis_url: None,
+            settings: Settings::default(),
+            hook: None,
+            rules_hook: None,
+            clock: Arc::new(SystemClock),
+            transport: None,
+            store: None,
+        }
+    }
+
+    /// Where the backend answers: http or https and a host; a trailing
+    /// `/api/v1` is ignored. Default [`DEFAULT_ENDPOINT`].
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = endpoint.into();
+        self
+    }
+
+    /// Encrypts every batch: 32 bytes as URL-safe base64.
+    #[must_use]
+    pub fn project_encryption_key(mut self, key: impl Into<String>) -> Self {
+        self.encryption_key = Some(key.into());
+        self
+    }
+
+    /// Signs every batch, and checks the signature of rules.
+    #[must_use]
+    pub fn payload_signing_secret(mut self, secret: impl Into<String>) -> Self {
+        self.signing_secret = Some(secret.into());
+        self
+    }
+
+    /// Saves records in Redis until they are delivered, so that they outlive the
+    /// process: `redis://user:password@host:port/database`, or `rediss://` for
+    /// TLS. All processes of a project share them. See [`RedisOptions`], which
+    /// [`store`](Self::store) takes for more than the URL.
+    #[must_use]
+    pub fn redis_url(mut self, url: impl Into<String>) -> Self {
+        self.redis_url = Some(url.into());
+        self
+    }
+
+    /// Hears what the agent has to say, instead of `tracing`. Called on any
+    /// thread, also the caller's; must not block and must not call the agent.
+    #[must_use]
+    pub fn on_report(mut self, hook: impl Fn(&Report) + Send + Sync + 'static) -> Self {
+        self.hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called when other rules are in force, or none any more; [`Agent::rules`]
+    /// then answers with them. Outlives forks and [`Agent::reconfigure`], unlike
+    /// [`RulesUpdates`](crate::RulesUpdates). Called on the worker's thread: must not
+    /// block and must not call the agent.
+    #[must_use]
+    pub fn on_rules_changed(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.rules_hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// Another clock than the system's, for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Another transport than HTTP.
+    #[must_use]
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Keeps records in a store of one's own until they are delivered. `open` is
+    /// called on the agent's journal thread, again after it failed, once in each
+    /// process that sends.
+    #[must_use]
+    pub fn store(
+        mut self,
+        open: impl Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync + 'static,
+    ) -> Self {
+        self.store = Some(Arc::new(open));
+        self
+    }
+
+    setters! {
+        /// The project that records belong to.
+        project_id: impl Into<String> => Some;
+        /// Queued records at which a send is due, and the hard limit under
+        /// [`OverflowPolicy::Block`] and [`OverflowPolicy::Raise`].
+        buffer_size: usize;
+        /// The longest a record waits before a send is due.
+        flush_interval: Duration;
+        /// The share of `buffer_size` at which a send starts, above 0 and up to 1.
+        high_watermark_ratio: f64;
+        /// Batches in flight at once.
+        max_concurrent_flushes: usize;
+        /// The hard limit on records in memory. Default [`DEFAULT_MAX_BUFFERED`](crate::DEFAULT_MAX_BUFFERED)
+        /// under [`OverflowPolicy::Drop`], else `buffer_size`.
+        max_buffered: impl Into<usize> => Some;
+        /// The hard limit on bytes in memory.
+        max_buffer_bytes: usize;
+        /// The largest body of a batch, in bytes before compression; at least
+        /// [`MIN_BATCH_BYTES`](crate::MIN_BATCH_BYTES). A record that does not fit alone is lost, as `too_large`.
+        max_batch_bytes: usize;
+        /// What happens when the buffer is full.
+        overflow_policy: OverflowPolicy;
+        /// Whether events are taken at all.
+        enable_events: bool;
+        /// Whether metrics are taken at all.
+        enable_metrics: bool;
+        /// Resends in one round, after which a batch rests before the next.
+        retry_attempts: u32;
+        /// The first wait between attempts in seconds; doubles with each.
+        backoff_factor: f64;
+        /// The limit on one request, from connecting to the end of the answer.
+        timeout: Duration;
+        /// The longest text in a record, in bytes of UTF-8.
+        max_payload_size: usize;
+        /// Names whose values are redacted, in addition to
+        /// `proxy-authorization` and `set-cookie`.
+        sensitive_headers: Vec<String>;
+        /// What events say of the client's address.
+        anonymize: Anonymize;
+        /// Whether bodies are compressed.
+        compression_enabled: bool;
+        /// Bodies from this many bytes up are compressed.
+        compression_threshold: usize;
+        /// Time between status reports.
+        status_interval: Duration;
+        /// Time between two looks for rules at a backend that does not hold requests
+        /// until they change; at least [`MIN_RULES_INTERVAL`](crate::MIN_RULES_INTERVAL). A shorter time to live
+        /// of the rules shortens it.
+        dynamic_rule_interval: Duration;
+        /// A file that keeps the last good rules, for a start while the backend is
+        /// away. Without it they are kept in memory only.
+        rules_cache_path: impl Into<PathBuf> => Some;
+        /// What [`Agent::stop`] may take.
+        shutdown_timeout: Duration;
+        /// The version of the guard in front of the agent.
+        guard_version: impl Into<String> => Some;
+        /// The version of guard-core.
+        guard_core_version: impl Into<String> => Some;
+        /// What the agent calls its version, for packages built on this crate.
+        agent_version: impl Into<String> => std::convert::identity::<String>;
+        /// Names this installation, instead of the identity kept on disk.
+        install_id: impl Into<String> => Some;
+        /// Saves records below this directory until they are delivered, so that
+        /// they outlive the process. Made if it is missing, for this user alone;
+        /// several processes may share it, several projects must not.
+        spool_dir: impl Into<PathBuf> => Some;
+        /// The bound of the spool on disk, in bytes; at least
+        /// [`MIN_SPOOL_MAX_BYTES`](crate::MIN_SPOOL_MAX_BYTES), and 8 times
+        /// `max_batch_bytes`.
+        spool_max_bytes: u64;
+        /// When what was written to the spool is made safe against the loss of power.
+        spool_fsync: SpoolFsync;
+        /// The room that the project's records take in Redis at most, of all processes
+        /// together; at least [`MIN_REDIS_MAX_BYTES`].
+        redis_max_bytes: u64;
+    }
+
+    /// Validates the configuration and makes the agent. Starts nothing: the
+    /// worker starts with the first record.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for the first field that cannot be used.
+    pub fn build(self) -> Result<Agent, ConfigError> {
+        Ok(Agent::new(self.validate()?))
+    }
+
+    pub(crate) fn validate(self) -> Result<Config, ConfigError> {
+        check::settings(&self.settings)?;
+        let redis = open_redis(self.redis_url.as_deref(), &self.settings)?;
+        let disk = || open_disk(&self.settings, &self.clock);
+        let store = self.store.or(redis).or_else(disk);
+        Ok(Config {
+            api_key: check::key(self.api_key)?,
+            endpoint: check::endpoint(&self.endpoint)?,
+            encryptor: check::encryption(self.encryption_key.as_deref())?,
+            signing_secret: self.signing_secret.filter(|secret| !secret.is_empty()),
+            redactor: Redactor::new(&self.settings.sensitive_headers),
+            settings: self.settings,
+            hook: self.hook,
+            rules_hook: self.rules_hook,
+            clock: self.clock,
+            transport: self.transport,
+            redis_url: self.redis_url,
+            store,
+        })
+    }
+}
+
+impl fmt::Debug for AgentBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentBuilder")
+            .field("endpoint", &self.endpoint)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+fn open_disk(settings: &Settings, clock: &Arc<dyn Clock>) -> Option<OpenStore> {
+    let root = settings.spool_dir.clone()?;
+    let (max_bytes, max_record) = (settings.spool_max_bytes, settings.max_batch_bytes);
+    let (fsync, clock) = (settings.spool_fsync, Arc::clone(clock));
+    Some(Arc::new(move || {
+        let clock = Arc::clone(&clock);
+        let store = DiskStore::open(&root, max_bytes, max_record, fsync, clock)?;
+        Ok(Box::new(store))
+    }))
+}
+
+fn open_redis(url: Option<&str>, settings: &Settings) -> Result<Option<OpenStore>, ConfigError> {
+    let Some(url) = url else {
+        return Ok(None);
+    };
+    let max_bytes = settings.redis_max_bytes;
+    ConfigError::reject_if(
+        max_bytes < MIN_REDIS_MAX_BYTES,
+        "redis_max_bytes",
+        max_bytes,
+        "give 1048576 or more",
+    )?;
+    let mut options = RedisOptions::new(url)?.max_bytes(max_bytes);
+    if let Some(project) = &settings.project_id {
+        options = options.project(project);
+    }
+    ConfigError::reject_if(
+        settings.spool_dir.is_some(),
+        "redis_url",
+        options.place(),
+        "give redis_url or spool_dir, not both: records are saved in one place",
+    )?;
+    Ok(Some(Arc::new(move || {
+        Ok(Box::new(RedisStore::open(options.clone())?))
+    })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DEFAULT_MAX_BUFFER_BYTES, DEFAULT_MAX_BUFFERED};
+
+    fn builder() -> AgentBuilder {
+        AgentBuilder::new("a-valid-api-key".to_owned()).endpoint("http://127.0.0.1:1")
+    }
+
+    fn error(builder: AgentBuilder) -> String {
+        builder.validate().err().expect("refused").to_string()
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_with_its_value_and_a_remedy() {
+        let cases = [
+            (builder().buffer_size(0), "buffer_size = 0: give 1 or more"),
+            (
+                builder().backoff_factor(-1.0),
+                "backoff_factor = -1: give a number",
+            ),
+            (builder().backoff_factor(f64::NAN), "backoff_factor = NaN"),
+            (
+                builder().high_watermark_ratio(1.5),
+                "high_watermark_ratio = 1.5: give a share",
+            ),
+            (
+                builder().timeout(Duration::ZERO),
+                "timeout = 0: give more than 0",
+            ),
+            (
+                builder().dynamic_rule_interval(Duration::from_secs(59)),
+                "dynamic_rule_interval = 59: give 60",
+            ),
+            (
+                builder().max_batch_bytes(100),
+                "max_batch_bytes = 100: give 4096 or more",
+            ),
+            (
+                builder().endpoint("ftp://host"),
+                "endpoint = \"ftp://host\": give a URL that starts",
+            ),
+            (
+                builder().endpoint("nonsense"),
+                "endpoint = \"nonsense\": give a URL such as",
+            ),
+            (builder().endpoint("http://h/?x=1"), "everything from ?"),
+            (
+                builder().spool_dir("spool").spool_max_bytes(5),
+                "spool_max_bytes = 5: give 16777216 or more",
+            ),
+            (
+                builder().spool_dir("spool").spool_max_bytes((16 << 20) - 1),
+                "spool_max_bytes = 16777215: give 16777216 or more",
+            ),
+            (
+                builder()
+                    .spool_dir("spool")
+                    .spool_max_bytes(32 << 20)
+                    .max_batch_bytes((4 << 20) + 1),
+                "spool_max_bytes = 33554432: give 16777216 or more, and at least 8 times",
+            ),
+            (
+                builder().spool_dir("spool").max_batch_bytes(64 << 20),
+                "max_batch_bytes = 67108864: give 33554432 or less",
+            ),
+            (
+                builder().redis_url("http://u:open-sesame@h"),
+                "redis_url: not such a URL; give redis://",
+            ),
+            (
+                builder()
+                    .redis_url("redis://:open-sesame@h")
+                    .spool_dir("spool"),
+                "redis_url = h:6379/0: give redis_url or spool_dir, not both",
+            ),
+            (
+                builder().project_id("a\nb"),
+                "project_id = \"a\\nb\": give printable",
+            ),
+        ];
+        for (builder, words) in cases {
+            let message = error(builder);
+            assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_neither_repeated_in_errors_nor_shown() {
+        let short = AgentBuilder::new("s3cret".to_owned());
+        let wrapped = AgentBuilder::new("s3cret\ns3cret-key".to_owned());
+        let encrypted = builder().project_encryption_key("s3cret");
+        let address = builder().endpoint("http://me:s3cret@host");
+        let port = builder().endpoint("http://me:s3cret@host:99999");
+        let scheme = builder().endpoint("ftp://me:s3cret@host");
+        for builder in [short, wrapped, encrypted, address, port, scheme] {
+            let message = error(builder);
+            assert!(!message.contains("s3cret"), "{message}");
+        }
+        let builder = AgentBuilder::new("s3cret-api-key".to_owned())
+            .project_encryption_key("s3cret")
+            .payload_signing_secret("s3cret");
+        assert!(!format!("{builder:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn the_endpoint_is_reduced_to_where_the_api_hangs() {
+        for (given, reduced) in [
+            ("http://host:1/", "http://host:1/"),
+            ("https://host/api/v1/", "https://host/"),
+            ("https://host/guard/api/v1", "https://host/guard"),
+        ] {
+            let config = builder().endpoint(given).validate().expect("valid");
+            assert_eq!(config.endpoint.as_str(), reduced);
+        }
+    }
+
+    #[test]
+    fn memory_holds_at_most_half_of_what_the_spool_may() {
+        let limit = |builder: AgentBuilder| builder.validate().expect("valid").max_bytes();
+        let small = || builder().spool_max_bytes(32 << 20);
+        assert_eq!(limit(small().spool_dir("/spool")), 16 << 20);
+        assert_eq!(limit(small()), DEFAULT_MAX_BUFFER_BYTES);
+        assert_eq!(
+            limit(builder().spool_dir("/spool")),
+            DEFAULT_MAX_BUFFER_BYTES
+        );
+    }
+
+    #[test]
+    fn the_hard_limit_on_records_follows_the_policy() {
+        let limit = |builder: AgentBuilder| builder.validate().expect("valid").max_items();
+        assert_eq!(limit(builder()), DEFAULT_MAX_BUFFERED);
+        assert_eq!(limit(builder().overflow_policy(OverflowPolicy::Raise)), 100);
+        assert_eq!(limit(builder().max_buffered(7_usize)), 7);
+    }
+}

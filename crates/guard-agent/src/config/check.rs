@@ -1,0 +1,160 @@
+//! What each field of a configuration must be.
+
+use std::sync::Arc;
+
+use guard_wire::encrypt::{Encryptor, KeyError};
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+
+use super::{
+    ConfigError, MIN_API_KEY, MIN_BATCH_BYTES, MIN_RULES_INTERVAL, MIN_SPOOL_MAX_BYTES, Settings,
+};
+use crate::journal::disk;
+
+pub(crate) fn settings(settings: &Settings) -> Result<(), ConfigError> {
+    let one_or_more = [
+        ("buffer_size", settings.buffer_size),
+        ("max_concurrent_flushes", settings.max_concurrent_flushes),
+        ("max_buffered", settings.max_buffered.unwrap_or(1)),
+        ("max_buffer_bytes", settings.max_buffer_bytes),
+    ];
+    for (field, number) in one_or_more {
+        ConfigError::reject_if(number == 0, field, number, "give 1 or more")?;
+    }
+    let above_zero = [
+        ("flush_interval", settings.flush_interval),
+        ("timeout", settings.timeout),
+        ("status_interval", settings.status_interval),
+    ];
+    for (field, duration) in above_zero {
+        ConfigError::reject_if(duration.is_zero(), field, 0, "give more than 0 seconds")?;
+    }
+    let bytes = settings.max_batch_bytes;
+    ConfigError::reject_if(
+        bytes < MIN_BATCH_BYTES,
+        "max_batch_bytes",
+        bytes,
+        "give 4096 or more",
+    )?;
+    let interval = settings.dynamic_rule_interval;
+    ConfigError::reject_if(
+        interval < MIN_RULES_INTERVAL,
+        "dynamic_rule_interval",
+        interval.as_secs_f64(),
+        "give 60 seconds or more",
+    )?;
+    let factor = settings.backoff_factor;
+    let is_positive = factor.is_finite() && factor > 0.0;
+    ConfigError::reject_if(
+        !is_positive,
+        "backoff_factor",
+        factor,
+        "give a number of seconds above 0",
+    )?;
+    let ratio = settings.high_watermark_ratio;
+    let is_share = ratio > 0.0 && ratio <= 1.0;
+    ConfigError::reject_if(
+        !is_share,
+        "high_watermark_ratio",
+        ratio,
+        "give a share above 0 and up to 1",
+    )?;
+    check_spool(settings)?;
+    for (field, text) in [
+        ("project_id", &settings.project_id),
+        ("install_id", &settings.install_id),
+    ] {
+        let text = text.as_deref().unwrap_or_default();
+        let remedy = "give printable ASCII: it is sent as an HTTP header";
+        ConfigError::reject_if(
+            HeaderValue::from_str(text).is_err(),
+            field,
+            format!("{text:?}"),
+            remedy,
+        )?;
+    }
+    Ok(())
+}
+
+/// What the spool itself demands of its limits, in the names of this crate.
+fn check_spool(settings: &Settings) -> Result<(), ConfigError> {
+    if settings.spool_dir.is_none() {
+        return Ok(());
+    }
+    let (max_bytes, batch) = (settings.spool_max_bytes, settings.max_batch_bytes);
+    let options = disk::options(max_bytes, batch, settings.spool_fsync);
+    ConfigError::reject_if(
+        options.segment_bytes > guard_spool::MAX_SEGMENT_BYTES,
+        "max_batch_bytes",
+        batch,
+        "give 33554432 or less with a spool_dir",
+    )?;
+    ConfigError::reject_if(
+        max_bytes < MIN_SPOOL_MAX_BYTES || options.validate().is_err(),
+        "spool_max_bytes",
+        max_bytes,
+        "give 16777216 or more, and at least 8 times max_batch_bytes",
+    )
+}
+
+pub(crate) fn key(api_key: String) -> Result<String, ConfigError> {
+    let remedy = if api_key.chars().count() < MIN_API_KEY {
+        format!("too short; give the project's key, {MIN_API_KEY} characters or more")
+    } else if HeaderValue::from_str(&["Bearer ", &api_key].concat()).is_err() {
+        "not printable ASCII; check that the whole key was copied, and nothing else".to_owned()
+    } else {
+        return Ok(api_key);
+    };
+    Err(ConfigError::Secret {
+        field: "api_key",
+        remedy,
+    })
+}
+
+pub(crate) fn endpoint(endpoint: &str) -> Result<Url, ConfigError> {
+    let fail = |remedy| ConfigError::Field {
+        field: "endpoint",
+        value: without_userinfo(endpoint),
+        remedy,
+    };
+    let trimmed = endpoint.trim().trim_end_matches('/');
+    let trimmed = trimmed.strip_suffix("/api/v1").unwrap_or(trimmed);
+    let url = Url::parse(trimmed.trim_end_matches('/'))
+        .map_err(|_| fail("give a URL such as https://guard.example.com"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(fail("give a URL that starts with http:// or https://"));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(fail("give a URL with a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(ConfigError::Secret {
+            field: "endpoint",
+            remedy: "leave user and password out of the URL; the API key is the credential".into(),
+        });
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(fail("leave everything from ? or # on out of the URL"));
+    }
+    Ok(url)
+}
+
+/// The endpoint as messages show it: a user and password in it are secrets,
+/// whatever else is wrong with it.
+fn without_userinfo(endpoint: &str) -> String {
+    match endpoint.rsplit_once('@') {
+        Some((_, rest)) => format!("{:?}", ["...@", rest].concat()),
+        None => format!("{endpoint:?}"),
+    }
+}
+
+pub(crate) fn encryption(key: Option<&str>) -> Result<Option<Arc<Encryptor>>, ConfigError> {
+    let Some(key) = key.filter(|key| !key.is_empty()) else {
+        return Ok(None);
+    };
+    let encryptor = Encryptor::new(key).map_err(|error: KeyError| ConfigError::Secret {
+        field: "project_encryption_key",
+        remedy: error.to_string(),
+    })?;
+    Ok(Some(Arc::new(encryptor)))
+}

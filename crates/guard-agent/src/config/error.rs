@@ -1,0 +1,47 @@
+//! Why a configuration cannot be used.
+
+use thiserror::Error;
+
+/// A configuration that cannot be used. Names the field and says what to give;
+/// secrets are not repeated.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// A field holds what it must not.
+    #[error("{field} = {value}: {remedy}")]
+    Field {
+        /// The name of the field.
+        field: &'static str,
+        /// What it holds.
+        value: String,
+        /// What to give instead.
+        remedy: &'static str,
+    },
+    /// A secret cannot be used.
+    #[error("{field}: {remedy}")]
+    Secret {
+        /// The name of the field.
+        field: &'static str,
+        /// What to give instead.
+        remedy: String,
+    },
+}
+
+impl ConfigError {
+    /// An error where `is_wrong`.
+    pub(crate) fn reject_if(
+        is_wrong: bool,
+        field: &'static str,
+        value: impl ToString,
+        remedy: &'static str,
+    ) -> Result<(), ConfigError> {
+        if is_wrong {
+            let value = value.to_string();
+            return Err(ConfigError::Field {
+                field,
+                value,
+                remedy,
+            });
+        }
+        Ok(())
+    }
+}

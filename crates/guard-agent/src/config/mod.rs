@@ -1,0 +1,243 @@
+//! Configuration: what users write ([`AgentBuilder`](crate::AgentBuilder)) and what was
+//! validated ([`Config`]). Every default is one documented constant.
+
+pub(crate) mod check;
+mod error;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use guard_wire::anonymize::Anonymize;
+use guard_wire::encrypt::Encryptor;
+use guard_wire::redact::Redactor;
+use reqwest::Url;
+
+pub use self::error::ConfigError;
+use crate::clock::Clock;
+use crate::delivery::transport::Transport;
+use crate::journal::disk::SpoolFsync;
+use crate::journal::redis::DEFAULT_REDIS_MAX_BYTES;
+use crate::journal::store::OpenStore;
+use crate::report::Hook;
+
+/// Where the service that started all this answers.
+pub const DEFAULT_ENDPOINT: &str = "https://api.fastapi-guard.com";
+/// The shortest API key that is taken for one.
+pub const MIN_API_KEY: usize = 10;
+/// Queued records at which a send is due.
+pub const DEFAULT_BUFFER_SIZE: usize = 100;
+/// The longest a record waits before a send is due.
+pub const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(30);
+/// The share of the buffer size at which a send starts.
+pub const DEFAULT_HIGH_WATERMARK: f64 = 0.8;
+/// Batches in flight at once.
+pub const DEFAULT_CONCURRENT_FLUSHES: usize = 1;
+/// The hard limit on records held in memory.
+pub const DEFAULT_MAX_BUFFERED: usize = 100_000;
+/// The hard limit on bytes held in memory.
+pub const DEFAULT_MAX_BUFFER_BYTES: usize = 64 * 1024 * 1024;
+/// The largest body of a batch, before compression.
+pub const DEFAULT_MAX_BATCH_BYTES: usize = 262_144;
+/// The smallest `max_batch_bytes` that is taken.
+pub const MIN_BATCH_BYTES: usize = 4096;
+/// Resends in one round.
+pub const DEFAULT_RETRY_ATTEMPTS: u32 = 3;
+/// The first wait between attempts, in seconds.
+pub const DEFAULT_BACKOFF_FACTOR: f64 = 1.0;
+/// The limit on one request, from connecting to the end of the answer.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest text in a record, in bytes.
+pub const DEFAULT_MAX_PAYLOAD_SIZE: usize = 1024;
+/// Names whose values are redacted.
+pub const DEFAULT_SENSITIVE_HEADERS: [&str; 3] = ["authorization", "cookie", "x-api-key"];
+/// Bodies from this many bytes up are compressed.
+pub const DEFAULT_COMPRESSION_THRESHOLD: usize = 1024;
+/// Time between status reports.
+pub const DEFAULT_STATUS_INTERVAL: Duration = Duration::from_secs(300);
+/// Time between two looks for rules at a backend that does not hold requests.
+pub const DEFAULT_RULES_INTERVAL: Duration = Duration::from_secs(300);
+/// The shortest such time that is taken.
+pub const MIN_RULES_INTERVAL: Duration = Duration::from_secs(60);
+/// The bound of the spool on disk.
+pub const DEFAULT_SPOOL_MAX_BYTES: u64 = guard_spool::DEFAULT_MAX_BYTES;
+/// The smallest `spool_max_bytes` that is taken.
+pub const MIN_SPOOL_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// The smallest `redis_max_bytes` that is taken.
+pub const MIN_REDIS_MAX_BYTES: u64 = 1024 * 1024;
+/// What stopping may take.
+pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Hears that the rules in force have changed.
+pub(crate) type RulesHook = Arc<dyn Fn() + Send + Sync>;
+
+/// What happens when the buffer is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OverflowPolicy {
+    /// The oldest metric is dropped, or, with none left, the oldest event.
+    #[default]
+    Drop,
+    /// The caller waits for room.
+    Block,
+    /// The caller gets an error.
+    Raise,
+}
+
+/// The fields that are taken as they are, shared by builder and configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) project_id: Option<String>,
+    pub(crate) buffer_size: usize,
+    pub(crate) flush_interval: Duration,
+    pub(crate) high_watermark_ratio: f64,
+    pub(crate) max_concurrent_flushes: usize,
+    pub(crate) max_buffered: Option<usize>,
+    pub(crate) max_buffer_bytes: usize,
+    pub(crate) max_batch_bytes: usize,
+    pub(crate) overflow_policy: OverflowPolicy,
+    pub(crate) enable_events: bool,
+    pub(crate) enable_metrics: bool,
+    pub(crate) retry_attempts: u32,
+    pub(crate) backoff_factor: f64,
+    pub(crate) timeout: Duration,
+    pub(crate) max_payload_size: usize,
+    pub(crate) sensitive_headers: Vec<String>,
+    pub(crate) anonymize: Anonymize,
+    pub(crate) compression_enabled: bool,
+    pub(crate) compression_threshold: usize,
+    pub(crate) status_interval: Duration,
+    pub(crate) dynamic_rule_interval: Duration,
+    pub(crate) rules_cache_path: Option<PathBuf>,
+    pub(crate) shutdown_timeout: Duration,
+    pub(crate) guard_version: Option<String>,
+    pub(crate) guard_core_version: Option<String>,
+    pub(crate) agent_version: String,
+    pub(crate) install_id: Option<String>,
+    pub(crate) spool_dir: Option<PathBuf>,
+    pub(crate) spool_max_bytes: u64,
+    pub(crate) spool_fsync: SpoolFsync,
+    pub(crate) redis_max_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            project_id: None,
+            buffer_size: DEFAULT_BUFFER_SIZE,
+            flush_interval: DEFAULT_FLUSH_INTERVAL,
+            high_watermark_ratio: DEFAULT_HIGH_WATERMARK,
+            max_concurrent_flushes: DEFAULT_CONCURRENT_FLUSHES,
+            max_buffered: None,
+            max_buffer_bytes: DEFAULT_MAX_BUFFER_BYTES,
+            max_batch_bytes: DEFAULT_MAX_BATCH_BYTES,
+            overflow_policy: OverflowPolicy::default(),
+            enable_events: true,
+            enable_metrics: true,
+            retry_attempts: DEFAULT_RETRY_ATTEMPTS,
+            backoff_factor: DEFAULT_BACKOFF_FACTOR,
+            timeout: DEFAULT_TIMEOUT,
+            max_payload_size: DEFAULT_MAX_PAYLOAD_SIZE,
+            sensitive_headers: DEFAULT_SENSITIVE_HEADERS.map(str::to_owned).to_vec(),
+            anonymize: Anonymize::None,
+            compression_enabled: true,
+            compression_threshold: DEFAULT_COMPRESSION_THRESHOLD,
+            status_interval: DEFAULT_STATUS_INTERVAL,
+            dynamic_rule_interval: DEFAULT_RULES_INTERVAL,
+            rules_cache_path: None,
+            shutdown_timeout: DEFAULT_SHUTDOWN_TIMEOUT,
+            guard_version: None,
+            guard_core_version: None,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            install_id: None,
+            spool_dir: None,
+            spool_max_bytes: DEFAULT_SPOOL_MAX_BYTES,
+            spool_fsync: SpoolFsync::default(),
+            redis_max_bytes: DEFAULT_REDIS_MAX_BYTES,
+        }
+    }
+}
+
+/// A validated configuration.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) api_key: String,
+    pub(crate) endpoint: Url,
+    pub(crate) encryptor: Option<Arc<Encryptor>>,
+    pub(crate) signing_secret: Option<String>,
+    pub(crate) redactor: Redactor,
+    pub(crate) settings: Settings,
+    pub(crate) hook: Option<Hook>,
+    pub(crate) rules_hook: Option<RulesHook>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) transport: Option<Arc<dyn Transport>>,
+    pub(crate) redis_url: Option<String>,
+    pub(crate) store: Option<OpenStore>,
+}
+
+impl Config {
+    /// Of the fields that say where records are kept, the first in which `next`
+    /// differs. Where nothing is kept, nothing differs.
+    pub(crate) fn keeps_elsewhere(&self, next: &Self) -> Option<&'static str> {
+        let (old, new) = (&self.settings, &next.settings);
+        let on_disk = [("spool_dir", old.spool_dir != new.spool_dir)];
+        let in_redis = [
+            ("redis_url", self.redis_url != next.redis_url),
+            ("project_id", old.project_id != new.project_id),
+            (
+                "redis_max_bytes",
+                old.redis_max_bytes != new.redis_max_bytes,
+            ),
+        ];
+        let fields = match (&self.redis_url, &old.spool_dir) {
+            (Some(_), _) => in_redis.as_slice(),
+            (None, Some(_)) => on_disk.as_slice(),
+            (None, None) => &[],
+        };
+        let mut changed = fields.iter().filter(|(_, differs)| *differs);
+        changed.next().map(|(field, _)| *field)
+    }
+
+    /// Whether rules come from the same project of the same backend.
+    pub(crate) fn has_same_source(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint
+            && self.api_key == other.api_key
+            && self.settings.project_id == other.settings.project_id
+            && self.signing_secret == other.signing_secret
+    }
+
+    /// Queued records at which a send starts.
+    pub(crate) fn watermark(&self) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a share of a count that fits, from 0 up"
+        )]
+        let share =
+            (self.settings.buffer_size as f64 * self.settings.high_watermark_ratio) as usize;
+        share.max(1)
+    }
+
+    /// The hard limit on records in memory.
+    pub(crate) fn max_items(&self) -> usize {
+        let settings = &self.settings;
+        settings
+            .max_buffered
+            .unwrap_or(match settings.overflow_policy {
+                OverflowPolicy::Drop => DEFAULT_MAX_BUFFERED,
+                OverflowPolicy::Block | OverflowPolicy::Raise => settings.buffer_size,
+            })
+    }
+
+    /// The hard limit on bytes in memory. What is in memory is in the spool too,
+    /// which must have room for more than that: only what is not in memory can be
+    /// let go for what is new.
+    pub(crate) fn max_bytes(&self) -> usize {
+        let settings = &self.settings;
+        let half = match settings.spool_dir {
+            Some(_) => usize::try_from(settings.spool_max_bytes / 2).unwrap_or(usize::MAX),
+            None => usize::MAX,
+        };
+        settings.max_buffer_bytes.min(half)
+    }
+}

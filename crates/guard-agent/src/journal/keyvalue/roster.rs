@@ -1,0 +1,97 @@
+//! Who watches whom: all processes on a list, each the next one on it that lives.
+//!
+//! The list is a key that everybody reads and writes; without a step that no
+//! other can come between, a name may get lost. Whoever misses its own adds it again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+/// Names of processes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Roster(BTreeSet<String>);
+
+impl Roster {
+    pub(super) fn read(value: Option<&str>) -> Self {
+        let names = value.unwrap_or_default().split_whitespace();
+        Self(names.map(str::to_owned).collect())
+    }
+
+    pub(super) fn value(&self) -> String {
+        let names: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        names.join(" ")
+    }
+
+    /// Adds a name; whether it was missing.
+    pub(super) fn add(&mut self, name: &str) -> bool {
+        self.0.insert(name.to_owned())
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    /// The others in the order in which `own` looks after them: those that follow
+    /// it, and at the end those from the beginning.
+    pub(super) fn after(&self, own: &str) -> Vec<String> {
+        let (before, after): (Vec<_>, Vec<_>) = self
+            .0
+            .iter()
+            .filter(|name| *name != own)
+            .partition(|name| name.as_str() < own);
+        after.into_iter().chain(before).cloned().collect()
+    }
+}
+
+/// Processes without a lease, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Suspects(HashMap<String, Instant>);
+
+impl Suspects {
+    /// Notes who has no lease now, and returns those that have had none for `grace`.
+    pub(super) fn note(
+        &mut self,
+        missing: Vec<String>,
+        now: Instant,
+        grace: Duration,
+    ) -> Vec<String> {
+        let before = std::mem::take(&mut self.0);
+        for name in missing {
+            let since = *before.get(&name).unwrap_or(&now);
+            self.0.insert(name, since);
+        }
+        let dead = |since: &Instant| now.saturating_duration_since(*since) >= grace;
+        let dead = self.0.iter().filter(|(_, since)| dead(since));
+        dead.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_looks_after_those_that_follow_it_in_a_ring() {
+        let mut roster = Roster::read(Some("c a d"));
+        assert!(roster.add("b") && !roster.add("c"));
+        assert_eq!(roster.value(), "a b c d");
+        assert_eq!(roster.after("b"), ["c", "d", "a"]);
+        roster.remove("c");
+        assert_eq!(roster.after("d"), ["a", "b"]);
+        assert_eq!(Roster::read(None).after("a"), [""; 0]);
+    }
+
+    #[test]
+    fn dead_is_who_has_had_no_lease_for_the_whole_grace() {
+        let mut suspects = Suspects::default();
+        let start = Instant::now();
+        let grace = Duration::from_secs(6);
+        let mut note = |missing: &[&str], seconds| {
+            let missing = missing.iter().map(ToString::to_string).collect();
+            suspects.note(missing, start + Duration::from_secs(seconds), grace)
+        };
+        assert_eq!(note(&["a"], 0), [""; 0]);
+        assert_eq!(note(&[], 3), [""; 0]);
+        assert_eq!(note(&["a"], 6), [""; 0]);
+        assert_eq!(note(&["a", "b"], 12), ["a"]);
+    }
+}

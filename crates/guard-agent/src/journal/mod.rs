@@ -1,0 +1,312 @@
+//! The journal: saves what the queue holds, forgets what was delivered, and
+//! brings back what memory had no room for.
+//!
+//! It runs on a thread of its own, so that neither callers nor deliveries ever
+//! wait for a disk. A store on disk is appended to by a second thread, the writer,
+//! so that what comes in does not wait either while the journal syncs, removes,
+//! reads, or takes over what dead processes left. Whatever the writer cannot do the
+//! journal does. What is delivered before it was saved is never written.
+//! While the store fails the agent goes on in memory, and the journal tries again
+//! every [`RETRY_AFTER`].
+
+pub(crate) mod disk;
+pub(crate) mod durability;
+pub mod keyvalue;
+pub(crate) mod redis;
+pub(crate) mod store;
+pub(crate) mod thread;
+mod writer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use guard_wire::Kind;
+
+use self::store::{OpenStore, Store, StoreError};
+use self::writer::Writer;
+use crate::ledger::LossReason;
+use crate::queue::{Orders, Queue, Saver, Unsaved};
+use crate::report::Level;
+use crate::shared::Shared;
+
+/// The least time between two grouped writes: what comes in meanwhile is written
+/// together. After a pause a record is written at once.
+pub const GATHER: Duration = Duration::from_millis(5);
+
+/// A record is in the store's hands at most this long after it was accepted,
+/// while the store keeps up.
+pub const SAVED_WITHIN: Duration = Duration::from_millis(10);
+
+/// The time between attempts to use a store that fails.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How many bytes of records are written together at most.
+const GROUP: usize = 512 * 1024;
+
+/// What the journal does, step by step.
+pub(crate) struct Journal {
+    shared: Arc<Shared>,
+    open: OpenStore,
+    store: Option<Box<dyn Store>>,
+    /// Saves beside the journal, if the store allows it.
+    writer: Option<Writer>,
+    /// Since the store failed: when to try again.
+    retry_at: Option<Instant>,
+}
+
+impl Journal {
+    /// Goes on with a store that is open, or opens one with the first step.
+    pub(crate) fn new(shared: Arc<Shared>, open: OpenStore, store: Option<Box<dyn Store>>) -> Self {
+        Self {
+            shared,
+            open,
+            store,
+            writer: None,
+            retry_at: None,
+        }
+    }
+
+    /// How long to let records gather between two steps.
+    pub(crate) fn gathering(&self) -> Duration {
+        self.store
+            .as_ref()
+            .map_or(GATHER, |store| store.gathering())
+    }
+
+    /// Does all that there is to do; when to look again at the latest.
+    pub(crate) fn step(&mut self, now: Instant) -> Option<Instant> {
+        self.shared.queue.answer_call(Saver::Journal);
+        if let Some(at) = self.retry_at
+            && now < at
+        {
+            return Some(at);
+        }
+        match self.work(now) {
+            Ok(next) => {
+                self.recovered();
+                next
+            }
+            Err(error) => {
+                self.failed(&error, now);
+                self.retry_at
+            }
+        }
+    }
+
+    /// Saves what there is, whatever failed before, and leaves it to the store:
+    /// the agent stops. The store, for the next start.
+    pub(crate) fn finish(mut self, now: Instant) -> Option<Box<dyn Store>> {
+        if let Some(writer) = self.writer.take() {
+            writer.stop(&self.shared);
+        }
+        self.shared.queue.enlist();
+        let shared = Arc::clone(&self.shared);
+        let saved = self.store().and_then(|store| {
+            write(store, &shared)?;
+            store.sync()
+        });
+        // What was saved before rests there, even if the store fails now.
+        shared.queue.evict_all();
+        let obeyed = match &mut self.store {
+            Some(store) => obey(store.as_mut(), &shared),
+            None => Ok(()),
+        };
+        if let Err(error) = saved.and(obeyed) {
+            self.failed(&error, now);
+        }
+        self.note_usage();
+        self.store
+    }
+
+    fn work(&mut self, now: Instant) -> Result<Option<Instant>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        self.start_writer()?;
+        let store = self.store()?;
+        let obeyed = obey(store, &shared);
+        let written = write(store, &shared);
+        // What was settled while it was written.
+        let obeyed = obeyed.and_then(|()| obey(store, &shared));
+        // Last: what was written now may be due for syncing.
+        let next = store.tick(now)?;
+        if let Some(warning) = store.warning() {
+            shared.report(Level::Warning, "spool", "spool_endangered", || warning);
+        }
+        let queue = &shared.queue;
+        queue.save_again(&store.forgotten());
+        if store.usage().backlog
+            && let Some(room) = queue.room_for_backlog()
+        {
+            queue.restore(store.load(room)?, now);
+        }
+        self.note_usage();
+        obeyed.and(written).map(|()| next)
+    }
+
+    /// The store, opened now if it is not open.
+    fn store(&mut self) -> Result<&mut dyn Store, StoreError> {
+        if self.store.is_none() {
+            let store = (self.open)()?;
+            self.shared.durability.opened(store.as_ref());
+            self.store = Some(store);
+        }
+        match &mut self.store {
+            Some(store) => Ok(store.as_mut()),
+            None => Err(StoreError::Failed("not open".to_owned())),
+        }
+    }
+
+    /// Has a thread of its own append, if the store allows it. Where no thread can be
+    /// had the journal appends.
+    fn start_writer(&mut self) -> Result<(), StoreError> {
+        if self.writer.is_none()
+            && let Some(appender) = self.store()?.appender()
+        {
+            self.writer = Writer::start(&self.shared, appender).ok();
+        }
+        Ok(())
+    }
+
+    fn note_usage(&self) {
+        if let Some(store) = &self.store {
+            let usage = store.usage();
+            self.shared.queue.set_backlog(usage.backlog);
+            let since = self.shared.durability.note(usage);
+            self.shared.queue.hand_over(since.taken);
+            self.lose_damaged(since.damaged);
+        }
+    }
+
+    fn lose_damaged(&self, damaged: [u64; 2]) {
+        let lost: u64 = damaged.iter().sum();
+        if lost == 0 {
+            return;
+        }
+        self.shared
+            .queue
+            .lose_spooled(damaged, LossReason::SpoolDamaged);
+        self.shared.error("spool", "spool_damaged", || {
+            format!(
+                "{lost} record(s) in the spool cannot be read any more: lost; check the disk, or \
+                 how Redis saves its data"
+            )
+        });
+    }
+
+    fn recovered(&mut self) {
+        if self.retry_at.take().is_some() {
+            self.shared.durability.mend();
+            self.shared.report(Level::Info, "spool", "spool_back", || {
+                "the spool works again; what had gathered is saved".to_owned()
+            });
+        }
+    }
+
+    fn failed(&mut self, error: &StoreError, now: Instant) {
+        self.retry_at = Some(now + RETRY_AFTER);
+        self.shared.durability.fail();
+        self.shared.error("spool", "spool_failed", || {
+            format!("records are kept in memory only, and lost with the process: {error}")
+        });
+    }
+}
+
+/// Releases, forgets and sets aside what the queue has settled.
+fn obey(store: &mut dyn Store, shared: &Shared) -> Result<(), StoreError> {
+    let mut orders = shared.queue.take_orders();
+    store.release(&std::mem::take(&mut orders.release));
+    let outcome = carry_out(store, &mut orders);
+    if outcome.is_err() {
+        shared.queue.put_back(orders);
+    }
+    outcome
+}
+
+/// Leaves in `orders` what could not be done.
+fn carry_out(store: &mut dyn Store, orders: &mut Orders) -> Result<(), StoreError> {
+    if !orders.remove.is_empty() {
+        store.remove(&orders.remove)?;
+        orders.remove.clear();
+    }
+    while let Some(poison) = orders.quarantine.last() {
+        let reason = poison.reason.as_str();
+        store.quarantine(poison.token, poison.kind, &poison.bytes, reason)?;
+        orders.quarantine.pop();
+    }
+    Ok(())
+}
+
+/// Saves what is not saved, if that is not the writer's.
+fn write(store: &mut dyn Store, shared: &Shared) -> Result<(), StoreError> {
+    by_groups(&shared.queue, Saver::Journal, |group| {
+        save(store, shared, group)
+    })
+}
+
+/// Has `save` save what is not saved and is this one's to save, group by group, but not
+/// what comes in meanwhile.
+fn by_groups<E>(
+    queue: &Queue,
+    saver: Saver,
+    mut save: impl FnMut(Vec<Unsaved>) -> Result<(), E>,
+) -> Result<(), E> {
+    loop {
+        let group = queue.take_unsaved(saver, GROUP);
+        let bytes: usize = group.iter().map(|record| record.bytes.len()).sum();
+        if !group.is_empty() {
+            save(group)?;
+        }
+        if bytes < GROUP / 2 {
+            return Ok(());
+        }
+    }
+}
+
+/// A group as stores take it.
+fn records(group: &[Unsaved]) -> Vec<(Kind, &[u8])> {
+    group
+        .iter()
+        .map(|record| (record.kind, record.bytes.as_ref()))
+        .collect()
+}
+
+/// Saves a group, discarding what is oldest when the store is full and the
+/// policy allows it.
+fn save(store: &mut dyn Store, shared: &Shared, group: Vec<Unsaved>) -> Result<(), StoreError> {
+    let records = records(&group);
+    let mut outcome = store.append(&records);
+    if matches!(outcome, Err(StoreError::Full { .. })) && shared.queue.drops() {
+        let bytes: usize = records.iter().map(|(_, bytes)| bytes.len()).sum();
+        // What left memory meanwhile can be let go too.
+        outcome = obey(store, shared)
+            .and_then(|()| discard(store, shared, bytes))
+            .and_then(|()| store.append(&records));
+    }
+    match outcome {
+        Ok(tokens) => {
+            shared.queue.saved(&group, &tokens);
+            Ok(())
+        }
+        Err(error) => {
+            shared.queue.not_saved(group);
+            Err(error)
+        }
+    }
+}
+
+fn discard(store: &mut dyn Store, shared: &Shared, bytes: usize) -> Result<(), StoreError> {
+    let discarded = store.discard_oldest(bytes as u64)?;
+    shared.queue.lose_spooled(discarded, LossReason::SpoolFull);
+    let lost: u64 = discarded.iter().sum();
+    if lost > 0 {
+        shared.error("spool", "spool_full", || {
+            format!(
+                "spool full: {lost} oldest record(s) lost; see why the backend does not keep up, \
+                 or raise spool_max_bytes, or redis_max_bytes with a redis_url"
+            )
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

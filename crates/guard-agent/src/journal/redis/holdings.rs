@@ -1,0 +1,236 @@
+//! What one process has in Redis: records that are in memory too, under a
+//! token, and records that rest there alone, on offer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::str::FromStr;
+
+use guard_wire::Kind;
+
+/// The name of an entry in a stream; later ones are greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Id {
+    milliseconds: u64,
+    number: u64,
+}
+
+impl Id {
+    /// The one right after this.
+    pub(super) fn next(self) -> Id {
+        let (number, carried) = self.number.overflowing_add(1);
+        let milliseconds = self.milliseconds.saturating_add(u64::from(carried));
+        Id {
+            milliseconds,
+            number,
+        }
+    }
+}
+
+impl FromStr for Id {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (milliseconds, number) = text.split_once('-')?;
+            Some(Id {
+                milliseconds: milliseconds.parse().ok()?,
+                number: number.parse().ok()?,
+            })
+        };
+        parse().ok_or_else(|| format!("Redis names an entry {text:?}"))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.milliseconds, self.number)
+    }
+}
+
+/// What is known of a record beside its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) kind: Kind,
+    /// Bytes of JSON.
+    pub(super) len: usize,
+    /// A process that died left it, and this one has not loaded it yet: it is not
+    /// in this one's ledger.
+    pub(super) found: bool,
+}
+
+/// Where a record is that is not where it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stray {
+    /// In memory too, under this token.
+    Held(u64),
+    /// Nowhere else.
+    Offered(Facts),
+}
+
+/// The records of one process.
+#[derive(Debug, Default)]
+pub(super) struct Holdings {
+    held: HashMap<u64, (Id, Facts)>,
+    offered: BTreeMap<Id, Facts>,
+    bytes: u64,
+    last_token: u64,
+}
+
+impl Holdings {
+    /// Notes a record that is in memory too; its token.
+    pub(super) fn hold(&mut self, id: Id, kind: Kind, len: usize) -> u64 {
+        let found = false;
+        self.last_token += 1;
+        self.bytes += len as u64;
+        self.held
+            .insert(self.last_token, (id, Facts { kind, len, found }));
+        self.last_token
+    }
+
+    /// Notes a record that a process left that died.
+    pub(super) fn adopt(&mut self, id: Id, kind: Kind, len: usize) {
+        let found = true;
+        self.bytes += len as u64;
+        self.offered.insert(id, Facts { kind, len, found });
+    }
+
+    /// A record is no longer in memory.
+    pub(super) fn release(&mut self, token: u64) {
+        if let Some((id, facts)) = self.held.remove(&token) {
+            self.offered.insert(id, facts);
+        }
+    }
+
+    /// Where a record in memory is kept.
+    pub(super) fn place(&self, token: u64) -> Option<Id> {
+        self.held.get(&token).map(|(id, _)| *id)
+    }
+
+    /// A record in memory is no longer kept.
+    pub(super) fn forget(&mut self, token: u64) {
+        if let Some((_, facts)) = self.held.remove(&token) {
+            self.bytes -= facts.len as u64;
+        }
+    }
+
+    /// A record on offer is no longer kept, or is about to be held.
+    pub(super) fn withdraw(&mut self, id: Id) -> Option<Facts> {
+        let facts = self.offered.remove(&id)?;
+        self.bytes -= facts.len as u64;
+        Some(facts)
+    }
+
+    /// The newest on offer, of at most `max_bytes` but at least one.
+    pub(super) fn newest(&self, max_bytes: usize) -> Vec<Id> {
+        let mut bytes = 0;
+        let fits = |(index, (_, facts)): &(usize, (&Id, &Facts))| {
+            bytes += facts.len;
+            bytes <= max_bytes || *index == 0
+        };
+        let newest = self.offered.iter().rev().enumerate().take_while(fits);
+        newest.map(|(_, (id, _))| *id).collect()
+    }
+
+    /// The oldest on offer, metrics before events, whose bytes and `overhead`
+    /// make up at least `bytes`, or all.
+    pub(super) fn oldest(&self, bytes: u64, overhead: u64) -> Vec<Id> {
+        let mut freed = 0;
+        let of = |kind| {
+            let offered = self.offered.iter();
+            offered.filter(move |(_, facts)| facts.kind == kind)
+        };
+        of(Kind::Metric)
+            .chain(of(Kind::Event))
+            .take_while(|(_, facts)| {
+                let more = freed < bytes;
+                freed += facts.len as u64 + overhead;
+                more
+            })
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Every record by its place.
+    pub(super) fn all(&self) -> BTreeMap<Id, Stray> {
+        let held = self.held.iter();
+        let held = held.map(|(token, (id, _))| (*id, Stray::Held(*token)));
+        let offered = self.offered.iter();
+        let offered = offered.map(|(id, facts)| (*id, Stray::Offered(*facts)));
+        held.chain(offered).collect()
+    }
+
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.offered.is_empty()
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        (self.held.len() + self.offered.len()) as u64
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> Id {
+        Id {
+            milliseconds: 1,
+            number,
+        }
+    }
+
+    fn offering(kinds: &[Kind]) -> Holdings {
+        let mut holdings = Holdings::default();
+        for (number, kind) in kinds.iter().enumerate() {
+            holdings.adopt(id(number as u64), *kind, 10);
+        }
+        holdings
+    }
+
+    #[test]
+    fn names_are_read_written_and_ordered_as_redis_does() {
+        let names = ["0-1", "9-0", "10-0", "10-9", "10-10"];
+        let ids: Vec<Id> = names.map(|name| name.parse().unwrap()).into();
+        assert!(ids.is_sorted());
+        assert_eq!(ids[4].to_string(), "10-10");
+        assert_eq!(ids[3].next(), ids[4]);
+        let last = format!("7-{}", u64::MAX).parse::<Id>().unwrap();
+        assert_eq!(last.next().to_string(), "8-0");
+        for name in ["", "7", "7-", "-7", "7-x"] {
+            assert!(name.parse::<Id>().is_err());
+        }
+    }
+
+    #[test]
+    fn the_newest_are_offered_first_within_bounds_but_at_least_one() {
+        let holdings = offering(&[Kind::Event; 4]);
+        assert_eq!(holdings.newest(25), [id(3), id(2)]);
+        assert_eq!(holdings.newest(1), [id(3)]);
+    }
+
+    #[test]
+    fn the_oldest_metrics_go_before_the_oldest_events() {
+        let holdings = offering(&[Kind::Event, Kind::Metric, Kind::Event, Kind::Metric]);
+        assert_eq!(holdings.oldest(15, 0), [id(1), id(3)]);
+        assert_eq!(holdings.oldest(21, 0), [id(1), id(3), id(0)]);
+        assert_eq!(holdings.oldest(15, 5), [id(1)]);
+        assert_eq!(holdings.oldest(1000, 0).len(), 4);
+    }
+
+    #[test]
+    fn bytes_follow_the_records() {
+        let mut holdings = offering(&[Kind::Event]);
+        let token = holdings.hold(id(7), Kind::Metric, 5);
+        assert_eq!((holdings.records(), holdings.bytes()), (2, 15));
+        holdings.release(token);
+        assert_eq!(holdings.newest(5), [id(7)]);
+        let facts = holdings.withdraw(id(7)).unwrap();
+        assert!(!facts.found);
+        holdings.withdraw(id(0));
+        assert_eq!((holdings.records(), holdings.bytes()), (0, 0));
+    }
+}

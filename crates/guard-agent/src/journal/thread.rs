@@ -1,0 +1,112 @@
+//! The journal's thread.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use super::Journal;
+use crate::journal::store::OpenStore;
+use crate::lock;
+use crate::queue::Saver;
+use crate::shared::Shared;
+
+/// A running journal.
+pub(crate) struct JournalThread {
+    thread: Thread,
+    stopping: Arc<AtomicBool>,
+    /// Closed when the thread ends.
+    ended: Receiver<()>,
+}
+
+impl JournalThread {
+    pub(crate) fn start(shared: Arc<Shared>, open: OpenStore) -> io::Result<Self> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stopping);
+        let (end, ended) = channel();
+        let handle = thread::Builder::new()
+            .name("guard-agent-journal".to_owned())
+            .spawn(move || {
+                let work = || run(&shared, open, &told);
+                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    shared.durability.fail();
+                    shared.error("spool", "journal", || {
+                        "the journal failed; records are kept in memory until the next start; \
+                         please report this"
+                            .to_owned()
+                    });
+                }
+                drop(end);
+            })?;
+        let thread = handle.thread().clone();
+        Ok(Self {
+            thread,
+            stopping,
+            ended,
+        })
+    }
+
+    /// Has everything saved, and waits for that at most `patience`.
+    pub(crate) fn stop(self, shared: &Shared, patience: Duration) {
+        self.stopping.store(true, Ordering::Release);
+        self.thread.unpark();
+        if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(patience) {
+            shared.error("spool", "journal_end", || {
+                let left = shared.queue.unsaved();
+                format!(
+                    "the spool does not answer; {left} record(s) are not saved; see whether the \
+                     disk or Redis hangs"
+                )
+            });
+        }
+    }
+}
+
+fn run(shared: &Arc<Shared>, open: OpenStore, stopping: &AtomicBool) {
+    let kept = lock(&shared.durability.store).take();
+    let mut journal = Journal::new(Arc::clone(shared), open, kept);
+    shared.queue.attend(Saver::Journal, thread::current());
+    let mut stepped = Instant::now();
+    let mut next = journal.step(shared.clock().now());
+    while !stopping.load(Ordering::Acquire) {
+        wait(shared, next);
+        if next.is_none_or(|next| !is_due(shared, next)) {
+            gather(stepped, journal.gathering(), stopping);
+        }
+        stepped = Instant::now();
+        next = journal.step(shared.clock().now());
+    }
+    let store = journal.finish(shared.clock().now());
+    shared.queue.dismiss(Saver::Journal);
+    *lock(&shared.durability.store) = store;
+}
+
+fn is_due(shared: &Shared, at: Instant) -> bool {
+    shared.clock().now() >= at
+}
+
+/// Waits until it is called, or until something is due.
+fn wait(shared: &Shared, next: Option<Instant>) {
+    // A store that waits by parking has used up the wake-up of what came meanwhile.
+    if shared.queue.calls(Saver::Journal) {
+        return;
+    }
+    match next {
+        Some(at) => thread::park_timeout(at.saturating_duration_since(shared.clock().now())),
+        None => thread::park(),
+    }
+}
+
+/// Lets others come with what called, until there was time enough since the last
+/// step.
+pub(super) fn gather(stepped: Instant, time: Duration, stopping: &AtomicBool) {
+    // A store that waits by parking wakes this thread too.
+    while let Some(left) = time.checked_sub(stepped.elapsed())
+        && !stopping.load(Ordering::Acquire)
+    {
+        thread::park_timeout(left);
+    }
+}

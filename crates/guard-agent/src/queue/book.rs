@@ -1,0 +1,439 @@
+//! What the queue and the journal owe each other: which records are not saved
+//! yet, under which token the others are, and what has become of those.
+//!
+//! A record that is settled before it was saved is never written: that is most
+//! of them while the backend answers quickly.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::thread::Thread;
+
+use bytes::Bytes;
+use guard_wire::Kind;
+
+use crate::ledger::LossReason;
+
+/// Threads that have something to do.
+pub(super) type Calls = [Option<Thread>; 2];
+
+/// What became of a record that left the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Delivered, or lost: the store forgets it.
+    Done,
+    /// Refused by the backend: the store sets it aside.
+    Poison(LossReason),
+}
+
+/// A record to save.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unsaved {
+    pub(crate) seq: u64,
+    pub(crate) kind: Kind,
+    pub(crate) bytes: Bytes,
+}
+
+/// What the store is to do with records it has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Orders {
+    /// To be forgotten.
+    pub(crate) remove: Vec<u64>,
+    /// To be offered again: they are no longer in memory.
+    pub(crate) release: Vec<u64>,
+    /// To be set aside.
+    pub(crate) quarantine: Vec<Poison>,
+}
+
+/// A record that the backend refuses.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Poison {
+    pub(crate) token: u64,
+    pub(crate) kind: Kind,
+    pub(crate) bytes: Bytes,
+    pub(crate) reason: LossReason,
+}
+
+impl Orders {
+    fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.release.is_empty() && self.quarantine.is_empty()
+    }
+
+    fn settle(&mut self, token: u64, kind: Kind, bytes: &Bytes, fate: Fate) {
+        match fate {
+            Fate::Done => self.remove.push(token),
+            Fate::Poison(reason) => self.quarantine.push(Poison {
+                token,
+                kind,
+                bytes: bytes.clone(),
+                reason,
+            }),
+        }
+    }
+}
+
+/// Who saves records. The journal does all that a store can do; a writer beside it,
+/// if there is one, appends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Saver {
+    Journal,
+    Writer,
+}
+
+/// A thread that is told when there is something to do.
+#[derive(Debug, Default)]
+struct Listener {
+    thread: Option<Thread>,
+    /// It was told, and has not looked since.
+    called: bool,
+}
+
+impl Listener {
+    /// The thread to wake, unless it was told already.
+    fn call(&mut self) -> Option<Thread> {
+        if std::mem::replace(&mut self.called, true) {
+            return None;
+        }
+        self.thread.clone()
+    }
+}
+
+/// The records of a queue as those see them who save them.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    unsaved: BTreeMap<u64, (Kind, Bytes)>,
+    /// Records are being saved.
+    saving: bool,
+    /// The last attempt to save failed: the journal makes the next one.
+    failed: bool,
+    /// Of records that were settled before the journal told their token.
+    fates: HashMap<u64, Fate>,
+    /// Tokens by number.
+    saved: HashMap<u64, u64>,
+    orders: Orders,
+    /// The store has records that are not in memory.
+    pub(super) backlog: bool,
+    journal: Listener,
+    writer: Listener,
+    /// The writer has saved something since the journal looked.
+    unseen: bool,
+}
+
+impl Book {
+    fn listener(&mut self, saver: Saver) -> &mut Listener {
+        match saver {
+            Saver::Journal => &mut self.journal,
+            Saver::Writer => &mut self.writer,
+        }
+    }
+
+    /// Who is to be told when there is something to do. Whoever is not any more has
+    /// nothing in hand.
+    pub(super) fn attend(&mut self, saver: Saver, thread: Option<Thread>) {
+        self.saving &= thread.is_some();
+        let called = false;
+        *self.listener(saver) = Listener { thread, called };
+    }
+
+    /// Who is to save what is unsaved.
+    fn saver(&self) -> Saver {
+        if self.failed || self.writer.thread.is_none() {
+            Saver::Journal
+        } else {
+            Saver::Writer
+        }
+    }
+
+    /// The threads to wake, unless they were told already; there may be other work
+    /// for the journal.
+    pub(super) fn call(&mut self, other_work: bool) -> Calls {
+        let saver = self.saver();
+        let unsaved = |by: Saver| !self.unsaved.is_empty() && saver == by;
+        let (append, save) = (unsaved(Saver::Writer), unsaved(Saver::Journal));
+        let journal = save || other_work || self.unseen || !self.orders.is_empty();
+        [
+            append.then(|| self.writer.call()).flatten(),
+            journal.then(|| self.journal.call()).flatten(),
+        ]
+    }
+
+    pub(super) fn is_called(&self, saver: Saver) -> bool {
+        match saver {
+            Saver::Journal => self.journal.called,
+            Saver::Writer => self.writer.called,
+        }
+    }
+
+    /// This one looks now: what comes from here on calls it again.
+    pub(super) fn answer_call(&mut self, saver: Saver) {
+        self.listener(saver).called = false;
+        self.unseen &= saver == Saver::Writer;
+    }
+
+    pub(super) fn add(&mut self, seq: u64, kind: Kind, bytes: Bytes) {
+        self.unsaved.insert(seq, (kind, bytes));
+    }
+
+    /// Notes a record that came out of the store.
+    pub(super) fn restore(&mut self, seq: u64, token: u64) {
+        self.saved.insert(seq, token);
+    }
+
+    pub(super) fn knows(&self, seq: u64) -> bool {
+        self.saved.contains_key(&seq) || self.unsaved.contains_key(&seq)
+    }
+
+    /// A record has left the queue.
+    pub(super) fn settle(&mut self, seq: u64, kind: Kind, bytes: &Bytes, fate: Fate) {
+        if let Some(token) = self.saved.remove(&seq) {
+            self.orders.settle(token, kind, bytes, fate);
+        } else if fate == Fate::Done && self.unsaved.remove(&seq).is_some() {
+            // Netted out.
+        } else if self.saving || self.unsaved.contains_key(&seq) {
+            self.fates.insert(seq, fate);
+        }
+    }
+
+    /// Lets memory forget a record that is saved; whether it is.
+    pub(super) fn evict(&mut self, seq: u64) -> bool {
+        let Some(token) = self.saved.remove(&seq) else {
+            return false;
+        };
+        self.orders.release.push(token);
+        self.backlog = true;
+        true
+    }
+
+    /// The oldest unsaved records that this one is to save, of at most `max_bytes`
+    /// but at least one. They are with the caller until [`saved`](Self::saved) or
+    /// [`not_saved`](Self::not_saved).
+    pub(super) fn take_unsaved(&mut self, saver: Saver, max_bytes: usize) -> Vec<Unsaved> {
+        if self.saving || saver != self.saver() {
+            return Vec::new();
+        }
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        while let Some(entry) = self.unsaved.first_entry() {
+            bytes += entry.get().1.len();
+            if bytes > max_bytes && !group.is_empty() {
+                break;
+            }
+            let (seq, (kind, bytes)) = entry.remove_entry();
+            group.push(Unsaved { seq, kind, bytes });
+        }
+        self.saving = !group.is_empty();
+        group
+    }
+
+    /// A group is saved, each record under its token.
+    pub(super) fn saved(&mut self, group: &[Unsaved], tokens: &[u64]) {
+        self.saving = false;
+        self.unseen |= self.saver() == Saver::Writer;
+        self.failed = false;
+        for (record, token) in group.iter().zip(tokens) {
+            match self.fates.remove(&record.seq) {
+                Some(fate) => {
+                    let Unsaved { kind, bytes, .. } = record;
+                    self.orders.settle(*token, *kind, bytes, fate);
+                }
+                None => {
+                    self.saved.insert(record.seq, *token);
+                }
+            }
+        }
+        self.forget_fates();
+    }
+
+    /// A group could not be saved.
+    pub(super) fn not_saved(&mut self, group: Vec<Unsaved>) {
+        self.saving = false;
+        self.failed = true;
+        for Unsaved { seq, kind, bytes } in group {
+            if self.fates.get(&seq) != Some(&Fate::Done) {
+                self.unsaved.insert(seq, (kind, bytes));
+            }
+        }
+        self.forget_fates();
+    }
+
+    /// The store has lost what it had under these tokens.
+    pub(super) fn unsave(&mut self, tokens: &[u64]) {
+        let lost: HashSet<u64> = tokens.iter().copied().collect();
+        self.saved.retain(|_, token| !lost.contains(token));
+    }
+
+    /// Only records that are still to be saved need a fate noted.
+    fn forget_fates(&mut self) {
+        let unsaved = &self.unsaved;
+        self.fates.retain(|seq, _| unsaved.contains_key(seq));
+    }
+
+    pub(super) fn take_orders(&mut self) -> Orders {
+        std::mem::take(&mut self.orders)
+    }
+
+    /// Takes orders back that could not be carried out.
+    pub(super) fn put_back(&mut self, mut orders: Orders) {
+        orders.remove.append(&mut self.orders.remove);
+        orders.release.append(&mut self.orders.release);
+        orders.quarantine.append(&mut self.orders.quarantine);
+        self.orders = orders;
+    }
+
+    pub(super) fn unsaved_count(&self) -> usize {
+        self.unsaved.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book(records: u64) -> Book {
+        let mut book = Book::default();
+        for seq in 0..records {
+            book.add(seq, Kind::Event, Bytes::from_static(b"{}"));
+        }
+        book
+    }
+
+    fn settle(book: &mut Book, seq: u64, fate: Fate) {
+        book.settle(seq, Kind::Event, &Bytes::from_static(b"{}"), fate);
+    }
+
+    fn seqs(group: &[Unsaved]) -> Vec<u64> {
+        group.iter().map(|record| record.seq).collect()
+    }
+
+    #[test]
+    fn what_is_settled_before_it_was_saved_is_never_written() {
+        let mut book = book(3);
+        settle(&mut book, 1, Fate::Done);
+        assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 100)), [0, 2]);
+        assert_eq!(book.take_orders(), Orders::default());
+    }
+
+    #[test]
+    fn what_is_settled_while_it_is_saved_is_removed_afterwards() {
+        let mut book = book(3);
+        let group = book.take_unsaved(Saver::Journal, 100);
+        settle(&mut book, 1, Fate::Done);
+        book.saved(&group, &[10, 11, 12]);
+        settle(&mut book, 2, Fate::Done);
+        assert_eq!(book.take_orders().remove, [11, 12]);
+        assert!(book.orders.is_empty() && book.unsaved.is_empty());
+    }
+
+    #[test]
+    fn what_a_writer_had_in_hand_when_it_failed_is_the_journals() {
+        let mut book = book(2);
+        book.attend(Saver::Writer, Some(std::thread::current()));
+        assert_eq!(seqs(&book.take_unsaved(Saver::Writer, 2)), [0]);
+        assert_eq!(book.take_unsaved(Saver::Journal, 100), []);
+        book.attend(Saver::Writer, None);
+        assert!(!book.knows(0));
+        assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 100)), [1]);
+    }
+
+    #[test]
+    fn what_could_not_be_saved_is_unsaved_again_unless_it_was_settled() {
+        let mut book = book(3);
+        let group = book.take_unsaved(Saver::Journal, 100);
+        settle(&mut book, 1, Fate::Done);
+        book.not_saved(group);
+        assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 100)), [0, 2]);
+    }
+
+    fn listening(book: &mut Book) {
+        for saver in [Saver::Journal, Saver::Writer] {
+            book.attend(saver, Some(std::thread::current()));
+        }
+    }
+
+    /// Whether the writer and the journal are called.
+    fn called(book: &mut Book) -> [bool; 2] {
+        let called = book.call(false).map(|thread| thread.is_some());
+        book.answer_call(Saver::Writer);
+        book.answer_call(Saver::Journal);
+        called
+    }
+
+    #[test]
+    fn the_writer_saves_until_it_cannot_and_again_once_the_journal_could() {
+        let mut book = book(1);
+        book.attend(Saver::Journal, Some(std::thread::current()));
+        assert_eq!(called(&mut book), [false, true], "there is no writer");
+        listening(&mut book);
+        assert_eq!(called(&mut book), [true, false]);
+        assert!(book.take_unsaved(Saver::Journal, 100).is_empty());
+        let group = book.take_unsaved(Saver::Writer, 100);
+        book.not_saved(group);
+        assert_eq!(called(&mut book), [false, true]);
+        assert!(book.take_unsaved(Saver::Writer, 100).is_empty());
+        let group = book.take_unsaved(Saver::Journal, 100);
+        book.saved(&group, &[7]);
+        book.add(1, Kind::Event, Bytes::new());
+        assert_eq!(called(&mut book), [true, false]);
+    }
+
+    #[test]
+    fn nobody_takes_records_while_others_are_being_saved() {
+        let mut book = book(2);
+        let group = book.take_unsaved(Saver::Journal, 2);
+        listening(&mut book);
+        assert!(book.take_unsaved(Saver::Writer, 2).is_empty());
+        book.saved(&group, &[7]);
+        assert_eq!(seqs(&book.take_unsaved(Saver::Writer, 2)), [1]);
+    }
+
+    #[test]
+    fn the_journal_looks_at_what_the_writer_has_saved() {
+        let mut book = book(1);
+        listening(&mut book);
+        let group = book.take_unsaved(Saver::Writer, 100);
+        book.saved(&group, &[7]);
+        assert_eq!(called(&mut book), [false, true]);
+        assert_eq!(called(&mut book), [false, false]);
+    }
+
+    #[test]
+    fn a_poison_record_is_saved_first_and_then_set_aside() {
+        let mut book = book(1);
+        let poison = Fate::Poison(LossReason::Rejected);
+        settle(&mut book, 0, poison);
+        let group = book.take_unsaved(Saver::Journal, 100);
+        book.not_saved(group);
+        let group = book.take_unsaved(Saver::Journal, 100);
+        book.saved(&group, &[7]);
+        let poison = &book.take_orders().quarantine[0];
+        assert_eq!((poison.token, poison.reason), (7, LossReason::Rejected));
+    }
+
+    #[test]
+    fn only_saved_records_are_evicted() {
+        let mut book = book(2);
+        let group = book.take_unsaved(Saver::Journal, 2);
+        book.saved(&group, &[9]);
+        assert!(book.evict(0) && !book.evict(1));
+        assert_eq!(book.take_orders().release, [9]);
+        assert!(book.backlog);
+    }
+
+    #[test]
+    fn a_group_is_bounded_but_never_empty() {
+        let mut book = book(3);
+        let group = book.take_unsaved(Saver::Journal, 4);
+        assert_eq!(seqs(&group), [0, 1]);
+        book.saved(&group, &[7, 8]);
+        assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 1)), [2]);
+    }
+
+    #[test]
+    fn orders_that_failed_come_first_the_next_time() {
+        let mut book = book(2);
+        let group = book.take_unsaved(Saver::Journal, 100);
+        book.saved(&group, &[4, 5]);
+        settle(&mut book, 0, Fate::Done);
+        let failed = book.take_orders();
+        settle(&mut book, 1, Fate::Done);
+        book.put_back(failed);
+        assert_eq!(book.take_orders().remove, [4, 5]);
+    }
+}

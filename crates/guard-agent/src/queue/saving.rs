@@ -1,0 +1,189 @@
+//! The queue as the journal sees it.
+
+use std::thread::Thread;
+use std::time::Instant;
+
+use bytes::Bytes;
+use guard_wire::Kind;
+
+use super::book::{Book, Orders, Saver, Unsaved};
+use super::{Limits, Queue};
+use crate::config::OverflowPolicy;
+use crate::journal::store::Stored;
+use crate::ledger::LossReason;
+use crate::lock;
+
+impl Queue {
+    /// From now on there is a store, in which what waits is to be saved too.
+    pub(crate) fn keep_book(&self) {
+        let mut state = lock(&self.state);
+        state.book.get_or_insert_with(Book::default);
+        state.enlist();
+    }
+
+    /// From now on this thread is told when there is something to do for it.
+    pub(crate) fn attend(&self, saver: Saver, thread: Thread) {
+        let mut state = lock(&self.state);
+        if let Some(book) = &mut state.book {
+            book.attend(saver, Some(thread));
+        }
+        state.enlist();
+        self.unlock_and_call(state);
+    }
+
+    /// Its thread is told no more.
+    pub(crate) fn dismiss(&self, saver: Saver) {
+        if let Some(book) = &mut lock(&self.state).book {
+            book.attend(saver, None);
+        }
+    }
+
+    /// What the store is to do with records it has. The journal is told of
+    /// whatever comes after this.
+    pub(crate) fn take_orders(&self) -> Orders {
+        let mut state = lock(&self.state);
+        state
+            .book
+            .as_mut()
+            .map(Book::take_orders)
+            .unwrap_or_default()
+    }
+
+    /// The oldest records that are not saved and that this one is to save, of at most
+    /// `max_bytes` but at least one. They are answered by [`saved`](Self::saved) or
+    /// [`not_saved`](Self::not_saved).
+    pub(crate) fn take_unsaved(&self, saver: Saver, max_bytes: usize) -> Vec<Unsaved> {
+        let mut state = lock(&self.state);
+        let book = state.book.as_mut();
+        book.map(|book| book.take_unsaved(saver, max_bytes))
+            .unwrap_or_default()
+    }
+
+    /// How many bytes of the store's backlog have room in memory.
+    pub(crate) fn room_for_backlog(&self) -> Option<usize> {
+        lock(&self.state).room_for_backlog()
+    }
+
+    /// A group is saved, each record under its token.
+    pub(crate) fn saved(&self, group: &[Unsaved], tokens: &[u64]) {
+        let mut state = lock(&self.state);
+        if let Some(book) = &mut state.book {
+            book.saved(group, tokens);
+        }
+        self.unlock_and_call(state);
+        // What is saved can make room.
+        self.changed.notify_all();
+    }
+
+    /// A group could not be saved, and waits for the journal's next attempt.
+    pub(crate) fn not_saved(&self, group: Vec<Unsaved>) {
+        let mut state = lock(&self.state);
+        if let Some(book) = &mut state.book {
+            book.not_saved(group);
+        }
+        self.unlock_and_call(state);
+    }
+
+    /// Orders could not be carried out, and wait for the next attempt.
+    pub(crate) fn put_back(&self, orders: Orders) {
+        if let Some(book) = &mut lock(&self.state).book {
+            book.put_back(orders);
+        }
+    }
+
+    /// Has records that came before there was a store saved too.
+    pub(crate) fn enlist(&self) {
+        lock(&self.state).enlist();
+    }
+
+    /// Whether this one was told that there is something to do, and has not looked
+    /// since.
+    pub(crate) fn calls(&self, saver: Saver) -> bool {
+        let state = lock(&self.state);
+        state
+            .book
+            .as_ref()
+            .is_some_and(|book| book.is_called(saver))
+    }
+
+    /// This one looks now: what comes from here on calls it again.
+    pub(crate) fn answer_call(&self, saver: Saver) {
+        if let Some(book) = &mut lock(&self.state).book {
+            book.answer_call(saver);
+        }
+    }
+
+    /// How many records wait to be saved.
+    pub(crate) fn unsaved(&self) -> usize {
+        let state = lock(&self.state);
+        state.book.as_ref().map_or(0, Book::unsaved_count)
+    }
+
+    /// Tells whether the store has records that are not in memory.
+    pub(crate) fn set_backlog(&self, backlog: bool) {
+        if let Some(book) = &mut lock(&self.state).book {
+            book.backlog = backlog;
+        }
+    }
+
+    /// Puts records out of the store in front, in their order; they are due.
+    pub(crate) fn restore(&self, records: Vec<Stored>, now: Instant) {
+        if records.is_empty() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        for Stored { token, kind, bytes } in records.into_iter().rev() {
+            state.ledger.unspool(kind, 1);
+            state.restore(kind, Bytes::from(bytes), token);
+        }
+        state.flush();
+        state.recovering = true;
+        state.since.get_or_insert(now);
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// The store has lost records that were not in memory: events, metrics.
+    pub(crate) fn lose_spooled(&self, records: [u64; 2], reason: LossReason) {
+        let mut state = lock(&self.state);
+        for kind in Kind::ALL {
+            let lost = records[kind.index()];
+            state.ledger.unspool(kind, lost);
+            state.ledger.lose(kind, reason, lost);
+        }
+    }
+
+    /// Another process took over records that were not in memory: they are in its
+    /// ledger now.
+    pub(crate) fn hand_over(&self, records: [u64; 2]) {
+        let mut state = lock(&self.state);
+        for kind in Kind::ALL {
+            state.ledger.hand_over(kind, records[kind.index()]);
+        }
+    }
+
+    /// The store has lost what it had under these tokens: what waits is saved
+    /// again; a batch that is on its way now is not, until the agent stops.
+    pub(crate) fn save_again(&self, tokens: &[u64]) {
+        if tokens.is_empty() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        if let Some(book) = &mut state.book {
+            book.unsave(tokens);
+        }
+        state.enlist();
+    }
+
+    /// Leaves all that is saved and waits to the store.
+    pub(crate) fn evict_all(&self) {
+        lock(&self.state).evict_all();
+        self.changed.notify_all();
+    }
+
+    /// Whether records may be lost for room.
+    pub(crate) fn drops(&self) -> bool {
+        let Limits { policy, .. } = lock(&self.state).limits;
+        policy == OverflowPolicy::Drop
+    }
+}

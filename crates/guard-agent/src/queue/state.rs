@@ -1,0 +1,349 @@
+//! What the queue's lock guards, and what is done under it.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+use guard_wire::Kind;
+
+use super::Limits;
+use super::book::{Book, Calls, Fate};
+use super::record::{Block, Record};
+use crate::delivery::pace::Arrived;
+use crate::ledger::{Ledger, LossReason};
+
+pub(super) struct State {
+    pub(super) limits: Limits,
+    pub(super) ledger: Ledger,
+    pub(super) lanes: [VecDeque<Record>; 2],
+    blocks: [Block; 2],
+    /// Of what waits.
+    pub(super) waiting_bytes: usize,
+    /// Of what waits and what is in flight.
+    pub(super) items: usize,
+    pub(super) bytes: usize,
+    /// Since when something waits.
+    pub(super) since: Option<Instant>,
+    pub(super) arrived: Arrived,
+    /// The number of the next record.
+    next_seq: u64,
+    pub(super) generation: u64,
+    /// Unsettled records by generation, oldest first.
+    unsettled: VecDeque<(u64, usize)>,
+    /// No record waits for room any more.
+    pub(super) released: bool,
+    /// The weight of the last record for which there was no room.
+    pub(super) refused: usize,
+    /// There is a store.
+    pub(super) book: Option<Book>,
+    /// The last attempt to deliver anything did not fail.
+    pub(super) flowing: bool,
+    /// Since a failure, or a restart, one batch was never all there is.
+    pub(super) recovering: bool,
+    /// The last flush that somebody asked for.
+    pub(super) wanted: u64,
+}
+
+impl State {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ledger: Ledger::default(),
+            lanes: Default::default(),
+            blocks: Default::default(),
+            waiting_bytes: 0,
+            items: 0,
+            bytes: 0,
+            since: None,
+            arrived: Arrived::default(),
+            next_seq: 0,
+            generation: 0,
+            unsettled: VecDeque::new(),
+            released: false,
+            refused: 0,
+            book: None,
+            flowing: true,
+            recovering: false,
+            wanted: 0,
+        }
+    }
+
+    /// Whether a record of this weight fits. An empty queue takes any record:
+    /// one that never fits would otherwise wait for ever.
+    fn has_room(&self, weight: usize) -> bool {
+        let is_empty = match &self.book {
+            Some(_) => self.waiting() == 0,
+            None => self.items == 0,
+        };
+        let (items, bytes) = self.bounded();
+        is_empty || (items < self.limits.max_items && bytes + weight <= self.limits.max_bytes)
+    }
+
+    /// The records and bytes that the limits bound: what waits and what is in
+    /// flight. With a store what is in flight takes at most half of the room: a few
+    /// batches that an outage holds must not keep others from passing through memory
+    /// to the store.
+    pub(super) fn bounded(&self) -> (usize, usize) {
+        let Limits {
+            max_items,
+            max_bytes,
+            ..
+        } = self.limits;
+        let (items, bytes) = (self.waiting(), self.waiting_bytes);
+        match &self.book {
+            Some(_) => (
+                items + (self.items - items).min(max_items / 2),
+                bytes + (self.bytes - bytes).min(max_bytes / 2),
+            ),
+            None => (self.items, self.bytes),
+        }
+    }
+
+    /// Whether a record of this weight fits, once memory has forgotten the
+    /// oldest records that are saved, if it must.
+    pub(super) fn make_room(&mut self, weight: usize) -> bool {
+        while !self.has_room(weight) {
+            if !self.evict() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Leaves the oldest metric, else the oldest event, to the store if it is
+    /// saved; whether one was.
+    fn evict(&mut self) -> bool {
+        let Some(book) = &mut self.book else {
+            return false;
+        };
+        for kind in [Kind::Metric, Kind::Event] {
+            let lane = &mut self.lanes[kind.index()];
+            if lane.front().is_some_and(|oldest| book.evict(oldest.seq))
+                && let Some(record) = lane.pop_front()
+            {
+                self.waiting_bytes -= record.weight();
+                self.ledger.spool(kind, 1);
+                self.forget(&record);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Leaves all that is saved and waits to the store.
+    pub(super) fn evict_all(&mut self) {
+        let Some(mut book) = self.book.take() else {
+            return;
+        };
+        for kind in Kind::ALL {
+            let lane = std::mem::take(&mut self.lanes[kind.index()]);
+            for record in lane {
+                if book.evict(record.seq) {
+                    self.waiting_bytes -= record.weight();
+                    self.ledger.spool(kind, 1);
+                    self.forget(&record);
+                } else {
+                    self.lanes[kind.index()].push_back(record);
+                }
+            }
+        }
+        self.book = Some(book);
+    }
+
+    /// Drops the oldest metric, else the oldest event unless room is wanted
+    /// for a metric. Whether anything was dropped.
+    pub(super) fn displace(&mut self, wanted_for: Kind) -> bool {
+        for kind in [Kind::Metric, Kind::Event] {
+            if wanted_for == Kind::Metric && kind == Kind::Event {
+                return false;
+            }
+            if let Some(record) = self.lanes[kind.index()].pop_front() {
+                self.waiting_bytes -= record.weight();
+                self.ledger.lose(kind, LossReason::QueueFull, 1);
+                self.settle(kind, std::slice::from_ref(&record), Fate::Done);
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(super) fn enqueue(&mut self, kind: Kind, bytes: &[u8]) {
+        let bytes = self.blocks[kind.index()].copy(bytes);
+        let record = self.count(bytes);
+        self.ledger.queue(kind);
+        self.arrived.records += 1;
+        self.arrived.bytes += record.bytes.len() as u64;
+        if let Some(book) = &mut self.book {
+            book.add(record.seq, kind, record.bytes.clone());
+        }
+        self.lanes[kind.index()].push_back(record);
+    }
+
+    /// Puts a record that the store had in front.
+    pub(super) fn restore(&mut self, kind: Kind, bytes: Bytes, token: u64) {
+        let record = self.count(bytes);
+        if let Some(book) = &mut self.book {
+            book.restore(record.seq, token);
+        }
+        self.lanes[kind.index()].push_front(record);
+    }
+
+    /// Makes a record of the present generation, and counts it.
+    fn count(&mut self, bytes: Bytes) -> Record {
+        let record = Record {
+            bytes,
+            generation: self.generation,
+            seq: self.next_seq,
+        };
+        self.next_seq += 1;
+        self.items += 1;
+        self.bytes += record.weight();
+        self.waiting_bytes += record.weight();
+        match self.unsettled.back_mut() {
+            Some((generation, count)) if *generation == record.generation => *count += 1,
+            _ => self.unsettled.push_back((record.generation, 1)),
+        }
+        record
+    }
+
+    /// Has the journal save what waits and is not known to it: all that came
+    /// before there was a store.
+    pub(super) fn enlist(&mut self) {
+        let Some(book) = &mut self.book else {
+            return;
+        };
+        for kind in Kind::ALL {
+            for record in &self.lanes[kind.index()] {
+                if !book.knows(record.seq) {
+                    book.add(record.seq, kind, record.bytes.clone());
+                }
+            }
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.lanes.iter().map(VecDeque::len).sum()
+    }
+
+    /// Whether enough waits for a send to start.
+    pub(super) fn is_full_batch(&self) -> bool {
+        self.waiting() >= self.limits.watermark || self.waiting_bytes >= self.limits.batch_bytes
+    }
+
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        self.since?.checked_add(self.limits.interval)
+    }
+
+    /// Starts a generation; everything that waits is older, and so due.
+    pub(super) fn flush(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation
+    }
+
+    /// The kind whose oldest record is the oldest; events when equal.
+    pub(super) fn oldest(&self) -> Option<Kind> {
+        Kind::ALL
+            .into_iter()
+            .filter_map(|kind| Some((self.lanes[kind.index()].front()?.generation, kind)))
+            .min_by_key(|(generation, _)| *generation)
+            .map(|(_, kind)| kind)
+    }
+
+    /// The kind whose newest record is the newest.
+    pub(super) fn newest(&self) -> Option<Kind> {
+        Kind::ALL
+            .into_iter()
+            .filter_map(|kind| Some((self.lanes[kind.index()].back()?.seq, kind)))
+            .max_by_key(|(seq, _)| *seq)
+            .map(|(_, kind)| kind)
+    }
+
+    /// Takes the oldest records, or the newest, in their order.
+    pub(super) fn take(&mut self, kind: Kind, max_bytes: usize, newest: bool) -> Vec<Record> {
+        let lane = &mut self.lanes[kind.index()];
+        let count = if newest {
+            fitting(lane.iter().rev(), max_bytes)
+        } else {
+            fitting(lane.iter(), max_bytes)
+        };
+        let count = count.min(lane.len());
+        let batch: Vec<Record> = if newest {
+            lane.split_off(lane.len() - count).into()
+        } else {
+            lane.drain(..count).collect()
+        };
+        self.waiting_bytes -= batch.iter().map(Record::weight).sum::<usize>();
+        // What batches hold that failed is part of what gathered.
+        let is_last = self.items == batch.len();
+        self.recovering &= !is_last || self.has_backlog();
+        batch
+    }
+
+    /// Whether the store has records that are not in memory.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.book.as_ref().is_some_and(|book| book.backlog)
+    }
+
+    /// How many bytes may come back from the store: a batch, while less than
+    /// that waits and the backend takes records.
+    pub(super) fn room_for_backlog(&self) -> Option<usize> {
+        let batch = self.limits.batch_bytes.min(self.limits.max_bytes / 2);
+        let has_room = self.waiting() <= self.limits.max_items / 2 && self.waiting_bytes < batch;
+        (self.flowing && has_room).then_some(batch)
+    }
+
+    pub(super) fn drain(&mut self, kind: Kind) -> Vec<Record> {
+        let records = std::mem::take(&mut self.lanes[kind.index()]);
+        self.waiting_bytes -= records.iter().map(Record::weight).sum::<usize>();
+        records.into()
+    }
+
+    /// Takes records out of all counts.
+    pub(super) fn settle(&mut self, kind: Kind, records: &[Record], fate: Fate) {
+        for record in records {
+            self.forget(record);
+            if let Some(book) = &mut self.book {
+                book.settle(record.seq, kind, &record.bytes, fate);
+            }
+        }
+    }
+
+    fn forget(&mut self, record: &Record) {
+        self.items -= 1;
+        self.bytes -= record.weight();
+        let mut entries = self.unsettled.iter();
+        let Some(index) = entries.position(|(born, _)| *born == record.generation) else {
+            return;
+        };
+        self.unsettled[index].1 -= 1;
+        if self.unsettled[index].1 == 0 {
+            self.unsettled.remove(index);
+        }
+    }
+
+    /// Those who save, if they have something to do and do not know yet.
+    pub(super) fn calls(&mut self) -> Calls {
+        let has_room = self.has_backlog() && self.room_for_backlog().is_some();
+        let book = self.book.as_mut();
+        book.map(|book| book.call(has_room)).unwrap_or_default()
+    }
+
+    pub(super) fn is_settled(&self, generation: u64) -> bool {
+        self.unsettled
+            .front()
+            .is_none_or(|(oldest, _)| *oldest >= generation)
+    }
+}
+
+/// How many records fit, with their commas: at least one.
+fn fitting<'r>(records: impl Iterator<Item = &'r Record>, max_bytes: usize) -> usize {
+    let mut room = max_bytes;
+    let fit = records.take_while(|record| match room.checked_sub(record.bytes.len() + 1) {
+        Some(left) => {
+            room = left;
+            true
+        }
+        None => false,
+    });
+    fit.count().max(1)
+}

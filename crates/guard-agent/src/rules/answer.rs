@@ -1,0 +1,209 @@
+//! What a backend's answer says of the rules.
+
+use std::time::{Duration, SystemTime};
+
+use guard_wire::rules::DynamicRules;
+use guard_wire::{retry_after, sign};
+
+use super::Rules;
+use crate::delivery::backoff;
+use crate::delivery::transport::Response;
+
+/// What was learned.
+#[derive(Debug, PartialEq)]
+pub(super) enum Answer {
+    /// They are as they were.
+    Unchanged,
+    /// There are none.
+    None,
+    /// They are these.
+    Rules {
+        /// Checked as a whole.
+        rules: Box<Rules>,
+        /// Whether the backend signed them.
+        is_signed: bool,
+    },
+}
+
+/// Why nothing was learned.
+#[derive(Debug, PartialEq)]
+pub(super) struct Failure {
+    /// For people.
+    pub(super) why: String,
+    /// Whether there was a document, which was refused.
+    pub(super) is_refusal: bool,
+    /// How long the backend wants to be left alone.
+    pub(super) wait: Option<Duration>,
+}
+
+impl Failure {
+    pub(super) fn unanswered(why: String) -> Self {
+        Self {
+            why,
+            is_refusal: false,
+            wait: None,
+        }
+    }
+
+    fn refused(why: impl Into<String>) -> Self {
+        Self {
+            is_refusal: true,
+            ..Self::unanswered(why.into())
+        }
+    }
+}
+
+/// What is asked of a signature.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trust<'a> {
+    /// `payload_signing_secret`: a signature that is there must be right.
+    pub(super) secret: Option<&'a str>,
+    /// This backend has signed rules before: one must be there.
+    pub(super) has_signed: bool,
+}
+
+/// Reads the answer to a fetch at wall time `now`.
+pub(super) fn read(
+    response: &Response,
+    trust: Trust<'_>,
+    now: SystemTime,
+) -> Result<Answer, Failure> {
+    match response.status {
+        304 => return Ok(Answer::Unchanged),
+        204 | 404 => return Ok(Answer::None),
+        200 => {}
+        status => {
+            return Err(Failure {
+                wait: wait(response, now),
+                ..Failure::unanswered(format!("backend answered {status}"))
+            });
+        }
+    }
+    let is_signed = check_signature(response, trust)?;
+    let json =
+        std::str::from_utf8(&response.body).map_err(|error| Failure::refused(error.to_string()))?;
+    if matches!(json.trim(), "" | "{}" | "null") {
+        return Ok(Answer::None);
+    }
+    let document = DynamicRules::from_json(json.as_bytes())
+        .map_err(|error| Failure::refused(error.to_string()))?;
+    let json = json.to_owned();
+    Ok(Answer::Rules {
+        rules: Box::new(Rules { document, json }),
+        is_signed,
+    })
+}
+
+/// As with records: a 429 means a wait, and what names one means that one.
+fn wait(response: &Response, now: SystemTime) -> Option<Duration> {
+    let header = response.retry_after.as_deref();
+    (header.is_some() || response.status == 429)
+        .then(|| backoff::retry_after(retry_after::seconds(header, now, 60.0)))
+}
+
+/// Whether the body is signed, as far as the agent has a secret to tell.
+fn check_signature(response: &Response, trust: Trust<'_>) -> Result<bool, Failure> {
+    let Some(secret) = trust.secret else {
+        return Ok(false);
+    };
+    match &response.signature {
+        Some(signature) if sign::verify(&response.body, signature, secret) => Ok(true),
+        Some(_) => Err(Failure::refused(
+            "their signature is wrong; check payload_signing_secret on both sides",
+        )),
+        None if trust.has_signed => Err(Failure::refused(
+            "they are not signed, though this backend signed earlier ones; \
+             check payload_signing_secret on its side",
+        )),
+        None => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNSIGNED: Trust<'_> = Trust {
+        secret: None,
+        has_signed: false,
+    };
+
+    fn answer(status: u16, body: &str, signature: Option<String>) -> Response {
+        Response {
+            status,
+            signature,
+            body: body.as_bytes().to_vec(),
+            ..Response::default()
+        }
+    }
+
+    fn outcome(response: &Response, trust: Trust<'_>) -> Result<Answer, Failure> {
+        read(response, trust, SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn no_rules_is_not_a_failure() {
+        for (status, body) in [
+            (200, "{}"),
+            (200, ""),
+            (204, ""),
+            (404, "{\"detail\":\"no\"}"),
+        ] {
+            let read = outcome(&answer(status, body, None), UNSIGNED);
+            assert_eq!(read, Ok(Answer::None));
+        }
+        let read = outcome(&answer(304, "", None), UNSIGNED);
+        assert_eq!(read, Ok(Answer::Unchanged));
+    }
+
+    #[test]
+    fn a_bad_document_is_refused_with_its_field_and_an_error_is_no_document() {
+        let bad = outcome(&answer(200, r#"{"ttl": 0}"#, None), UNSIGNED).expect_err("refused");
+        assert!(bad.is_refusal && bad.why.contains("`ttl`"), "{bad:?}");
+        let page = outcome(&answer(200, "<html>", None), UNSIGNED).expect_err("refused");
+        assert!(page.is_refusal);
+        let error = outcome(&answer(500, "", None), UNSIGNED).expect_err("failed");
+        assert!(!error.is_refusal);
+    }
+
+    #[test]
+    fn a_backend_that_asks_to_be_left_alone_is() {
+        let busy = Response {
+            retry_after: Some("7".to_owned()),
+            ..answer(503, "", None)
+        };
+        let failure = outcome(&busy, UNSIGNED).expect_err("failed");
+        assert_eq!(failure.wait, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn once_a_backend_has_signed_it_must_go_on_and_a_wrong_signature_is_always_refused() {
+        let body = r#"{"version": 2}"#;
+        let right = sign::sign(body.as_bytes(), "secret");
+        let wrong = sign::sign(body.as_bytes(), "other");
+        for (signature, has_signed, taken) in [
+            (right.clone(), false, Some(true)),
+            (right.clone(), true, Some(true)),
+            (wrong.clone(), false, None),
+            (wrong.clone(), true, None),
+            (None, false, Some(false)),
+            (None, true, None),
+        ] {
+            let trust = Trust {
+                secret: Some("secret"),
+                has_signed,
+            };
+            let read = match outcome(&answer(200, body, signature.clone()), trust) {
+                Ok(Answer::Rules { is_signed, .. }) => Some(is_signed),
+                Ok(other) => panic!("{other:?}"),
+                Err(failure) => {
+                    assert!(failure.is_refusal);
+                    None
+                }
+            };
+            assert_eq!(read, taken, "{signature:?}, {has_signed}");
+        }
+        // Without a secret there is nothing to check a signature with.
+        assert!(outcome(&answer(200, body, wrong), UNSIGNED).is_ok());
+    }
+}

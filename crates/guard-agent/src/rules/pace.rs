@@ -1,0 +1,224 @@
+//! When to ask for the rules again. Pure: time and randomness come from the caller.
+
+use std::time::Duration;
+
+use super::RULES_HOLD;
+use crate::delivery::backoff;
+
+/// Between two answers that both brought new rules: bounds what a backend that
+/// always has new ones can cost.
+const CHANGE_GAP: Duration = Duration::from_millis(100);
+/// A held request that ends sooner than this was cut off, by a backend that
+/// stops, for example.
+const CUT_OFF: Duration = Duration::from_secs(1);
+/// However short the rules' time to live, a backend that does not hold requests
+/// is asked no more often.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(60);
+/// The part of the interval by which polls of different agents may lie apart.
+const POLL_JITTER: f64 = 0.2;
+
+/// What is known of how the backend answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Manner {
+    /// Nothing yet.
+    #[default]
+    Unknown,
+    /// It holds requests until the rules change.
+    Holds,
+    /// It answers at once.
+    Answers,
+}
+
+/// One answer, or the lack of one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) outcome: Outcome,
+    /// From the request to the answer.
+    pub(super) took: Duration,
+    /// Whether the request named the rules that are known.
+    pub(super) was_conditional: bool,
+    /// Whether the next request can.
+    pub(super) has_tag: bool,
+    /// Whether the backend said that it honours the wait.
+    pub(super) is_applied: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Changed,
+    Same,
+    /// With how long the backend wants to be left alone, if it says so.
+    Failed(Option<Duration>),
+}
+
+/// What the configuration says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// `dynamic_rule_interval`.
+    pub(super) interval: Duration,
+    /// The time to live of the rules in force.
+    pub(super) ttl: Option<Duration>,
+    /// `backoff_factor`.
+    pub(super) factor: f64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    manner: Manner,
+    /// Answers in a row that failed or were cut off.
+    failures: u32,
+}
+
+impl Pace {
+    /// Whether a request that is under way tells of any change at once.
+    pub(super) fn is_held(&self) -> bool {
+        self.manner == Manner::Holds
+    }
+
+    /// How long to wait until the next request. `random` is from 0 to 1.
+    pub(super) fn next(&mut self, seen: &Seen, terms: Terms, random: f64) -> Duration {
+        if let Outcome::Failed(wait) = seen.outcome {
+            self.failures = self.failures.saturating_add(1);
+            let delay = backoff::delay(self.failures, terms.factor, random);
+            return delay.max(wait.unwrap_or_default());
+        }
+        self.manner = self.judge(seen);
+        match self.manner {
+            Manner::Holds if seen.outcome == Outcome::Same && seen.took < CUT_OFF => {
+                self.failures = self.failures.saturating_add(1);
+                return backoff::delay(self.failures, terms.factor, random);
+            }
+            _ => self.failures = 0,
+        }
+        match self.manner {
+            Manner::Answers => poll(terms, random),
+            Manner::Holds | Manner::Unknown => match seen.outcome {
+                Outcome::Changed => CHANGE_GAP,
+                Outcome::Same | Outcome::Failed(_) => Duration::ZERO,
+            },
+        }
+    }
+
+    fn judge(&self, seen: &Seen) -> Manner {
+        if !seen.has_tag {
+            // Without a name for what is known there is nothing to wait for.
+            return Manner::Answers;
+        }
+        let was_held = seen.outcome == Outcome::Same && seen.took >= RULES_HOLD / 2;
+        if seen.is_applied || (seen.was_conditional && was_held) {
+            return Manner::Holds;
+        }
+        match (self.manner, seen.outcome) {
+            // The first answer: only the next can tell.
+            (Manner::Unknown, _) if !seen.was_conditional => Manner::Unknown,
+            // A change says nothing about what happens without one.
+            (Manner::Holds, Outcome::Changed) => Manner::Holds,
+            _ => Manner::Answers,
+        }
+    }
+}
+
+fn poll(terms: Terms, random: f64) -> Duration {
+    let ttl = terms.ttl.unwrap_or(terms.interval).max(SHORTEST_INTERVAL);
+    let interval = terms.interval.min(ttl);
+    interval.mul_f64(1.0 - POLL_JITTER * random.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMS: Terms = Terms {
+        interval: Duration::from_secs(300),
+        ttl: None,
+        factor: 1.0,
+    };
+
+    /// An answer to a conditional request from a backend that names its rules.
+    fn seen(outcome: Outcome, seconds: u64, is_applied: bool) -> Seen {
+        Seen {
+            outcome,
+            took: Duration::from_secs(seconds),
+            was_conditional: true,
+            has_tag: true,
+            is_applied,
+        }
+    }
+
+    fn first(is_applied: bool) -> Seen {
+        Seen {
+            was_conditional: false,
+            ..seen(Outcome::Changed, 0, is_applied)
+        }
+    }
+
+    fn next(pace: &mut Pace, seen: Seen) -> f64 {
+        pace.next(&seen, TERMS, 0.0).as_secs_f64()
+    }
+
+    #[test]
+    fn a_backend_that_applies_the_wait_is_asked_again_at_once() {
+        let mut pace = Pace::default();
+        assert_eq!(next(&mut pace, first(true)), 0.1);
+        assert_eq!(next(&mut pace, seen(Outcome::Same, 30, true)), 0.0);
+        assert_eq!(next(&mut pace, seen(Outcome::Changed, 3, true)), 0.1);
+        assert!(pace.is_held());
+    }
+
+    #[test]
+    fn a_backend_that_holds_without_a_word_is_found_out() {
+        let mut pace = Pace::default();
+        assert_eq!(next(&mut pace, first(false)), 0.1);
+        assert_eq!(next(&mut pace, seen(Outcome::Same, 30, false)), 0.0);
+        assert_eq!(next(&mut pace, seen(Outcome::Changed, 3, false)), 0.1);
+        assert!(pace.is_held());
+    }
+
+    #[test]
+    fn a_backend_that_does_not_hold_is_asked_at_the_interval() {
+        let mut pace = Pace::default();
+        assert_eq!(next(&mut pace, first(false)), 0.1);
+        assert_eq!(next(&mut pace, seen(Outcome::Same, 0, false)), 300.0);
+        assert_eq!(next(&mut pace, seen(Outcome::Changed, 0, false)), 300.0);
+        assert!(!pace.is_held());
+        // Until it learns to.
+        assert_eq!(next(&mut pace, seen(Outcome::Same, 30, true)), 0.0);
+    }
+
+    #[test]
+    fn rules_without_a_tag_cannot_be_waited_for() {
+        let mut pace = Pace::default();
+        let untagged = Seen {
+            has_tag: false,
+            ..first(true)
+        };
+        assert_eq!(next(&mut pace, untagged), 300.0);
+    }
+
+    #[test]
+    fn a_poll_comes_within_the_time_to_live_but_not_more_than_once_a_minute() {
+        let after = |ttl: u64, random: f64| {
+            let ttl = Some(Duration::from_secs(ttl));
+            let seen = seen(Outcome::Same, 0, false);
+            Pace::default().next(&seen, Terms { ttl, ..TERMS }, random)
+        };
+        assert_eq!(after(120, 0.0), Duration::from_secs(120));
+        assert_eq!(after(1, 0.0), Duration::from_secs(60));
+        assert_eq!(after(9000, 0.0), Duration::from_secs(300));
+        assert_eq!(after(9000, 1.0), Duration::from_secs(240));
+    }
+
+    #[test]
+    fn failures_and_requests_cut_off_back_off_until_one_is_held_again() {
+        let mut pace = Pace::default();
+        next(&mut pace, first(true));
+        let cut_off = seen(Outcome::Same, 0, true);
+        let failed = |wait| seen(Outcome::Failed(wait), 0, false);
+        assert_eq!(next(&mut pace, cut_off), 1.0);
+        assert_eq!(next(&mut pace, failed(None)), 2.0);
+        assert_eq!(next(&mut pace, failed(Some(Duration::from_secs(7)))), 7.0);
+        assert_eq!(next(&mut pace, cut_off), 8.0);
+        assert_eq!(next(&mut pace, seen(Outcome::Same, 30, true)), 0.0);
+        assert_eq!(next(&mut pace, cut_off), 1.0);
+    }
+}

@@ -1,0 +1,158 @@
+//! The agent's parts by themselves: a courier without a queue, a buffer without
+//! a worker, and an agent whose records a program's own buffer holds.
+
+use std::time::Duration;
+
+use guard_agent::{Buffer, Courier, Kind, LossReason, SecurityEvent};
+
+use crate::support::backend::{Answer, Backend};
+use crate::support::clock::ManualClock;
+use crate::support::{PATIENCE, builder, ledger, send};
+
+fn encoded(courier: &Courier, count: usize) -> Vec<Vec<u8>> {
+    let events = (0..count).map(|number| {
+        let event = SecurityEvent::new("ip_banned").reason(format!("#{number}"));
+        courier.encode(Kind::Event, event.fields())
+    });
+    events.map(|event| event.expect("encoded")).collect()
+}
+
+fn reasons(records: &[Vec<u8>]) -> Vec<String> {
+    let json = |record: &Vec<u8>| serde_json::from_slice::<serde_json::Value>(record);
+    let reason = |record| {
+        json(record).expect("JSON")["reason"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    records.iter().filter_map(reason).collect()
+}
+
+#[test]
+fn a_courier_splits_what_is_too_large_and_delivers_it_in_one_call() {
+    let backend = Backend::start(|_, request| match request.reasons().len() {
+        5.. => Answer::status(413),
+        _ => Answer::ok(),
+    });
+    let courier = Courier::new(builder(&backend.url())).expect("valid");
+    let records = encoded(&courier, 16);
+    let delivered = courier.deliver(Kind::Event, &records, PATIENCE);
+    assert!(delivered.expect("a runtime"));
+    let requests = backend.requests();
+    let taken = requests
+        .iter()
+        .filter(|request| request.reasons().len() < 5);
+    assert_eq!(taken.count(), 4);
+}
+
+#[test]
+fn a_courier_gives_up_after_one_round_and_keeps_nothing() {
+    let backend = Backend::start(|index, _| match index {
+        0 | 1 => Answer::status(500),
+        _ => Answer::ok(),
+    });
+    let builder = builder(&backend.url())
+        .retry_attempts(1)
+        .backoff_factor(0.001);
+    let courier = Courier::new(builder).expect("valid");
+    let records = encoded(&courier, 1);
+    assert!(
+        !courier
+            .deliver(Kind::Event, &records, PATIENCE)
+            .expect("a runtime")
+    );
+    assert_eq!(backend.requests().len(), 2);
+    assert!(
+        courier
+            .deliver(Kind::Event, &[], PATIENCE)
+            .expect("a runtime")
+    );
+    assert_eq!(backend.requests().len(), 2);
+    assert!(
+        courier
+            .deliver(Kind::Event, &records, PATIENCE)
+            .expect("a runtime")
+    );
+    assert!(courier.stats().ledger.report().is_balanced());
+}
+
+#[test]
+fn a_courier_gives_up_when_its_time_is_over() {
+    let backend = Backend::start(|_, _| Answer::with(429, "Retry-After", 300));
+    let courier = Courier::new(builder(&backend.url())).expect("valid");
+    let records = encoded(&courier, 1);
+    let limit = Duration::from_millis(50);
+    assert!(
+        !courier
+            .deliver(Kind::Event, &records, limit)
+            .expect("a runtime")
+    );
+    assert_eq!(backend.requests().len(), 1);
+}
+
+#[test]
+fn a_courier_that_is_closed_connects_again() {
+    let backend = Backend::start(|_, _| Answer::ok());
+    let courier = Courier::new(builder(&backend.url())).expect("valid");
+    assert!(!courier.stats().running);
+    for _ in 0..2 {
+        let records = encoded(&courier, 1);
+        assert!(
+            courier
+                .deliver(Kind::Event, &records, PATIENCE)
+                .expect("a runtime")
+        );
+        assert!(courier.stats().running);
+        courier.close();
+        assert!(!courier.stats().running);
+    }
+    assert_eq!(backend.requests().len(), 2);
+}
+
+#[test]
+fn a_buffer_gives_back_what_it_took_oldest_first() {
+    let buffer = Buffer::new(builder("http://127.0.0.1:9").max_buffered(2_usize)).expect("valid");
+    for number in 0..3 {
+        let event = SecurityEvent::new("ip_banned").reason(format!("#{number}"));
+        buffer
+            .record(Kind::Event, event.fields())
+            .expect("room is made");
+    }
+    assert_eq!(reasons(&buffer.withdraw(Kind::Event)), ["#1", "#2"]);
+    assert!(buffer.withdraw(Kind::Event).is_empty());
+    assert!(buffer.stats().ledger.report().is_balanced());
+}
+
+#[test]
+fn what_is_withdrawn_is_not_sent_and_no_failure() {
+    let backend = Backend::start(|_, _| Answer::ok());
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url()).clock(clock).build().expect("valid");
+    send(&agent, 0, 3);
+    assert_eq!(reasons(&agent.withdraw(Kind::Event)), ["#0", "#1", "#2"]);
+    send(&agent, 3, 1);
+    assert!(agent.flush(PATIENCE));
+    assert_eq!(backend.requests()[0].reasons(), ["#3"]);
+    assert_eq!(ledger(&agent).dropped["withdrawn"], 3);
+    let stats = agent.stats();
+    let account = stats.ledger.account(Kind::Event);
+    assert_eq!(
+        (account.failed(), account.dropped(LossReason::Withdrawn)),
+        (0, 3)
+    );
+}
+
+#[test]
+fn what_another_buffer_holds_is_counted_like_the_queue() {
+    let agent = builder("http://127.0.0.1:9").build().expect("valid");
+    let event = SecurityEvent::new("ip_banned");
+    for _ in 0..3 {
+        agent.hold(Kind::Event, event.fields()).expect("encoded");
+    }
+    assert_eq!(ledger(&agent).queued, 3);
+    agent.held_delivered(Kind::Event, 2);
+    agent.held_lost(Kind::Event, "it raised");
+    let report = ledger(&agent);
+    assert_eq!((report.queued, report.delivered), (0, 2));
+    assert_eq!(report.dropped["buffer_failed"], 1);
+    assert!(!agent.is_running());
+}

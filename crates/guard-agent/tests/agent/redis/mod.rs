@@ -1,0 +1,5 @@
+//! Records in a real Redis.
+
+mod agents;
+mod server;
+mod store;

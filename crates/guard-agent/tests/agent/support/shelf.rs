@@ -1,0 +1,226 @@
+//! A store in memory that outlives agents, and that fails when told to.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use guard_agent::{Kind, Store, StoreError, Stored, Usage};
+
+/// What is kept. Clones are the same shelf.
+#[derive(Clone, Default)]
+pub(crate) struct Shelf(Arc<Mutex<State>>);
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// By token, so in the order of their coming.
+    pub(crate) records: BTreeMap<u64, Entry>,
+    /// What was set aside, with its reason.
+    pub(crate) quarantined: Vec<(Vec<u8>, String)>,
+    /// How many groups were written.
+    pub(crate) groups: usize,
+    /// How many records were ever written.
+    pub(crate) written: usize,
+    /// How often everything was synced at an end.
+    pub(crate) synced: usize,
+    /// Everything fails.
+    pub(crate) broken: bool,
+    /// How many bytes there is room for.
+    pub(crate) limit: Option<u64>,
+    /// What happens once, at the end of the next writing.
+    pub(crate) meanwhile: Option<Box<dyn FnOnce() + Send>>,
+    next_token: u64,
+    owners: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) kind: Kind,
+    pub(crate) bytes: Vec<u8>,
+    owner: u64,
+    /// In its owner's memory.
+    pub(crate) held: bool,
+}
+
+impl Shelf {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("whole")
+    }
+
+    /// As `AgentBuilder::store` takes it.
+    pub(crate) fn opener(
+        &self,
+    ) -> impl Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync + 'static {
+        let shelf = self.clone();
+        move || {
+            let mut state = shelf.state();
+            state.check()?;
+            state.owners += 1;
+            let owner = state.owners;
+            drop(state);
+            Ok(Box::new(ShelfStore {
+                shelf: shelf.clone(),
+                owner,
+            }))
+        }
+    }
+
+    /// The reasons of the events on it, in their order.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        let reason = |entry: &Entry| {
+            let event: serde_json::Value = serde_json::from_slice(&entry.bytes).expect("JSON");
+            event["reason"].as_str().expect("a reason").to_owned()
+        };
+        self.state().records.values().map(reason).collect()
+    }
+}
+
+impl State {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.broken {
+            return Err(StoreError::Failed("the shelf is broken: mend it".into()));
+        }
+        Ok(())
+    }
+
+    fn used(&self) -> u64 {
+        let lengths = self.records.values().map(|entry| entry.bytes.len() as u64);
+        lengths.sum()
+    }
+}
+
+struct ShelfStore {
+    shelf: Shelf,
+    owner: u64,
+}
+
+impl Drop for ShelfStore {
+    fn drop(&mut self) {
+        let mut state = self.shelf.state();
+        let owned = state.records.values_mut();
+        owned
+            .filter(|entry| entry.owner == self.owner)
+            .for_each(|entry| entry.held = false);
+    }
+}
+
+impl Store for ShelfStore {
+    fn append(&mut self, records: &[(Kind, &[u8])]) -> Result<Vec<u64>, StoreError> {
+        let mut state = self.shelf.state();
+        state.check()?;
+        let more: u64 = records.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let (used, limit) = (state.used(), state.limit.unwrap_or(u64::MAX));
+        if used + more > limit {
+            return Err(StoreError::Full { used, limit });
+        }
+        state.groups += 1;
+        state.written += records.len();
+        let mut tokens = Vec::new();
+        for (kind, bytes) in records {
+            let entry = Entry {
+                kind: *kind,
+                bytes: bytes.to_vec(),
+                owner: self.owner,
+                held: true,
+            };
+            let token = state.next_token;
+            state.next_token += 1;
+            state.records.insert(token, entry);
+            tokens.push(token);
+        }
+        let meanwhile = state.meanwhile.take();
+        drop(state);
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
+        Ok(tokens)
+    }
+
+    fn remove(&mut self, tokens: &[u64]) -> Result<(), StoreError> {
+        let mut state = self.shelf.state();
+        state.check()?;
+        for token in tokens {
+            state.records.remove(token).expect("kept until removed");
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, tokens: &[u64]) {
+        let mut state = self.shelf.state();
+        for token in tokens {
+            state.records.get_mut(token).expect("kept").held = false;
+        }
+    }
+
+    fn quarantine(
+        &mut self,
+        token: u64,
+        _kind: Kind,
+        bytes: &[u8],
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let mut state = self.shelf.state();
+        state.check()?;
+        state.records.remove(&token).expect("kept");
+        state.quarantined.push((bytes.to_vec(), reason.to_owned()));
+        Ok(())
+    }
+
+    fn load(&mut self, max_bytes: usize) -> Result<Vec<Stored>, StoreError> {
+        let mut state = self.shelf.state();
+        state.check()?;
+        let (mut loaded, mut bytes) = (Vec::new(), 0);
+        for (token, entry) in state.records.iter_mut().rev() {
+            if entry.held || (bytes > 0 && bytes + entry.bytes.len() > max_bytes) {
+                continue;
+            }
+            bytes += entry.bytes.len();
+            entry.held = true;
+            loaded.push(Stored {
+                token: *token,
+                kind: entry.kind,
+                bytes: entry.bytes.clone(),
+            });
+            entry.owner = self.owner;
+        }
+        loaded.reverse();
+        Ok(loaded)
+    }
+
+    fn discard_oldest(&mut self, bytes: u64) -> Result<[u64; 2], StoreError> {
+        let mut state = self.shelf.state();
+        state.check()?;
+        let (mut discarded, mut freed) = ([0, 0], 0);
+        state.records.retain(|_, entry| {
+            if entry.held || freed >= bytes {
+                return true;
+            }
+            freed += entry.bytes.len() as u64;
+            discarded[entry.kind.index()] += 1;
+            false
+        });
+        Ok(discarded)
+    }
+
+    fn tick(&mut self, _now: Instant) -> Result<Option<Instant>, StoreError> {
+        self.shelf.state().check().map(|()| None)
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        let mut state = self.shelf.state();
+        state.check()?;
+        state.synced += 1;
+        Ok(())
+    }
+
+    fn usage(&self) -> Usage {
+        let state = self.shelf.state();
+        Usage {
+            records: state.records.len() as u64,
+            bytes: state.used(),
+            quarantined: state.quarantined.len() as u64,
+            backlog: state.records.values().any(|entry| !entry.held),
+            damaged: [0, 0],
+            taken: [0, 0],
+        }
+    }
+}
