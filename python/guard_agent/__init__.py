@@ -10,6 +10,7 @@ Example:
 """
 
 from guard_agent._native import __version__
+from guard_agent.buffer import EventBuffer
 from guard_agent.client import GuardAgentHandler, SyncGuardAgentHandler, guard_agent
 from guard_agent.config import AgentConfig, validate_config
 from guard_agent.exceptions import BufferFullError, GuardAgentError
@@ -28,6 +29,7 @@ from guard_agent.protocols import (
     TransportProtocol,
 )
 from guard_agent.resilience import CircuitBreaker, RateLimiter
+from guard_agent.transport import HTTPTransport
 from guard_agent.utils import (
     generate_batch_id,
     get_current_timestamp,
@@ -45,8 +47,10 @@ __all__ = [
     "CircuitBreaker",
     "DynamicRules",
     "EventBatch",
+    "EventBuffer",
     "GuardAgentError",
     "GuardAgentHandler",
+    "HTTPTransport",
     "RateLimiter",
     "RedisHandlerProtocol",
     "SecurityEvent",

@@ -6,26 +6,35 @@ import multiprocessing
 import multiprocessing.util
 import os
 import threading
+from collections.abc import Callable
 from datetime import datetime, timezone
+from time import monotonic
 from typing import Any
 
-from pydantic import ValidationError
-
-from guard_agent import _native
+from guard_agent import _guard_core, _native
+from guard_agent._buffer import BufferLoop
+from guard_agent._decode import read_rules
+from guard_agent._own import AgentBuffer, AgentTransport
+from guard_agent._redis import RedisLoop
+from guard_agent._report import reporter
+from guard_agent._rules import RulesFeed
+from guard_agent._stats import agent_stats
 from guard_agent._transport import TransportLoop
+from guard_agent._uvicorn import await_at_shutdown
 from guard_agent.config import AgentConfig, validate_config
 from guard_agent.encryption import create_encryptor
-from guard_agent.exceptions import GuardAgentError
 from guard_agent.models import AgentStatus, DynamicRules
-from guard_agent.protocols import RedisHandlerProtocol, TransportProtocol
+from guard_agent.protocols import BufferProtocol, RedisHandlerProtocol, TransportProtocol
 
 _logger = logging.getLogger("guard_agent")
 
-# What `on_error` is called for; other troubles are logged only.
-_ON_ERROR_STAGES = frozenset({"transport_send", "encryption", "flush_events", "flush_metrics"})
-
 # The interpreter handles signals, such as Ctrl-C, between two waits.
 _ROOM_SECONDS = 0.5
+
+# What the end of the agent waits for a buffer that a program brought along.
+_LAST_FLUSH_SECONDS = 2.0
+
+Send = Callable[[Any], _native.Ready[None] | None]
 
 
 class ProcessAgent:
@@ -40,13 +49,42 @@ class ProcessAgent:
 
     def __init__(self, config: AgentConfig) -> None:
         self.config = config
-        self.redis_handler: RedisHandlerProtocol | None = None
-        self.native = _native.Agent(config, self._report)
+        self._report = reporter(lambda: self.config)
+        self.rules_feed = RulesFeed(self.rules)
+        self.native = _native.Agent(config, self._report, self.rules_feed.changed)
+        self.send_event: Send
+        self.send_metric: Send
+        self._fill(self.native)
         self.handlers: dict[type, Any] = {}
         self._applied = config.model_dump()
         self._transport_loop: TransportLoop | None = None
+        self._buffer_loop: BufferLoop | None = None
+        self._own_buffer: AgentBuffer | None = None
+        self._no_flush_before = 0.0
+        self._own_transport: AgentTransport | None = None
+        self._redis_loop: RedisLoop | None = None
         self._rules_json: str | None = None
         self._rules: DynamicRules | None = None
+
+    def _fill(self, queue: "BufferLoop | _native.Agent") -> None:
+        """Has records go to `queue`; with the first of them it shows who serves in this process."""
+        self._queue = queue
+        self.send_event, self.send_metric = self._send_first_event, self._send_first_metric
+
+    def _send_first_event(self, event: Any) -> _native.Ready[None] | None:
+        self._meet_server()
+        return self._queue.send_event(event)
+
+    def _send_first_metric(self, metric: Any) -> _native.Ready[None] | None:
+        self._meet_server()
+        return self._queue.send_metric(metric)
+
+    def _meet_server(self) -> None:
+        queue = None
+        # The queue may be another one by the time that it was found.
+        while queue is not self._queue and await_at_shutdown(self.stop):
+            queue = self._queue
+            self.send_event, self.send_metric = queue.send_event, queue.send_metric
 
     def reconfigure(self, config: AgentConfig) -> None:
         """Puts `config` in force; what is queued stays queued."""
@@ -57,11 +95,20 @@ class ProcessAgent:
         self.config = config
 
     def _apply(self, config: AgentConfig, loop: TransportLoop | None) -> None:
-        self.native.reconfigure(config, self._report, loop.requests if loop else None)
+        requests = loop.requests if loop else None
+        calls = None
+        if self._redis_loop and _own_place(config) is None:
+            calls = self._redis_loop.calls
+        rules_changed = self.rules_feed.changed
+        self.native.reconfigure(config, self._report, rules_changed, requests, calls)
 
     @property
-    def transport(self) -> TransportProtocol | None:
-        return self._transport_loop.transport if self._transport_loop else None
+    def transport(self) -> TransportProtocol:
+        if self._transport_loop is not None:
+            return self._transport_loop.transport
+        if self._own_transport is None or self._own_transport.config is not self.config:
+            self._own_transport = AgentTransport(self)
+        return self._own_transport
 
     def use_transport(self, transport: TransportProtocol | None) -> None:
         """Has `transport` carry the records from now on, or HTTP if it is None."""
@@ -74,26 +121,95 @@ class ProcessAgent:
             old.close()
 
     def _make_transport_loop(self, transport: TransportProtocol | None) -> TransportLoop | None:
-        if transport is None:
+        if transport is None or isinstance(transport, AgentTransport):
             return None
         return TransportLoop(transport, lambda: self.config.timeout)
 
+    @property
+    def buffer(self) -> BufferProtocol:
+        if self._buffer_loop is not None:
+            return self._buffer_loop.buffer
+        if self._own_buffer is None or self._own_buffer.config is not self.config:
+            self._own_buffer = AgentBuffer(self)
+        return self._own_buffer
+
+    def use_buffer(self, buffer: BufferProtocol | None) -> None:
+        """Has `buffer` hold the records from now on, or the agent's queue if it is None."""
+        if buffer is self.buffer:
+            return
+        old, self._buffer_loop = self._buffer_loop, self._make_buffer_loop(buffer)
+        self._fill(self._buffer_loop or self.native)
+        if old is not None:
+            old.flush(_LAST_FLUSH_SECONDS)
+            old.close()
+
+    def _make_buffer_loop(self, buffer: BufferProtocol | None) -> BufferLoop | None:
+        if buffer is None or isinstance(buffer, AgentBuffer):
+            return None
+        return BufferLoop(buffer, self.native, lambda: self.config, self._send_past_the_queue)
+
+    async def _send_past_the_queue(self, name: str, records: list[Any]) -> Any:
+        if self._transport_loop is not None:
+            return await self._transport_loop.send(name, records)
+        return await getattr(self.transport, name)(records)
+
     def after_fork(self) -> None:
-        """Gives the child, which has no thread but one, a transport loop of its own."""
+        """Gives the child, which has no thread but one, loops of its own."""
+        self.rules_feed.after_fork()
         if self._transport_loop is not None:
             # Collecting the parent's would close here what the parent waits for there.
             _of_parents.append(self._transport_loop)
             self._transport_loop = self._make_transport_loop(self._transport_loop.transport)
+        of_parent = self._redis_loop
+        if of_parent is not None:
+            _of_parents.append(of_parent)
+            self._redis_loop = of_parent.for_child()
+        if self._transport_loop is not None or of_parent is not None:
             self._apply(self.config, self._transport_loop)
+        if self._buffer_loop is not None:
+            _of_parents.append(self._buffer_loop)
+            self._buffer_loop = self._make_buffer_loop(self._buffer_loop.buffer)
+        self._fill(self._buffer_loop or self.native)
 
     def start(self) -> None:
+        # A guard starts the agent by its composite handler.
+        _guard_core.complete_composites()
+        self._meet_server()
         self.native.start()
 
     def stop(self) -> None:
+        self._end_buffer()
         self.native.stop()
 
+    def close(self) -> None:
+        """Ends the agent together with the interpreter."""
+        self._end_buffer()
+        if self._buffer_loop is not None:
+            self._buffer_loop.close()
+        self.native.close()
+
+    def _end_buffer(self) -> None:
+        """Flushes a program's own buffer; what was in vain not again for as long as it took."""
+        began = monotonic()
+        if began >= self._no_flush_before and not self.flush_buffer(_LAST_FLUSH_SECONDS):
+            gave_up = monotonic()
+            self._no_flush_before = gave_up + (gave_up - began)
+
+    def flush_buffer(self, seconds: float) -> bool:
+        """Delivers what a program's own buffer holds; whether all was within so many seconds."""
+        if self._buffer_loop is None or self._buffer_loop.flush(seconds):
+            return True
+        _logger.warning(
+            "Not everything in the program's own buffer was delivered within %s s; it stays there. "
+            "Check the backend.",
+            seconds,
+        )
+        return False
+
     def flush(self) -> None:
-        if not self.native.flush(float(self.config.timeout)):
+        seconds = float(self.config.timeout)
+        self.flush_buffer(seconds)
+        if not self.native.flush(seconds):
             _logger.warning(
                 "Not everything was delivered within %s s; it stays queued. "
                 "Check the backend, or raise timeout.",
@@ -104,17 +220,39 @@ class ProcessAgent:
         """Blocks until a full queue may have room, or a signal may be waiting."""
         self.native.wait_for_room(_ROOM_SECONDS)
 
-    def initialize_redis(self, redis_handler: RedisHandlerProtocol) -> None:
-        if self.redis_handler is None:
-            _logger.info("Records are not persisted to Redis yet; they are kept in memory.")
-        self.redis_handler = redis_handler
+    @property
+    def redis_handler(self) -> RedisHandlerProtocol | None:
+        return self._redis_loop.handler if self._redis_loop else None
+
+    def initialize_redis(self, handler: RedisHandlerProtocol | None) -> None:
+        """Has records kept in Redis by `handler` until they are delivered, or not if it is None.
+
+        Raises:
+            TypeError: `handler` lacks a method of `RedisHandlerProtocol`.
+        """
+        _check_part("redis_handler", handler, RedisHandlerProtocol)
+        place = _own_place(self.config)
+        if handler is not None and place is not None:
+            _logger.info("Records are kept by %s, not by the Redis handler.", place)
+        with _lock:
+            self._use_redis(handler)
+
+    def _use_redis(self, handler: RedisHandlerProtocol | None) -> None:
+        old = self._redis_loop
+        if old is not None and handler is not None:
+            old.use(handler)
+            return
+        self._redis_loop = None if handler is None else RedisLoop(handler)
+        self._apply(self.config, self._transport_loop)
+        if old is not None:
+            old.close()
 
     def rules(self) -> DynamicRules | None:
-        """Asks the backend unless what it answered last is still fresh."""
+        """The rules in force; the first call has them followed and waits for an answer."""
         rules_json = self.native.rules()
         if rules_json != self._rules_json:
             self._rules_json = rules_json
-            self._rules = _read_rules(rules_json)
+            self._rules = read_rules(rules_json)
         return self._rules
 
     def is_healthy(self) -> bool:
@@ -136,69 +274,7 @@ class ProcessAgent:
         )
 
     def stats(self) -> dict[str, Any]:
-        stats = self.native.stats()
-        events, metrics = stats["events"], stats["metrics"]
-        return {
-            "running": stats["running"],
-            "uptime": stats["uptime"],
-            "events_sent": events["delivered"],
-            "metrics_sent": metrics["delivered"],
-            "events_failed": events["dropped"],
-            "metrics_failed": metrics["dropped"],
-            "rules_fetched": stats["rules_fetched"],
-            "buffer_stats": {
-                "events_buffered": events["accepted"],
-                "metrics_buffered": metrics["accepted"],
-                "events_flushed": events["delivered"],
-                "metrics_flushed": metrics["delivered"],
-                "events_dropped": events["dropped"],
-                "metrics_dropped": metrics["dropped"],
-                "current_event_buffer_size": events["queued"],
-                "current_metric_buffer_size": metrics["queued"],
-                "redis_persist_failures": 0,
-                "durability_degraded": False,
-                "last_flush_time": stats["last_delivery"],
-                "auto_flush_running": stats["running"],
-            },
-            "transport_stats": {
-                "requests_sent": stats["requests_sent"],
-                "requests_failed": stats["requests_failed"],
-                "bytes_sent": stats["bytes_sent"],
-                "circuit_breaker_state": stats["circuit_breaker_state"],
-                "failure_count": stats["failure_count"],
-                "session_closed": not stats["running"],
-            },
-            "cached_rules": stats["has_rules"],
-            "rules_last_update": stats["rules_updated"] or 0,
-            "loop_failures": {
-                "flush": stats["requests_failed"],
-                "status": stats["status_failures"],
-                "rules": stats["rules_failures"],
-            },
-            "last_status_push_ok": stats["last_status_ok"],
-            "ledger": stats["ledger"],
-        }
-
-    def _report(self, level: int, stage: str, message: str) -> None:
-        """Called from a thread of its own when the core has something to say."""
-        _logger.log(level, "%s", message)
-        on_error = self.config.on_error
-        if on_error is None or level < logging.WARNING or stage not in _ON_ERROR_STAGES:
-            return
-        try:
-            on_error(stage, GuardAgentError(message), {})
-        except Exception:
-            _logger.exception("on_error raised; the agent goes on")
-
-
-def _read_rules(rules_json: str | None) -> DynamicRules | None:
-    if rules_json is None:
-        return None
-    try:
-        return DynamicRules.model_validate_json(rules_json)
-    except ValidationError as error:
-        _logger.warning("The backend's rules are not usable and ignored: %s", error)
-        return None
+        return agent_stats(self.native.stats())
 
 
 # Of multiprocessing's finalizers; those of the standard library are above it.
@@ -206,14 +282,18 @@ _AFTER_ALL_OTHERS = -1000
 
 _lock = threading.Lock()
 _agent: ProcessAgent | None = None
-_of_parents: list[TransportLoop] = []
+_of_parents: list[object] = []
 
 
-def process_agent(config: AgentConfig, transport: TransportProtocol | None = None) -> ProcessAgent:
-    """Returns the process's agent, made now or given `config`, and `transport` if there is one.
+def process_agent(
+    config: AgentConfig,
+    transport: TransportProtocol | None = None,
+    buffer: BufferProtocol | None = None,
+) -> ProcessAgent:
+    """Returns the process's agent, made now or given `config`, and the parts that are given.
 
     Raises:
-        TypeError: `transport` lacks a method of `TransportProtocol`.
+        TypeError: A part lacks a method of its protocol.
         ValueError: The configuration cannot be used; names each field, value and remedy.
         EncryptionConfigError: `project_encryption_key` is no 256-bit key.
     """
@@ -222,7 +302,8 @@ def process_agent(config: AgentConfig, transport: TransportProtocol | None = Non
     if errors:
         raise ValueError(f"Invalid agent configuration: {'; '.join(errors)}")
     create_encryptor(config.project_encryption_key)
-    _check_transport(transport)
+    _check_part("transport", transport, TransportProtocol)
+    _check_part("buffer", buffer, BufferProtocol)
     with _lock:
         try:
             if _agent is None:
@@ -234,6 +315,8 @@ def process_agent(config: AgentConfig, transport: TransportProtocol | None = Non
             raise ValueError(f"Invalid agent configuration: {error}") from None
         if transport is not None:
             _agent.use_transport(transport)
+        if buffer is not None:
+            _agent.use_buffer(buffer)
         return _agent
 
 
@@ -243,17 +326,34 @@ def replace_transport(agent: ProcessAgent, transport: TransportProtocol | None) 
     Raises:
         TypeError: `transport` lacks a method of `TransportProtocol`.
     """
-    _check_transport(transport)
+    _check_part("transport", transport, TransportProtocol)
     with _lock:
         agent.use_transport(transport)
 
 
-def _check_transport(transport: TransportProtocol | None) -> None:
-    if transport is None or isinstance(transport, TransportProtocol):
+def replace_buffer(agent: ProcessAgent, buffer: BufferProtocol | None) -> None:
+    """Has `buffer` hold the agent's records, or its own queue if it is None.
+
+    Raises:
+        TypeError: `buffer` lacks a method of `BufferProtocol`.
+    """
+    _check_part("buffer", buffer, BufferProtocol)
+    with _lock:
+        agent.use_buffer(buffer)
+
+
+def _own_place(config: AgentConfig) -> str | None:
+    """The field that has the agent keep records by itself."""
+    fields = ("redis_url", "spool_dir")
+    return next((name for name in fields if getattr(config, name) is not None), None)
+
+
+def _check_part(name: str, part: object, protocol: type) -> None:
+    if part is None or isinstance(part, protocol):
         return
-    names = [name for name in vars(TransportProtocol) if not name.startswith("_")]
-    lacking = ", ".join(name for name in names if not hasattr(transport, name))
-    raise TypeError(f"transport: {type(transport).__name__} lacks {lacking}; add what it lacks")
+    methods = [method for method in vars(protocol) if not method.startswith("_")]
+    lacking = ", ".join(method for method in methods if getattr(part, method, None) is None)
+    raise TypeError(f"{name}: {type(part).__name__} lacks {lacking}; add what it lacks")
 
 
 def _register_exit() -> None:
@@ -273,7 +373,7 @@ def _register_finalizer(_: object = None) -> None:
 def _at_exit() -> None:
     """Delivers what is left, within a bounded time, before the interpreter ends."""
     if _agent is not None:
-        _agent.native.close()
+        _agent.close()
     # Nothing may enter the interpreter from another thread while it is taken down.
     _native.silence_reports()
 

@@ -3,19 +3,16 @@
 import asyncio
 import json
 import logging
-import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from guard_agent import _native
+from guard_agent._decode import make_record
+from guard_agent._loop import LoopThread, within
 from guard_agent.models import AgentStatus, DynamicRules, SecurityEvent, SecurityMetric
 from guard_agent.protocols import TransportProtocol
 
 _logger = logging.getLogger("guard_agent")
-
-Record = TypeVar("Record", bound=BaseModel)
 
 # Of what an exception says, characters that are passed on.
 _MAX_WORDS = 300
@@ -35,32 +32,32 @@ class TransportLoop:
         self.transport = transport
         self.requests = _native.Requests()
         self._timeout = timeout
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._loop.add_reader(self.requests.fileno(), self._take)
-        threading.Thread(target=self._run, name="guard-transport", daemon=True).start()
+        self._thread = LoopThread("guard-transport")
+        self._thread.loop.add_reader(self.requests.fileno(), self._take)
+        self._thread.start()
 
     def close(self) -> None:
         """Ends the thread, which cancels what is under way."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.close()
 
-    def _run(self) -> None:
-        self._loop.run_forever()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            self._loop.run_until_complete(asyncio.wait(self._tasks))
-        self._loop.close()
+    async def send(self, name: str, records: list[Any]) -> Any:
+        """Has a method of the transport send records, from another event loop."""
+        sent = asyncio.run_coroutine_threadsafe(self._send(name, records), self._thread.loop)
+        return await asyncio.wrap_future(sent)
+
+    async def _send(self, name: str, records: list[Any]) -> Any:
+        return await self._within_timeout(getattr(self.transport, name)(records))
+
+    async def _within_timeout(self, answer: Any) -> Any:
+        return await within(self._timeout(), answer)
 
     def _take(self) -> None:
         for request in self.requests.take():
-            task = self._loop.create_task(self._answer(request))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._thread.spawn(self._answer(request))
 
     async def _answer(self, request: _native.Request) -> None:
         try:
-            await asyncio.wait_for(self._carry(request), self._timeout())
+            await self._carry(request)
         except asyncio.TimeoutError:
             request.fail(f"the transport took longer than {self._timeout()} s")
         except Exception as error:
@@ -70,17 +67,21 @@ class TransportLoop:
 
     async def _carry(self, request: _native.Request) -> None:
         if request.body is None:
-            rules = await self.transport.fetch_dynamic_rules()
+            rules = await self._within_timeout(self.transport.fetch_dynamic_rules())
             request.succeed(None if rules is None else _rules_json(rules))
             return
         body = json.loads(request.body)
         name = f"send_{request.path.rsplit('/', 1)[-1]}"
         if name == "send_events":
-            taken = await self.transport.send_events(_models(SecurityEvent, body["events"]))
+            events = [make_record(SecurityEvent, event) for event in body["events"]]
+            taken = await self._send(name, events)
         elif name == "send_metrics":
-            taken = await self.transport.send_metrics(_models(SecurityMetric, body["metrics"]))
+            metrics = [make_record(SecurityMetric, metric) for metric in body["metrics"]]
+            taken = await self._send(name, metrics)
         else:
-            taken = await self.transport.send_status(AgentStatus.model_validate(body))
+            taken = await self._within_timeout(
+                self.transport.send_status(AgentStatus.model_validate(body))
+            )
         if taken:
             request.succeed()
         else:
@@ -89,15 +90,3 @@ class TransportLoop:
 
 def _rules_json(rules: DynamicRules) -> str:
     return DynamicRules.model_validate(rules).model_dump_json(exclude_none=True)
-
-
-def _models(model: type[Record], records: list[dict[str, Any]]) -> list[Record]:
-    return [_model(model, record) for record in records]
-
-
-def _model(model: type[Record], record: dict[str, Any]) -> Record:
-    """One record; what passes no validation is not lost for that."""
-    try:
-        return model.model_validate(record)
-    except ValidationError:
-        return model.model_construct(None, **record)

@@ -39,10 +39,15 @@ class Pending(Coroutine[Any, Any, T_co]):
 def in_background(work: Callable[[], T]) -> Coroutine[Any, Any, T]:
     """Does blocking `work` without blocking a running event loop.
 
-    Inside a loop it starts in a thread at once; outside of one it is done before this returns.
+    Inside a loop it starts in a thread at once; outside of one it is done before this returns,
+    and so it is while the interpreter ends and starts no threads any more.
     """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return Ready(work())
-    return Pending(loop.run_in_executor(None, work))
+    try:
+        future = loop.run_in_executor(None, work)
+    except RuntimeError:
+        return Ready(work())
+    return Pending(future)

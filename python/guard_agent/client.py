@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from guard_agent._agent import ProcessAgent, process_agent, replace_transport
+from guard_agent._agent import ProcessAgent, process_agent, replace_buffer, replace_transport
 from guard_agent._native import Ready
+from guard_agent._rules import RulesCallback
 from guard_agent.awaitables import Pending, in_background
 from guard_agent.config import AgentConfig
 from guard_agent.models import AgentStatus, DynamicRules
-from guard_agent.protocols import RedisHandlerProtocol, TransportProtocol
+from guard_agent.protocols import BufferProtocol, RedisHandlerProtocol, TransportProtocol
 
 __all__ = ["GuardAgentHandler", "SyncGuardAgentHandler", "guard_agent"]
 
@@ -23,17 +24,20 @@ _LOOK_SECONDS = 0.005
 class _Handler:
     """What both kinds of handler share."""
 
-    def __init__(self, config: AgentConfig, transport: TransportProtocol | None = None) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        transport: TransportProtocol | None = None,
+        buffer: BufferProtocol | None = None,
+    ) -> None:
         """Makes the process's agent, or gives it this configuration if there is one.
 
         Raises:
-            TypeError: `transport` lacks a method of `TransportProtocol`.
+            TypeError: `transport` or `buffer` lacks a method of its protocol.
             ValueError: The configuration cannot be used; names each field, value and remedy.
             EncryptionConfigError: `project_encryption_key` is no 256-bit key.
         """
-        self._agent: ProcessAgent = process_agent(config, transport)
-        self._send_event = self._agent.native.send_event
-        self._send_metric = self._agent.native.send_metric
+        self._agent: ProcessAgent = process_agent(config, transport, buffer)
 
     @property
     def config(self) -> AgentConfig:
@@ -42,14 +46,22 @@ class _Handler:
 
     @property
     def redis_handler(self) -> RedisHandlerProtocol | None:
-        """What `initialize_redis` was given."""
+        """Keeps records in Redis until they are delivered; None while nothing does.
+
+        Assigning is the same as `initialize_redis`.
+        """
         return self._agent.redis_handler
 
-    @property
-    def transport(self) -> TransportProtocol | None:
-        """What carries the records instead of HTTP; None while HTTP does.
+    @redis_handler.setter
+    def redis_handler(self, redis_handler: RedisHandlerProtocol | None) -> None:
+        self._agent.initialize_redis(redis_handler)
 
-        It is called from an event loop in a thread of its own, for `timeout` seconds at most.
+    @property
+    def transport(self) -> TransportProtocol:
+        """What carries the records: an `HTTPTransport`, or what a program brought along.
+
+        Assign a transport of your own, or None for HTTP again. Yours is called from an event
+        loop in a thread of its own, for `timeout` seconds at most.
         What its `send_events` and `send_metrics` return true for is delivered; anything else, and
         an exception, keeps the batch for another attempt. Assigning takes effect at once.
 
@@ -61,6 +73,44 @@ class _Handler:
     @transport.setter
     def transport(self, transport: TransportProtocol | None) -> None:
         replace_transport(self._agent, transport)
+
+    @property
+    def buffer(self) -> BufferProtocol:
+        """What holds the records: an `EventBuffer`, or what a program brought along.
+
+        Assign a buffer of your own, or None for the agent's queue again. Yours is called from an
+        event loop in a thread of its own, for `timeout` seconds at most. What it does not take is
+        counted and logged as lost. Taking its place again waits for its flush, 2 seconds at most.
+        It is flushed every `flush_interval` seconds, when
+        `high_watermark_ratio` of `buffer_size` records were added, and by `flush_buffer` and
+        `stop`: delivered records are confirmed to it, the others given back to it.
+
+        Raises:
+            TypeError: What is assigned lacks a method of `BufferProtocol`.
+        """
+        return self._agent.buffer
+
+    @buffer.setter
+    def buffer(self, buffer: BufferProtocol | None) -> None:
+        replace_buffer(self._agent, buffer)
+
+    def on_rules_updated(self, callback: RulesCallback) -> Callable[[], None]:
+        """Has `callback` called with new rules as they come in, or None when there are none left.
+
+        Inside a running event loop it is called there, and awaited if it is asynchronous.
+        Outside of one it is called in a thread of the agent's own, one call after the other; an
+        asynchronous one then runs in a loop of its own. What it raises is logged. A forked
+        child keeps those that were given outside of a loop.
+
+        Args:
+            callback: Takes a `DynamicRules` or None.
+
+        Returns:
+            A function that removes the callback again.
+        """
+        remove = self._agent.rules_feed.add(callback)
+        self._agent.native.follow_rules()
+        return remove
 
     def get_stats(self) -> dict[str, Any]:
         """Returns counters of everything the agent took, sent and lost. Never blocks."""
@@ -76,6 +126,7 @@ class GuardAgentHandler(_Handler):
     Args:
         config: How to collect and where to deliver.
         transport: Carries the records instead of HTTP, for all handlers of the process.
+        buffer: Holds the records instead of the agent's queue, for all handlers of the process.
 
     Example:
         >>> import asyncio
@@ -100,7 +151,7 @@ class GuardAgentHandler(_Handler):
         Raises:
             BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
         """
-        return self._send_event(event) or self._when_room(self._send_event, event)
+        return self._agent.send_event(event) or self._when_room(self._agent.send_event, event)
 
     def send_metric(self, metric: Any) -> Coroutine[Any, Any, None]:
         """Queues a metric, exactly as `send_event` does an event.
@@ -111,7 +162,7 @@ class GuardAgentHandler(_Handler):
         Raises:
             BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
         """
-        return self._send_metric(metric) or self._when_room(self._send_metric, metric)
+        return self._agent.send_metric(metric) or self._when_room(self._agent.send_metric, metric)
 
     def start(self) -> Coroutine[Any, Any, None]:
         """Starts delivering and reporting status. The first record does so too."""
@@ -131,12 +182,27 @@ class GuardAgentHandler(_Handler):
         return in_background(self._agent.flush)
 
     def initialize_redis(self, redis_handler: RedisHandlerProtocol) -> Coroutine[Any, Any, None]:
-        """Keeps the guard's Redis handler. Records are not persisted there yet."""
+        """Has records kept in Redis until they are delivered, and delivers what is found there.
+
+        Returns at once: Redis is spoken to in the background, and a Redis that is slow or away
+        holds up nothing. Coroutines run in the event loop of this call.
+
+        Args:
+            redis_handler: What a guard passes, or any object with its methods, as coroutines or
+                plain functions.
+
+        Raises:
+            TypeError: `redis_handler` lacks a method of `RedisHandlerProtocol`.
+        """
         self._agent.initialize_redis(redis_handler)
         return _DONE
 
     def get_dynamic_rules(self) -> Coroutine[Any, Any, DynamicRules | None]:
-        """Returns the backend's rules, at most their `ttl` old; None if there are none."""
+        """Returns the rules in force; None if there are none.
+
+        The first call has the agent follow them from then on, and waits for the backend; later
+        ones answer at once, with the newest that is known.
+        """
         return self._answer(self._agent.rules)
 
     def get_status(self) -> Coroutine[Any, Any, AgentStatus]:
@@ -190,6 +256,7 @@ class SyncGuardAgentHandler(_Handler):
     Args:
         config: How to collect and where to deliver.
         transport: Carries the records instead of HTTP, for all handlers of the process.
+        buffer: Holds the records instead of the agent's queue, for all handlers of the process.
 
     Example:
         >>> config = AgentConfig(api_key="YOUR_API_KEY", endpoint="http://127.0.0.1:8400")
@@ -204,7 +271,7 @@ class SyncGuardAgentHandler(_Handler):
         Raises:
             BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
         """
-        while self._send_event(event) is None:
+        while self._agent.send_event(event) is None:
             self._agent.wait_for_room()
 
     def send_metric(self, metric: Any) -> None:
@@ -213,7 +280,7 @@ class SyncGuardAgentHandler(_Handler):
         Raises:
             BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
         """
-        while self._send_metric(metric) is None:
+        while self._agent.send_metric(metric) is None:
             self._agent.wait_for_room()
 
     def start(self) -> None:
@@ -233,11 +300,26 @@ class SyncGuardAgentHandler(_Handler):
         self._agent.flush()
 
     def initialize_redis(self, redis_handler: RedisHandlerProtocol) -> None:
-        """Keeps the guard's Redis handler. Records are not persisted there yet."""
+        """Has records kept in Redis until they are delivered, and delivers what is found there.
+
+        Returns at once: Redis is spoken to in the background, and a Redis that is slow or away
+        holds up nothing.
+
+        Args:
+            redis_handler: What a guard passes, or any object with its methods, as coroutines or
+                plain functions.
+
+        Raises:
+            TypeError: `redis_handler` lacks a method of `RedisHandlerProtocol`.
+        """
         self._agent.initialize_redis(redis_handler)
 
     def get_dynamic_rules(self) -> DynamicRules | None:
-        """Returns the backend's rules, at most their `ttl` old; None if there are none."""
+        """Returns the rules in force; None if there are none.
+
+        The first call has the agent follow them from then on, and waits for the backend; later
+        ones answer at once, with the newest that is known.
+        """
         return self._agent.rules()
 
     def get_status(self) -> AgentStatus:

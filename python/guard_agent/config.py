@@ -8,6 +8,7 @@ import difflib
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -28,7 +29,7 @@ _logger = logging.getLogger("guard_agent.config")
 OnError: TypeAlias = Callable[[str, BaseException, dict[str, Any]], None]
 """Called with the stage that failed, the error, and what is known about it."""
 
-SECRETS = frozenset({"api_key", "project_encryption_key", "payload_signing_secret"})
+SECRETS = frozenset({"api_key", "project_encryption_key", "payload_signing_secret", "redis_url"})
 """Fields whose values are never shown."""
 
 _API_PATH = "/api/v1"
@@ -65,8 +66,8 @@ class AgentConfig(BaseModel):
     dynamic_rule_interval: int = Field(
         default=300,
         ge=60,
-        description="Accepted for compatibility, without effect: rules are fetched when the guard "
-        "asks for them, at most once in their ttl. A whole number from 60 up.",
+        description="Seconds between looks for new rules at a backend that does not hold requests "
+        "until they change: a whole number from 60 up.",
     )
     status_interval: int = Field(
         default=300, ge=60, description="Seconds between status reports: a whole number from 60 up."
@@ -156,6 +157,43 @@ class AgentConfig(BaseModel):
         default=262_144,
         ge=4096,
         description="Bytes of one uncompressed body at most: a whole number from 4,096 up.",
+    )
+    rules_cache_path: Path | None = Field(
+        default=None,
+        description="Keeps the last good rules for a start while the backend is away: the path of "
+        "a file.",
+    )
+    spool_dir: str | None = Field(
+        default_factory=lambda: os.environ.get("GUARD_AGENT_SPOOL_DIR", "").strip() or None,
+        description="Saves records below this directory until they are delivered, so that they "
+        "outlive the process: a path; by default that in the environment variable "
+        "GUARD_AGENT_SPOOL_DIR, also for the AgentConfig that a guard makes. None saves nothing.",
+    )
+    spool_max_bytes: int = Field(
+        default=1_073_741_824,
+        ge=16_777_216,
+        description="Bytes of the spool at most: a whole number from 16,777,216 up, and at least 8 "
+        "times max_batch_bytes.",
+    )
+    spool_fsync: Literal["interval", "always"] = Field(
+        default="interval",
+        description="When what was saved is safe against the loss of power: within 200 ms at "
+        'an "interval", or "always", as soon as the disk is ready for it.',
+    )
+    redis_url: str | None = Field(
+        default_factory=lambda: os.environ.get("GUARD_AGENT_REDIS_URL", "").strip() or None,
+        repr=False,
+        pattern=r"^rediss?://[^/]",
+        description="Saves records in Redis until they are delivered, for all processes of the "
+        "project together: redis://user:password@host:port/database, or rediss:// for TLS; by "
+        "default that in the environment variable GUARD_AGENT_REDIS_URL, also for the AgentConfig "
+        "that a guard makes. Not with a spool_dir.",
+    )
+    redis_max_bytes: int = Field(
+        default=268_435_456,
+        ge=1_048_576,
+        description="Bytes of the project's records in Redis at most, with 200 for each record: a "
+        "whole number from 1,048,576 up.",
     )
     anonymize_ip: Literal["none", "truncate", "hash"] = Field(
         default="none",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 LOGGER_NAME = "guard_agent"
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _TEXT_FORMAT = "[%(name)s] %(asctime)s - %(levelname)s - %(message)s"
 
 
@@ -35,23 +36,30 @@ def setup_agent_logging(
     log_format: Literal["text", "json"] = "text",
     *,
     reconfigure: bool = True,
+    log_level: str = "INFO",
 ) -> logging.Logger:
-    """Makes the agent log at INFO to the console, and to a file if one is given.
+    """Makes the agent log to the console, and to a file if one is given.
 
     Args:
-        log_file: Appended to; folders that lead to it are made.
+        log_file: Appended to; folders that lead to it are made. The name of a level, which is what
+            older programs give here, is taken for `log_level`.
         log_format: "text" for people or "json" for machines, one line each.
         reconfigure: Whether to replace handlers that the logger already has.
+        log_level: The least level that is logged, by its name.
 
     Returns:
         The logger "guard_agent".
 
     Raises:
-        ValueError: `log_format` is neither of the two.
+        ValueError: `log_format` is neither of the two, or `log_level` no level.
         OSError: The file cannot be opened.
     """
     if log_format not in ("text", "json"):
         raise ValueError(f'log_format: {log_format!r} is unknown; give "text" or "json"')
+    if log_file in _LEVELS:
+        return setup_agent_logging(None, log_format, reconfigure=reconfigure, log_level=log_file)
+    if log_level not in _LEVELS:
+        raise ValueError(f"log_level: {log_level!r} is unknown; give one of {', '.join(_LEVELS)}")
     logger = logging.getLogger(LOGGER_NAME)
     if logger.handlers and not reconfigure:
         return logger
@@ -65,7 +73,7 @@ def setup_agent_logging(
     for handler in handlers:
         handler.setFormatter(formatter)
         logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(log_level)
     # Its lines would otherwise appear twice where the root logger has handlers too.
     logger.propagate = False
     return logger

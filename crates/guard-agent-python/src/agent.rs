@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use guard_agent::{Agent as Core, Kind};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::awaitable::Ready;
+use crate::buffer::bytes;
 use crate::config;
-use crate::convert::Reader;
+use crate::convert::{Record, kind_of};
 use crate::errors::{buffer_full, value_error};
-use crate::node::fields;
+use crate::keyvalue::Calls;
+use crate::report::{let_arrive, rules_hook};
 use crate::stats;
 use crate::transport::Requests;
 
@@ -27,8 +29,7 @@ pub(crate) struct Agent {
 
 impl Agent {
     fn send(&self, kind: Kind, record: &Bound<'_, PyAny>) -> PyResult<Option<Py<Ready>>> {
-        let entries = Reader::new().record(kind, record);
-        match self.core.try_record(kind, &fields(&entries)) {
+        match self.core.try_record(kind, Record(record)) {
             Ok(()) => Ok(Some(self.taken.clone_ref(record.py()))),
             Err(_) if self.core.blocks() => Ok(None),
             Err(full) => Err(buffer_full(record.py(), &full)),
@@ -39,22 +40,34 @@ impl Agent {
 #[pymethods]
 impl Agent {
     #[new]
-    fn new(py: Python<'_>, config: &Bound<'_, PyAny>, report: Bound<'_, PyAny>) -> PyResult<Self> {
-        let builder = config::builder(config, report.unbind(), None)?;
+    fn new(
+        py: Python<'_>,
+        config: &Bound<'_, PyAny>,
+        report: Bound<'_, PyAny>,
+        rules_changed: Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let builder = config::builder(config, report.unbind(), None)?
+            .on_rules_changed(rules_hook(rules_changed.unbind()));
         let core = py.detach(|| builder.build()).map_err(value_error)?;
         let taken = Py::new(py, Ready::NONE)?;
         Ok(Self { core, taken })
     }
 
-    #[pyo3(signature = (config, report, transport))]
+    #[pyo3(signature = (config, report, rules_changed, transport, store))]
     fn reconfigure(
         &self,
         py: Python<'_>,
         config: &Bound<'_, PyAny>,
         report: Bound<'_, PyAny>,
+        rules_changed: Bound<'_, PyAny>,
         transport: Option<&Requests>,
+        store: Option<&Calls>,
     ) -> PyResult<()> {
-        let builder = config::builder(config, report.unbind(), transport)?;
+        let mut builder = config::builder(config, report.unbind(), transport)?
+            .on_rules_changed(rules_hook(rules_changed.unbind()));
+        if let Some(calls) = store {
+            builder = config::keep_in(builder, config, calls)?;
+        }
         let outcome = py.detach(|| self.core.reconfigure(builder));
         outcome.map_err(value_error)
     }
@@ -69,6 +82,37 @@ impl Agent {
         self.send(Kind::Metric, metric)
     }
 
+    /// Takes the records of a kind out of the queue.
+    fn withdraw<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        let kind = kind_of(kind)?;
+        Ok(bytes(py, py.detach(|| self.core.withdraw(kind))))
+    }
+
+    /// The JSON of a record that a buffer of Python's is to hold.
+    fn hold<'py>(
+        &self,
+        kind: &str,
+        record: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let held = self.core.hold(kind_of(kind)?, Record(record));
+        Ok(held.map(|held| PyBytes::new(record.py(), &held)))
+    }
+
+    fn held_delivered(&self, kind: &str, records: u64) -> PyResult<()> {
+        self.core.held_delivered(kind_of(kind)?, records);
+        Ok(())
+    }
+
+    fn held_lost(&self, kind: &str, why: &str) -> PyResult<()> {
+        self.core.held_lost(kind_of(kind)?, why);
+        Ok(())
+    }
+
+    fn held_back(&self, kind: &str, why: &str) -> PyResult<()> {
+        self.core.held_back(kind_of(kind)?, why);
+        Ok(())
+    }
+
     fn wait_for_room(&self, py: Python<'_>, seconds: f64) -> bool {
         py.detach(|| self.core.wait_for_room(duration(seconds)))
     }
@@ -78,7 +122,12 @@ impl Agent {
     }
 
     fn stop(&self, py: Python<'_>) -> bool {
-        py.detach(|| self.core.stop())
+        py.detach(|| {
+            let delivered = self.core.stop();
+            // A signal may end the process next, and what could not be delivered is to be told.
+            let_arrive();
+            delivered
+        })
     }
 
     /// Ends the agent together with the interpreter.
@@ -98,12 +147,18 @@ impl Agent {
             .map(|rules| rules.json.clone())
     }
 
+    /// Has the rules followed, and `rules_changed` called, from now on.
+    fn follow_rules(&self, py: Python<'_>) {
+        py.detach(|| drop(self.core.rules_updates()));
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = py.detach(|| self.core.stats());
         stats::dict(py, &stats)
     }
 }
 
-fn duration(seconds: f64) -> Duration {
+/// Seconds, as Python gives them.
+pub(crate) fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
 }

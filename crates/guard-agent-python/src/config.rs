@@ -1,11 +1,17 @@
 //! From `guard_agent.AgentConfig` to the core's builder.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use guard_agent::{Agent, AgentBuilder, Anonymize, OverflowPolicy};
+use guard_agent::keyvalue::{KeyValueOptions, KeyValueStore};
+use guard_agent::{Agent, AgentBuilder, Anonymize, OverflowPolicy, SpoolFsync, SystemClock};
+use guard_wire::encode::Encoder;
+use guard_wire::redact::Redactor;
 use pyo3::prelude::*;
 
 use crate::errors::value_error;
+use crate::keyvalue::Calls;
 use crate::report;
 use crate::transport::Requests;
 
@@ -39,9 +45,22 @@ pub(crate) fn builder(
         .compression_enabled(read(config, "compression_enabled")?)
         .compression_threshold(read(config, "compression_threshold")?)
         .status_interval(seconds(config, "status_interval")?)
+        .dynamic_rule_interval(seconds(config, "dynamic_rule_interval")?)
+        .spool_max_bytes(read(config, "spool_max_bytes")?)
+        .spool_fsync(fsync(config)?)
+        .redis_max_bytes(read(config, "redis_max_bytes")?)
         .on_report(report::hook(report));
+    if let Some(path) = read::<Option<PathBuf>>(config, "rules_cache_path")? {
+        builder = builder.rules_cache_path(path);
+    }
     if let Some(id) = read::<Option<String>>(config, "project_id")? {
         builder = builder.project_id(id);
+    }
+    if let Some(directory) = read::<Option<PathBuf>>(config, "spool_dir")? {
+        builder = builder.spool_dir(directory);
+    }
+    if let Some(url) = read::<Option<String>>(config, "redis_url")? {
+        builder = builder.redis_url(url);
     }
     if let Some(limit) = read::<Option<usize>>(config, "max_buffered")? {
         builder = builder.max_buffered(limit);
@@ -68,6 +87,29 @@ pub(crate) fn builder(
     Ok(builder)
 }
 
+/// Has the records kept in the key-value store behind `calls`.
+pub(crate) fn keep_in(
+    builder: AgentBuilder,
+    config: &Bound<'_, PyAny>,
+    calls: &Calls,
+) -> PyResult<AgentBuilder> {
+    let client = calls.client();
+    let redactor = Redactor::new(read::<Vec<String>>(config, "sensitive_headers")?);
+    let max_text = read(config, "max_payload_size")?;
+    let max_record = read(config, "max_batch_bytes")?;
+    let anonymize = anonymize(config)?;
+    let max_bytes = read(config, "spool_max_bytes")?;
+    Ok(builder.store(move || {
+        let encoder = Encoder::new(redactor.clone(), max_text, max_record);
+        let options = KeyValueOptions {
+            max_bytes,
+            encoder: encoder.anonymize(anonymize.clone()),
+            clock: Arc::new(SystemClock),
+        };
+        Ok(Box::new(KeyValueStore::new(client.clone(), options)))
+    }))
+}
+
 /// One field. Its type was checked by `AgentConfig`, its range may not fit.
 fn read<'py, T>(config: &Bound<'py, PyAny>, name: &str) -> PyResult<T>
 where
@@ -91,6 +133,16 @@ fn policy(config: &Bound<'_, PyAny>) -> PyResult<OverflowPolicy> {
         "drop" => Ok(OverflowPolicy::Drop),
         other => Err(value_error(format!(
             "buffer_overflow_policy: {other:?} is unknown; give drop, block or raise"
+        ))),
+    }
+}
+
+fn fsync(config: &Bound<'_, PyAny>) -> PyResult<SpoolFsync> {
+    match read::<String>(config, "spool_fsync")?.as_str() {
+        "interval" => Ok(SpoolFsync::Interval),
+        "always" => Ok(SpoolFsync::Always),
+        other => Err(value_error(format!(
+            "spool_fsync: {other:?} is unknown; give interval or always"
         ))),
     }
 }

@@ -1,8 +1,8 @@
-//! From Python objects to the borrowed values that the agent encodes.
+//! From Python objects to the tree that the agent encodes.
 //!
-//! Conversion has two steps. [`Reader`] walks the object and keeps hold of what
-//! it finds as a tree of [`Node`]s; [`Node::value`] then borrows from that
-//! tree, so that no text is copied on its way to the encoder.
+//! What most fields hold goes to the encoder as it is met, and is written as JSON
+//! at once. Of all else [`Reader`] keeps hold as a tree of [`Node`]s, which the
+//! encoder then reads, so that no text is copied on its way.
 //!
 //! Nothing a caller hands over makes this fail: what holds too many values is
 //! replaced by a remark, and what JSON has no form for is written as its
@@ -12,49 +12,33 @@ use std::borrow::Cow;
 use std::fmt;
 
 use guard_wire::Kind;
+use guard_wire::encode::{Fields, RecordWriter};
+use guard_wire::field::Known;
 use guard_wire::redact::MAX_DEPTH;
+use guard_wire::value::Tree as _;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString};
 
-use crate::node::{Entries, Node, Text, name, plain_subclass};
+use crate::errors::value_error;
+use crate::node::{Entries, Node, Plain, Text, name, plain_subclass};
 use crate::objects::{dataclass_fields, mapping, model_fields, sequence};
 use crate::types;
+
+/// The kind that Python calls `name`: "events" or "metrics".
+pub(crate) fn kind_of(name: &str) -> PyResult<Kind> {
+    let mut kinds = Kind::ALL.into_iter();
+    kinds
+        .find(|kind| kind.key() == name)
+        .ok_or_else(|| value_error(format!("{name:?} is no kind of record")))
+}
 
 /// Values that one record may hold; more than fit into the largest record.
 const MAX_NODES: usize = 50_000;
 
 /// Fields of its own that one record may have.
 const MAX_FIELDS: usize = 1000;
-
-/// What is read from objects that are no mappings and no models.
-const EVENT_FIELDS: [&str; 17] = [
-    "idempotency_key",
-    "timestamp",
-    "event_type",
-    "ip_address",
-    "country",
-    "user_agent",
-    "action_taken",
-    "reason",
-    "endpoint",
-    "method",
-    "status_code",
-    "response_time",
-    "decorator_type",
-    "rule_type",
-    "pattern_matched",
-    "handler_name",
-    "metadata",
-];
-const METRIC_FIELDS: [&str; 6] = [
-    "idempotency_key",
-    "timestamp",
-    "metric_type",
-    "value",
-    "endpoint",
-    "tags",
-];
 
 /// The object holds more values than [`MAX_NODES`].
 #[derive(Debug)]
@@ -66,6 +50,39 @@ impl fmt::Display for TooManyValues {
             f,
             "more than {MAX_NODES} values in one record; shorten its metadata"
         )
+    }
+}
+
+/// An object that is to become a record: a mapping, a pydantic model, or any object
+/// with the attributes of one.
+pub(crate) struct Record<'a, 'py>(pub(crate) &'a Bound<'py, PyAny>);
+
+impl Fields for Record<'_, '_> {
+    fn write(self, record: &mut RecordWriter<'_>) {
+        Reader::new().record(self.0, record);
+    }
+}
+
+/// The names of [`Known::ALL`] as the interpreter has them: a name that stands in
+/// code is one object for the whole process.
+struct Names([Py<PyString>; Known::ALL.len()]);
+
+impl Names {
+    fn of(py: Python<'_>) -> &Self {
+        static NAMES: PyOnceLock<Names> = PyOnceLock::new();
+        NAMES.get_or_init(py, || {
+            Self(Known::ALL.map(|field| PyString::intern(py, field.name()).unbind()))
+        })
+    }
+
+    /// Where among them `key` is, looked for at `next` first: most records have their
+    /// fields in order. Nothing for other names, and for other objects of the same text.
+    fn place(&self, key: &Bound<'_, PyAny>, next: usize) -> Option<usize> {
+        let is_key = |name: &Py<PyString>| name.as_ptr() == key.as_ptr();
+        if self.0.get(next).is_some_and(is_key) {
+            return Some(next);
+        }
+        self.0.iter().position(is_key)
     }
 }
 
@@ -81,65 +98,61 @@ impl Reader {
         }
     }
 
-    /// The fields of an event or metric: a mapping, a pydantic model, or any
-    /// object with the attributes of one. A field that holds too many values is
+    /// The fields of an event or metric. A field that holds too many values is
     /// replaced by a remark.
-    pub(crate) fn record<'py>(&mut self, kind: Kind, record: &Bound<'py, PyAny>) -> Entries<'py> {
-        let mut entries = Vec::with_capacity(EVENT_FIELDS.len());
-        if let Ok(dict) = record.cast::<PyDict>() {
-            self.fields(dict, &mut entries);
-        } else if let Some((fields, extra)) = model_fields(record) {
-            self.fields(&fields, &mut entries);
-            if let Some(extra) = extra {
-                self.fields(&extra, &mut entries);
+    fn record(&mut self, object: &Bound<'_, PyAny>, record: &mut RecordWriter<'_>) {
+        if let Ok(dict) = object.cast::<PyDict>() {
+            self.fields(dict, record);
+        } else if let Some((fields, extra)) = model_fields(object) {
+            self.fields(&fields, record);
+            if let Some(extra) = extra.filter(|extra| !extra.is_empty()) {
+                self.fields(&extra, record);
             }
-        } else if let Some(dict) = mapping(record) {
-            self.fields(&dict, &mut entries);
+        } else if let Some(dict) = mapping(object) {
+            self.fields(&dict, record);
         } else {
-            self.attributes(kind, record, &mut entries);
+            self.attributes(object, record);
         }
-        entries
     }
 
-    fn fields<'py>(&mut self, dict: &Bound<'py, PyDict>, entries: &mut Entries<'py>) {
+    fn fields(&mut self, dict: &Bound<'_, PyDict>, record: &mut RecordWriter<'_>) {
+        let names = Names::of(dict.py());
+        let mut next = 0;
         let mut rest = Vec::new();
         for (key, value) in dict.iter().take(MAX_FIELDS) {
-            match Node::plain(value) {
-                Ok(Node::Null) => {}
-                Ok(node) => entries.push((name(key), node)),
-                Err(value) => {
-                    rest.push((entries.len(), value));
-                    entries.push((name(key), Node::Null));
-                }
+            if value.is_none() {
+                // Left out, so that its name does not matter either.
+                next += 1;
+                continue;
+            }
+            let Some(plain) = Plain::of(&value) else {
+                rest.push((key, value));
+                continue;
+            };
+            if let Some(place) = names.place(&key, next) {
+                record.known(Known::ALL[place], &plain.view());
+                next = place + 1;
+            } else if let Some(name) = Text::plain(&key) {
+                record.field(name.as_ref(), &plain.view());
+            } else {
+                rest.push((key, value));
             }
         }
         // Not before the dict is left: reading may run Python code, which may change it.
-        for (index, value) in rest {
-            let node = self.field(&value);
-            if let Some((_, place)) = entries.get_mut(index) {
-                *place = node;
+        for (key, value) in rest {
+            record.field(name(&key).as_ref(), &self.field(&value).view());
+        }
+    }
+
+    fn attributes(&mut self, object: &Bound<'_, PyAny>, record: &mut RecordWriter<'_>) {
+        for &field in Known::of(record.kind()) {
+            if let Ok(value) = object.getattr(field.name()) {
+                record.known(field, &self.field(&value).view());
             }
         }
     }
 
-    fn attributes<'py>(
-        &mut self,
-        kind: Kind,
-        record: &Bound<'py, PyAny>,
-        entries: &mut Entries<'py>,
-    ) {
-        let names: &[&'static str] = match kind {
-            Kind::Event => &EVENT_FIELDS,
-            Kind::Metric => &METRIC_FIELDS,
-        };
-        for name in names {
-            if let Ok(value) = record.getattr(*name) {
-                entries.push((Text::Made(Cow::Borrowed(*name)), self.field(&value)));
-            }
-        }
-    }
-
-    fn field<'py>(&mut self, value: &Bound<'py, PyAny>) -> Node<'py> {
+    fn field(&mut self, value: &Bound<'_, PyAny>) -> Node {
         match self.read(value, 0) {
             Ok(node) => node,
             Err(error) => {
@@ -151,16 +164,16 @@ impl Reader {
 
     /// Reads a value that stands `depth` levels below the record's field. What
     /// is deeper than the encoder looks is not read: cycles end there.
-    pub(crate) fn read<'py>(
+    pub(crate) fn read(
         &mut self,
-        value: &Bound<'py, PyAny>,
+        value: &Bound<'_, PyAny>,
         depth: usize,
-    ) -> Result<Node<'py>, TooManyValues> {
+    ) -> Result<Node, TooManyValues> {
         if depth > MAX_DEPTH {
             return Ok(Node::Null);
         }
-        self.nodes_left = self.nodes_left.checked_sub(1).ok_or(TooManyValues)?;
-        if let Ok(node) = Node::plain(value.clone()) {
+        self.count()?;
+        if let Some(node) = Node::plain(value) {
             return Ok(node);
         }
         if let Ok(dict) = value.cast::<PyDict>() {
@@ -176,11 +189,11 @@ impl Reader {
     }
 
     /// Reads what is rare in records.
-    fn read_other<'py>(
+    fn read_other(
         &mut self,
-        value: &Bound<'py, PyAny>,
+        value: &Bound<'_, PyAny>,
         depth: usize,
-    ) -> Result<Node<'py>, TooManyValues> {
+    ) -> Result<Node, TooManyValues> {
         let py = value.py();
         if let Some(node) = plain_subclass(value) {
             return Ok(node);
@@ -218,11 +231,7 @@ impl Reader {
         Ok(Node::made(types::text_or_type_name(value)))
     }
 
-    fn list<'py>(
-        &mut self,
-        items: Vec<Bound<'py, PyAny>>,
-        depth: usize,
-    ) -> Result<Node<'py>, TooManyValues> {
+    fn list(&mut self, items: Vec<Bound<'_, PyAny>>, depth: usize) -> Result<Node, TooManyValues> {
         if items.len() > self.nodes_left {
             return Err(TooManyValues);
         }
@@ -234,7 +243,7 @@ impl Reader {
         &mut self,
         (fields, extra): &(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>),
         depth: usize,
-    ) -> Result<Entries<'py>, TooManyValues> {
+    ) -> Result<Entries, TooManyValues> {
         let mut entries = self.entries(fields, depth)?;
         if let Some(extra) = extra.as_ref().filter(|extra| !extra.is_empty()) {
             entries.append(&mut self.entries(extra, depth)?);
@@ -242,21 +251,35 @@ impl Reader {
         Ok(entries)
     }
 
-    /// The entries of a dict whose values stand at `depth`. It is copied before
-    /// any value is read: reading may run Python code, which may change it.
-    fn entries<'py>(
+    /// The entries of a dict whose values stand at `depth`.
+    fn entries(
         &mut self,
-        dict: &Bound<'py, PyDict>,
+        dict: &Bound<'_, PyDict>,
         depth: usize,
-    ) -> Result<Entries<'py>, TooManyValues> {
+    ) -> Result<Entries, TooManyValues> {
         if dict.len() > self.nodes_left {
             return Err(TooManyValues);
         }
-        let pairs: Vec<_> = dict.iter().collect();
-        let mut entries = Vec::with_capacity(pairs.len());
-        for (key, value) in pairs {
-            entries.push((name(key), self.read(&value, depth)?));
+        let mut entries = Vec::with_capacity(dict.len());
+        let mut rest = Vec::new();
+        for (key, value) in dict {
+            if let (Some(name), Some(node)) = (Text::plain(&key), Node::plain(&value)) {
+                self.count()?;
+                entries.push((name, node));
+            } else {
+                rest.push((entries.len(), key, value));
+                entries.push((Text::Made(Cow::Borrowed("")), Node::Null));
+            }
+        }
+        // Not before the dict is left: reading may run Python code, which may change it.
+        for (index, key, value) in rest {
+            entries[index] = (name(&key), self.read(&value, depth)?);
         }
         Ok(entries)
+    }
+
+    fn count(&mut self) -> Result<(), TooManyValues> {
+        self.nodes_left = self.nodes_left.checked_sub(1).ok_or(TooManyValues)?;
+        Ok(())
     }
 }

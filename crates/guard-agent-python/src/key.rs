@@ -6,13 +6,14 @@
 //! would take the process down.
 
 use std::cell::RefCell;
+use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyAny;
-use pyo3::{PyTypeInfo, intern};
+use pyo3::types::{PyString, PyType};
+use pyo3::{ffi, intern};
 use uuid::Builder;
 
 use crate::types;
@@ -69,33 +70,51 @@ pub(crate) fn new_key(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         .with(|pool| pool.borrow_mut().take())
         .map_err(|error| PyOSError::new_err(format!("no random bytes from the system: {error}")))?;
     let number = Builder::from_random_bytes(random).into_uuid().as_u128();
-    let parts = parts(py)?;
-    let key = parts.new.bind(py).call1((types::uuid(py)?,))?;
-    let set = parts.set.bind(py);
-    set.call1((&key, intern!(py, "int"), number))?;
-    set.call1((&key, intern!(py, "is_safe"), &parts.unknown))?;
+    let key = instance(types::uuid(py)?)?;
+    set(&key, intern!(py, "int"), number.into_pyobject(py)?.as_any())?;
+    set(&key, intern!(py, "is_safe"), unknown(py)?)?;
     Ok(key)
 }
 
-/// What a UUID is put together with.
-struct Parts {
-    /// `object.__new__`
-    new: Py<PyAny>,
-    /// `object.__setattr__`: a UUID lets nobody else set its fields.
-    set: Py<PyAny>,
-    /// `uuid.SafeUUID.unknown`
-    unknown: Py<PyAny>,
+/// `uuid.SafeUUID.unknown`
+fn unknown(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static UNKNOWN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let unknown = UNKNOWN.get_or_try_init(py, || {
+        let safe = py.import("uuid")?.getattr("SafeUUID")?;
+        safe.getattr("unknown").map(Bound::unbind)
+    })?;
+    Ok(unknown.bind(py))
 }
 
-fn parts(py: Python<'_>) -> PyResult<&Parts> {
-    static PARTS: PyOnceLock<Parts> = PyOnceLock::new();
-    PARTS.get_or_try_init(py, || {
-        let object = PyAny::type_object(py);
-        let safe = py.import("uuid")?.getattr("SafeUUID")?;
-        Ok(Parts {
-            new: object.getattr("__new__")?.unbind(),
-            set: object.getattr("__setattr__")?.unbind(),
-            unknown: safe.getattr("unknown")?.unbind(),
-        })
-    })
+/// `object.__new__(class)`
+#[expect(
+    unsafe_code,
+    reason = "PyO3 has no safe form but the call, which takes a multiple of the time"
+)]
+fn instance<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: `class` is a live type, and its allocator asks for no arguments; the
+    // result is a new reference, or null with an exception set.
+    unsafe {
+        let made = ffi::PyType_GenericNew(class.as_type_ptr(), ptr::null_mut(), ptr::null_mut());
+        Bound::from_owned_ptr_or_err(class.py(), made)
+    }
+}
+
+/// `object.__setattr__(object, name, value)`: a UUID lets nobody else set its fields.
+#[expect(
+    unsafe_code,
+    reason = "PyO3 has no safe form but the call, which takes a multiple of the time"
+)]
+fn set(
+    object: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyString>,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    // SAFETY: all three are live objects, which the function borrows.
+    let outcome =
+        unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value.as_ptr()) };
+    if outcome == 0 {
+        return Ok(());
+    }
+    Err(PyErr::fetch(object.py()))
 }

@@ -9,14 +9,20 @@
 
 mod agent;
 mod awaitable;
+mod buffer;
 mod config;
 mod convert;
+mod courier;
 mod errors;
 mod fork;
 mod key;
+mod keyvalue;
+mod lane;
 mod node;
 mod objects;
+mod redis;
 mod report;
+mod spool;
 mod stats;
 mod transport;
 mod types;
@@ -30,11 +36,23 @@ mod _native {
     #[pymodule_export]
     use crate::awaitable::Ready;
     #[pymodule_export]
+    use crate::buffer::Buffer;
+    #[pymodule_export]
+    use crate::courier::Courier;
+    #[pymodule_export]
     use crate::fork::after_fork;
     #[pymodule_export]
     use crate::key::new_key;
     #[pymodule_export]
+    use crate::keyvalue::{Call, Calls};
+    #[pymodule_export]
+    use crate::redis::{redis_inspect, redis_requeue};
+    #[pymodule_export]
     use crate::report::silence_reports;
+    #[pymodule_export]
+    use crate::spool::{
+        spool_check, spool_directories, spool_quarantined, spool_records, spool_requeue,
+    };
     #[pymodule_export]
     use crate::transport::{Request, Requests};
     #[pymodule_export]

@@ -2,121 +2,149 @@
 
 use std::borrow::Cow;
 
-use guard_wire::Value;
-use guard_wire::value::Field;
-use pyo3::CastIntoError;
+use guard_wire::value::{Tree, View};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
-use crate::types;
+use crate::types::{self, ShortText};
 
 /// Text held by the interpreter, or made here.
-pub(crate) enum Text<'py> {
-    /// Known to be UTF-8.
-    Held(Bound<'py, PyString>),
+pub(crate) enum Text {
+    Held(PyBackedStr),
     Made(Cow<'static, str>),
 }
 
-impl<'py> Text<'py> {
+impl Text {
     /// Lone surrogates, which UTF-8 has no form for, are replaced.
-    pub(crate) fn of(text: Bound<'py, PyString>) -> Self {
-        if text.to_str().is_ok() {
-            return Text::Held(text);
+    fn of(text: &Bound<'_, PyString>) -> Self {
+        match text.extract() {
+            Ok(text) => Text::Held(text),
+            Err(_) => Text::Made(Cow::Owned(text.to_string_lossy().into_owned())),
         }
-        Text::Made(Cow::Owned(text.to_string_lossy().into_owned()))
     }
 
-    fn as_str(&self) -> &str {
+    /// The name of a field, if it is read without running Python code.
+    pub(crate) fn plain(key: &Bound<'_, PyAny>) -> Option<Self> {
+        key.cast().ok().map(Text::of)
+    }
+}
+
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
         match self {
-            Text::Held(text) => text.to_str().unwrap_or_default(),
+            Text::Held(text) => text,
             Text::Made(text) => text,
         }
     }
 }
 
 /// A Python object, read.
-pub(crate) enum Node<'py> {
+pub(crate) enum Node {
     Null,
     Bool(bool),
     Int(i64),
     UInt(u64),
     Float(f64),
-    Text(Text<'py>),
-    List(Vec<Node<'py>>),
-    Map(Entries<'py>),
+    Text(Text),
+    List(Vec<Node>),
+    Map(Entries),
 }
 
 /// The names and values of an object.
-pub(crate) type Entries<'py> = Vec<(Text<'py>, Node<'py>)>;
+pub(crate) type Entries = Vec<(Text, Node)>;
 
-impl<'py> Node<'py> {
+impl Node {
     pub(crate) fn made(text: String) -> Self {
         Node::Text(Text::Made(Cow::Owned(text)))
     }
 
-    /// The values that most fields hold, read without running Python code;
-    /// anything else is handed back.
-    pub(crate) fn plain(value: Bound<'py, PyAny>) -> Result<Self, Bound<'py, PyAny>> {
-        if value.is_exact_instance_of::<PyString>() {
-            let text = value.cast_into_exact::<PyString>();
-            return text
-                .map(|text| Node::Text(Text::of(text)))
-                .map_err(CastIntoError::into_inner);
+    /// What [`Plain::of`] reads, to be kept.
+    pub(crate) fn plain(value: &Bound<'_, PyAny>) -> Option<Self> {
+        if let Ok(text) = value.cast_exact::<PyString>() {
+            return Some(Node::Text(Text::of(text)));
+        }
+        Some(match Plain::of(value)? {
+            Plain::Null => Node::Null,
+            Plain::Bool(flag) => Node::Bool(flag),
+            Plain::Int(number) => Node::Int(number),
+            Plain::Float(number) => Node::Float(number),
+            Plain::Text(text) => Node::made(text.to_owned()),
+            Plain::Short(text) => Node::made(text.as_str().to_owned()),
+        })
+    }
+}
+
+/// What most fields hold: a value that is read without running Python code.
+pub(crate) enum Plain<'v> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(&'v str),
+    Short(ShortText),
+}
+
+impl<'v> Plain<'v> {
+    pub(crate) fn of(value: &'v Bound<'_, PyAny>) -> Option<Self> {
+        if let Ok(text) = value.cast_exact::<PyString>() {
+            return text.to_str().ok().map(Plain::Text);
         }
         if value.is_none() {
-            return Ok(Node::Null);
+            return Some(Plain::Null);
         }
         if let Ok(number) = value.cast_exact::<PyFloat>() {
-            return Ok(Node::Float(number.value()));
+            return Some(Plain::Float(number.value()));
+        }
+        if let Ok(number) = value.cast_exact::<PyInt>() {
+            return number.extract().ok().map(Plain::Int);
         }
         if let Ok(flag) = value.cast_exact::<PyBool>() {
-            return Ok(Node::Bool(flag.is_true()));
+            return Some(Plain::Bool(flag.is_true()));
         }
-        if let Ok(number) = value.cast_exact::<PyInt>()
-            && let Ok(number) = number.extract::<i64>()
-        {
-            return Ok(Node::Int(number));
-        }
-        Err(value)
+        types::plain_text(value).map(Plain::Short)
     }
 
-    /// The value, borrowing its text.
-    pub(crate) fn value(&self) -> Value<'_> {
+    pub(crate) fn view(&self) -> View<'_, Node> {
         match self {
-            Node::Null => Value::Null,
-            Node::Bool(flag) => Value::Bool(*flag),
-            Node::Int(number) => Value::Int(*number),
-            Node::UInt(number) => Value::UInt(*number),
-            Node::Float(number) => Value::Float(*number),
-            Node::Text(text) => Value::Str(Cow::Borrowed(text.as_str())),
-            Node::List(items) => Value::List(items.iter().map(Node::value).collect()),
-            Node::Map(entries) => Value::Map(fields(entries)),
+            Plain::Null => View::Null,
+            Plain::Bool(flag) => View::Bool(*flag),
+            Plain::Int(number) => View::Int(*number),
+            Plain::Float(number) => View::Float(*number),
+            Plain::Text(text) => View::Str(text),
+            Plain::Short(text) => View::Str(text.as_str()),
         }
     }
 }
 
-/// The fields of a record, borrowing their text.
-pub(crate) fn fields<'a>(entries: &'a [(Text<'_>, Node<'_>)]) -> Vec<Field<'a>> {
-    entries
-        .iter()
-        .map(|(name, node)| (Cow::Borrowed(name.as_str()), node.value()))
-        .collect()
+impl Tree for Node {
+    type Name = Text;
+
+    fn view(&self) -> View<'_, Self> {
+        match self {
+            Node::Null => View::Null,
+            Node::Bool(flag) => View::Bool(*flag),
+            Node::Int(number) => View::Int(*number),
+            Node::UInt(number) => View::UInt(*number),
+            Node::Float(number) => View::Float(*number),
+            Node::Text(text) => View::Str(text.as_ref()),
+            Node::List(items) => View::List(items),
+            Node::Map(entries) => View::Map(entries),
+        }
+    }
 }
 
 /// The keys of JSON objects are text.
-pub(crate) fn name(key: Bound<'_, PyAny>) -> Text<'_> {
-    match key.cast_into::<PyString>() {
-        Ok(text) => Text::of(text),
-        Err(error) => Text::Made(Cow::Owned(types::text_or_type_name(&error.into_inner()))),
-    }
+pub(crate) fn name(key: &Bound<'_, PyAny>) -> Text {
+    Text::plain(key).unwrap_or_else(|| Text::Made(Cow::Owned(types::text_or_type_name(key))))
 }
 
 /// What [`Node::plain`] leaves of text and numbers: subclasses, such as enums of
 /// text, and large integers. Those beyond 64 bits are written as text: as floats
 /// they would change.
-pub(crate) fn plain_subclass<'py>(value: &Bound<'py, PyAny>) -> Option<Node<'py>> {
+pub(crate) fn plain_subclass(value: &Bound<'_, PyAny>) -> Option<Node> {
     if let Ok(text) = value.cast::<PyString>() {
-        return Some(Node::Text(Text::of(text.clone())));
+        return Some(Node::Text(Text::of(text)));
     }
     if let Ok(number) = value.cast::<PyFloat>() {
         return Some(Node::Float(number.value()));

@@ -2,7 +2,7 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
+use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
 
 use crate::types;
 
@@ -58,13 +58,4 @@ pub(crate) fn mapping<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDic
     let dict = PyDict::new(py);
     dict.update(value.cast().ok()?).ok()?;
     Some(dict)
-}
-
-/// The text of bytes, which JSON has no form for.
-pub(crate) fn bytes_text(value: &Bound<'_, PyAny>) -> Option<String> {
-    if let Ok(bytes) = value.cast::<PyBytes>() {
-        return Some(String::from_utf8_lossy(bytes.as_bytes()).into_owned());
-    }
-    let array = value.cast::<PyByteArray>().ok()?;
-    Some(String::from_utf8_lossy(&array.to_vec()).into_owned())
 }

@@ -1,4 +1,4 @@
-//! What the core has to say, passed on to Python's logging.
+//! What the core has to say, passed on to Python: reports, and that rules changed.
 //!
 //! The core may report on any thread and must not be held up: the reporting
 //! thread may be the worker, or a caller that holds the interpreter. So each
@@ -46,9 +46,6 @@ impl Drop for OnItsWay {
 pub(crate) fn hook(callback: Py<PyAny>) -> impl Fn(&Report) + Send + Sync + 'static {
     let callback = Arc::new(callback);
     move |report| {
-        let Some(on_its_way) = OnItsWay::set_out() else {
-            return;
-        };
         let callback = Arc::clone(&callback);
         let level = match report.level {
             Level::Info => 20,
@@ -60,21 +57,39 @@ pub(crate) fn hook(callback: Py<PyAny>) -> impl Fn(&Report) + Send + Sync + 'sta
             0 => report.message.clone(),
             more => format!("{} ({more} more like it held back)", report.message),
         };
-        let pass_on = move || {
-            Python::try_attach(|py| {
-                if let Err(error) = callback.call1(py, (level, stage, message)) {
-                    error.write_unraisable(py, None);
-                }
-            });
-            drop(on_its_way);
-        };
-        // Without a thread there is no log line; the ledger counts all the same.
-        drop(
-            thread::Builder::new()
-                .name("guard-report".to_owned())
-                .spawn(pass_on),
-        );
+        pass_on(move |py| callback.call1(py, (level, stage, message)));
     }
+}
+
+/// A hook that calls `callback()`.
+pub(crate) fn rules_hook(callback: Py<PyAny>) -> impl Fn() + Send + Sync + 'static {
+    let callback = Arc::new(callback);
+    move || {
+        let callback = Arc::clone(&callback);
+        pass_on(move |py| callback.call0(py));
+    }
+}
+
+/// Calls into the interpreter from a thread of its own.
+fn pass_on(call: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static) {
+    let Some(on_its_way) = OnItsWay::set_out() else {
+        return;
+    };
+    let pass_on = move || {
+        Python::try_attach(|py| {
+            if let Err(error) = call(py) {
+                error.write_unraisable(py, None);
+            }
+        });
+        drop(on_its_way);
+    };
+    // Without a thread there is no log line, and the guard asks for rules at its next
+    // poll; the ledger counts all the same.
+    drop(
+        thread::Builder::new()
+            .name("guard-report".to_owned())
+            .spawn(pass_on),
+    );
 }
 
 /// Lets no report into the interpreter from now on, and waits for those on
@@ -83,14 +98,18 @@ pub(crate) fn hook(callback: Py<PyAny>) -> impl Fn(&Report) + Send + Sync + 'sta
 #[pyfunction]
 pub(crate) fn silence_reports(py: Python<'_>) {
     SILENT.store(true, Ordering::SeqCst);
-    py.detach(|| {
-        for _ in 0..LOOKS {
-            if ON_THEIR_WAY.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            thread::sleep(LOOK);
+    py.detach(let_arrive);
+}
+
+/// Waits for the reports on their way, a few hundred milliseconds at most; to be
+/// called without holding the interpreter.
+pub(crate) fn let_arrive() {
+    for _ in 0..LOOKS {
+        if ON_THEIR_WAY.load(Ordering::SeqCst) == 0 {
+            return;
         }
-    });
+        thread::sleep(LOOK);
+    }
 }
 
 /// In a forked child: the parent's reports are not ours to wait for.

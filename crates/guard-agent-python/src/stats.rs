@@ -1,6 +1,6 @@
 //! The core's numbers as a dict.
 
-use guard_agent::{Account, BreakerState, Health, Stats};
+use guard_agent::{Account, BreakerState, Health, LossReason, Stats};
 use guard_wire::Kind;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -25,12 +25,16 @@ pub(crate) fn dict<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, P
     dict.set_item("rules_failures", requests.rules_failures)?;
     dict.set_item("rules_fetched", requests.rules_fetched)?;
     dict.set_item("has_rules", stats.has_rules)?;
+    dict.set_item("rules_version", stats.rules_version)?;
     let updated = stats.rules_updated.map(|at| at.as_duration().as_secs_f64());
     dict.set_item("rules_updated", updated)?;
-    let delivery = requests.last_delivery.map(|at| at.to_string());
+    let delivery = requests
+        .last_delivery
+        .map(|at| at.as_duration().as_secs_f64());
     dict.set_item("last_delivery", delivery)?;
     dict.set_item("last_status_ok", requests.last_status_ok)?;
     dict.set_item("troubles", &requests.troubles)?;
+    dict.set_item("durability", durability(py, stats)?)?;
     Ok(dict)
 }
 
@@ -39,7 +43,8 @@ fn account<'py>(py: Python<'py>, account: &Account) -> PyResult<Bound<'py, PyDic
     dict.set_item("accepted", account.accepted)?;
     dict.set_item("delivered", account.delivered)?;
     dict.set_item("queued", account.queued)?;
-    dict.set_item("dropped", account.dropped_total())?;
+    dict.set_item("dropped", account.failed())?;
+    dict.set_item("withdrawn", account.dropped(LossReason::Withdrawn))?;
     Ok(dict)
 }
 
@@ -52,6 +57,22 @@ fn ledger<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyDict>> {
     dict.set_item("spooled", report.spooled)?;
     dict.set_item("dropped", report.dropped)?;
     Ok(dict)
+}
+
+/// What the store has and how it does; nothing without one.
+fn durability<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Option<Bound<'py, PyDict>>> {
+    let Some(durability) = &stats.durability else {
+        return Ok(None);
+    };
+    let recovered = Kind::ALL.map(|kind| stats.ledger.account(kind).recovered);
+    let dict = PyDict::new(py);
+    dict.set_item("degraded", durability.degraded)?;
+    dict.set_item("failures", durability.failures)?;
+    dict.set_item("records", durability.usage.records)?;
+    dict.set_item("bytes", durability.usage.bytes)?;
+    dict.set_item("quarantined", durability.usage.quarantined)?;
+    dict.set_item("recovered", recovered.iter().sum::<u64>())?;
+    Ok(Some(dict))
 }
 
 fn health(health: Health) -> &'static str {

@@ -1,16 +1,10 @@
 //! A transport whose requests Python answers.
 //!
-//! The worker leaves each request in a lane and waits for the answer; an event loop
-//! of Python's, called by a socket, fetches it from there. So the worker never
-//! enters the interpreter, and no thread of Python's waits inside of Rust.
+//! The worker leaves each request in a lane and waits for the answer.
 
-use std::collections::VecDeque;
 use std::future::Future;
-use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::net::UnixStream;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use guard_agent::{Request as CoreRequest, Response, Transport, TransportError};
@@ -19,32 +13,9 @@ use pyo3::types::PyBytes;
 use tokio::sync::oneshot;
 use tokio::time;
 
+use crate::lane::{Lane, Order};
+
 type Answer = Result<Response, TransportError>;
-
-/// The requests on their way to Python.
-struct Lane {
-    waiting: Mutex<VecDeque<Request>>,
-    /// Gets a byte for each request.
-    bell: UnixStream,
-    /// Where the bell is heard.
-    ear: UnixStream,
-}
-
-impl Lane {
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Request>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put(&self, request: Request) {
-        let mut waiting = self.waiting();
-        // A loop that hangs fetches nothing: what is pointless by now must not pile up.
-        waiting.retain(|request| !request.is_given_up());
-        waiting.push_back(request);
-        drop(waiting);
-        // A bell that takes no more bytes has rung and was not heard yet.
-        let _ = (&self.bell).write(&[0]);
-    }
-}
 
 /// One request and the place for its answer.
 #[pyclass(frozen, module = "guard_agent._native")]
@@ -61,7 +32,9 @@ impl Request {
             let _ = place.send(answer);
         }
     }
+}
 
+impl Order for Request {
     fn is_given_up(&self) -> bool {
         let place = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         place.as_ref().is_none_or(oneshot::Sender::is_closed)
@@ -95,14 +68,14 @@ impl Request {
 
     /// The request was not met.
     fn fail(&self, why: String) {
-        self.give(Err(TransportError::Broken(why)));
+        self.give(Err(TransportError::Refused(why)));
     }
 }
 
 /// Where an event loop fetches requests.
 #[pyclass(frozen, module = "guard_agent._native")]
 pub(crate) struct Requests {
-    lane: Arc<Lane>,
+    lane: Arc<Lane<Request>>,
 }
 
 impl Requests {
@@ -119,33 +92,23 @@ impl Requests {
 impl Requests {
     #[new]
     fn new() -> PyResult<Self> {
-        let (bell, ear) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        ear.set_nonblocking(true)?;
-        let waiting = Mutex::default();
-        let lane = Arc::new(Lane { waiting, bell, ear });
+        let lane = Arc::new(Lane::new()?);
         Ok(Self { lane })
     }
 
     /// Readable whenever a request is waiting.
     fn fileno(&self) -> i32 {
-        self.lane.ear.as_raw_fd()
+        self.lane.fileno()
     }
 
     /// The requests that are waiting and that somebody still wants answered.
     fn take(&self) -> Vec<Request> {
-        let mut bytes = [0; 64];
-        while (&self.lane.ear).read(&mut bytes).is_ok_and(|read| read > 0) {}
-        let waiting = std::mem::take(&mut *self.lane.waiting());
-        waiting
-            .into_iter()
-            .filter(|request| !request.is_given_up())
-            .collect()
+        self.lane.take()
     }
 }
 
 struct Sender {
-    lane: Arc<Lane>,
+    lane: Arc<Lane<Request>>,
     limit: Duration,
 }
 
@@ -159,8 +122,8 @@ impl Transport for Sender {
             });
             match time::timeout(self.limit, answered).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err(TransportError::Broken("left without an answer".into())),
-                Err(_) => Err(TransportError::Timeout),
+                Ok(Err(_)) => Err(TransportError::Refused("left without an answer".into())),
+                Err(_) => Err(TransportError::Refused("it gave no answer in time".into())),
             }
         })
     }

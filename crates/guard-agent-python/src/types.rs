@@ -3,10 +3,11 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{
+    PyByteArray, PyBytes, PyDateAccess, PyDateTime, PyTimeAccess, PyType, PyTzInfo, PyTzInfoAccess,
+};
 use uuid::Uuid;
-
-use crate::objects::bytes_text;
+use uuid::fmt::Hyphenated;
 
 /// One function for each type: imported once, then answered from memory.
 macro_rules! imported {
@@ -19,7 +20,6 @@ macro_rules! imported {
 }
 
 imported! {
-    datetime = "datetime", "datetime";
     date = "datetime", "date";
     time = "datetime", "time";
     timedelta = "datetime", "timedelta";
@@ -39,53 +39,103 @@ fn is_exact(value: &Bound<'_, PyAny>, class: PyResult<&Bound<'_, PyType>>) -> bo
     class.is_ok_and(|class| value.is_exact_instance(class))
 }
 
-/// The text of times, identifiers and bytes; nothing for any other value.
+/// ASCII text of at most the length of a UUID's.
+pub(crate) struct ShortText {
+    bytes: [u8; Hyphenated::LENGTH],
+    len: usize,
+}
+
+impl ShortText {
+    fn of<const N: usize>(text: &[u8; N]) -> Self {
+        let mut bytes = [0; Hyphenated::LENGTH];
+        bytes[..N].copy_from_slice(text);
+        Self { bytes, len: N }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+/// The text of what most records hold beside text and numbers, and what is read
+/// without running Python code: a datetime in UTC, a UUID.
+pub(crate) fn plain_text(value: &Bound<'_, PyAny>) -> Option<ShortText> {
+    if let Ok(moment) = value.cast_exact::<PyDateTime>() {
+        return utc_text(moment);
+    }
+    if is_exact(value, uuid(value.py())) {
+        return uuid_text(value);
+    }
+    None
+}
+
+/// The text of other times, and of bytes; nothing for any other value.
 pub(crate) fn scalar_text(value: &Bound<'_, PyAny>) -> Option<String> {
     let py = value.py();
-    if is_exact(value, datetime(py)) {
-        return utc_text(value).or_else(|| isoformat(value));
-    }
-    if is_exact(value, uuid(py)) {
-        let number: u128 = value.getattr(intern!(py, "int")).ok()?.extract().ok()?;
-        return Some(Uuid::from_u128(number).to_string());
-    }
     if is_instance(value, date(py)) || is_instance(value, time(py)) {
         return isoformat(value);
     }
     bytes_text(value)
 }
 
-/// The text of a datetime in `timezone.utc`, read field by field: several times
-/// faster than `isoformat()`, which asks the zone for its offset.
-fn utc_text(value: &Bound<'_, PyAny>) -> Option<String> {
-    static UTC: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = value.py();
-    let utc = UTC
-        .get_or_try_init(py, || {
-            let zone = py.import("datetime")?.getattr("timezone")?;
-            zone.getattr("utc").map(Bound::unbind)
-        })
+/// The text of a UUID.
+fn uuid_text(value: &Bound<'_, PyAny>) -> Option<ShortText> {
+    let number: u128 = value
+        .getattr(intern!(value.py(), "int"))
+        .ok()?
+        .extract()
         .ok()?;
-    if !value.getattr(intern!(py, "tzinfo")).ok()?.is(utc) {
+    let mut text = ShortText::of(&[0; Hyphenated::LENGTH]);
+    Uuid::from_u128(number)
+        .hyphenated()
+        .encode_lower(&mut text.bytes);
+    Some(text)
+}
+
+/// The text of a datetime in `timezone.utc`: several times faster than `isoformat()`,
+/// which asks the zone for its offset.
+fn utc_text(value: &Bound<'_, PyDateTime>) -> Option<ShortText> {
+    let utc = PyTzInfo::utc(value.py()).ok()?;
+    if !value.get_tzinfo()?.is(utc) {
         return None;
     }
+    let (year, micros) = (value.get_year().unsigned_abs(), value.get_microsecond());
     let mut text = *b"0000-00-00T00:00:00.000000+00:00";
-    for (name, digits) in [
-        (intern!(py, "year"), 0..4),
-        (intern!(py, "month"), 5..7),
-        (intern!(py, "day"), 8..10),
-        (intern!(py, "hour"), 11..13),
-        (intern!(py, "minute"), 14..16),
-        (intern!(py, "second"), 17..19),
-        (intern!(py, "microsecond"), 20..26),
+    for (number, at) in [
+        (year / 100, 0),
+        (year, 2),
+        (value.get_month().into(), 5),
+        (value.get_day().into(), 8),
+        (value.get_hour().into(), 11),
+        (value.get_minute().into(), 14),
+        (value.get_second().into(), 17),
+        (micros / 10_000, 20),
+        (micros / 100, 22),
+        (micros, 24),
     ] {
-        let mut number: u32 = value.getattr(name).ok()?.extract().ok()?;
-        for digit in text.get_mut(digits)?.iter_mut().rev() {
-            *digit = b'0' + u8::try_from(number % 10).ok()?;
-            number /= 10;
-        }
+        text[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
     }
-    String::from_utf8(text.to_vec()).ok()
+    Some(ShortText::of(&text))
+}
+
+/// The numbers of two digits.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number: u8 = 0;
+    while number < 100 {
+        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+    }
+    pairs
+};
+
+/// The text of bytes, which JSON has no form for.
+fn bytes_text(value: &Bound<'_, PyAny>) -> Option<String> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Some(String::from_utf8_lossy(bytes.as_bytes()).into_owned());
+    }
+    let array = value.cast::<PyByteArray>().ok()?;
+    Some(String::from_utf8_lossy(&array.to_vec()).into_owned())
 }
 
 fn isoformat(value: &Bound<'_, PyAny>) -> Option<String> {

@@ -18,7 +18,7 @@ use crate::errors::value_error;
 #[pyfunction]
 pub(crate) fn redact(value: &Bound<'_, PyAny>, sensitive: Vec<String>) -> PyResult<String> {
     let node = Reader::new().read(value, 0).map_err(value_error)?;
-    Ok(Redactor::new(sensitive).to_json(&node.value()))
+    Ok(Redactor::new(sensitive).to_json(&node))
 }
 
 /// `text`, cut to `limit` bytes.

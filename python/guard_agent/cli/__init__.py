@@ -10,6 +10,7 @@ from guard_agent.cli.doctor import doctor
 from guard_agent.cli.event import send_test_event
 from guard_agent.cli.finding import Finding, Level
 from guard_agent.cli.settings import add_options
+from guard_agent.cli.spool import ACTIONS, spool
 from guard_agent.cli.stats import stats
 
 __all__ = ["main"]
@@ -31,11 +32,16 @@ examples:
 _COMMANDS = {
     "doctor": (
         doctor,
-        "check configuration, package, install id, DNS, connection, TLS, API key and clock",
+        "check configuration, package, install id, spool, Redis, DNS, connection, TLS, API key and "
+        "clock",
     ),
     "send-test-event": (
         send_test_event,
         "send one event of the type agent_test and say whether the backend took it",
+    ),
+    "spool": (
+        spool,
+        "see what waits on disk, deliver it, or take back what was set aside",
     ),
     "stats": (
         stats,
@@ -81,9 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (_, does) in _COMMANDS.items():
+    for name, (run, does) in _COMMANDS.items():
         described = f"{does[0].upper()}{does[1:]}."
         command = commands.add_parser(name, help=does, description=described, allow_abbrev=False)
+        if run is spool:
+            does = "; ".join(f"{action}: {what}" for action, what in ACTIONS.items())
+            command.add_argument("action", choices=ACTIONS, metavar="ACTION", help=does)
         add_options(command)
     return parser
 

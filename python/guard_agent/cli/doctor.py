@@ -11,7 +11,9 @@ from importlib.metadata import packages_distributions
 from guard_agent import __version__, _native
 from guard_agent.cli.backend import Answer, Backend, BackendError
 from guard_agent.cli.finding import Finding, fail, ok, warn
+from guard_agent.cli.redis import redis_state
 from guard_agent.cli.settings import SettingsError, read_settings, unknown_variables
+from guard_agent.cli.spool import spool_state
 from guard_agent.config import AgentConfig
 
 _SECONDS_OF_A_DAY = 86_400
@@ -31,6 +33,8 @@ def doctor(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield ok("configuration", "the agent takes it")
     yield _package()
     yield _install_id(config)
+    yield spool_state(config)
+    yield from redis_state(config)
     try:
         yield from _way_to(Backend(config))
     except BackendError as error:

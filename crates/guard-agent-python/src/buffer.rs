@@ -1,0 +1,61 @@
+//! A queue that nobody sends from, as Python holds it.
+
+use guard_agent::{Buffer as Core, Kind};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::config;
+use crate::convert::{Record, kind_of};
+use crate::errors::{buffer_full, value_error};
+use crate::stats;
+
+/// A buffer of the core.
+#[pyclass(frozen, module = "guard_agent._native")]
+pub(crate) struct Buffer {
+    core: Core,
+}
+
+impl Buffer {
+    /// Whether the record was taken; if not, the caller is to wait for room.
+    fn send(&self, kind: Kind, record: &Bound<'_, PyAny>) -> PyResult<bool> {
+        match self.core.record(kind, Record(record)) {
+            Ok(()) => Ok(true),
+            Err(_) if self.core.blocks() => Ok(false),
+            Err(full) => Err(buffer_full(record.py(), &full)),
+        }
+    }
+}
+
+#[pymethods]
+impl Buffer {
+    #[new]
+    fn new(config: &Bound<'_, PyAny>, report: Bound<'_, PyAny>) -> PyResult<Self> {
+        let builder = config::builder(config, report.unbind(), None)?;
+        let core = Core::new(builder).map_err(value_error)?;
+        Ok(Self { core })
+    }
+
+    #[pyo3(signature = (event, /))]
+    fn send_event(&self, event: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.send(Kind::Event, event)
+    }
+
+    #[pyo3(signature = (metric, /))]
+    fn send_metric(&self, metric: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.send(Kind::Metric, metric)
+    }
+
+    fn withdraw<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        Ok(bytes(py, self.core.withdraw(kind_of(kind)?)))
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        stats::dict(py, &self.core.stats())
+    }
+}
+
+/// Records in Python's hands.
+pub(crate) fn bytes(py: Python<'_>, records: Vec<Vec<u8>>) -> Vec<Bound<'_, PyBytes>> {
+    let records = records.into_iter();
+    records.map(|record| PyBytes::new(py, &record)).collect()
+}

@@ -1,0 +1,59 @@
+//! Deliveries without a queue, as Python calls them.
+
+use guard_agent::Courier as Core;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::agent::duration;
+use crate::config;
+use crate::convert::{Record, kind_of};
+use crate::errors::value_error;
+use crate::stats;
+
+/// A courier of the core. Its calls block, with the interpreter released.
+#[pyclass(frozen, module = "guard_agent._native")]
+pub(crate) struct Courier {
+    core: Core,
+}
+
+#[pymethods]
+impl Courier {
+    #[new]
+    fn new(py: Python<'_>, config: &Bound<'_, PyAny>, report: Bound<'_, PyAny>) -> PyResult<Self> {
+        let builder = config::builder(config, report.unbind(), None)?;
+        let core = py.detach(|| Core::new(builder)).map_err(value_error)?;
+        Ok(Self { core })
+    }
+
+    fn deliver(&self, kind: &str, records: &Bound<'_, PyAny>, seconds: f64) -> PyResult<bool> {
+        let kind = kind_of(kind)?;
+        let mut encoded = Vec::new();
+        for record in records.try_iter()? {
+            encoded.extend(self.core.encode(kind, Record(&record?)));
+        }
+        let py = records.py();
+        Ok(py.detach(|| self.core.deliver(kind, &encoded, duration(seconds)))?)
+    }
+
+    fn push_status(&self, py: Python<'_>, report: String) -> PyResult<bool> {
+        Ok(py.detach(|| self.core.push_status(report.into_bytes()))?)
+    }
+
+    fn rules(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let rules = py.detach(|| self.core.fetch_rules())?;
+        Ok(rules.map(|rules| rules.json.clone()))
+    }
+
+    fn open(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.core.open())?)
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.core.close());
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = py.detach(|| self.core.stats());
+        stats::dict(py, &stats)
+    }
+}

@@ -1,0 +1,224 @@
+"""A buffer that a program brings along, at work for the agent."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from guard_agent import _native
+from guard_agent._decode import make_record
+from guard_agent._loop import LoopThread, within
+from guard_agent.config import AgentConfig
+from guard_agent.models import SecurityEvent, SecurityMetric
+from guard_agent.protocols import BufferProtocol
+
+_logger = logging.getLogger("guard_agent")
+
+# Records that wait until the buffer takes them, unless `max_buffered` says otherwise.
+_MAX_WAITING = 100_000
+
+# Of what an exception says, characters that are passed on.
+_MAX_WORDS = 300
+
+
+class BufferLoop:
+    """Hands records to `buffer` and flushes it, on an event loop in a thread of its own.
+
+    Whatever `buffer` does, it holds up nothing but this loop. What it does not take is counted
+    and reported as lost; what the transport does not take goes back to it.
+
+    Args:
+        buffer: What holds the records.
+        native: Encodes and counts them.
+        config: What is in force.
+        send: Has a method of the transport, by its name, deliver records.
+    """
+
+    def __init__(
+        self,
+        buffer: BufferProtocol,
+        native: _native.Agent,
+        config: Callable[[], AgentConfig],
+        send: Callable[[str, list[Any]], Awaitable[Any]],
+    ) -> None:
+        self.buffer = buffer
+        self._native = native
+        self._config = config
+        self._deliver = send
+        self._kinds = (
+            _Kind("events", SecurityEvent, buffer.add_event),
+            _Kind("metrics", SecurityMetric, buffer.add_metric),
+        )
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[_Kind, bytes]] = deque()
+        self._is_closed = False
+        self._unflushed = 0
+        self._wake = asyncio.Event()
+        self._due = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._thread = LoopThread("guard-buffer")
+        self._thread.spawn(self._add_all())
+        self._thread.spawn(self._flush_regularly())
+        self._thread.start()
+
+    def send_event(self, event: Any) -> _native.Ready[None]:
+        """Queues an event for the buffer. Never blocks."""
+        return self._send(self._kinds[0], event)
+
+    def send_metric(self, metric: Any) -> _native.Ready[None]:
+        """Queues a metric for the buffer. Never blocks."""
+        return self._send(self._kinds[1], metric)
+
+    def _send(self, kind: "_Kind", record: Any) -> _native.Ready[None]:
+        held = self._native.hold(kind.name, record)
+        if held is None:
+            return _TAKEN
+        with self._lock:
+            is_first = not self._waiting
+            has_room = not self._is_closed and len(self._waiting) < _room(self._config())
+            if has_room:
+                self._waiting.append((kind, held))
+        if not has_room:
+            self._native.held_lost(kind.name, f"{len(self._waiting)} wait for it to take them")
+        elif is_first:
+            # Closed in this moment, it has counted what was waiting.
+            with contextlib.suppress(RuntimeError):
+                self._thread.loop.call_soon_threadsafe(self._wake.set)
+        return _TAKEN
+
+    def flush(self, seconds: float) -> bool:
+        """Flushes the buffer; whether all was delivered within so many seconds."""
+        if self._is_closed:
+            return True
+        flushed = asyncio.run_coroutine_threadsafe(self._flush(), self._thread.loop)
+        try:
+            return flushed.result(seconds)
+        except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
+            # It goes on: cut short, it would have to give records back once more.
+            return False
+
+    def close(self) -> None:
+        """Ends the thread. What the buffer holds stays there; what it never took is lost."""
+        with self._lock:
+            self._is_closed = True
+            left = [kind.name for kind, _ in self._waiting]
+            self._waiting.clear()
+        for kind in left:
+            self._native.held_lost(kind, "its time was over")
+        self._thread.close()
+
+    async def _add_all(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            async with self._turn:
+                await self._add_waiting()
+            if self._unflushed >= _watermark(self._config()):
+                self._due.set()
+
+    async def _add_waiting(self) -> None:
+        while next_one := self._take():
+            kind, held = next_one
+            # Status reports and rules begin with the first record.
+            self._native.start()
+            try:
+                await self._within_timeout(kind.add(make_record(kind.model, json.loads(held))))
+                self._unflushed += 1
+            except asyncio.CancelledError:
+                self._native.held_lost(kind.name, "its time was over")
+                raise
+            except Exception as error:
+                _logger.debug("The buffer raised", exc_info=True)
+                self._native.held_lost(kind.name, _words(error))
+
+    def _take(self) -> "tuple[_Kind, bytes] | None":
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
+
+    async def _flush_regularly(self) -> None:
+        while True:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._due.wait(), self._config().flush_interval)
+            self._due.clear()
+            await self._flush()
+
+    async def _flush(self) -> bool:
+        """Brings what the buffer holds to the transport; whether all was delivered."""
+        async with self._turn:
+            await self._add_waiting()
+            self._unflushed = 0
+            outcomes = [await self._flush_kind(kind.name) for kind in self._kinds]
+            return all(outcomes)
+
+    async def _flush_kind(self, kind: str) -> bool:
+        try:
+            flush = getattr(self.buffer, f"flush_{kind}_with_keys")
+            records, keys = await self._within_timeout(flush())
+        except Exception as error:
+            self._held_back(kind, error)
+            return False
+        if not records:
+            return True
+        try:
+            taken = await self._deliver(f"send_{kind}", records)
+            trouble = f"the transport's send_{kind} returned {taken!r:.{_MAX_WORDS}}"
+        except asyncio.CancelledError:
+            await self._settle(kind, records, keys, taken=False)
+            raise
+        except Exception as error:
+            taken, trouble = False, f"the transport raised {error!r:.{_MAX_WORDS}}"
+        try:
+            await self._settle(kind, records, keys, taken=bool(taken))
+        except Exception as error:
+            self._held_back(kind, error)
+            return False
+        if not taken:
+            self._native.held_back(kind, trouble)
+        return bool(taken)
+
+    async def _settle(self, kind: str, records: list[Any], keys: list[str], *, taken: bool) -> None:
+        if taken:
+            self._native.held_delivered(kind, len(records))
+            confirm = getattr(self.buffer, f"confirm_{kind[:-1]}_redis_keys")
+            await self._within_timeout(confirm(keys))
+        else:
+            requeue = getattr(self.buffer, f"requeue_{kind}_in_memory")
+            await self._within_timeout(requeue(records, keys))
+
+    def _held_back(self, kind: str, error: Exception) -> None:
+        # The agent warns, once a minute; this is for whoever looks for the line of code.
+        _logger.debug("The buffer raised", exc_info=True)
+        self._native.held_back(kind, _words(error))
+
+    async def _within_timeout(self, answer: Any) -> Any:
+        return await within(self._config().timeout, answer)
+
+
+class _Kind:
+    """What differs between the two kinds of record."""
+
+    def __init__(self, name: str, model: type[Any], add: Callable[[Any], Awaitable[None]]) -> None:
+        self.name = name
+        self.model = model
+        self.add = add
+
+
+_TAKEN: _native.Ready[None] = _native.Ready(None)
+
+
+def _room(config: AgentConfig) -> int:
+    """Records that may wait until the buffer takes them."""
+    return config.max_buffered or _MAX_WAITING
+
+
+def _watermark(config: AgentConfig) -> float:
+    return max(1.0, config.buffer_size * config.high_watermark_ratio)
+
+
+def _words(error: Exception) -> str:
+    return f"it raised {error!r:.{_MAX_WORDS}}"

@@ -1,0 +1,40 @@
+"""From the core's JSON to models."""
+
+import json
+import logging
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from guard_agent.models import DynamicRules
+
+_logger = logging.getLogger("guard_agent")
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+def read_records(model: type[Record], records: Iterable[bytes]) -> list[Record]:
+    """Each record, from the JSON that the core made of it."""
+    return [make_record(model, json.loads(record)) for record in records]
+
+
+def make_record(model: type[Record], fields: dict[str, Any]) -> Record:
+    """One record; what passes no validation is not lost for that."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError:
+        return model.model_construct(None, **fields)
+
+
+def read_rules(rules_json: str | None) -> DynamicRules | None:
+    """A backend's rules; None, with a warning, if they are none."""
+    if rules_json is None:
+        return None
+    try:
+        return DynamicRules.model_validate_json(rules_json)
+    except ValidationError as error:
+        _logger.warning(
+            "The backend's rules are not usable and ignored; correct them there: %s", error
+        )
+        return None

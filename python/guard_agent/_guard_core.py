@@ -1,0 +1,73 @@
+"""What the agent does for guard-core, of which nothing is imported here.
+
+New rules are applied now, not at the next poll. guard-core's DynamicRuleManager, of which a process
+has one, asks the agent for rules every minute or less often. Its `update_rules` does the same at
+any time: it asks, and applies rules whose version is above that of the ones it has.
+
+A guard's `agent_stats` goes on working. From its first request on it asks guard-core's composite
+handler for `get_stats()`, which up to guard-core 4.4 at least is not there: it is added.
+"""
+
+import asyncio
+import logging
+import sys
+from typing import Any
+
+_logger = logging.getLogger("guard_agent")
+
+_ASYNCHRONOUS = "guard_core.handlers.dynamic_rule_handler"
+_SYNCHRONOUS = "guard_core.sync.handlers.dynamic_rule_handler"
+
+_COMPOSITES = (
+    "guard_core.core.events.composite_handler",
+    "guard_core.sync.core.events.composite_handler",
+)
+
+_updates: set[asyncio.Task[None]] = set()
+
+
+def update() -> None:
+    """Has the managers of this process update, if there are any; nothing is imported.
+
+    Called in a thread of the agent's own: a synchronous manager updates in it, an asynchronous
+    one in the event loop that its own polls run in.
+    """
+    manager = _manager(_ASYNCHRONOUS)
+    polls = getattr(manager, "update_task", None)
+    if isinstance(polls, asyncio.Task):
+        try:
+            polls.get_loop().call_soon_threadsafe(_start, manager)
+        except RuntimeError:
+            _logger.debug("The event loop of guard-core is closed")
+    manager = _manager(_SYNCHRONOUS)
+    # Its thread of polls does not exist in a forked child; the manager does.
+    if getattr(manager, "update_task", None) is not None:
+        try:
+            manager.update_rules()
+        except Exception:
+            _logger.exception("guard-core could not update its rules; it will at its next poll")
+
+
+def complete_composites() -> None:
+    """Gives guard-core's composite handlers the `get_stats` that they lack."""
+    for module in _COMPOSITES:
+        composite = getattr(sys.modules.get(module), "CompositeAgentHandler", None)
+        if composite is not None and not hasattr(composite, "get_stats"):
+            composite.get_stats = _stats_of_first
+
+
+def _stats_of_first(composite: Any) -> dict[str, Any]:
+    """The numbers of the agent, which is the first of the handlers that has any."""
+    answering = (handler for handler in composite._handlers if hasattr(handler, "get_stats"))
+    return next((handler.get_stats() for handler in answering), {})
+
+
+def _manager(module: str) -> Any:
+    manager_class = getattr(sys.modules.get(module), "DynamicRuleManager", None)
+    return getattr(manager_class, "_instance", None)
+
+
+def _start(manager: Any) -> None:
+    task = asyncio.get_running_loop().create_task(manager.update_rules())
+    _updates.add(task)
+    task.add_done_callback(_updates.discard)

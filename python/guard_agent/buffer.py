@@ -1,0 +1,197 @@
+"""Records waiting to be delivered, in the hands of the program."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from guard_agent import _native
+from guard_agent._decode import read_records
+from guard_agent._report import reporter
+from guard_agent._stats import buffer_stats
+from guard_agent.config import AgentConfig
+from guard_agent.exceptions import BufferFullError
+from guard_agent.models import SecurityEvent, SecurityMetric
+from guard_agent.protocols import RedisHandlerProtocol
+
+__all__ = ["EventBuffer"]
+
+_logger = logging.getLogger("guard_agent")
+
+# Between two looks for room in a full buffer under `buffer_overflow_policy="block"`.
+_LOOK_SECONDS = 0.005
+
+
+class EventBuffer:
+    """Holds records in memory, redacted and truncated as the agent sends them.
+
+    Bounded by `max_buffered` records and `max_buffer_bytes`, under `buffer_overflow_policy`.
+    `handler.buffer` is one that shows the agent's own queue: adding sends, and flushing takes
+    records out of the queue, for the program to keep. To be used from one event loop.
+
+    Args:
+        config: The bounds, and what is redacted.
+        flush_callback: Awaited when `high_watermark_ratio` of `buffer_size` records wait, and
+            every `flush_interval` seconds between `start` and `stop`; expected to flush.
+
+    Raises:
+        ValueError: The configuration cannot be used; names field, value and remedy.
+
+    Example:
+        >>> from guard_agent import get_current_timestamp
+        >>> async def main() -> int:
+        ...     buffer = EventBuffer(AgentConfig(api_key="YOUR_API_KEY"))
+        ...     now = get_current_timestamp()
+        ...     await buffer.add_event(SecurityEvent(timestamp=now, event_type="ip_banned"))
+        ...     return len(await buffer.flush_events())
+        >>> asyncio.run(main())
+        1
+    """
+
+    def __init__(
+        self, config: AgentConfig, flush_callback: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Makes an empty buffer."""
+        self.config = config
+        self.redis_handler: RedisHandlerProtocol | None = None
+        self._queue = self._open_queue()
+        self._flush_callback = flush_callback
+        self._auto_flush: asyncio.Task[None] | None = None
+        self._early_flush: asyncio.Task[None] | None = None
+
+    def _open_queue(self) -> "_native.Agent | _native.Buffer":
+        config = self.config
+        return _native.Buffer(config, reporter(lambda: config))
+
+    async def add_event(self, event: SecurityEvent) -> None:
+        """Takes an event. Waits for room under `buffer_overflow_policy="block"`.
+
+        Raises:
+            BufferFullError: It is full and `buffer_overflow_policy` is "raise".
+        """
+        # Room is made by whoever flushes.
+        while not self._queue.send_event(event):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._flush_early()
+
+    async def add_metric(self, metric: SecurityMetric) -> None:
+        """Takes a metric, exactly as `add_event` does an event."""
+        while not self._queue.send_metric(metric):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._flush_early()
+
+    async def flush_events(self) -> list[SecurityEvent]:
+        """Takes the events out and returns them, oldest first."""
+        return read_records(SecurityEvent, self._queue.withdraw("events"))
+
+    async def flush_metrics(self) -> list[SecurityMetric]:
+        """Takes the metrics out and returns them, oldest first."""
+        return read_records(SecurityMetric, self._queue.withdraw("metrics"))
+
+    async def flush_events_with_keys(self) -> tuple[list[SecurityEvent], list[str]]:
+        """Like `flush_events`, with the Redis key of each, or "" where there is none."""
+        events = await self.flush_events()
+        return events, [""] * len(events)
+
+    async def flush_metrics_with_keys(self) -> tuple[list[SecurityMetric], list[str]]:
+        """Like `flush_metrics`, with the Redis key of each, or "" where there is none."""
+        metrics = await self.flush_metrics()
+        return metrics, [""] * len(metrics)
+
+    async def confirm_event_redis_keys(self, keys: list[str]) -> None:
+        """Removes the Redis keys of delivered events; this buffer has none."""
+
+    async def confirm_metric_redis_keys(self, keys: list[str]) -> None:
+        """Removes the Redis keys of delivered metrics; this buffer has none."""
+
+    async def requeue_events_in_memory(
+        self, events: list[SecurityEvent], keys: list[str]
+    ) -> list[str]:
+        """Takes back events that were not delivered; returns the keys it does not hold on to.
+
+        Raises:
+            BufferFullError: There is no room, and none may be made by dropping others.
+        """
+        for event in events:
+            _requeue(self._queue.send_event, event)
+        return [key for key in keys if key]
+
+    async def requeue_metrics_in_memory(
+        self, metrics: list[SecurityMetric], keys: list[str]
+    ) -> list[str]:
+        """Takes back metrics, exactly as `requeue_events_in_memory` does events."""
+        for metric in metrics:
+            _requeue(self._queue.send_metric, metric)
+        return [key for key in keys if key]
+
+    async def get_buffer_size(self) -> int:
+        """Returns how many records wait or are being sent."""
+        stats = self._queue.stats()
+        size: int = stats["events"]["queued"] + stats["metrics"]["queued"]
+        return size
+
+    async def clear_buffer(self) -> None:
+        """Forgets all records that wait; the ledger counts them as withdrawn."""
+        self._queue.withdraw("events")
+        self._queue.withdraw("metrics")
+
+    def get_stats(self) -> dict[str, Any]:
+        """Returns counters of what was taken, flushed and dropped."""
+        running = self._auto_flush is not None
+        return buffer_stats(self._queue.stats()) | {"auto_flush_running": running}
+
+    async def initialize_redis(self, redis_handler: RedisHandlerProtocol) -> None:
+        """Keeps the Redis handler. Records are not persisted there."""
+        self.redis_handler = redis_handler
+
+    async def start(self) -> None:
+        """The same as `start_auto_flush`."""
+        await self.start_auto_flush()
+
+    async def stop(self) -> None:
+        """The same as `stop_auto_flush`."""
+        await self.stop_auto_flush()
+
+    async def start_auto_flush(self) -> None:
+        """Starts to await `flush_callback` every `flush_interval` seconds."""
+        if self._auto_flush is None and self._flush_callback is not None:
+            self._auto_flush = asyncio.create_task(self._flush_regularly(self._flush_callback))
+
+    async def stop_auto_flush(self) -> None:
+        """Ends what `start_auto_flush` began. What waits stays."""
+        task, self._auto_flush = self._auto_flush, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _flush_regularly(self, flush: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(self.config.flush_interval)
+            await _flush_safely(flush)
+
+    def _flush_early(self) -> None:
+        """Flushes when much waits, unless that is under way."""
+        if self._flush_callback is None or self._early_flush is not None:
+            return
+        stats = self._queue.stats()
+        size = stats["events"]["queued"] + stats["metrics"]["queued"]
+        if size >= self.config.buffer_size * self.config.high_watermark_ratio:
+            self._early_flush = asyncio.create_task(_flush_safely(self._flush_callback))
+            self._early_flush.add_done_callback(self._forget_early_flush)
+
+    def _forget_early_flush(self, _: object) -> None:
+        self._early_flush = None
+
+
+async def _flush_safely(flush: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await flush()
+    except Exception:
+        _logger.exception("flush_callback raised; what it did not flush stays in the buffer")
+
+
+def _requeue(send: Callable[[Any], object], record: Any) -> None:
+    if not send(record):
+        raise BufferFullError("the buffer is full; flush it, or raise buffer_size or max_buffered")

@@ -1,0 +1,106 @@
+"""Deliveries by HTTP without the agent's queue."""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from guard_agent import _native
+from guard_agent._decode import read_rules
+from guard_agent._report import reporter
+from guard_agent._stats import transport_stats
+from guard_agent.awaitables import in_background
+from guard_agent.config import AgentConfig
+from guard_agent.models import AgentStatus, DynamicRules, SecurityEvent, SecurityMetric
+
+__all__ = ["HTTPTransport"]
+
+_logger = logging.getLogger("guard_agent")
+
+T = TypeVar("T")
+
+
+class HTTPTransport:
+    """Sends records to the backend at once, as the agent does it, and keeps nothing.
+
+    Batches are redacted, compressed, encrypted, signed, tried again and split like the agent's
+    own. Calls never raise and never block the event loop; they go one after the other. Connects
+    with the first call. A forked child connects by itself.
+
+    Args:
+        config: Where to deliver. What bounds the agent's queue is of no effect here.
+
+    Raises:
+        ValueError: The configuration cannot be used; names field, value and remedy.
+
+    Example:
+        >>> import asyncio
+        >>> from guard_agent import get_current_timestamp
+        >>> config = AgentConfig(api_key="YOUR_API_KEY", endpoint="http://127.0.0.1:9", timeout=1)
+        >>> event = SecurityEvent(timestamp=get_current_timestamp(), event_type="ip_banned")
+        >>> asyncio.run(HTTPTransport(config).send_events([event]))
+        False
+    """
+
+    def __init__(self, config: AgentConfig) -> None:
+        """Gets ready to deliver what it is given."""
+        self.config = config
+        self._pid = os.getpid()
+        self._courier = self._new_courier()
+
+    def _new_courier(self) -> _native.Courier:
+        config = self.config
+        return _native.Courier(config, reporter(lambda: config))
+
+    def _own_courier(self) -> _native.Courier:
+        if self._pid != os.getpid():
+            # The connections of the other are the parent's.
+            self._pid = os.getpid()
+            self._courier = self._new_courier()
+        return self._courier
+
+    async def initialize(self) -> None:
+        """Gets ready to connect, which the first call would do too."""
+        await self._ask(_native.Courier.open, None)
+
+    async def close(self) -> None:
+        """Ends the connections. A later call makes new ones."""
+        await self._ask(_native.Courier.close, None)
+
+    async def send_events(self, events: list[SecurityEvent]) -> bool:
+        """Delivers events; returns whether nothing of them needs to be sent again.
+
+        Gives up after `retry_attempts` resends, and after `timeout` seconds. An event that the
+        backend refuses while it takes others, or that cannot be encoded, is lost, logged and
+        counted: sending it again would not help.
+        """
+        return await self._deliver("events", events)
+
+    async def send_metrics(self, metrics: list[SecurityMetric]) -> bool:
+        """Delivers metrics, exactly as `send_events` does events."""
+        return await self._deliver("metrics", metrics)
+
+    async def _deliver(self, kind: str, records: list[Any]) -> bool:
+        seconds = float(self.config.timeout)
+        return await self._ask(lambda courier: courier.deliver(kind, records, seconds), False)
+
+    async def fetch_dynamic_rules(self) -> DynamicRules | None:
+        """Returns the backend's rules; the last known ones when it cannot be asked."""
+        return read_rules(await self._ask(_native.Courier.rules, None))
+
+    async def send_status(self, status: AgentStatus) -> bool:
+        """Delivers a status report, in one attempt; returns whether it was taken."""
+        report = status.model_dump_json()
+        return await self._ask(lambda courier: courier.push_status(report), False)
+
+    async def _ask(self, question: Callable[[_native.Courier], T], otherwise: T) -> T:
+        courier = self._own_courier()
+        try:
+            return await in_background(lambda: question(courier))
+        except OSError as error:
+            _logger.warning("No connection can be made (%s); check the limit of open files", error)
+            return otherwise
+
+    def get_stats(self) -> dict[str, Any]:
+        """Returns how many requests and bytes were sent, and the circuit breaker's state."""
+        return transport_stats(self._own_courier().stats())
