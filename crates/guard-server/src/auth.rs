@@ -15,8 +15,8 @@ use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 
 use crate::error::ApiError;
-use crate::routes::AppState;
 use crate::secret::Secret;
+use crate::state::AppState;
 use crate::store::Project;
 
 /// What agents accept as a key, and so do we.

@@ -7,8 +7,9 @@ use guard_wire::encrypt::{Encryptor, KeyError as EncryptionKeyError};
 use thiserror::Error;
 
 use crate::auth::{self, KeyError};
-use crate::routes::Limits;
+use crate::rules::command::RulesCommand;
 use crate::secret::Secret;
+use crate::state::Limits;
 use crate::store::ProjectSettings;
 
 /// Default of `--listen`: reachable from this machine only.
@@ -19,6 +20,9 @@ const DATA_DIR: &str = "./guard-data";
 /// thousand records send them as one body of several megabytes, the oldest of
 /// them uncompressed; one encrypted is a third larger still.
 const MAX_BODY_BYTES: u32 = 16 * 1024 * 1024;
+/// Default of `--max-connections`: room for thousands of agents that each hold
+/// one request for rules and send on another connection.
+const MAX_CONNECTIONS: u32 = 4096;
 /// What `--database-url` starts with.
 const SQLITE_SCHEME: &str = "sqlite://";
 /// The database's name within the data directory.
@@ -112,6 +116,16 @@ pub struct Args {
     )]
     pub max_decoded_bytes: u32,
 
+    /// Connections at a time; others wait. An agent takes two.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_MAX_CONNECTIONS",
+        default_value_t = MAX_CONNECTIONS,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub max_connections: u32,
+
     /// What to do instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -125,17 +139,6 @@ pub enum Command {
     Rules(RulesCommand),
 }
 
-/// What can be done with rules.
-#[derive(Debug, Subcommand)]
-pub enum RulesCommand {
-    /// Check a rules document and give it to the agents of the project
-    /// `default`; its version must be above the stored one
-    Set {
-        /// The document, JSON
-        file: PathBuf,
-    },
-}
-
 /// What the server runs on: checked.
 #[derive(Debug)]
 pub struct Config {
@@ -145,6 +148,8 @@ pub struct Config {
     pub database: PathBuf,
     /// How large bodies may be.
     pub limits: Limits,
+    /// Connections at a time.
+    pub max_connections: usize,
     /// What is set for the project `default`.
     pub settings: ProjectSettings,
 }
@@ -206,6 +211,7 @@ impl Args {
                 encoded: self.max_body_bytes as usize,
                 decoded: self.max_decoded_bytes as usize,
             },
+            max_connections: self.max_connections as usize,
             settings: ProjectSettings {
                 key: self.api_key.map(|key| auth::KeyHash::of(key.expose())),
                 encryption_key: self.encryption_key,

@@ -24,6 +24,7 @@
 
 pub mod auth;
 pub mod config;
+pub mod connections;
 mod error;
 mod fingerprint;
 mod ingest;
@@ -32,10 +33,13 @@ mod query;
 mod routes;
 pub mod rules;
 pub mod secret;
+mod sender;
 pub mod serve;
+mod state;
 pub mod store;
 
-pub use routes::{Access, AppState, Limits, router};
+pub use routes::router;
+pub use state::{Access, AppState, Limits};
 
 /// The project that exists from the first start on.
 pub const DEFAULT_PROJECT: &str = "default";

@@ -1,13 +1,13 @@
 //! The `guard-server` binary: reads the options and runs the library.
 
+mod cli;
+
 use std::fmt::Display;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use guard_server::config::{Args, Command, RulesCommand};
-use guard_server::store::{Control as _, Sqlite};
-use guard_server::{DEFAULT_PROJECT, rules, serve};
+use guard_server::config::{Args, Command};
+use guard_server::serve;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
         .init();
     let args = Args::parse();
     let outcome = match &args.command {
-        Some(Command::Rules(RulesCommand::Set { file })) => set_rules(&args, file).await,
+        Some(Command::Rules(command)) => cli::rules(&args, command).await,
         None => run(args).await,
     };
     match outcome {
@@ -51,26 +51,6 @@ async fn run(args: Args) -> Result<(), (u8, String)> {
     serve::run(config, &mut std::io::stdout(), shutdown)
         .await
         .map_err(failed_with(FAILED))
-}
-
-async fn set_rules(args: &Args, file: &Path) -> Result<(), (u8, String)> {
-    let database = args.database().map_err(failed_with(USAGE))?;
-    let document = std::fs::read(file)
-        .map_err(|error| (FAILED, format!("cannot read {}: {error}", file.display())))?;
-    let store = Sqlite::open(&database).map_err(failed_with(FAILED))?;
-    let project = store
-        .project_named(DEFAULT_PROJECT)
-        .await
-        .map_err(failed_with(FAILED))?
-        .ok_or((
-            FAILED,
-            format!("no project {DEFAULT_PROJECT} yet: start guard-server once first"),
-        ))?;
-    let version = rules::set(&store, &project, &document)
-        .await
-        .map_err(failed_with(FAILED))?;
-    println!("rules version {version} set");
-    Ok(())
 }
 
 fn failed_with<E: Display>(code: u8) -> impl Fn(E) -> (u8, String) {

@@ -1,6 +1,8 @@
 //! The page at `/`: counts by type and the newest events. Plain HTML without
 //! scripts; everything in it that agents sent is escaped.
 
+mod who;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -13,13 +15,15 @@ use axum::response::{Html, IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use guard_wire::Kind;
+use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use crate::DEFAULT_PROJECT;
 use crate::auth::{KeyHash, basic_password};
 use crate::error::ApiError;
-use crate::routes::{Access, AppState};
+use crate::rules::adoption::{Adoption, adoption};
+use crate::state::{Access, AppState};
 use crate::store::{Page, Project, StoredRecord, Summary};
 
 const STYLE: &str = include_str!("page.css");
@@ -67,7 +71,10 @@ pub(crate) async fn show(
         .telemetry
         .records(project.id, Kind::Event, page)
         .await?;
-    let mut response = Html(render(&project, &summary, &newest)).into_response();
+    state.remember().await;
+    let now = Timestamp::now();
+    let adoption = adoption(&*state.control, project.id, None, now).await?;
+    let mut response = Html(render(&project, &summary, &adoption, &newest)).into_response();
     harden(response.headers_mut());
     Ok(response)
 }
@@ -123,11 +130,17 @@ fn harden(headers: &mut HeaderMap) {
     }
 }
 
-fn render(project: &Project, summary: &Summary, newest: &[StoredRecord]) -> String {
+fn render(
+    project: &Project,
+    summary: &Summary,
+    adoption: &Adoption,
+    newest: &[StoredRecord],
+) -> String {
     let figures = figures(summary);
     let events = counts("Events by type", &summary.events.by_type);
     let metrics = counts("Metrics by type", &summary.metrics.by_type);
     let agents = agents(summary);
+    let rules = who::section_of(adoption);
     let newest = newest_events(newest);
     let name = escape(&project.name);
     format!(
@@ -136,7 +149,7 @@ fn render(project: &Project, summary: &Summary, newest: &[StoredRecord]) -> Stri
          <meta http-equiv=\"refresh\" content=\"{REFRESH_SECONDS}\">\
          <title>Guard: {name}</title><style>{STYLE}</style></head><body>\
          <header><h1>Guard</h1><p>project {name}</p></header><main>{figures}\
-         <div class=\"pair\">{events}{metrics}</div>{agents}{newest}</main></body></html>\n"
+         <div class=\"pair\">{events}{metrics}</div>{agents}{rules}{newest}</main></body></html>\n"
     )
 }
 

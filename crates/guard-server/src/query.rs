@@ -8,12 +8,14 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use guard_wire::Kind;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::routes::AppState;
+use crate::rules::adoption::{self, Adoption, AdoptionError};
+use crate::state::AppState;
 use crate::store::{Page, ProjectId, Summary};
 
 const DEFAULT_LIMIT: u16 = 50;
@@ -63,12 +65,39 @@ pub(crate) async fn metrics(
     list(&state, project.id, Kind::Metric, query).await
 }
 
-async fn list(
-    state: &AppState,
-    project: ProjectId,
-    kind: Kind,
-    query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Response, ApiError> {
+/// The parameters of the adoption of rules.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AdoptionQuery {
+    version: Option<i64>,
+}
+
+/// `GET /api/v1/rules/adoption`.
+pub(crate) async fn adoption(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+    query: Result<Query<AdoptionQuery>, QueryRejection>,
+) -> Result<Json<Adoption>, ApiError> {
+    let Query(query) = query.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
+    // What was heard before this request is in its answer.
+    state.sightings.store().await?;
+    let now = Timestamp::now();
+    let adoption = adoption::adoption(&*state.control, project.id, query.version, now).await?;
+    Ok(Json(adoption))
+}
+
+impl From<AdoptionError> for ApiError {
+    fn from(error: AdoptionError) -> Self {
+        match error {
+            AdoptionError::NoSuchVersion { .. } => {
+                Self::new(StatusCode::NOT_FOUND, error.to_string())
+            }
+            AdoptionError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Which part of a list is asked for.
+pub(crate) fn page(query: Result<Query<ListQuery>, QueryRejection>) -> Result<Page, ApiError> {
     let Query(query) = query.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
@@ -77,16 +106,28 @@ async fn list(
             format!("limit is {limit}; give 1 to {MAX_LIMIT}"),
         ));
     }
-    let page = Page {
+    Ok(Page {
         before: query.before,
         limit,
-    };
+    })
+}
+
+/// Before which one the next page begins, if there may be more. A full page may be the
+/// last one; the next one is then empty.
+pub(crate) fn next_before(page: Page, count: usize, oldest: Option<i64>) -> Option<i64> {
+    oldest.filter(|_| count == usize::from(page.limit))
+}
+
+async fn list(
+    state: &AppState,
+    project: ProjectId,
+    kind: Kind,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let page = page(query)?;
     let records = state.telemetry.records(project, kind, page).await?;
-    // A full page may be the last one; the next one is then empty.
-    let next_before = records
-        .last()
-        .filter(|_| records.len() == usize::from(limit))
-        .map(|oldest| oldest.id);
+    let oldest = records.last().map(|oldest| oldest.id);
+    let next_before = next_before(page, records.len(), oldest);
     let bodies = Some(records.into_iter().map(|record| record.body).collect());
     let (events, metrics) = match kind {
         Kind::Event => (bodies, None),

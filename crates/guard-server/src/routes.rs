@@ -1,6 +1,5 @@
-//! All routes in one table, and the state they share.
+//! All routes in one table.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,69 +9,10 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use guard_wire::Kind;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use crate::error::ApiError;
-use crate::store::{Control, Telemetry};
+use crate::state::AppState;
 use crate::{ingest, page, query, rules};
-
-/// Bodies that are inflated and read at the same time; bounds the memory they take.
-const MAX_DECODING: usize = 8;
-
-/// How large a body may be.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Bytes as they are sent.
-    pub encoded: usize,
-    /// Bytes after inflating, or after decrypting.
-    pub decoded: usize,
-}
-
-/// Who may open the page at `/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Whoever is on this machine, if they name it by a loopback name.
-    Loopback,
-    /// Whoever has an API key.
-    ApiKey,
-}
-
-impl Access {
-    /// Open only where nobody but this machine can reach it.
-    pub fn listening_on(address: IpAddr) -> Self {
-        if address.is_loopback() {
-            Self::Loopback
-        } else {
-            Self::ApiKey
-        }
-    }
-}
-
-/// What the handlers share.
-pub struct AppState {
-    pub(crate) control: Arc<dyn Control>,
-    pub(crate) telemetry: Arc<dyn Telemetry>,
-    pub(crate) limits: Limits,
-    pub(crate) access: Access,
-    pub(crate) decoding: Arc<Semaphore>,
-}
-
-impl AppState {
-    /// State over `store`.
-    pub fn new<S: Control + Telemetry + 'static>(
-        store: Arc<S>,
-        limits: Limits,
-        access: Access,
-    ) -> Self {
-        Self {
-            control: Arc::clone(&store) as Arc<dyn Control>,
-            telemetry: store,
-            limits,
-            access,
-            decoding: Arc::new(Semaphore::new(MAX_DECODING)),
-        }
-    }
-}
 
 /// The whole server as a router.
 ///
@@ -84,10 +24,11 @@ impl AppState {
 /// let directory = tempfile::tempdir().unwrap();
 /// let store = Arc::new(Sqlite::open(&directory.path().join("guard.db")).unwrap());
 /// let limits = Limits { encoded: 1 << 20, decoded: 1 << 24 };
-/// let app = router(AppState::new(store, limits, Access::ApiKey));
+/// let state = Arc::new(AppState::new(store, limits, Access::ApiKey));
+/// let app = router(state);
 /// # let _: axum::Router = app;
 /// ```
-pub fn router(state: AppState) -> Router {
+pub fn router(state: Arc<AppState>) -> Router {
     Router::new()
         .route("/", get(page::show))
         .route("/health", get(alive))
@@ -96,6 +37,33 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/events/encrypted", post(ingest::encrypted))
         .route("/api/v1/status", post(ingest::status).get(alive))
         .route("/api/v1/rules", get(rules::get))
+        .route("/api/v1/rules/adoption", get(query::adoption))
+        .route("/api/v1/rules/entries", get(rules::api::entries))
+        .route(
+            "/api/v1/rules/published",
+            get(rules::api::published).put(rules::api::publish),
+        )
+        .route("/api/v1/rules/versions", get(rules::api::versions))
+        .route("/api/v1/rules/versions/{version}", get(rules::api::version))
+        .route(
+            "/api/v1/rules/versions/{version}/rollback",
+            post(rules::api::roll_back),
+        )
+        .route(
+            "/api/v1/rules/draft",
+            get(rules::api::draft)
+                .put(rules::api::save_draft)
+                .delete(rules::api::discard_draft),
+        )
+        .route("/api/v1/rules/draft/diff", get(rules::api::diff))
+        .route(
+            "/api/v1/rules/draft/publish",
+            post(rules::api::publish_draft),
+        )
+        .route(
+            "/api/v1/rules/{collection}",
+            post(rules::api::put).delete(rules::api::remove),
+        )
         .route("/api/v1/summary", get(query::summary))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "No such path"))
         .method_not_allowed_fallback(async || {
@@ -106,7 +74,7 @@ pub fn router(state: AppState) -> Router {
         })
         // Bodies are limited where they are read, by the configured limit.
         .layer(DefaultBodyLimit::disable())
-        .with_state(Arc::new(state))
+        .with_state(state)
 }
 
 /// Liveness: the process answers.

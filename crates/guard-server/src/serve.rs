@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -13,7 +12,7 @@ use crate::auth::{self, KeyHash, NoRandomness};
 use crate::config::Config;
 use crate::secret::Secret;
 use crate::store::{Control as _, OpenError, ProjectSettings, Sqlite, StoreError};
-use crate::{Access, AppState, DEFAULT_PROJECT, router};
+use crate::{Access, AppState, DEFAULT_PROJECT, connections, router};
 
 /// How long requests in flight may take after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -38,9 +37,9 @@ pub enum ServeError {
     /// No key could be made for it.
     #[error(transparent)]
     Key(#[from] NoRandomness),
-    /// The listener failed.
-    #[error("the server failed: {0}")]
-    Serve(#[from] io::Error),
+    /// What must be told on the start cannot be written.
+    #[error("cannot write to the standard output: {0}")]
+    Announce(#[from] io::Error),
 }
 
 /// Serves until `shutdown` completes; then requests in flight are finished.
@@ -54,6 +53,7 @@ pub async fn run(
     out: &mut impl Write,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    connections::raise_file_limit();
     let store = Arc::new(Sqlite::open(&config.database)?);
     let listen_error = |source| ServeError::Listen {
         listen: config.listen.clone(),
@@ -67,28 +67,27 @@ pub async fn run(
     announce(out, &format!("http://{address}"), new_key.as_ref())?;
 
     let access = Access::listening_on(address.ip());
-    let app = router(AppState::new(store, config.limits, access));
-    let listener = listener.tap_io(|stream| {
-        // Answers are small; waiting to fill packets would only delay them.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
-        }
-    });
+    let state = Arc::new(AppState::new(store, config.limits, access));
+    let app = router(Arc::clone(&state));
     let (stop, stopping) = oneshot::channel();
-    let serving = axum::serve(listener, app).with_graceful_shutdown(async move {
+    let shutdown = async {
         shutdown.await;
         tracing::info!("stopping");
+        state.stop_waiting();
         // Whoever waits for it is gone only when serving has ended.
         let _ = stop.send(());
-    });
+    };
+    let serving = connections::serve(listener, app, config.max_connections, shutdown);
     let overdue = async {
         let _ = stopping.await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        served = serving => served?,
+        () = serving => {}
+        () = state.tend() => {}
         () = overdue => tracing::warn!("requests still in flight after {GRACE:?} were cut off"),
     }
+    state.remember().await;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use guard_wire::header::SIGNATURE;
 use guard_wire::sign;
 
 use crate::error::ApiError;
-use crate::routes::Limits;
+use crate::state::Limits;
 use crate::store::Project;
 
 /// How long a client may take over its body.
@@ -24,7 +24,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const DRAIN_FACTOR: usize = 8;
 
 /// Reads a body of at most `limit` bytes.
-pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     tokio::time::timeout(READ_TIMEOUT, collect(body, limit))
         .await
         .unwrap_or_else(|_| {

@@ -1,7 +1,8 @@
 //! Taking batches and status reports.
 
-mod body;
+pub(crate) mod body;
 mod envelope;
+mod heard;
 mod record;
 mod repair;
 
@@ -24,13 +25,12 @@ use self::envelope::{Envelope, SealedEnvelope};
 use self::record::Invalid;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::routes::{AppState, Limits};
-use crate::store::{Batch, Counts, Project, ProjectId, Record, StatusReport};
+use crate::sender::{MAX_NAME, sender, shortened};
+use crate::state::{AppState, Limits};
+use crate::store::{AgentId, Batch, Counts, Heard, Project, ProjectId, Record, StatusReport};
 
 /// Left-out records that an answer describes; all are counted.
 const MAX_DESCRIBED: usize = 20;
-/// Characters of an installation's name.
-const MAX_INSTALL_ID: usize = 128;
 
 /// The contract's answer, and beside it what only this server says. `errors`
 /// stays null whatever was left out: agents would send the whole batch again.
@@ -65,13 +65,14 @@ pub(crate) async fn plain(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
+    let agent = sender(&headers);
     let intake = decode(&state, project, headers, body, |bytes, _, project| {
         let mut repaired = String::new();
         let envelope = Envelope::parse(envelope::utf8(bytes)?, &mut repaired)?;
         Ok(Intake::read(project.id, &envelope, envelope.batch_id()))
     })
     .await?;
-    store(&state, intake).await
+    store(&state, agent, intake).await
 }
 
 /// `POST /api/v1/events/encrypted`.
@@ -81,6 +82,7 @@ pub(crate) async fn encrypted(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
+    let agent = sender(&headers);
     let intake = decode(&state, project, headers, body, |bytes, limits, project| {
         let sealed: SealedEnvelope = envelope::owned(envelope::utf8(bytes)?)?;
         let plain = decrypt(project, &sealed.encrypted_payload)?;
@@ -93,7 +95,7 @@ pub(crate) async fn encrypted(
         Ok(Intake::read(project.id, &envelope, batch_id))
     })
     .await?;
-    store(&state, intake).await
+    store(&state, agent, intake).await
 }
 
 /// `POST /api/v1/status`.
@@ -103,23 +105,27 @@ pub(crate) async fn status(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<StatusAnswer>, ApiError> {
-    let header = headers
-        .get(INSTALL_ID)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
-    let report = decode(&state, project, headers, body, move |bytes, _, project| {
+    let mut agent = sender(&headers);
+    let is_named = headers.contains_key(INSTALL_ID);
+    let read = decode(&state, project, headers, body, move |bytes, _, project| {
         let report: Map<String, Value> = envelope::owned(envelope::utf8(bytes)?)?;
         let named = report.get("install_id").and_then(Value::as_str);
-        let install_id = header.as_deref().or(named).unwrap_or("unknown");
-        Ok(StatusReport {
+        if let Some(named) = named.filter(|_| !is_named) {
+            agent.install_id = shortened(named, MAX_NAME);
+        }
+        let heard = heard::reported(&report);
+        let report = StatusReport {
             project: project.id,
-            install_id: install_id.chars().take(MAX_INSTALL_ID).collect(),
+            install_id: agent.install_id.clone(),
             received_at: Timestamp::now(),
             body: Value::Object(report).to_string(),
-        })
-    })
-    .await?;
+        };
+        Ok((report, agent, heard))
+    });
+    let (report, agent, heard) = read.await?;
+    let (project, at) = (report.project, report.received_at);
     state.telemetry.save_status(report).await?;
+    state.sightings.note(project, agent, at, heard);
     Ok(Json(StatusAnswer {
         success: true,
         message: "Status received".to_owned(),
@@ -164,14 +170,23 @@ fn decrypt(project: &Project, payload: &str) -> Result<Vec<u8>, ApiError> {
         .map_err(|error| failed(&error))
 }
 
-async fn store(state: &AppState, intake: Intake) -> Result<Json<Accepted>, ApiError> {
+async fn store(
+    state: &AppState,
+    agent: AgentId,
+    intake: Intake,
+) -> Result<Json<Accepted>, ApiError> {
     let Intake {
         batch,
         received,
         invalid_timestamps,
         left_out,
     } = intake;
+    let (project, at, applied) = (batch.project, batch.received_at, heard::applied(&batch));
     let receipt = state.telemetry.append(batch).await?;
+    if let Some(version) = applied {
+        let heard = Heard::Applied(version);
+        state.sightings.note(project, agent, at, heard);
+    }
     let processed = |kind| receipt.stored.of(kind) + receipt.duplicates.of(kind);
     Ok(Json(Accepted {
         answer: IngestAnswer {

@@ -2,10 +2,12 @@
 //! and rules, [`Telemetry`] for what agents send. Nothing above them knows
 //! which database answers.
 
+mod follower;
 mod sqlite;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use guard_wire::Kind;
 use jiff::Timestamp;
@@ -13,6 +15,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+pub use follower::{AgentId, FORGET_AFTER, Follower, Heard, MAX_AGENTS, Sighting, Since};
 pub use sqlite::{OpenError, Sqlite};
 
 use crate::auth::KeyHash;
@@ -60,13 +63,47 @@ pub struct ProjectSettings {
     pub signing_secret: Option<Secret>,
 }
 
-/// A rules document as it was set.
+/// One version of the rules of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRules {
-    /// Its version.
+    /// The version.
     pub version: i64,
     /// The JSON that agents get.
     pub document: String,
+    /// The JSON of the policy it was composed of.
+    pub policy: String,
+    /// When the bans that it gives out end.
+    pub lease_ends: Option<Timestamp>,
+    /// When it must be composed anew.
+    pub due: Option<Timestamp>,
+    /// How it came about.
+    pub change: Change,
+}
+
+/// How a version of the rules came about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// When.
+    pub created_at: Timestamp,
+    /// What was done, in words.
+    pub action: String,
+    /// Who did it.
+    pub author: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A rules document that is not published yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Its JSON.
+    pub document: String,
+    /// Names the document that was published when it was saved.
+    pub base: Option<String>,
+    /// When it was saved.
+    pub saved_at: Timestamp,
+    /// Who saved it.
+    pub author: Option<String>,
 }
 
 /// What became of a rules document.
@@ -74,11 +111,8 @@ pub struct StoredRules {
 pub enum RulesOutcome {
     /// It is what agents get from now on.
     Set,
-    /// Agents would ignore it: its version is not above the `current` one.
-    VersionNotAbove {
-        /// The version that is stored.
-        current: i64,
-    },
+    /// Another version was set since the one it was made from.
+    Outdated,
 }
 
 /// Projects, their keys and their rules.
@@ -95,8 +129,48 @@ pub trait Control: Send + Sync {
     /// The rules of a project, if any were set.
     fn rules(&self, project: ProjectId) -> Answer<'_, Option<StoredRules>>;
 
-    /// Stores rules whose version is above the stored one.
-    fn set_rules(&self, project: ProjectId, rules: StoredRules) -> Answer<'_, RulesOutcome>;
+    /// The version of the rules of a project, if any were set. Cheap.
+    fn rules_version(&self, project: ProjectId) -> Answer<'_, Option<i64>>;
+
+    /// The version `version` of the rules of a project, if it is kept: the newest
+    /// thousand are, as far as they take 64 MiB; of several in a row that come from the
+    /// same policy, through nobody's action, the first and the newest.
+    fn rules_at(&self, project: ProjectId, version: i64) -> Answer<'_, Option<StoredRules>>;
+
+    /// Versions before `before`, newest first, at most `limit`.
+    fn rules_history(
+        &self,
+        project: ProjectId,
+        before: i64,
+        limit: u16,
+    ) -> Answer<'_, Vec<(i64, Change)>>;
+
+    /// The projects whose rules must be composed anew at `now`.
+    fn rules_due(&self, now: Timestamp) -> Answer<'_, Vec<ProjectId>>;
+
+    /// Stores rules made from the version `from`, if that is still in force.
+    fn set_rules(
+        &self,
+        project: ProjectId,
+        from: Option<i64>,
+        rules: StoredRules,
+    ) -> Answer<'_, RulesOutcome>;
+
+    /// The draft of a project, if there is one.
+    fn draft(&self, project: ProjectId) -> Answer<'_, Option<Draft>>;
+
+    /// Keeps a draft in place of the one before.
+    fn save_draft(&self, project: ProjectId, draft: Draft) -> Answer<'_, ()>;
+
+    /// Removes `draft`, unless another one was saved since.
+    fn remove_draft(&self, project: ProjectId, draft: Draft) -> Answer<'_, ()>;
+
+    /// Remembers what was heard of agents, in this order; at most [`MAX_AGENTS`] of
+    /// a project, none that was unseen for [`FORGET_AFTER`].
+    fn save_sightings(&self, sightings: Arc<[Sighting]>) -> Answer<'_, ()>;
+
+    /// The agents that ask for the rules of a project, by installation and process.
+    fn followers(&self, project: ProjectId) -> Answer<'_, Vec<Follower>>;
 }
 
 /// One record on its way into the store: the columns that are searched, and the whole.
@@ -260,7 +334,7 @@ pub trait Telemetry: Send + Sync {
     /// Stores a batch, all or nothing. When it answers, the batch is committed.
     fn append(&self, batch: Batch) -> Answer<'_, Receipt>;
 
-    /// Keeps the latest report of an installation.
+    /// Keeps the latest report of an installation, of at most [`MAX_AGENTS`] of a project.
     fn save_status(&self, report: StatusReport) -> Answer<'_, ()>;
 
     /// All that the project received, in numbers.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use guard_server::auth::KeyHash;
 use guard_server::store::{
-    Answer, Batch, Control, Page, Project, ProjectId, ProjectSettings, Receipt, RulesOutcome,
-    StatusReport, StoreError, StoredRecord, StoredRules, Summary, Telemetry,
+    Answer, Batch, Change, Control, Draft, Follower, Page, Project, ProjectId, ProjectSettings,
+    Receipt, RulesOutcome, Sighting, StatusReport, StoreError, StoredRecord, StoredRules, Summary,
+    Telemetry,
 };
 use guard_server::{Access, Limits};
 use guard_wire::Kind;
+use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -219,7 +221,34 @@ impl Control for Failing {
     fn rules(&self, _: ProjectId) -> Answer<'_, Option<StoredRules>> {
         self.answer()
     }
-    fn set_rules(&self, _: ProjectId, _: StoredRules) -> Answer<'_, RulesOutcome> {
+    fn rules_version(&self, _: ProjectId) -> Answer<'_, Option<i64>> {
+        self.answer()
+    }
+    fn rules_at(&self, _: ProjectId, _: i64) -> Answer<'_, Option<StoredRules>> {
+        self.answer()
+    }
+    fn rules_history(&self, _: ProjectId, _: i64, _: u16) -> Answer<'_, Vec<(i64, Change)>> {
+        self.answer()
+    }
+    fn rules_due(&self, _: Timestamp) -> Answer<'_, Vec<ProjectId>> {
+        self.answer()
+    }
+    fn set_rules(&self, _: ProjectId, _: Option<i64>, _: StoredRules) -> Answer<'_, RulesOutcome> {
+        self.answer()
+    }
+    fn draft(&self, _: ProjectId) -> Answer<'_, Option<Draft>> {
+        self.answer()
+    }
+    fn save_draft(&self, _: ProjectId, _: Draft) -> Answer<'_, ()> {
+        self.answer()
+    }
+    fn remove_draft(&self, _: ProjectId, _: Draft) -> Answer<'_, ()> {
+        self.answer()
+    }
+    fn save_sightings(&self, _: Arc<[Sighting]>) -> Answer<'_, ()> {
+        self.answer()
+    }
+    fn followers(&self, _: ProjectId) -> Answer<'_, Vec<Follower>> {
         self.answer()
     }
 }

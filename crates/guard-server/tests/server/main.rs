@@ -1,10 +1,18 @@
 //! The server as its clients see it: each test starts one on a real socket,
 //! over a store in a temporary directory.
 
+mod adoption;
 mod answers;
 mod auth;
+mod bad_rules;
+mod book;
+mod drafts;
 mod duplicates;
 mod encrypted;
+mod endings;
+mod history;
+mod holding;
+mod operations;
 mod page;
 mod process;
 mod properties;

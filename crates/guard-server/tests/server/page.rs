@@ -81,3 +81,29 @@ async fn elsewhere_the_page_asks_for_the_api_key() {
     let right = page().basic_auth("me", Some(KEY)).send().await;
     assert_eq!(right.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn who_has_the_rules_is_shown_and_escaped() {
+    let server = Server::start().await;
+    let page = async || {
+        let response = server.request(Method::GET, "/").send().await.unwrap();
+        response.text().await.unwrap()
+    };
+    assert!(page().await.contains("None are set."));
+    let limit = json!({ "endpoint": "/a", "requests": 1, "window_s": 1 }).to_string();
+    let set = server.post("/api/v1/rules/limits", limit).send().await;
+    assert_eq!(set.unwrap().status(), 200);
+    let fetch = server
+        .get("/api/v1/rules")
+        .header("X-Agent-Install-Id", "<b>");
+    assert_eq!(fetch.send().await.unwrap().status(), 200);
+    let page = page().await;
+    for shown in [
+        "Rules version 1: 0 applied, 1 fetched, 0 waiting, 0 refused",
+        "&lt;b&gt;",
+        "in intervals",
+    ] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    assert!(!page.contains("<b>"));
+}

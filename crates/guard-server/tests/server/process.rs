@@ -10,20 +10,29 @@ use serde_json::Value;
 use crate::support::{KEY, batch, client, event, read};
 
 /// A running binary; killed when the test ends.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    origin: String,
+    pub(crate) origin: String,
     /// What it printed besides.
     rest: Vec<String>,
 }
 
-fn command(data: &Path, args: &[&str]) -> Command {
+pub(crate) fn command(data: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guard-server"));
     command.env_clear().arg("--data-dir").arg(data).args(args);
     command
 }
 
 impl Process {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its exit code, once it ended.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// Starts on a free port and reads on until `lines` lines were printed.
     fn start(data: &Path, args: &[&str], lines: usize) -> Self {
         let mut child = command(data, args)
@@ -42,11 +51,11 @@ impl Process {
         }
     }
 
-    fn with_key(data: &Path) -> Self {
+    pub(crate) fn with_key(data: &Path) -> Self {
         Self::start(data, &["--api-key", KEY], 2)
     }
 
-    async fn get(&self, path: &str, key: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str, key: &str) -> (u16, Value) {
         let request = client().get(format!("{}{path}", self.origin));
         read(request.header("X-API-Key", key).send().await.unwrap()).await
     }
@@ -58,7 +67,7 @@ impl Process {
         matches!(request.send().await, Ok(response) if response.status() == 200)
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -149,7 +158,7 @@ async fn the_first_start_prints_a_key_and_later_ones_do_not() {
     assert!(key.starts_with("fg_"), "{:?}", server.rest);
     assert_eq!(server.get("/api/v1/summary", &key).await.0, 200);
     server.signal("-TERM");
-    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    assert_eq!(server.wait(), Some(0));
 
     let mut child = command(data.path(), &["--listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
@@ -223,7 +232,7 @@ fn a_request_in_flight_is_finished_when_the_server_is_told_to_stop() {
         let mut rest = String::new();
         answer.read_to_string(&mut rest).unwrap();
         assert!(rest.contains("HTTP/1.1 200 OK"), "{rest}");
-        assert_eq!(server.child.wait().unwrap().code(), Some(0));
+        assert_eq!(server.wait(), Some(0));
     }
 }
 
@@ -234,7 +243,7 @@ async fn a_server_that_was_stopped_leaves_one_file() {
     assert!(server.post(batch("b", &[event("a")], &[])).await);
     assert_eq!(server.get("/api/v1/summary", KEY).await.0, 200);
     server.signal("-TERM");
-    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    assert_eq!(server.wait(), Some(0));
     let files = data.path().read_dir().unwrap();
     let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
     assert_eq!(names, ["guard.db"]);

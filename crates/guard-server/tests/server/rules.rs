@@ -1,6 +1,7 @@
 //! What agents get for rules.
 
-use guard_server::rules::{SetError, set};
+use guard_server::rules::book::{By, ChangeError};
+use guard_server::rules::set;
 use guard_server::store::{Control as _, Project};
 use guard_wire::sign::verify;
 use serde_json::{Value, json};
@@ -18,9 +19,10 @@ async fn project(server: &Server) -> Project {
         .unwrap()
 }
 
-async fn set_rules(server: &Server, document: &Value) -> Result<i64, SetError> {
+async fn set_rules(server: &Server, document: &Value) -> Result<i64, ChangeError> {
     let document = document.to_string();
-    set(&*server.store, &project(server).await, document.as_bytes()).await
+    let (project, by) = (project(server).await, By::default());
+    set(&*server.store, &project, document.as_bytes(), &by).await
 }
 
 #[tokio::test]
@@ -33,7 +35,7 @@ async fn while_none_are_set_the_rules_are_empty() {
 #[tokio::test]
 async fn rules_that_were_set_are_answered_whole() {
     let server = Server::start().await;
-    let document = json!({ "version": 2, "ip_blacklist": ["192.0.2.0/24"], "of_tomorrow": 1 });
+    let document = json!({ "version": 2, "ip_blacklist": ["192.0.2.0/24"], "message": "m" });
     assert_eq!(set_rules(&server, &document).await.unwrap(), 2);
     let (status, rules) = read(server.get(PATH).send().await.unwrap()).await;
     assert_eq!(status, 200);
@@ -90,6 +92,20 @@ async fn rules_that_guards_would_refuse_are_refused_by_field() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("auto_ban_threshold"), "{error}");
+}
+
+#[tokio::test]
+async fn rules_that_operations_could_not_make_are_refused_too() {
+    let server = Server::start().await;
+    for field in ["suspicious_patterns", "blocked_user_agents"] {
+        let document = json!({ "version": 1, field: ["ok", "(a+)+"] });
+        let error = set_rules(&server, &document).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&format!("`{field}[1]`")), "{text}");
+    }
+    let document = json!({ "version": 1, "ip_blacklist": ["0.0.0.0/0"] });
+    let error = set_rules(&server, &document).await.unwrap_err();
+    assert!(matches!(error, ChangeError::Unconfirmed(_)), "{error}");
 }
 
 #[tokio::test]

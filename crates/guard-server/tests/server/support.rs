@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use guard_server::auth::KeyHash;
 use guard_server::store::{Control, ProjectSettings, Sqlite, Telemetry};
-use guard_server::{Access, AppState, DEFAULT_PROJECT, Limits, router};
+use guard_server::{Access, AppState, DEFAULT_PROJECT, Limits, connections, router};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -30,6 +30,7 @@ pub(crate) fn client() -> Client {
 pub(crate) struct Server {
     pub(crate) origin: String,
     pub(crate) store: Arc<Sqlite>,
+    pub(crate) state: Arc<AppState>,
     client: Client,
     _directory: TempDir,
 }
@@ -66,9 +67,12 @@ impl Setup {
             signing_secret: self.signing_secret.map(Into::into),
         };
         store.save_project(DEFAULT_PROJECT, settings).await.unwrap();
-        let origin = serve(Arc::clone(&store), self.limits, self.access).await;
+        let state = AppState::new(Arc::clone(&store), self.limits, self.access);
+        let state = Arc::new(state);
+        let origin = serve_state(Arc::clone(&state)).await;
         Server {
             origin,
+            state,
             store,
             client: client(),
             _directory: directory,
@@ -82,10 +86,16 @@ pub(crate) async fn serve<S: Control + Telemetry + 'static>(
     limits: Limits,
     access: Access,
 ) -> String {
+    serve_state(Arc::new(AppState::new(store, limits, access))).await
+}
+
+async fn serve_state(state: Arc<AppState>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
-    let app = router(AppState::new(store, limits, access));
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    let app = router(Arc::clone(&state));
+    let never = std::future::pending();
+    tokio::spawn(async move { connections::serve(listener, app, 100, never).await });
+    tokio::spawn(async move { state.tend().await });
     origin
 }
 

@@ -2,6 +2,7 @@
 //! run on connections of their own, off the asynchronous threads.
 
 mod control;
+mod followers;
 mod schema;
 mod telemetry;
 mod writer;
@@ -13,8 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use self::writer::Writer;
 use super::StoreError;
@@ -27,8 +30,9 @@ const WRITER_CACHE_KIB: i64 = 64 * 1024;
 /// Pages of 4 KiB in the log before they are moved into the file. The same page
 /// changes many times on the way and is moved once.
 const CHECKPOINT_PAGES: i64 = 4096;
-/// Readers kept for the next query.
-const IDLE_READERS: usize = 8;
+/// Queries that run at the same time, each on a connection and a thread of its
+/// own; bounds what a thousand agents that ask at once cost.
+const READERS: usize = 8;
 
 /// Why the file cannot be used.
 #[derive(Debug, Error)]
@@ -89,6 +93,7 @@ impl Sqlite {
             readers: Arc::new(Readers {
                 path: path.to_owned(),
                 idle: Mutex::default(),
+                turns: Arc::new(Semaphore::new(READERS)),
             }),
             writer,
         })
@@ -100,7 +105,13 @@ impl Sqlite {
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let readers = Arc::clone(&self.readers);
-        let result = tokio::task::spawn_blocking(move || readers.with(query)).await;
+        let turn = Arc::clone(&readers.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| StoreError::Unavailable)?;
+        let result = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            readers.with(query)
+        })
+        .await;
         match result {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
@@ -143,6 +154,7 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
 struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    turns: Arc<Semaphore>,
 }
 
 impl Readers {
@@ -156,10 +168,7 @@ impl Readers {
             None => self.open()?,
         };
         let answer = query(&connection)?;
-        let mut idle = self.idle();
-        if idle.len() < IDLE_READERS {
-            idle.push(connection);
-        }
+        self.idle().push(connection);
         Ok(answer)
     }
 
@@ -175,6 +184,15 @@ impl Readers {
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A stored value that this server cannot read.
+fn unreadable(
+    column: usize,
+    stored_as: Type,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, stored_as, Box::new(error))
 }
 
 #[cfg(test)]

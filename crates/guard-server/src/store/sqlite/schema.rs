@@ -6,7 +6,8 @@ use super::OpenError;
 
 /// One step for each version; `user_version` counts those that were taken.
 /// A released step is never changed: later changes are new steps.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE projects (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -69,7 +70,64 @@ const STEPS: &[&str] = &["
         body TEXT NOT NULL,
         PRIMARY KEY (project_id, install_id)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE rule_versions (
+        project_id INTEGER NOT NULL REFERENCES projects (id),
+        version INTEGER NOT NULL,
+        document TEXT NOT NULL,
+        policy TEXT NOT NULL,
+        lease_ends INTEGER,
+        due INTEGER,
+        created_at INTEGER NOT NULL,
+        action TEXT NOT NULL,
+        author TEXT,
+        reason TEXT,
+        PRIMARY KEY (project_id, version)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO rule_versions (project_id, version, document, policy, created_at, action)
+        SELECT project_id, version, document,
+            '{\"rules\":' || document || ',\"entries\":[]}', unixepoch() * 1000000, 'set'
+        FROM rules;
+    DROP TABLE rules;
+",
+    "
+    CREATE TABLE rule_drafts (
+        project_id INTEGER PRIMARY KEY REFERENCES projects (id),
+        document TEXT NOT NULL,
+        saved_at INTEGER NOT NULL,
+        author TEXT
+    ) STRICT;
+",
+    "
+    -- Who asks for rules. Of agents that do not name their process it is empty.
+    CREATE TABLE rule_followers (
+        project_id INTEGER NOT NULL,
+        install_id TEXT NOT NULL,
+        process TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        seen_at INTEGER NOT NULL,
+        asked_at INTEGER NOT NULL,
+        holds INTEGER NOT NULL,
+        interval INTEGER,
+        fetched INTEGER,
+        fetched_at INTEGER,
+        applied INTEGER,
+        applied_at INTEGER,
+        in_force INTEGER,
+        refused TEXT,
+        reported_at INTEGER,
+        PRIMARY KEY (project_id, install_id, process)
+    ) STRICT, WITHOUT ROWID;
+    -- By these the longest unseen are found and forgotten.
+    CREATE INDEX rule_followers_seen ON rule_followers (project_id, seen_at);
+    CREATE INDEX agent_status_received ON agent_status (project_id, received_at);
+",
+    "
+    -- Names the document that was published when the draft was saved.
+    ALTER TABLE rule_drafts ADD COLUMN base TEXT;
+",
+];
 
 /// The version of a file that took every step.
 #[expect(clippy::cast_possible_truncation, reason = "a handful of steps")]
@@ -94,25 +152,4 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_file_gets_every_step_and_an_up_to_date_one_none() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        migrate(&mut connection).unwrap();
-        migrate(&mut connection).unwrap();
-        let version: u32 = connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(version, VERSION);
-    }
-
-    #[test]
-    fn a_file_of_a_newer_server_is_refused() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        connection.pragma_update(None, "user_version", 99).unwrap();
-        let error = migrate(&mut connection).unwrap_err();
-        assert!(matches!(error, OpenError::Newer { found: 99, .. }));
-    }
-}
+mod tests;

@@ -8,14 +8,14 @@ use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, Row, params};
 use serde_json::value::RawValue;
 
-use super::Sqlite;
+use super::{Sqlite, unreadable};
 use crate::store::{
-    AgentReport, Answer, Batch, Page, ProjectId, Receipt, Record, StatusReport, StoredRecord,
-    Summary, Telemetry,
+    AgentReport, Answer, Batch, MAX_AGENTS, Page, ProjectId, Receipt, Record, StatusReport,
+    StoredRecord, Summary, Telemetry,
 };
 
 /// Agents that a summary names at most.
-const MAX_AGENTS: u16 = 100;
+const SUMMARY_AGENTS: u16 = 100;
 
 impl Telemetry for Sqlite {
     fn append(&self, batch: Batch) -> Answer<'_, Receipt> {
@@ -32,19 +32,7 @@ impl Telemetry for Sqlite {
 
     fn save_status(&self, report: StatusReport) -> Answer<'_, ()> {
         Box::pin(self.writer.write(report.body.len(), move |connection| {
-            connection
-                .prepare_cached(
-                    "INSERT INTO agent_status (project_id, install_id, received_at, body)
-                     VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE
-                     SET received_at = excluded.received_at, body = excluded.body",
-                )?
-                .execute(params![
-                    report.project.0,
-                    report.install_id,
-                    report.received_at.as_microsecond(),
-                    report.body
-                ])?;
-            Ok(())
+            save_status(connection, &report)
         }))
     }
 
@@ -72,6 +60,42 @@ impl Telemetry for Sqlite {
                 .collect()
         }))
     }
+}
+
+fn save_status(connection: &Connection, report: &StatusReport) -> rusqlite::Result<()> {
+    let known = connection
+        .prepare_cached(
+            "UPDATE agent_status SET received_at = ?3, body = ?4
+             WHERE project_id = ?1 AND install_id = ?2",
+        )?
+        .execute(params![
+            report.project.0,
+            report.install_id,
+            report.received_at.as_microsecond(),
+            report.body
+        ])?;
+    if known > 0 {
+        return Ok(());
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO agent_status (project_id, install_id, received_at, body)
+             VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![
+            report.project.0,
+            report.install_id,
+            report.received_at.as_microsecond(),
+            report.body
+        ])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM agent_status WHERE project_id = ?1 AND install_id IN
+                (SELECT install_id FROM agent_status WHERE project_id = ?1
+                 ORDER BY received_at DESC LIMIT -1 OFFSET ?2)",
+        )?
+        .execute(params![report.project.0, MAX_AGENTS])?;
+    Ok(())
 }
 
 fn append(connection: &Connection, batch: &Batch) -> rusqlite::Result<Receipt> {
@@ -190,7 +214,7 @@ fn summary(connection: &Connection, project: ProjectId) -> rusqlite::Result<Summ
             "SELECT install_id, received_at, body FROM agent_status WHERE project_id = ?1
              ORDER BY received_at DESC LIMIT ?2",
         )?
-        .query_map(params![project.0, MAX_AGENTS], |row| {
+        .query_map(params![project.0, SUMMARY_AGENTS], |row| {
             Ok(AgentReport {
                 install_id: row.get(0)?,
                 received_at: Timestamp::from_microsecond(row.get(1)?)
@@ -204,12 +228,4 @@ fn summary(connection: &Connection, project: ProjectId) -> rusqlite::Result<Summ
 
 fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Box<RawValue>> {
     RawValue::from_string(row.get(column)?).map_err(|error| unreadable(column, Type::Text, error))
-}
-
-fn unreadable(
-    column: usize,
-    stored_as: Type,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, stored_as, Box::new(error))
 }

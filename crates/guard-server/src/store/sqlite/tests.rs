@@ -10,7 +10,8 @@ use super::*;
 use crate::DEFAULT_PROJECT;
 use crate::auth::KeyHash;
 use crate::store::{
-    Batch, Control as _, Counts, Page, ProjectId, ProjectSettings, Record, Telemetry as _,
+    Batch, Change, Control as _, Counts, Page, ProjectId, ProjectSettings, Record, StoredRules,
+    Telemetry as _,
 };
 
 const PROJECT: ProjectId = ProjectId(1);
@@ -149,4 +150,38 @@ async fn the_file_is_durable_at_every_commit() {
         .unwrap();
     assert_eq!(mode, "wal");
     assert_eq!(synchronous, 2, "FULL");
+}
+
+#[tokio::test]
+async fn versions_of_rules_are_kept_as_far_as_there_is_room_and_the_newest_always() {
+    let (_directory, store) = store();
+    store
+        .save_project(DEFAULT_PROJECT, ProjectSettings::default())
+        .await
+        .unwrap();
+    let kept = async |version: i64, mib: usize| {
+        let rules = StoredRules {
+            version,
+            document: "x".repeat(mib * 1024 * 1024),
+            policy: version.to_string(),
+            lease_ends: None,
+            due: None,
+            change: Change {
+                created_at: Timestamp::UNIX_EPOCH,
+                action: String::new(),
+                author: None,
+                reason: None,
+            },
+        };
+        let from = (version > 1).then_some(version - 1);
+        store.set_rules(PROJECT, from, rules).await.unwrap();
+        let history = store.rules_history(PROJECT, i64::MAX, 10).await.unwrap();
+        let versions = history.into_iter().map(|(version, _)| version);
+        versions.collect::<Vec<_>>()
+    };
+    kept(1, 20).await;
+    kept(2, 20).await;
+    assert_eq!(kept(3, 20).await, [3, 2, 1]);
+    assert_eq!(kept(4, 20).await, [4, 3, 2]);
+    assert_eq!(kept(5, 65).await, [5]);
 }

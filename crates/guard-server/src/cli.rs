@@ -1,0 +1,182 @@
+//! `guard-server rules ...`: works on the database itself, beside a running
+//! server or without one.
+
+use std::io::{ErrorKind, Write as _};
+
+use guard_server::DEFAULT_PROJECT;
+use guard_server::config::Args;
+use guard_server::rules;
+use guard_server::rules::adoption::{Adoption, adoption};
+use guard_server::rules::book::{self, By};
+use guard_server::rules::command::{Note, OperationCommand, RulesCommand};
+use guard_server::rules::draft;
+use guard_server::rules::operation::Operation;
+use guard_server::rules::policy::Entry;
+use guard_server::store::{Control as _, Project, Sqlite};
+use jiff::Timestamp;
+
+use crate::{FAILED, USAGE, failed_with};
+
+type Outcome<T> = Result<T, (u8, String)>;
+
+/// Versions that `history` prints.
+const HISTORY: u16 = 1000;
+
+pub(crate) async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
+    let database = args.database().map_err(failed_with(USAGE))?;
+    // Read first: a missing file is no reason to make a database.
+    let document = match command {
+        RulesCommand::Set { file, .. }
+        | RulesCommand::Draft {
+            file: Some(file), ..
+        } => std::fs::read(file)
+            .map_err(|error| (FAILED, format!("cannot read {}: {error}", file.display())))?,
+        _ => Vec::new(),
+    };
+    let store = Sqlite::open(&database).map_err(failed_with(FAILED))?;
+    let project = store.project_named(DEFAULT_PROJECT).await;
+    let project = project.map_err(failed_with(FAILED))?.ok_or((
+        FAILED,
+        format!("no project {DEFAULT_PROJECT} yet: start guard-server once first"),
+    ))?;
+    let version = match command {
+        RulesCommand::Show { version } => return show(&store, &project, *version).await,
+        RulesCommand::History => return history(&store, &project).await,
+        RulesCommand::Who { version } => return who(&store, &project, *version).await,
+        RulesCommand::List => return list(&store, &project).await,
+        RulesCommand::Draft { discard: true, .. } => {
+            let discarded = draft::discard(&store, project.id).await;
+            discarded.map_err(failed_with(FAILED))?;
+            println!("draft discarded");
+            return Ok(());
+        }
+        RulesCommand::Draft { file, author, .. } => {
+            if file.is_some() {
+                let (author, now) = (author.clone(), Timestamp::now());
+                draft::save(&store, project.id, &document, author, now)
+                    .await
+                    .map_err(failed_with(FAILED))?;
+            }
+            let draft = draft::get(&store, project.id).await;
+            println!("{}", draft.map_err(failed_with(FAILED))?.document);
+            return Ok(());
+        }
+        RulesCommand::Diff => {
+            let changes = draft::diff(&store, project.id).await;
+            let changes = changes.map_err(failed_with(FAILED))?.into_iter();
+            return print(changes.map(|change| {
+                format!("{}\t{}\t{}", change.field, change.published, change.draft)
+            }));
+        }
+        RulesCommand::Publish { note } => {
+            draft::publish(&store, project.id, &by(note), Timestamp::now())
+                .await
+                .map_err(failed_with(FAILED))?
+        }
+        RulesCommand::Set { note, .. } => rules::set(&store, &project, &document, &by(note))
+            .await
+            .map_err(failed_with(FAILED))?,
+        RulesCommand::Operation(command) => operate(&store, &project, command).await?,
+        RulesCommand::Unban { ip, note } => {
+            let ban = Operation::Ban { ip: ip.clone() };
+            book::remove(&store, project.id, ban, &by(note), Timestamp::now())
+                .await
+                .map_err(failed_with(FAILED))?
+        }
+        RulesCommand::Rollback { version, note } => {
+            let now = Timestamp::now();
+            book::roll_back(&store, project.id, *version, &by(note), now)
+                .await
+                .map_err(failed_with(FAILED))?
+        }
+    };
+    println!("rules version {version} set");
+    Ok(())
+}
+
+fn by(note: &Note) -> By {
+    By {
+        author: note.author.clone(),
+        reason: note.reason.clone(),
+        caller: Vec::new(),
+        confirmed: note.yes,
+    }
+}
+
+async fn operate(store: &Sqlite, project: &Project, command: &OperationCommand) -> Outcome<i64> {
+    let (operation, term, now) = (command.operation(), command.term(), Timestamp::now());
+    let by = by(&term.note);
+    let version = if term.remove {
+        book::remove(store, project.id, operation, &by, now).await
+    } else {
+        let entry = Entry::new(operation, term.seconds, &by, now).map_err(failed_with(FAILED))?;
+        book::put(store, project.id, &entry, &by, now).await
+    };
+    version.map_err(failed_with(FAILED))
+}
+
+async fn show(store: &Sqlite, project: &Project, version: Option<i64>) -> Outcome<()> {
+    let document = if let Some(version) = version {
+        let stored = book::at(store, project.id, version).await;
+        Some(stored.map_err(failed_with(FAILED))?.document)
+    } else {
+        let stored = store.rules(project.id).await.map_err(failed_with(FAILED))?;
+        stored.map(|rules| rules.document)
+    };
+    println!("{}", document.unwrap_or_else(|| "{}".to_owned()));
+    Ok(())
+}
+
+async fn list(store: &Sqlite, project: &Project) -> Outcome<()> {
+    let in_force = book::in_force(store, project.id, Timestamp::now()).await;
+    let (_, entries) = in_force.map_err(failed_with(FAILED))?;
+    print(entries.into_iter().map(|entry| {
+        let ends = entry.ends_at.map(|ends| ends.to_string());
+        let [ends, author, reason] =
+            [ends, entry.author, entry.reason].map(Option::unwrap_or_default);
+        format!("{}\t{ends}\t{author}\t{reason}", entry.operation)
+    }))
+}
+
+async fn history(store: &Sqlite, project: &Project) -> Outcome<()> {
+    let history = store.rules_history(project.id, i64::MAX, HISTORY).await;
+    let history = history.map_err(failed_with(FAILED))?;
+    print(history.into_iter().map(|(version, change)| {
+        let [author, reason] = [change.author, change.reason].map(Option::unwrap_or_default);
+        let (at, action) = (change.created_at, change.action);
+        format!("{version}\t{at}\t{action}\t{author}\t{reason}")
+    }))
+}
+
+async fn who(store: &Sqlite, project: &Project, version: Option<i64>) -> Outcome<()> {
+    let found = adoption(store, project.id, version, Timestamp::now()).await;
+    let Adoption { agents, .. } = found.map_err(failed_with(FAILED))?;
+    print(agents.into_iter().map(|agent| {
+        let (pace, known) = (agent.pace(), agent.follower);
+        let version = |version: Option<i64>| version.map_or_else(String::new, |it| it.to_string());
+        let fetched = version(known.fetched.map(|it| it.version));
+        let applied = known.applied.map(|it| it.version).max(known.in_force);
+        format!(
+            "{}\t{}\t{}\t{}\t{fetched}\t{}\t{pace}\t{}\t{}",
+            agent.state,
+            known.id.install_id,
+            known.id.process,
+            known.id.agent,
+            version(applied),
+            known.seen_at,
+            known.refused.unwrap_or_default(),
+        )
+    }))
+}
+
+/// Prints lines. A reader that has enough of them, such as `head`, is no failure.
+fn print(lines: impl Iterator<Item = String>) -> Outcome<()> {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        match writeln!(out, "{line}") {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            written => written.map_err(failed_with(FAILED))?,
+        }
+    }
+    Ok(())
+}

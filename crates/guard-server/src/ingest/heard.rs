@@ -1,0 +1,34 @@
+//! What agents say of the rules in what they send.
+
+use guard_wire::status::RULES_REFUSED;
+use serde_json::{Map, Value};
+
+use crate::sender::shortened;
+use crate::store::{Batch, Heard};
+
+/// The event by which a guard tells that it applied rules.
+const RULES_APPLIED: &str = "dynamic_rule_applied";
+/// Characters of why an agent refused rules.
+const MAX_REFUSAL: usize = 500;
+
+/// What a status report says of the rules.
+pub(super) fn reported(report: &Map<String, Value>) -> Heard {
+    let errors = report.get("errors").and_then(Value::as_array);
+    let mut errors = errors.into_iter().flatten().rev().filter_map(Value::as_str);
+    let refused = errors.find_map(|error| error.strip_prefix(RULES_REFUSED));
+    Heard::Reported {
+        in_force: report.get("rules_version").and_then(Value::as_i64),
+        refused: refused.map(|why| shortened(why, MAX_REFUSAL)),
+    }
+}
+
+/// The newest rules that the events of a batch tell of as applied.
+pub(super) fn applied(batch: &Batch) -> Option<i64> {
+    let events = batch.events.iter();
+    let told = events.filter(|event| event.type_name == RULES_APPLIED);
+    let versions = told.filter_map(|event| {
+        let body: Value = serde_json::from_str(&event.body).ok()?;
+        body.get("metadata")?.get("version")?.as_i64()
+    });
+    versions.max()
+}

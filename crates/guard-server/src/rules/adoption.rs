@@ -1,0 +1,215 @@
+//! Who has which version of the rules.
+
+use std::cmp::Reverse;
+use std::fmt::{self, Display, Formatter};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::store::{Control, Follower, ProjectId, StoreError};
+
+/// An agent whose requests are held is silent when nothing was heard of it for
+/// this long: a request is held for a minute at most, a pause between two is no longer.
+const HELD_SILENCE: SignedDuration = SignedDuration::from_mins(3);
+/// What is taken for the interval of an agent that has asked only once: the usual one.
+const USUAL_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+
+/// Why it cannot be said who has a version.
+#[derive(Debug, Error)]
+pub enum AdoptionError {
+    /// There is no such version.
+    #[error("there is no version {version} of the rules; {}", or_none(*.newest))]
+    NoSuchVersion {
+        /// What was asked for.
+        version: i64,
+        /// The newest there is.
+        newest: Option<i64>,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn or_none(newest: Option<i64>) -> String {
+    newest.map_or_else(
+        || "none was set yet".to_owned(),
+        |newest| format!("the newest is {newest}"),
+    )
+}
+
+/// How far an agent is with a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It refused the document.
+    Refused,
+    /// It has not fetched it yet.
+    Waiting,
+    /// It has fetched it, and not yet reported more.
+    Fetched,
+    /// It reported it, or a later one, as applied or in force.
+    Applied,
+    /// It has not been heard of for so long that it has probably ended.
+    Silent,
+}
+
+impl Display for State {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "refused",
+            Self::Waiting => "waiting",
+            Self::Fetched => "fetched",
+            Self::Applied => "applied",
+            Self::Silent => "silent",
+        })
+    }
+}
+
+/// One agent and a version.
+#[derive(Debug, Serialize)]
+pub struct Adopter {
+    /// How far it is.
+    pub state: State,
+    /// When an agent that waits will ask again, if it asks in intervals.
+    pub expected_by: Option<Timestamp>,
+    /// What is known of it.
+    #[serde(flatten)]
+    pub follower: Follower,
+}
+
+/// How many agents are how far.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Refused the document.
+    pub refused: u64,
+    /// Have not fetched it yet.
+    pub waiting: u64,
+    /// Have fetched it, and not yet reported more.
+    pub fetched: u64,
+    /// Reported it as applied or in force.
+    pub applied: u64,
+    /// Have not been heard of for long.
+    pub silent: u64,
+    /// Of those that are not silent: cannot be told of changes and take their interval.
+    pub in_intervals: u64,
+}
+
+/// Who has a version of the rules.
+#[derive(Debug, Serialize)]
+pub struct Adoption {
+    /// The version; none while no rules were set.
+    pub version: Option<i64>,
+    /// How many agents are how far.
+    pub counts: Counts,
+    /// All agents, those first that are least far.
+    pub agents: Vec<Adopter>,
+}
+
+/// Who has `version` of the rules, or a later one; without it, the one in force.
+/// Every version holds all that is in force, so that a later one is as good.
+///
+/// # Errors
+///
+/// [`AdoptionError`] when there is no such version, or the store fails.
+pub async fn adoption(
+    control: &dyn Control,
+    project: ProjectId,
+    version: Option<i64>,
+    now: Timestamp,
+) -> Result<Adoption, AdoptionError> {
+    let newest = control.rules_version(project).await?;
+    let version = match version {
+        None => newest,
+        Some(version) if version >= 1 && Some(version) <= newest => Some(version),
+        Some(version) => return Err(AdoptionError::NoSuchVersion { version, newest }),
+    };
+    let followers = control.followers(project).await?;
+    let mut agents: Vec<_> = followers
+        .into_iter()
+        .map(|follower| Adopter::of(follower, version, now))
+        .collect();
+    agents.sort_by_key(|agent| (agent.state, Reverse(agent.follower.seen_at)));
+    Ok(Adoption {
+        version,
+        counts: count(&agents),
+        agents,
+    })
+}
+
+fn count(agents: &[Adopter]) -> Counts {
+    let mut counts = Counts::default();
+    for agent in agents {
+        let n = match agent.state {
+            State::Refused => &mut counts.refused,
+            State::Waiting => &mut counts.waiting,
+            State::Fetched => &mut counts.fetched,
+            State::Applied => &mut counts.applied,
+            State::Silent => &mut counts.silent,
+        };
+        *n += 1;
+        if agent.state != State::Silent && !agent.follower.holds {
+            counts.in_intervals += 1;
+        }
+    }
+    counts
+}
+
+impl Adopter {
+    fn of(follower: Follower, version: Option<i64>, now: Timestamp) -> Self {
+        let state = follower.state(version, now);
+        let expected_by = follower
+            .interval
+            .filter(|_| state == State::Waiting && !follower.holds)
+            .and_then(|interval| follower.asked_at.saturating_add(interval).ok());
+        Self {
+            state,
+            expected_by,
+            follower,
+        }
+    }
+
+    /// How the agent comes to new rules.
+    pub fn pace(&self) -> String {
+        match (self.follower.holds, self.follower.interval) {
+            (true, _) => "at once".to_owned(),
+            (false, Some(interval)) => format!("every {} s", interval.as_secs()),
+            (false, None) => "in intervals".to_owned(),
+        }
+    }
+}
+
+impl Follower {
+    /// The newest version that the agent is known to have.
+    pub fn newest(&self) -> Option<i64> {
+        let applied = self.applied.map(|applied| applied.version);
+        let fetched = self.fetched.map(|fetched| fetched.version);
+        fetched.max(applied).max(self.in_force)
+    }
+
+    fn state(&self, version: Option<i64>, now: Timestamp) -> State {
+        if now.duration_since(self.seen_at) > self.patience() {
+            return State::Silent;
+        }
+        let has = |known: Option<i64>| known >= version;
+        let fetched_at = self.fetched.map(|fetched| fetched.at);
+        if has(self.in_force) || has(self.applied.map(|applied| applied.version)) {
+            State::Applied
+        } else if !has(self.fetched.map(|fetched| fetched.version)) {
+            State::Waiting
+        } else if self.refused.is_some() && self.reported_at >= fetched_at {
+            State::Refused
+        } else {
+            State::Fetched
+        }
+    }
+
+    /// How long it may say nothing.
+    fn patience(&self) -> SignedDuration {
+        if self.holds {
+            return HELD_SILENCE;
+        }
+        let interval = self.interval.unwrap_or_default().max(USUAL_INTERVAL);
+        interval * 2
+    }
+}

@@ -1,0 +1,135 @@
+//! `GET /api/v1/rules`: answered at once, or held until the rules change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use guard_wire::header::SIGNATURE;
+use guard_wire::sign;
+use jiff::Timestamp;
+
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::sender::sender;
+use crate::state::AppState;
+use crate::store::Heard;
+
+/// The longest a request is held, in seconds.
+const MAX_WAIT: u64 = 60;
+const PREFER: &str = "prefer";
+const PREFERENCE_APPLIED: &str = "preference-applied";
+
+/// Answers the rules in force. `If-None-Match` that names them is answered 304,
+/// with `Prefer: wait=N` (RFC 7240) only once they change or N seconds passed.
+pub(crate) async fn get(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let mut rules = state.feed.subscribe(project.id).await?;
+    let wait = preferred_wait(&headers);
+    let agent = sender(&headers);
+    let holds = wait.is_some_and(|seconds| seconds > 0);
+    let note = |what| {
+        let sightings = &state.sightings;
+        sightings.note(project.id, agent.clone(), Timestamp::now(), what);
+    };
+    note(Heard::Asked { holds });
+    let is_known =
+        |tag: &str| values(&headers, header::IF_NONE_MATCH.as_str()).any(|value| names(value, tag));
+    if let Some(seconds) = wait {
+        let changed = rules.wait_for(|current| !is_known(&current.tag));
+        tokio::select! {
+            _ = changed => {}
+            () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
+            () = state.feed.stopped() => {}
+        }
+    }
+    let current = Arc::clone(&rules.borrow());
+    if let Some(version) = current.version {
+        note(Heard::Fetched(version));
+    }
+    let mut response = if is_known(&current.tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let body = current.body(Timestamp::now());
+        let signature = project
+            .signing_secret
+            .and_then(|secret| sign::sign(&body, secret.expose()));
+        let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
+        insert(&mut response, SIGNATURE, signature);
+        response
+    };
+    insert(&mut response, "etag", Some(current.tag.clone()));
+    insert(&mut response, "cache-control", Some("no-cache".to_owned()));
+    let applied = wait.map(|seconds| format!("wait={seconds}"));
+    insert(&mut response, PREFERENCE_APPLIED, applied);
+    Ok(response)
+}
+
+fn insert(response: &mut Response, name: &'static str, value: Option<String>) {
+    if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok())
+        && let Ok(name) = HeaderName::try_from(name)
+    {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter();
+    values.filter_map(|value| value.to_str().ok())
+}
+
+/// Whether an `If-None-Match` names `tag`, by the weak comparison of RFC 9110.
+fn names(if_none_match: &str, tag: &str) -> bool {
+    if_none_match
+        .split(',')
+        .map(str::trim)
+        .any(|named| named == "*" || named.strip_prefix("W/").unwrap_or(named) == tag)
+}
+
+/// The seconds of the first `wait` among the preferences, at most [`MAX_WAIT`].
+fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
+    values(headers, PREFER)
+        .flat_map(|value| value.split(','))
+        .find_map(|preference| {
+            let (name, value) = preference.split(';').next()?.split_once('=')?;
+            if !name.trim().eq_ignore_ascii_case("wait") {
+                return None;
+            }
+            let seconds: u64 = value.trim().trim_matches('"').parse().ok()?;
+            Some(seconds.min(MAX_WAIT))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_found_alone_in_a_list_weak_or_by_the_star() {
+        for value in ["\"a\"", "\"b\", \"a\"", "W/\"a\"", "*"] {
+            assert!(names(value, "\"a\""), "{value}");
+        }
+        for value in ["", "a", "\"b\"", "W/\"b\""] {
+            assert!(!names(value, "\"a\""), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_preferred_wait_is_read_among_other_preferences_and_capped() {
+        let wait = |value: &str| {
+            let headers = [(HeaderName::from_static(PREFER), value.parse().unwrap())];
+            preferred_wait(&HeaderMap::from_iter(headers))
+        };
+        assert_eq!(wait("wait=30"), Some(30));
+        assert_eq!(wait("respond-async, WAIT = \"5\"; x=y"), Some(5));
+        assert_eq!(wait("wait=0"), Some(0));
+        assert_eq!(wait("wait=3600"), Some(MAX_WAIT));
+        for value in ["", "wait", "wait=", "wait=-1", "wait=1.5", "awaiting=3"] {
+            assert_eq!(wait(value), None, "{value}");
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Every change to the rules of a project, one way: read the policy in force,
+//! change it, compose it, check it, store it as the next version.
+
+use std::net::IpAddr;
+
+use guard_wire::rules::{DynamicRules, RulesError};
+use jiff::Timestamp;
+use thiserror::Error;
+
+use super::compose::{Composed, compose};
+use super::document::{self, problem};
+use super::operation::Operation;
+use super::policy::{Entry, Policy};
+use super::risk;
+use crate::fingerprint::fingerprint;
+use crate::store::{Change, Control, ProjectId, RulesOutcome, StoreError, StoredRules};
+
+/// How often a change is made anew because another one came first.
+const ATTEMPTS: usize = 20;
+/// What history tells when nothing but time has gone by.
+const RENEW: &str = "renew in time";
+/// The longest author or reason, in characters.
+pub const MAX_NOTE: usize = 1000;
+
+/// Why rules were not changed.
+#[derive(Debug, Error)]
+pub enum ChangeError {
+    /// The document is not one that guards could use.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// Guards would ignore it.
+    #[error("rules field `version`: {given} is not above the stored {current}; give {} or more", current.saturating_add(1))]
+    Version {
+        /// The document's version.
+        given: i64,
+        /// The stored version.
+        current: i64,
+    },
+    /// There is nothing to remove, or no such version.
+    #[error("{0}")]
+    NotFound(String),
+    /// Somebody else published in between.
+    #[error(
+        "another document was published since; look at what it says, then publish again, or confirm that it is to be replaced: \"confirm\": true, or --yes"
+    )]
+    Replaced,
+    /// It would lock people out whom nobody may have meant.
+    #[error("this would {}; to do it all the same, confirm it: \"confirm\": true, or --yes", .0.join(" and "))]
+    Unconfirmed(Vec<String>),
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Who changes the rules, and why.
+#[derive(Debug, Clone, Default)]
+pub struct By {
+    /// Who does it.
+    pub author: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Addresses the change must not lock out unless it is confirmed.
+    pub caller: Vec<IpAddr>,
+    /// Whether whatever risk it has is wanted.
+    pub confirmed: bool,
+}
+
+/// What a change comes to.
+#[derive(Debug)]
+pub struct Changed {
+    /// The new policy.
+    pub policy: Policy,
+    /// The version it is to have, if not simply the next.
+    pub version: Option<i64>,
+    /// What was done, as history tells it.
+    pub action: String,
+}
+
+impl Changed {
+    /// The next version: this policy.
+    pub(crate) fn to(policy: Policy, action: &str) -> Self {
+        Self {
+            policy,
+            version: None,
+            action: action.to_owned(),
+        }
+    }
+}
+
+impl By {
+    /// Whether history can hold it.
+    fn check(&self) -> Result<(), RulesError> {
+        check_note("author", self.author.as_deref())?;
+        check_note("reason", self.reason.as_deref())
+    }
+}
+
+/// Whether it is a line that people can read.
+pub(super) fn check_note(field: &str, note: Option<&str>) -> Result<(), RulesError> {
+    let note = note.unwrap_or_default();
+    let length = note.chars().count();
+    if length > MAX_NOTE {
+        let why = format!("{length} characters; give {MAX_NOTE} at most");
+        return Err(problem(field, why));
+    }
+    if note.chars().any(char::is_control) {
+        return Err(problem(
+            field,
+            "holds a control character; give one line of text",
+        ));
+    }
+    Ok(())
+}
+
+/// Makes the version that follows the one in force; answers its number.
+///
+/// # Errors
+///
+/// [`ChangeError`]; then nothing changed.
+pub async fn change(
+    control: &dyn Control,
+    project: ProjectId,
+    by: &By,
+    now: Timestamp,
+    mut make: impl FnMut(Policy) -> Result<Changed, ChangeError> + Send,
+) -> Result<i64, ChangeError> {
+    by.check()?;
+    for _ in 0..ATTEMPTS {
+        let current = control.rules(project).await?;
+        let from = current.as_ref().map(|rules| rules.version);
+        let before: DynamicRules = match &current {
+            Some(rules) => serde_json::from_str(&rules.document).map_err(RulesError::from)?,
+            None => DynamicRules::default(),
+        };
+        let changed = make(policy_of(current.as_ref())?)?;
+        let next = from.unwrap_or(0).saturating_add(1);
+        let version = changed.version.unwrap_or(next);
+        if let Some(current) = from.filter(|current| version <= *current) {
+            return Err(ChangeError::Version {
+                given: version,
+                current,
+            });
+        }
+        let mut composed = compose(changed.policy, &before.ip_blacklist, now);
+        composed.rules.version = version;
+        // Guards take no document without it.
+        composed.rules.timestamp = Some(format!("{now:.6}"));
+        document::check(&composed.rules)?;
+        if !by.confirmed {
+            let risks = risk::new(&before, &composed.rules, &by.caller);
+            if !risks.is_empty() {
+                return Err(ChangeError::Unconfirmed(risks));
+            }
+        }
+        let change = Change {
+            created_at: now,
+            action: changed.action,
+            author: by.author.clone(),
+            reason: by.reason.clone(),
+        };
+        let next = stored(&composed, change)?;
+        if control.set_rules(project, from, next).await? == RulesOutcome::Set {
+            return Ok(version);
+        }
+    }
+    Err(StoreError::Busy.into())
+}
+
+/// Adds an entry to the policy; answers the version.
+///
+/// # Errors
+///
+/// [`ChangeError`]; then nothing changed.
+pub async fn put(
+    control: &dyn Control,
+    project: ProjectId,
+    entry: &Entry,
+    by: &By,
+    now: Timestamp,
+) -> Result<i64, ChangeError> {
+    let action = entry.operation.to_string();
+    change(control, project, by, now, |mut policy| {
+        policy.put(entry.clone());
+        Ok(Changed::to(policy, &action))
+    })
+    .await
+}
+
+/// Takes back what is about the same thing as `operation`; lifts the ban of an
+/// address even if the guard made it by itself. Answers the version.
+///
+/// # Errors
+///
+/// [`ChangeError`]; then nothing changed.
+pub async fn remove(
+    control: &dyn Control,
+    project: ProjectId,
+    mut operation: Operation,
+    by: &By,
+    now: Timestamp,
+) -> Result<i64, ChangeError> {
+    operation.normalize()?;
+    let action = operation.taken_back();
+    change(control, project, by, now, |mut policy| {
+        if policy.remove(&operation, now) {
+            Ok(Changed::to(policy, &action))
+        } else {
+            Err(ChangeError::NotFound(
+                "there is no such entry to remove; what the published document says is changed by publishing another".to_owned(),
+            ))
+        }
+    })
+    .await
+}
+
+fn stored(composed: &Composed, change: Change) -> Result<StoredRules, RulesError> {
+    Ok(StoredRules {
+        version: composed.rules.version,
+        document: serde_json::to_string(&composed.rules)?,
+        policy: serde_json::to_string(&composed.policy)?,
+        lease_ends: composed.lease_ends,
+        due: composed.due,
+        change,
+    })
+}
+
+/// The document that people published, which operations are made upon.
+pub(super) struct Published {
+    pub(super) rules: DynamicRules,
+    /// Tells it from any other.
+    pub(super) tag: String,
+}
+
+impl Published {
+    fn of(rules: DynamicRules) -> Result<Self, RulesError> {
+        let tag = fingerprint(&[&serde_json::to_string(&rules)?]);
+        Ok(Self { rules, tag })
+    }
+}
+
+/// The published document.
+///
+/// # Errors
+///
+/// [`ChangeError`] when the store fails.
+pub(super) async fn published(
+    control: &dyn Control,
+    project: ProjectId,
+) -> Result<Published, ChangeError> {
+    let policy = policy_of(control.rules(project).await?.as_ref())?;
+    Ok(Published::of(policy.rules)?)
+}
+
+/// A document to be published.
+pub(super) struct Publishing<'a> {
+    pub(super) rules: &'a DynamicRules,
+    /// The tag of the document that it may replace, if not just any.
+    pub(super) expected: Option<&'a str>,
+    /// Its version, if not simply the next.
+    pub(super) version: Option<i64>,
+    /// What history tells.
+    pub(super) action: &'a str,
+}
+
+/// Puts a document in place of the published one; operations stay. Answers the
+/// version.
+///
+/// # Errors
+///
+/// [`ChangeError`]; then nothing changed.
+pub(super) async fn publish(
+    control: &dyn Control,
+    project: ProjectId,
+    publishing: Publishing<'_>,
+    by: &By,
+    now: Timestamp,
+) -> Result<i64, ChangeError> {
+    let Publishing {
+        rules,
+        expected,
+        version,
+        action,
+    } = publishing;
+    change(control, project, by, now, |mut policy| {
+        let replaced = policy.publish(rules.clone());
+        if let Some(expected) = expected
+            && Published::of(replaced)?.tag != expected
+        {
+            return Err(ChangeError::Replaced);
+        }
+        Ok(Changed {
+            version,
+            ..Changed::to(policy, action)
+        })
+    })
+    .await
+}
+
+pub(crate) fn policy_of(rules: Option<&StoredRules>) -> Result<Policy, RulesError> {
+    rules.map_or_else(
+        || Ok(Policy::default()),
+        |rules| Ok(serde_json::from_str(&rules.policy)?),
+    )
+}
+
+/// The version of the rules, and the operations in force at `now`.
+///
+/// # Errors
+///
+/// [`ChangeError`] when the store fails.
+pub async fn in_force(
+    control: &dyn Control,
+    project: ProjectId,
+    now: Timestamp,
+) -> Result<(Option<i64>, Vec<Entry>), ChangeError> {
+    let stored = control.rules(project).await?;
+    let mut entries = policy_of(stored.as_ref())?.entries;
+    // What ended is taken out only by the next version.
+    entries.retain(|entry| !entry.is_over(now));
+    Ok((stored.map(|rules| rules.version), entries))
+}
+
+/// A version that is kept.
+///
+/// # Errors
+///
+/// [`ChangeError::NotFound`] for one that is not.
+pub async fn at(
+    control: &dyn Control,
+    project: ProjectId,
+    version: i64,
+) -> Result<StoredRules, ChangeError> {
+    let stored = control.rules_at(project, version).await?;
+    stored.ok_or_else(|| ChangeError::NotFound(format!("no version {version} is kept")))
+}
+
+/// Goes back to what `version` said, less what has ended since. What may be
+/// published is judged anew: an earlier server may have judged otherwise.
+///
+/// # Errors
+///
+/// [`ChangeError`], for a version that is not kept too.
+pub async fn roll_back(
+    control: &dyn Control,
+    project: ProjectId,
+    version: i64,
+    by: &By,
+    now: Timestamp,
+) -> Result<i64, ChangeError> {
+    let old = at(control, project, version).await?;
+    document::judged(old.document.as_bytes())?;
+    let old = policy_of(Some(&old))?;
+    let action = format!("roll back to {version}");
+    change(control, project, by, now, |current| {
+        let policy = old.clone().instead_of(&current);
+        Ok(Changed::to(policy, &action))
+    })
+    .await
+}
+
+/// Composes anew whatever is due at `now`: bans that end or must go on. One project's
+/// trouble is not another's.
+///
+/// # Errors
+///
+/// [`ChangeError`] of the last that failed; it stays due.
+pub async fn compose_due(control: &dyn Control, now: Timestamp) -> Result<(), ChangeError> {
+    let by = By {
+        confirmed: true,
+        ..By::default()
+    };
+    let mut outcome = Ok(());
+    for project in control.rules_due(now).await? {
+        let composed = change(control, project, &by, now, |policy| {
+            let action = policy.ending(now);
+            let action = action.as_deref().unwrap_or(RENEW);
+            Ok(Changed::to(policy, action))
+        });
+        if let Err(error) = composed.await {
+            outcome = Err(error);
+        }
+    }
+    outcome
+}

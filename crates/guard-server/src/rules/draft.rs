@@ -1,0 +1,135 @@
+//! A document that is written before it is published.
+
+use guard_wire::rules::{DynamicRules, RulesError};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::book::{self, By, ChangeError};
+use super::document;
+use crate::store::{Control, Draft, ProjectId};
+
+/// What publishing would change in one field.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// The field.
+    pub field: String,
+    /// What is published; null for what is not said.
+    pub published: Value,
+    /// What the draft says.
+    pub draft: Value,
+}
+
+/// Keeps a document as the draft, in place of the one before, if it could be published.
+///
+/// # Errors
+///
+/// [`ChangeError`]; then the draft before stays.
+pub async fn save(
+    control: &dyn Control,
+    project: ProjectId,
+    document: &[u8],
+    author: Option<String>,
+    now: Timestamp,
+) -> Result<(), ChangeError> {
+    book::check_note("author", author.as_deref())?;
+    let document = document::read(document, now)?;
+    let document = serde_json::to_string(&document).map_err(RulesError::from)?;
+    let draft = Draft {
+        document,
+        base: Some(book::published(control, project).await?.tag),
+        saved_at: now,
+        author,
+    };
+    Ok(control.save_draft(project, draft).await?)
+}
+
+/// The draft.
+///
+/// # Errors
+///
+/// [`ChangeError::NotFound`] when there is none.
+pub async fn get(control: &dyn Control, project: ProjectId) -> Result<Draft, ChangeError> {
+    let draft = control.draft(project).await?;
+    draft.ok_or_else(|| ChangeError::NotFound("there is no draft; save one first".to_owned()))
+}
+
+/// Takes the draft back; nothing else changes.
+///
+/// # Errors
+///
+/// [`ChangeError`], also when there is no draft.
+pub async fn discard(control: &dyn Control, project: ProjectId) -> Result<(), ChangeError> {
+    let draft = get(control, project).await?;
+    Ok(control.remove_draft(project, draft).await?)
+}
+
+/// What publishing the draft would change in the published document. The version
+/// is the server's to give.
+///
+/// # Errors
+///
+/// [`ChangeError`], also when there is no draft.
+pub async fn diff(
+    control: &dyn Control,
+    project: ProjectId,
+) -> Result<Vec<Difference>, ChangeError> {
+    let draft = document::judged(get(control, project).await?.document.as_bytes())?;
+    let published = book::published(control, project).await?.rules;
+    let (mut published, draft) = (fields(&published)?, fields(&draft)?);
+    let mut differences = Vec::new();
+    for (field, draft) in draft {
+        let published = published.shift_remove(&field).unwrap_or_default();
+        if published != draft {
+            differences.push(Difference {
+                field,
+                published,
+                draft,
+            });
+        }
+    }
+    let gone = published.into_iter().filter(|(_, value)| !value.is_null());
+    differences.extend(gone.map(|(field, published)| Difference {
+        field,
+        published,
+        draft: Value::Null,
+    }));
+    Ok(differences)
+}
+
+fn fields(rules: &DynamicRules) -> Result<Map<String, Value>, ChangeError> {
+    let json = serde_json::to_value(rules).map_err(RulesError::from)?;
+    let Value::Object(mut fields) = json else {
+        return Ok(Map::new());
+    };
+    fields.shift_remove("version");
+    fields.shift_remove("timestamp");
+    Ok(fields)
+}
+
+/// Publishes the draft, which then is no draft any more; operations stay. What
+/// somebody else published since the draft was saved is replaced only when that is
+/// confirmed. Answers the version.
+///
+/// # Errors
+///
+/// [`ChangeError`]; then the draft stays.
+pub async fn publish(
+    control: &dyn Control,
+    project: ProjectId,
+    by: &By,
+    now: Timestamp,
+) -> Result<i64, ChangeError> {
+    let draft = get(control, project).await?;
+    let rules = document::read(draft.document.as_bytes(), now)?;
+    let expected = draft.base.as_deref().filter(|_| !by.confirmed);
+    let publishing = book::Publishing {
+        rules: &rules,
+        expected,
+        version: None,
+        action: "publish the draft",
+    };
+    let version = book::publish(control, project, publishing, by, now).await?;
+    control.remove_draft(project, draft).await?;
+    Ok(version)
+}

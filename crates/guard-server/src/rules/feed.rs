@@ -1,0 +1,168 @@
+//! The rules in force, as agents wait for them: one watched value for each
+//! project, brought up to date from the store. Waiting costs no query.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use guard_wire::rules::DynamicRules;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::fingerprint::fingerprint;
+use crate::store::{Control, ProjectId, StoreError, StoredRules};
+
+/// What agents are answered while no rules are set.
+const NO_RULES: &str = "{}";
+
+/// The rules in force of one project.
+#[derive(Debug)]
+pub(crate) struct Current {
+    /// Their version; `None` while none were set.
+    pub(crate) version: Option<i64>,
+    /// The entity tag.
+    pub(crate) tag: String,
+    body: Bytes,
+    /// The document whose `ip_ban_duration` is counted when it is answered, to
+    /// the end of this lease; and the last one so made, for all who ask in the
+    /// same second.
+    leased: Option<Leased>,
+}
+
+type Leased = (DynamicRules, Timestamp, Mutex<(i64, Bytes)>);
+
+impl Current {
+    fn of(stored: Option<StoredRules>) -> Self {
+        let Some(stored) = stored else {
+            let body = Bytes::from_static(NO_RULES.as_bytes());
+            let tag = tag(NO_RULES);
+            return Self {
+                version: None,
+                tag,
+                body,
+                leased: None,
+            };
+        };
+        let rules = serde_json::from_str(&stored.document).ok();
+        let leased = rules.zip(stored.lease_ends);
+        Self {
+            version: Some(stored.version),
+            tag: tag(&stored.document),
+            leased: leased.map(|(rules, ends)| (rules, ends, Mutex::default())),
+            body: stored.document.into(),
+        }
+    }
+
+    /// The document as agents get it at `now`.
+    pub(crate) fn body(&self, now: Timestamp) -> Bytes {
+        let Some((rules, ends, made)) = &self.leased else {
+            return self.body.clone();
+        };
+        let seconds = (ends.as_second() - now.as_second()).max(1);
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.0 != seconds {
+            let rules = DynamicRules {
+                ip_ban_duration: seconds,
+                ..rules.clone()
+            };
+            let body = serde_json::to_vec(&rules).map_or_else(|_| self.body.clone(), Bytes::from);
+            *made = (seconds, body);
+        }
+        made.1.clone()
+    }
+}
+
+fn tag(document: &str) -> String {
+    format!("\"{}\"", fingerprint(&[document]))
+}
+
+type Sender = watch::Sender<Arc<Current>>;
+
+/// All projects that somebody asked for.
+pub(crate) struct Feed {
+    control: Arc<dyn Control>,
+    projects: Mutex<HashMap<ProjectId, Sender>>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Feed {
+    pub(crate) fn new(control: Arc<dyn Control>) -> Self {
+        Self {
+            control,
+            projects: Mutex::default(),
+            stopping: watch::Sender::new(false),
+        }
+    }
+
+    /// What is in force at this moment, to be read and waited on.
+    pub(crate) async fn subscribe(
+        &self,
+        project: ProjectId,
+    ) -> Result<watch::Receiver<Arc<Current>>, StoreError> {
+        if let Some(receiver) = self.known(project) {
+            self.refresh(project).await?;
+            return Ok(receiver);
+        }
+        let current = Arc::new(Current::of(self.control.rules(project).await?));
+        let receiver = self
+            .projects()
+            .entry(project)
+            .or_insert_with(|| watch::Sender::new(current))
+            .subscribe();
+        Ok(receiver)
+    }
+
+    fn known(&self, project: ProjectId) -> Option<watch::Receiver<Arc<Current>>> {
+        self.projects().get(&project).map(watch::Sender::subscribe)
+    }
+
+    /// Looks whether the rules of `project` changed in the store, and wakes
+    /// whoever waits for that.
+    pub(crate) async fn refresh(&self, project: ProjectId) -> Result<(), StoreError> {
+        let Some(sender) = self.projects().get(&project).cloned() else {
+            return Ok(());
+        };
+        if self.control.rules_version(project).await? == sender.borrow().version {
+            return Ok(());
+        }
+        let current = Arc::new(Current::of(self.control.rules(project).await?));
+        sender.send_if_modified(|known| {
+            // Two refreshes may end in another order than they began.
+            let is_newer = current.version > known.version;
+            if is_newer {
+                *known = current;
+            }
+            is_newer
+        });
+        Ok(())
+    }
+
+    /// [`refresh`](Self::refresh) for all projects; a failure is logged, the next call may mend it.
+    pub(crate) async fn refresh_all(&self) {
+        let projects: Vec<_> = self.projects().keys().copied().collect();
+        for project in projects {
+            if let Err(error) = self.refresh(project).await {
+                tracing::warn!(%error, "cannot look for new rules");
+            }
+        }
+    }
+
+    /// Lets nobody wait any longer.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Completes when nobody may wait any longer.
+    pub(crate) async fn stopped(&self) {
+        // It fails only when the sender is gone, which is as good.
+        let _ = self
+            .stopping
+            .subscribe()
+            .wait_for(|stopping| *stopping)
+            .await;
+    }
+
+    fn projects(&self) -> std::sync::MutexGuard<'_, HashMap<ProjectId, Sender>> {
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

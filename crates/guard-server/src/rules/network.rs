@@ -1,0 +1,144 @@
+//! An address, or a CIDR block of addresses.
+
+use std::fmt::{self, Display, Formatter};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The IPv6 prefix before an IPv4 address that is written as one of IPv6.
+const MAPPED_BITS: u8 = 96;
+
+/// In the form in which equal things are equal: the bits of hosts are cleared, and
+/// IPv4 is IPv4, as guards read what comes to them (`::ffff:192.0.2.7`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.trim().parse().ok()?;
+        let bits = match prefix {
+            Some(prefix) if prefix.bytes().all(|byte| byte.is_ascii_digit()) => {
+                prefix.parse().ok()?
+            }
+            Some(_) => return None,
+            None => longest(address),
+        };
+        (bits <= longest(address)).then(|| Self::of(address, bits))
+    }
+
+    fn of(address: IpAddr, bits: u8) -> Self {
+        let is_mapped = address.to_canonical().is_ipv4() && address.is_ipv6();
+        if is_mapped && bits >= MAPPED_BITS {
+            return Self::of(address.to_canonical(), bits - MAPPED_BITS);
+        }
+        let host = u32::from(longest(address) - bits);
+        let address = match address {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(host).unwrap_or(0);
+                Ipv4Addr::from_bits(v4.to_bits() & mask).into()
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(host).unwrap_or(0);
+                Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+            }
+        };
+        Self { address, bits }
+    }
+
+    /// Whether it is more than one address.
+    pub(super) fn is_block(self) -> bool {
+        self.bits < longest(self.address)
+    }
+
+    /// Whether its prefix is shorter than one of so many bits, of IPv4 and of IPv6.
+    pub(super) fn is_wider_than(self, (v4, v6): (u8, u8)) -> bool {
+        self.bits < if self.address.is_ipv4() { v4 } else { v6 }
+    }
+
+    pub(super) fn holds(self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.address.is_ipv4() && Self::of(address, self.bits) == self
+    }
+
+    /// Whether it and `other` have addresses in common.
+    pub(super) fn meets(self, other: Self) -> bool {
+        self.holds(other.address) || other.holds(self.address)
+    }
+}
+
+impl Display for Network {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.is_block() {
+            write!(f, "{}/{}", self.address, self.bits)
+        } else {
+            self.address.fmt(f)
+        }
+    }
+}
+
+fn longest(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_means_the_same_is_written_the_same() {
+        for (text, expected) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("192.0.2.7/32", "192.0.2.7"),
+            ("192.0.2.7/24", "192.0.2.0/24"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("2001:DB8:0:0::7", "2001:db8::7"),
+            ("2001:db8::7/32", "2001:db8::/32"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("::ffff:c000:207", "192.0.2.7"),
+            ("::ffff:192.0.2.7/120", "192.0.2.0/24"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+        ] {
+            let network = Network::parse(text).map(|network| network.to_string());
+            assert_eq!(network.as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for text in [
+            "",
+            "/",
+            "192.0.2",
+            "192.0.2.0/33",
+            "192.0.2.0/",
+            "192.0.2.0/+8",
+            "192.0.2.0/-1",
+            "::/129",
+            "fe80::1%eth0",
+            "[::1]",
+            "localhost",
+            "192.0.2.1-9",
+        ] {
+            assert_eq!(Network::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_block_holds_its_addresses_and_meets_what_it_overlaps() {
+        let network = |text: &str| Network::parse(text).unwrap();
+        let address = |text: &str| text.parse().unwrap();
+        assert!(network("192.0.2.0/24").holds(address("192.0.2.255")));
+        assert!(network("192.0.2.0/24").holds(address("::ffff:192.0.2.1")));
+        assert!(!network("192.0.2.0/24").holds(address("192.0.3.0")));
+        assert!(!network("::/0").holds(address("192.0.2.1")));
+        assert!(network("127.3.0.0/16").meets(network("127.0.0.0/8")));
+        assert!(network("0.0.0.0/0").meets(network("127.0.0.0/8")));
+        assert!(!network("192.0.2.0/24").meets(network("192.0.3.0/24")));
+    }
+}

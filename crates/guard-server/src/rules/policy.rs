@@ -1,0 +1,165 @@
+//! What people decided: a published document, and operations upon it that each
+//! may end by themselves.
+
+use guard_wire::rules::{DynamicRules, RulesError};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::book::By;
+use super::compose::{MIN_BLOCK_SECONDS, UNBAN_LISTED, unban};
+use super::document::problem;
+use super::operation::Operation;
+
+/// The longest duration: ten years.
+const MAX_SECONDS: i64 = 10 * 366 * 24 * 3600;
+/// Of what ends at the same time, history tells so many.
+const MAX_TOLD: usize = 10;
+
+/// An operation, who wants it, and until when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What is done.
+    #[serde(flatten)]
+    pub operation: Operation,
+    /// Why.
+    pub reason: Option<String>,
+    /// Who.
+    pub author: Option<String>,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Until when; without it until it is removed.
+    pub ends_at: Option<Timestamp>,
+}
+
+impl Entry {
+    /// An operation from `now` on, for so many seconds, or without end. An unban is
+    /// listed for a quarter of an hour unless it is told otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError::Field`] for an operation or a duration that guards could not use.
+    pub fn new(
+        mut operation: Operation,
+        seconds: Option<i64>,
+        by: &By,
+        now: Timestamp,
+    ) -> Result<Self, RulesError> {
+        operation.normalize()?;
+        let least = if operation.is_block() {
+            MIN_BLOCK_SECONDS
+        } else {
+            1
+        };
+        let ends_at = match (seconds, &operation) {
+            (Some(seconds), _) if !(least..=MAX_SECONDS).contains(&seconds) => {
+                let text = format!("{seconds}; give {least} to {MAX_SECONDS}, or none for no end");
+                return Err(problem("duration_s", text));
+            }
+            (Some(seconds), _) => Some(now + SignedDuration::from_secs(seconds)),
+            (None, Operation::Unban { .. }) => Some(now + UNBAN_LISTED),
+            (None, _) => None,
+        };
+        Ok(Self {
+            operation,
+            reason: by.reason.clone(),
+            author: by.author.clone(),
+            created_at: now,
+            ends_at,
+        })
+    }
+
+    fn is_unban(&self) -> bool {
+        matches!(self.operation, Operation::Unban { .. })
+    }
+
+    /// Whether it unbans one of these.
+    fn unbans_any(&self, banned: &[String]) -> bool {
+        matches!(&self.operation, Operation::Unban { ip } if banned.contains(ip))
+    }
+
+    /// Whether it has ended at `now`.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.ends_at.is_some_and(|ends| ends <= now)
+    }
+}
+
+/// All that was decided for a project.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The published document.
+    pub rules: DynamicRules,
+    /// The operations upon it, oldest first.
+    pub entries: Vec<Entry>,
+}
+
+impl Policy {
+    /// Adds an entry; it replaces the one about the same thing. What is unbanned is
+    /// taken off the published document too.
+    pub fn put(&mut self, entry: Entry) {
+        self.entries
+            .retain(|old| !entry.operation.replaces(&old.operation));
+        if let Operation::Unban { ip } = &entry.operation {
+            self.rules.ip_blacklist.retain(|banned| banned != ip);
+        }
+        self.entries.push(entry);
+    }
+
+    /// Takes back what is about the same thing as `operation`, a ban also from the
+    /// published document. The ban of an address is lifted even if the guard made it
+    /// by itself. Answers whether anything changed.
+    pub(crate) fn remove(&mut self, operation: &Operation, now: Timestamp) -> bool {
+        let size = |policy: &Self| policy.entries.len() + policy.rules.ip_blacklist.len();
+        let before = size(self);
+        self.entries
+            .retain(|old| !operation.replaces(&old.operation));
+        match operation {
+            Operation::Ban { ip } if !operation.is_block() => {
+                self.put(unban(ip.clone(), now));
+                return true;
+            }
+            Operation::Ban { ip } => self.rules.ip_blacklist.retain(|banned| banned != ip),
+            _ => {}
+        }
+        size(self) < before
+    }
+
+    /// Puts a document in place of the published one, which it answers. Whom it bans is
+    /// not unbanned any more.
+    pub(crate) fn publish(&mut self, rules: DynamicRules) -> DynamicRules {
+        self.entries
+            .retain(|entry| !entry.unbans_any(&rules.ip_blacklist));
+        std::mem::replace(&mut self.rules, rules)
+    }
+
+    /// This policy in place of `current`, which is in force: what was unbanned in it
+    /// goes on to be told.
+    pub(crate) fn instead_of(mut self, current: &Self) -> Self {
+        // What was unbanned then is not to be unbanned again.
+        self.entries.retain(|entry| !entry.is_unban());
+        for entry in current.entries.iter().filter(|entry| entry.is_unban()) {
+            let mut kept = self.entries.iter();
+            let is_kept = kept.any(|kept| kept.operation.replaces(&entry.operation));
+            if !is_kept && !entry.unbans_any(&self.rules.ip_blacklist) {
+                self.entries.push(entry.clone());
+            }
+        }
+        self
+    }
+
+    /// What ends at `now`, in words; nothing when nothing does. That an address
+    /// is no longer listed as unbanned is none.
+    pub(crate) fn ending(&self, now: Timestamp) -> Option<String> {
+        let is_told = |entry: &&Entry| entry.is_over(now) && !entry.is_unban();
+        let ending = self.entries.iter().filter(is_told);
+        let mut ending: Vec<_> = ending.map(|entry| entry.operation.to_string()).collect();
+        if self.rules.is_expired(now) {
+            ending.push("the published document".to_owned());
+        }
+        let untold = ending.len().saturating_sub(MAX_TOLD);
+        ending.truncate(MAX_TOLD);
+        if untold > 0 {
+            ending.push(format!("{untold} more"));
+        }
+        (!ending.is_empty()).then(|| format!("end: {}", ending.join(", ")))
+    }
+}

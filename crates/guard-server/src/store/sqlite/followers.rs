@@ -1,0 +1,145 @@
+//! Agents that ask for rules, in SQLite.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::types::Type;
+use rusqlite::{Connection, Row, params};
+
+use super::unreadable;
+use crate::store::{
+    AgentId, FORGET_AFTER, Follower, Heard, MAX_AGENTS, ProjectId, Sighting, Since,
+};
+
+pub(super) fn save(connection: &Connection, sightings: &[Sighting]) -> rusqlite::Result<()> {
+    let mut latest = HashMap::<ProjectId, Timestamp>::new();
+    for sighting in sightings {
+        note(connection, sighting)?;
+        let latest = latest.entry(sighting.project).or_insert(sighting.at);
+        *latest = sighting.at.max(*latest);
+    }
+    for (project, now) in latest {
+        forget(connection, project, now)?;
+    }
+    Ok(())
+}
+
+fn note(connection: &Connection, sighting: &Sighting) -> rusqlite::Result<()> {
+    let key = (
+        sighting.project.0,
+        &sighting.agent.install_id,
+        &sighting.agent.process,
+    );
+    let at = sighting.at.as_microsecond();
+    match &sighting.what {
+        Heard::Asked { holds } => connection
+            .prepare_cached(
+                "INSERT INTO rule_followers
+                    (project_id, install_id, process, agent, seen_at, asked_at, holds)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) ON CONFLICT DO UPDATE SET
+                    agent = excluded.agent, holds = excluded.holds,
+                    interval = excluded.asked_at - asked_at, asked_at = excluded.asked_at",
+            )?
+            .execute(params![
+                key.0,
+                key.1,
+                key.2,
+                sighting.agent.agent,
+                at,
+                holds
+            ])?,
+        Heard::Fetched(version) => connection
+            .prepare_cached(
+                "UPDATE rule_followers SET fetched = ?4, fetched_at = ?5
+                 WHERE project_id = ?1 AND install_id = ?2 AND process = ?3
+                    AND fetched IS NOT ?4",
+            )?
+            .execute(params![key.0, key.1, key.2, version, at])?,
+        Heard::Applied(version) => connection
+            .prepare_cached(
+                "UPDATE rule_followers SET applied = ?4, applied_at = ?5
+                 WHERE project_id = ?1 AND install_id = ?2 AND process = ?3
+                    AND fetched >= ?4 AND coalesce(applied, 0) < ?4",
+            )?
+            .execute(params![key.0, key.1, key.2, version, at])?,
+        Heard::Reported { in_force, refused } => connection
+            .prepare_cached(
+                "UPDATE rule_followers SET in_force = ?4, refused = ?5, reported_at = ?6
+                 WHERE project_id = ?1 AND install_id = ?2 AND process = ?3",
+            )?
+            .execute(params![key.0, key.1, key.2, in_force, refused, at])?,
+    };
+    connection
+        .prepare_cached(
+            "UPDATE rule_followers SET seen_at = ?4
+             WHERE project_id = ?1 AND install_id = ?2 AND process = ?3 AND seen_at < ?4",
+        )?
+        .execute(params![key.0, key.1, key.2, at])?;
+    Ok(())
+}
+
+fn forget(connection: &Connection, project: ProjectId, now: Timestamp) -> rusqlite::Result<()> {
+    let unseen_since = now.saturating_sub(FORGET_AFTER).unwrap_or(now);
+    connection
+        .prepare_cached("DELETE FROM rule_followers WHERE project_id = ?1 AND seen_at < ?2")?
+        .execute(params![project.0, unseen_since.as_microsecond()])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM rule_followers WHERE project_id = ?1 AND (install_id, process) IN
+                (SELECT install_id, process FROM rule_followers WHERE project_id = ?1
+                 ORDER BY seen_at DESC LIMIT -1 OFFSET ?2)",
+        )?
+        .execute(params![project.0, MAX_AGENTS])?;
+    Ok(())
+}
+
+pub(super) fn all(connection: &Connection, project: ProjectId) -> rusqlite::Result<Vec<Follower>> {
+    connection
+        .prepare_cached(
+            "SELECT install_id, process, agent, seen_at, asked_at, holds, interval, fetched,
+                fetched_at, applied, applied_at, in_force, refused, reported_at
+             FROM rule_followers WHERE project_id = ?1 ORDER BY install_id, process",
+        )?
+        .query_map([project.0], follower)?
+        .collect()
+}
+
+fn follower(row: &Row<'_>) -> rusqlite::Result<Follower> {
+    let since = |version: usize| -> rusqlite::Result<Option<Since>> {
+        let version_at = (row.get::<_, Option<i64>>(version)?, time(row, version + 1)?);
+        Ok(match version_at {
+            (Some(version), Some(at)) => Some(Since { version, at }),
+            _ => None,
+        })
+    };
+    Ok(Follower {
+        id: AgentId {
+            install_id: row.get(0)?,
+            process: row.get(1)?,
+            agent: row.get(2)?,
+        },
+        seen_at: time(row, 3)?.unwrap_or_default(),
+        asked_at: time(row, 4)?.unwrap_or_default(),
+        holds: row.get(5)?,
+        interval: row
+            .get::<_, Option<i64>>(6)?
+            .map(SignedDuration::from_micros),
+        fetched: since(7)?,
+        applied: since(9)?,
+        in_force: row.get(11)?,
+        refused: row.get(12)?,
+        reported_at: time(row, 13)?,
+    })
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    row.get::<_, Option<i64>>(column)?
+        .map(|microseconds| {
+            Timestamp::from_microsecond(microseconds)
+                .map_err(|error| unreadable(column, Type::Integer, error))
+        })
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests;

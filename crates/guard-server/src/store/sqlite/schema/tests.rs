@@ -1,0 +1,150 @@
+//! Files of older servers, and what becomes of their data.
+
+use std::path::Path;
+
+use guard_wire::Kind;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::DEFAULT_PROJECT;
+use crate::auth::KeyHash;
+use crate::fingerprint::fingerprint;
+use crate::store::{
+    AgentId, Control as _, Heard, Page, ProjectId, Sighting, Sqlite, Telemetry as _,
+};
+
+const KEY: &str = "fg_of_the_old_server";
+const PROJECT: ProjectId = ProjectId(1);
+
+/// A file as the server left it that knew only the first `version` steps.
+fn old_file(path: &Path, version: usize) {
+    let connection = Connection::open(path).unwrap();
+    for step in &STEPS[..version] {
+        connection.execute_batch(step).unwrap();
+    }
+    connection
+        .pragma_update(None, "user_version", u32::try_from(version).unwrap())
+        .unwrap();
+    connection
+        .execute_batch(
+            r#"
+            INSERT INTO projects (id, name, signing_secret) VALUES (1, 'default', 'a secret');
+            INSERT INTO events (project_id, idempotency_key, timestamp, received_at, event_type, body)
+                VALUES (1, 'once', 7, 8, 'ip_banned', '{"reason":"old"}');
+            INSERT INTO metrics (project_id, timestamp, received_at, metric_type, body)
+                VALUES (1, 7, 8, 'block_rate', '{"value":1}');
+            INSERT INTO tallies VALUES (1, 'event', 'stored', 'ip_banned', 1);
+            INSERT INTO agent_status VALUES (1, 'host-7', 9, '{"status":"healthy"}');
+            "#,
+        )
+        .unwrap();
+    connection
+        .execute(
+            "INSERT INTO api_keys (hash, project_id) VALUES (?1, 1)",
+            [KeyHash::of(KEY).as_bytes()],
+        )
+        .unwrap();
+    let document = r#"{"version":4,"ip_blacklist":["192.0.2.7"]}"#;
+    if version == 1 {
+        let rules = "INSERT INTO rules (project_id, version, document) VALUES (1, 4, ?1)";
+        connection.execute(rules, [document]).unwrap();
+    } else {
+        let rules = "INSERT INTO rule_versions
+            (project_id, version, document, policy, created_at, action, author)
+            VALUES (1, 4, ?1, '{\"rules\":' || ?1 || ',\"entries\":[]}', 5, 'set', 'me')";
+        connection.execute(rules, [document]).unwrap();
+    }
+    if version >= 3 {
+        let draft = "INSERT INTO rule_drafts VALUES (1, '{\"version\":1}', 6, 'me')";
+        connection.execute(draft, []).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_every_older_server_opens_and_keeps_its_data() {
+    for version in 1..STEPS.len() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("guard.db");
+        old_file(&path, version);
+
+        let store = Sqlite::open(&path).unwrap();
+        let project = store.project_of_key(KeyHash::of(KEY)).await.unwrap();
+        let project = project.unwrap();
+        assert_eq!(project.name, DEFAULT_PROJECT);
+        assert_eq!(project.signing_secret, Some("a secret".into()));
+
+        let rules = store.rules(PROJECT).await.unwrap().unwrap();
+        let policy: Value = serde_json::from_str(&rules.policy).unwrap();
+        let document = json!({ "version": 4, "ip_blacklist": ["192.0.2.7"] });
+        assert_eq!(rules.version, 4);
+        assert_eq!(policy, json!({ "rules": document, "entries": [] }));
+        let draft = store.draft(PROJECT).await.unwrap();
+        assert_eq!(draft.is_some(), version >= 3);
+
+        let summary = store.summary(PROJECT).await.unwrap();
+        assert_eq!(summary.events.by_type["ip_banned"], 1);
+        assert_eq!(summary.agents[0].install_id, "host-7");
+        for (kind, body) in [
+            (Kind::Event, r#"{"reason":"old"}"#),
+            (Kind::Metric, r#"{"value":1}"#),
+        ] {
+            let page = Page {
+                before: None,
+                limit: 10,
+            };
+            let records = store.records(PROJECT, kind, page).await.unwrap();
+            let bodies: Vec<_> = records.iter().map(|record| record.body.get()).collect();
+            assert_eq!(bodies, [body]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_every_older_server_takes_what_is_new() {
+    for version in 1..STEPS.len() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("guard.db");
+        old_file(&path, version);
+        let store = Sqlite::open(&path).unwrap();
+        let asked = Sighting {
+            project: PROJECT,
+            agent: AgentId::default(),
+            at: jiff::Timestamp::UNIX_EPOCH,
+            what: Heard::Asked { holds: true },
+        };
+        store.save_sightings([asked].into()).await.unwrap();
+        assert_eq!(store.followers(PROJECT).await.unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_step_that_files_have_taken_is_never_changed() {
+    let taken = STEPS.iter().map(|step| fingerprint(&[step]));
+    let expected = [
+        "9256f5bac535c3a35e26d92d4970e9a7",
+        "da62451c906b8d09835e9e4149650622",
+        "d4d2756e5d6cf3742c8fc72dc0f2400b",
+        "7fba89202d81f4b9d918e0820f8fa1f6",
+        "88d85329bef2ccbde39fc9b6057b1461",
+    ];
+    assert_eq!(taken.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_new_file_gets_every_step_and_an_up_to_date_one_none() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    migrate(&mut connection).unwrap();
+    migrate(&mut connection).unwrap();
+    let version: u32 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, VERSION);
+}
+
+#[test]
+fn a_file_of_a_newer_server_is_refused() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    let error = migrate(&mut connection).unwrap_err();
+    assert!(matches!(error, OpenError::Newer { found: 99, .. }));
+}

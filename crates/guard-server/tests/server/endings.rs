@@ -1,0 +1,186 @@
+//! What comes to an end, by itself or because somebody ends it.
+
+use serde_json::{Value, json};
+
+use crate::book::{Book, operation};
+
+/// Each kind of operation, and the field of the document that it changes.
+fn operations() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
+        ("ban", json!({ "ip": "192.0.2.7" }), "ip_blacklist"),
+        ("ban", json!({ "ip": "192.0.2.0/24" }), "ip_blacklist"),
+        ("unban", json!({ "ip": "192.0.2.7" }), "ip_whitelist"),
+        ("country", json!({ "country": "FR" }), "blocked_countries"),
+        (
+            "limit",
+            json!({ "endpoint": "/a", "requests": 1, "window_s": 2 }),
+            "endpoint_rate_limits",
+        ),
+        (
+            "user_agent",
+            json!({ "pattern": "sqlmap" }),
+            "blocked_user_agents",
+        ),
+        (
+            "cloud",
+            json!({ "cloud": "AWS" }),
+            "blocked_cloud_providers",
+        ),
+        (
+            "pattern",
+            json!({ "pattern": "zz-attack" }),
+            "suspicious_patterns",
+        ),
+        (
+            "feature",
+            json!({ "feature": "ip_banning", "enabled": false }),
+            "enable_ip_banning",
+        ),
+        (
+            "rate_limit",
+            json!({ "requests": 9, "window_s": 8 }),
+            "global_rate_limit",
+        ),
+        (
+            "auto_ban",
+            json!({ "threshold": 3, "ban_s": 60 }),
+            "auto_ban_threshold",
+        ),
+        (
+            "emergency",
+            json!({ "allowed": ["192.0.2.1"] }),
+            "emergency_mode",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn every_operation_ends_at_its_time_with_a_version_of_its_own() {
+    let mut book = Book::open().await;
+    book.publish(json!({})).await;
+    let before = book.document().await;
+    for (kind, fields, field) in operations() {
+        let operation = operation(kind, fields);
+        book.make(operation.clone(), Some(60)).await;
+        let made = book.document().await;
+        assert_ne!(made[field], before[field], "{operation}");
+        let (still, _) = book.later(49).await;
+        assert_eq!(still[field], made[field], "{operation}");
+        let (ended, _) = book.later(11).await;
+        assert_eq!(ended[field], before[field], "{operation}");
+        assert!(
+            ended["version"].as_i64() > made["version"].as_i64(),
+            "{operation}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn bans_of_addresses_end_one_by_one_by_unbanning() {
+    let mut book = Book::open().await;
+    book.ban("192.0.2.1", Some(60)).await;
+    book.ban("192.0.2.2", None).await;
+    let (rules, lease) = book.later(59).await;
+    assert_eq!(rules["ip_blacklist"], json!(["192.0.2.1", "192.0.2.2"]));
+    assert_eq!(lease, 3541);
+    let (rules, lease) = book.later(1).await;
+    assert_eq!(
+        (&rules["ip_blacklist"], &rules["ip_whitelist"]),
+        (&json!(["192.0.2.2"]), &json!(["192.0.2.1"]))
+    );
+    assert_eq!((lease, &rules["version"]), (3600, &json!(3)));
+    let (rules, lease) = book.later(900).await;
+    assert_eq!((&rules["ip_whitelist"], lease), (&json!([]), 3600));
+    let (rules, lease) = book.later(1800).await;
+    assert_eq!(
+        (&rules["version"], lease),
+        (&json!(5), 3600),
+        "renewed at half of the lease"
+    );
+}
+
+#[tokio::test]
+async fn no_lease_outlasts_the_ban_of_a_block_which_runs_out_by_itself() {
+    let mut book = Book::open().await;
+    book.ban("192.0.2.0/24", Some(60)).await;
+    book.ban("198.51.100.7", None).await;
+    let (rules, lease) = book.later(0).await;
+    assert_eq!(
+        (rules["ip_blacklist"].as_array().unwrap().len(), lease),
+        (2, 60)
+    );
+    let (rules, lease) = book.later(50).await;
+    assert_eq!(
+        (&rules["ip_blacklist"], lease),
+        (&json!(["198.51.100.7"]), 3600)
+    );
+    let (rules, _) = book.later(3600).await;
+    assert_eq!(
+        (&rules["ip_blacklist"], &rules["ip_whitelist"]),
+        (&json!(["198.51.100.7"]), &json!([]))
+    );
+}
+
+#[tokio::test]
+async fn a_ban_that_ended_while_the_server_was_away_is_lifted_when_it_is_back() {
+    let mut book = Book::open().await;
+    book.ban("192.0.2.1", Some(60)).await;
+    book.ban("192.0.2.2", None).await;
+    let (rules, _) = book.later(7200).await;
+    assert_eq!(
+        (&rules["ip_blacklist"], &rules["ip_whitelist"]),
+        (&json!(["192.0.2.2"]), &json!(["192.0.2.1"]))
+    );
+}
+
+#[tokio::test]
+async fn an_address_that_is_published_no_more_is_unbanned_whatever_took_it_away() {
+    let mut book = Book::open().await;
+    let lifted = (json!([]), json!(["192.0.2.7"]));
+    book.publish(json!({})).await;
+    let with = |end: Option<&str>| json!({ "ip_blacklist": ["192.0.2.7"], "expires_at": end });
+
+    book.publish(with(None)).await;
+    assert_eq!(book.bans().await, (json!(["192.0.2.7"]), json!([])));
+    book.publish(json!({})).await;
+    assert_eq!(book.bans().await, lifted, "by another document");
+
+    book.publish(with(None)).await;
+    book.roll_back(1).await;
+    assert_eq!(book.bans().await, lifted, "by a rollback");
+
+    book.publish(with(Some("2999-01-01T00:01:00Z"))).await;
+    book.later(60).await;
+    assert_eq!(book.bans().await, lifted, "by its end");
+}
+
+#[tokio::test]
+async fn an_unban_takes_an_address_off_the_published_document_for_good() {
+    let mut book = Book::open().await;
+    let document =
+        json!({ "ip_blacklist": ["::ffff:192.0.2.7", "192.0.2.8/32", "203.0.113.9/24"] });
+    book.publish(document).await;
+    let (banned, _) = book.bans().await;
+    assert_eq!(banned, json!(["192.0.2.7", "192.0.2.8", "203.0.113.0/24"]));
+    book.lift("192.0.2.7").await;
+    let unban = operation("unban", json!({ "ip": "192.0.2.8" }));
+    book.make(unban, None).await;
+    book.lift("203.0.113.0/24").await;
+    let listed = json!(["192.0.2.7", "192.0.2.8"]);
+    assert_eq!(book.bans().await, (json!([]), listed));
+    book.later(901).await;
+    assert_eq!(book.bans().await, (json!([]), json!([])));
+}
+
+#[tokio::test]
+async fn a_document_or_a_rollback_bans_again_whom_an_unban_just_let_in() {
+    let book = Book::open().await;
+    let banned = (json!(["192.0.2.7"]), json!([]));
+    book.publish(json!({ "ip_blacklist": ["192.0.2.7"] })).await;
+    book.lift("192.0.2.7").await;
+    book.publish(json!({ "ip_blacklist": ["192.0.2.7"] })).await;
+    assert_eq!(book.bans().await, banned, "by a document");
+    book.lift("192.0.2.7").await;
+    book.roll_back(1).await;
+    assert_eq!(book.bans().await, banned, "by a rollback");
+}

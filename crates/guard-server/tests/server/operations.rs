@@ -1,0 +1,453 @@
+//! Changes to the rules as people think of them.
+
+use guard_server::rules::book::{By, compose_due, put};
+use guard_server::rules::operation::Operation;
+use guard_server::rules::policy::Entry;
+use guard_server::store::{Control as _, RulesOutcome};
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::process::{Process, command};
+use crate::support::{KEY, Server, read};
+
+pub(crate) async fn ask(server: &Server, method: Method, path: &str, body: Value) -> (u16, Value) {
+    let request = server.request(method, &format!("/api/v1/rules/{path}"));
+    let request = request.header("X-API-Key", KEY).body(body.to_string());
+    read(request.send().await.unwrap()).await
+}
+
+pub(crate) async fn post(server: &Server, path: &str, body: Value) -> (u16, Value) {
+    ask(server, Method::POST, path, body).await
+}
+
+pub(crate) async fn document(server: &Server) -> Value {
+    read(server.get("/api/v1/rules").send().await.unwrap())
+        .await
+        .1
+}
+
+#[tokio::test]
+async fn a_ban_is_listed_and_an_unban_lists_the_address_for_unbanning() {
+    let server = Server::start().await;
+    let ban = json!({ "ip": "192.0.2.7", "duration_s": 600, "reason": "scans", "author": "me" });
+    assert_eq!(
+        post(&server, "bans", ban).await,
+        (200, json!({ "version": 1 }))
+    );
+    let rules = document(&server).await;
+    assert_eq!(rules["ip_blacklist"], json!(["192.0.2.7"]));
+    assert!((590..=600).contains(&rules["ip_ban_duration"].as_i64().unwrap()));
+    let made: Timestamp = rules["timestamp"].as_str().unwrap().parse().unwrap();
+    assert!(made <= Timestamp::now(), "{made}");
+    let (_, entries) = read(server.get("/api/v1/rules/entries").send().await.unwrap()).await;
+    assert_eq!(entries["entries"][0]["reason"], "scans");
+
+    let lift = json!({ "ip": "192.0.2.7" });
+    assert_eq!(ask(&server, Method::DELETE, "bans", lift).await.0, 200);
+    let rules = document(&server).await;
+    assert_eq!(rules["version"], 2);
+    assert_eq!(
+        (&rules["ip_blacklist"], &rules["ip_whitelist"]),
+        (&json!([]), &json!(["192.0.2.7"]))
+    );
+}
+
+#[tokio::test]
+async fn every_operation_reaches_the_document_and_can_be_taken_back() {
+    let server = Server::start().await;
+    for (path, body, field, value) in [
+        (
+            "countries",
+            json!({ "country": "fr" }),
+            "blocked_countries",
+            json!(["FR"]),
+        ),
+        (
+            "limits",
+            json!({ "endpoint": "/a", "requests": 1, "window_s": 2 }),
+            "endpoint_rate_limits",
+            json!({ "/a": [1, 2] }),
+        ),
+        (
+            "user-agents",
+            json!({ "pattern": "sqlmap" }),
+            "blocked_user_agents",
+            json!(["sqlmap"]),
+        ),
+        (
+            "clouds",
+            json!({ "cloud": "AWS" }),
+            "blocked_cloud_providers",
+            json!(["AWS"]),
+        ),
+        (
+            "patterns",
+            json!({ "pattern": "\\.\\./" }),
+            "suspicious_patterns",
+            json!(["\\.\\./"]),
+        ),
+        (
+            "features",
+            json!({ "feature": "ip_banning", "enabled": false }),
+            "enable_ip_banning",
+            json!(false),
+        ),
+        (
+            "rate-limit",
+            json!({ "requests": 9, "window_s": 8 }),
+            "global_rate_limit",
+            json!(9),
+        ),
+        (
+            "auto-ban",
+            json!({ "threshold": 3, "ban_s": 60 }),
+            "auto_ban_duration",
+            json!(60),
+        ),
+        (
+            "emergency",
+            json!({ "allowed": ["192.0.2.1"] }),
+            "emergency_mode",
+            json!(true),
+        ),
+    ] {
+        let before = document(&server).await[field].clone();
+        assert_eq!(post(&server, path, body.clone()).await.0, 200, "{path}");
+        assert_eq!(document(&server).await[field], value, "{path}");
+        assert_eq!(
+            ask(&server, Method::DELETE, path, body.clone()).await.0,
+            200,
+            "{path}"
+        );
+        let after = document(&server).await[field].clone();
+        assert!(after == before || before.is_null(), "{path}: {after}");
+        assert_eq!(
+            ask(&server, Method::DELETE, path, body).await.0,
+            404,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn locking_out_everyone_loopback_or_oneself_needs_a_confirmation() {
+    let server = Server::start().await;
+    for (path, mut body) in [
+        ("bans", json!({ "ip": "0.0.0.0/0" })),
+        ("bans", json!({ "ip": "127.0.0.1" })),
+        ("bans", json!({ "ip": "::ffff:127.0.0.0/104" })),
+        ("user-agents", json!({ "pattern": ".*" })),
+        ("patterns", json!({ "pattern": "/" })),
+        ("emergency", json!({ "allowed": [] })),
+    ] {
+        let (status, answer) = post(&server, path, body.clone()).await;
+        assert_eq!(status, 409, "{answer}");
+        assert!(
+            answer["detail"]
+                .as_str()
+                .unwrap()
+                .contains("\"confirm\": true")
+        );
+        body["confirm"] = json!(true);
+        assert_eq!(post(&server, path, body).await.0, 200);
+    }
+    for forwarded in [
+        "198.51.100.7",
+        "203.0.113.9, 198.51.100.7",
+        "198.51.100.7:4711",
+        "::ffff:198.51.100.7",
+    ] {
+        let request = server
+            .request(Method::POST, "/api/v1/rules/bans")
+            .header("X-API-Key", KEY);
+        let request = request
+            .header("X-Forwarded-For", forwarded)
+            .body(r#"{"ip": "198.51.100.0/24"}"#);
+        assert_eq!(request.send().await.unwrap().status(), 409, "{forwarded}");
+    }
+}
+
+#[tokio::test]
+async fn an_unban_that_a_block_makes_vain_needs_a_confirmation() {
+    let server = Server::start().await;
+    post(&server, "bans", json!({ "ip": "192.0.2.0/24" })).await;
+    let unban = json!({ "ip": "192.0.2.7" });
+    for (method, path) in [(Method::POST, "unbans"), (Method::DELETE, "bans")] {
+        let (status, answer) = ask(&server, method, path, unban.clone()).await;
+        let detail = answer["detail"].as_str().unwrap();
+        let told = detail.contains("leave 192.0.2.7 banned by 192.0.2.0/24");
+        assert!(status == 409 && told, "{detail}");
+    }
+    let block = json!({ "ip": "192.0.2.0/24" });
+    assert_eq!(ask(&server, Method::DELETE, "bans", block).await.0, 200);
+    assert_eq!(post(&server, "unbans", unban).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_rollback_is_a_new_version_that_unbans_what_was_banned_since() {
+    let server = Server::start().await;
+    post(&server, "countries", json!({ "country": "FR" })).await;
+    post(&server, "bans", json!({ "ip": "192.0.2.7" })).await;
+    let (_, answer) = post(&server, "versions/1/rollback", json!({ "reason": "oops" })).await;
+    assert_eq!(answer, json!({ "version": 3 }));
+    let rules = document(&server).await;
+    assert_eq!(rules["blocked_countries"], json!(["FR"]));
+    assert_eq!(
+        (&rules["ip_blacklist"], &rules["ip_whitelist"]),
+        (&json!([]), &json!(["192.0.2.7"]))
+    );
+    let (_, history) = read(server.get("/api/v1/rules/versions").send().await.unwrap()).await;
+    assert_eq!(history["versions"][0]["reason"], "oops");
+    assert_eq!(history["versions"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        post(&server, "versions/99/rollback", json!({})).await.0,
+        404
+    );
+}
+
+#[tokio::test]
+async fn a_rollback_to_a_pattern_that_is_refused_today_is_refused() {
+    let server = Server::start().await;
+    post(&server, "countries", json!({ "country": "FR" })).await;
+    let project = server.store.project_named("default").await;
+    let id = project.unwrap().unwrap().id;
+    let mut earlier = server.store.rules(id).await.unwrap().unwrap();
+    earlier.version = 2;
+    for text in [&mut earlier.document, &mut earlier.policy] {
+        *text = text.replace(
+            "\"suspicious_patterns\":[]",
+            "\"suspicious_patterns\":[\"(a+)+\"]",
+        );
+    }
+    let set = server.store.set_rules(id, Some(1), earlier).await;
+    assert_eq!(set.unwrap(), RulesOutcome::Set);
+    post(&server, "countries", json!({ "country": "NZ" })).await;
+    let (status, answer) = post(&server, "versions/2/rollback", json!({})).await;
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(
+        status == 400 && detail.contains("`suspicious_patterns[0]`"),
+        "{detail}"
+    );
+    assert_eq!(document(&server).await["version"], 3);
+}
+
+#[tokio::test]
+async fn published_rules_keep_the_bans() {
+    let server = Server::start().await;
+    post(&server, "bans", json!({ "ip": "192.0.2.7" })).await;
+    let body = json!({ "document": { "message": "m" } });
+    assert_eq!(ask(&server, Method::PUT, "published", body).await.0, 200);
+    let rules = document(&server).await;
+    assert_eq!(
+        (&rules["message"], &rules["version"]),
+        (&json!("m"), &json!(2))
+    );
+    assert_eq!(rules["ip_blacklist"], json!(["192.0.2.7"]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn versions_rise_with_every_change_over_ends_rollbacks_and_restarts(
+        steps in prop::collection::vec((0..4_u8, 1..5000_i64), 1..12),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("guard.db");
+            let mut store = guard_server::store::Sqlite::open(&path).unwrap();
+            store.save_project("default", guard_server::store::ProjectSettings::default()).await.unwrap();
+            let id = store.project_named("default").await.unwrap().unwrap().id;
+            let mut now: Timestamp = "2999-01-01T00:00:00Z".parse().unwrap();
+            let mut known: Option<guard_server::store::StoredRules> = None;
+            for (step, n) in steps {
+                let by = By { confirmed: true, ..By::default() };
+                match step {
+                    0 => {
+                        let operation = Operation::Ban { ip: format!("192.0.2.{}", n % 8) };
+                        let entry = Entry::new(operation, Some(n), &by, now).unwrap();
+                        put(&store, id, &entry, &by, now).await.unwrap();
+                    }
+                    1 => {
+                        now += SignedDuration::from_secs(n);
+                        compose_due(&store, now).await.unwrap();
+                    }
+                    2 => {
+                        let _ = guard_server::rules::book::roll_back(&store, id, 1, &by, now).await;
+                    }
+                    _ => {
+                        drop(store);
+                        store = guard_server::store::Sqlite::open(&path).unwrap();
+                    }
+                }
+                let rules = store.rules(id).await.unwrap();
+                if let (Some(known), Some(rules)) = (&known, &rules) {
+                    assert!(rules.version > known.version || rules == known);
+                }
+                assert!(known.is_none() || rules.is_some());
+                known = rules;
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_command_line_works_beside_a_running_server() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::with_key(data.path());
+    let run = |args: &[&str]| {
+        command(data.path(), &[&["rules"], args].concat())
+            .output()
+            .unwrap()
+    };
+    assert!(
+        run(&["ban", "192.0.2.7", "--reason", "scans"])
+            .status
+            .success()
+    );
+    assert_eq!(
+        server.get("/api/v1/rules", KEY).await.1["ip_blacklist"],
+        json!(["192.0.2.7"])
+    );
+    assert!(run(&["unban", "192.0.2.7"]).status.success());
+    let refused = run(&["ban", "0.0.0.0/0"]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("--yes"));
+    assert!(run(&["rollback", "1"]).status.success());
+    let history = String::from_utf8(run(&["history"]).stdout).unwrap();
+    assert_eq!(history.lines().count(), 3);
+    assert!(history.contains("scans"), "{history}");
+    let (_, rules) = server.get("/api/v1/rules", KEY).await;
+    let shown: Value = serde_json::from_slice(&run(&["show"]).stdout).unwrap();
+    assert_eq!(
+        (&rules["version"], &rules["ip_blacklist"]),
+        (&shown["version"], &shown["ip_blacklist"])
+    );
+}
+
+#[tokio::test]
+async fn every_operation_can_be_made_and_taken_back_on_the_command_line() {
+    let data = tempfile::tempdir().unwrap();
+    drop(Process::with_key(data.path()));
+    let run = |args: &[&str]| {
+        let mut command = command(data.path(), &[&["rules"], args].concat());
+        let output = command.output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), output.stdout, error)
+    };
+    let shown = || -> Value { serde_json::from_slice(&run(&["show"]).1).unwrap() };
+    for (made, taken_back, field, value) in [
+        (
+            &["block-country", "fr", "--for", "1h"][..],
+            &["block-country", "FR"][..],
+            "blocked_countries",
+            json!(["FR"]),
+        ),
+        (
+            &["limit", "5", "--per", "1m", "--endpoint", "/login"],
+            &["limit", "--endpoint", "/login"],
+            "endpoint_rate_limits",
+            json!({ "/login": [5, 60] }),
+        ),
+        (
+            &["limit", "9", "--per", "8s"],
+            &["limit"],
+            "global_rate_limit",
+            json!(9),
+        ),
+        (
+            &["block-agent", "sqlmap"],
+            &["block-agent", "sqlmap"],
+            "blocked_user_agents",
+            json!(["sqlmap"]),
+        ),
+        (
+            &["block-cloud", "AWS"],
+            &["block-cloud", "AWS"],
+            "blocked_cloud_providers",
+            json!(["AWS"]),
+        ),
+        (
+            &["block-pattern", "\\.\\./"],
+            &["block-pattern", "\\.\\./"],
+            "suspicious_patterns",
+            json!(["\\.\\./"]),
+        ),
+        (
+            &["toggle", "ip_banning", "off"],
+            &["toggle", "ip_banning"],
+            "enable_ip_banning",
+            json!(false),
+        ),
+        (
+            &["auto-ban", "3", "--ban", "1m"],
+            &["auto-ban"],
+            "auto_ban_duration",
+            json!(60),
+        ),
+        (
+            &["emergency", "--allow", "192.0.2.1"],
+            &["emergency"],
+            "emergency_mode",
+            json!(true),
+        ),
+    ] {
+        let note = ["--reason", "a test", "--author", "me"];
+        let (code, _, error) = run(&[made, &note].concat());
+        assert_eq!((code, shown()[field].clone()), (Some(0), value), "{error}");
+        let (code, _, error) = run(&[taken_back, &["--remove"]].concat());
+        assert_eq!(code, Some(0), "{error}");
+        let (code, _, error) = run(&[taken_back, &["--remove"]].concat());
+        assert_eq!(code, Some(1), "{made:?}");
+        assert!(error.contains("no such entry"), "{error}");
+    }
+    let history = String::from_utf8(run(&["history"]).1).unwrap();
+    for told in [
+        "limit /login to 5 in 60 s\tme\ta test",
+        "lift the limit of /login\t",
+        "turn ip_banning off\t",
+        "leave ip_banning as configured\t",
+        "ban for 60 s after 3 suspicious requests\t",
+        "emergency, but for 192.0.2.1\t",
+        "end the emergency\t",
+    ] {
+        assert!(history.contains(told), "{told}: {history}");
+    }
+}
+
+#[tokio::test]
+async fn the_command_line_lists_what_is_in_force_and_until_when() {
+    let data = tempfile::tempdir().unwrap();
+    drop(Process::with_key(data.path()));
+    let run = |args: &[&str]| {
+        let output = command(data.path(), &[&["rules"], args].concat()).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    assert_eq!(run(&["list"]), "");
+    run(&[
+        "ban",
+        "192.0.2.7",
+        "--for",
+        "1h",
+        "--reason",
+        "scans",
+        "--author",
+        "me",
+    ]);
+    run(&["block-country", "FR"]);
+    let listed = run(&["list"]);
+    let lines: Vec<Vec<_>> = listed
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
+    assert_eq!(
+        (lines[0][0], lines[0][2], lines[0][3]),
+        ("ban 192.0.2.7", "me", "scans")
+    );
+    let ends: Timestamp = lines[0][1].parse().unwrap();
+    let left = ends.as_second() - Timestamp::now().as_second();
+    assert!((0..=3600).contains(&left), "{listed}");
+    assert_eq!(lines[1], ["block country FR", "", "", ""]);
+}
