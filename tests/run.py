@@ -44,13 +44,15 @@ def pytest(folder: str, **environment: str) -> Suite:
 
 SERVER = str(ROOT / "target" / "debug" / "guard-server")
 SUITES = [
-    Suite("Rust", ["cargo", "test", "--workspace", "--locked"], {}),
+    Suite("Rust", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"], {}),
     pytest("tests/python"),
     pytest("tests/e2e", GUARD_SERVER_BIN=SERVER),
+    pytest("tests/rules", GUARD_SERVER_BIN=SERVER),
     pytest("tests/quickstart", GUARD_SERVER_BIN=SERVER),
     pytest("tests/cli", GUARD_SERVER_BIN=SERVER),
     pytest("tests/adapters", GUARD_SERVER_BIN=SERVER),
     pytest("tests/processes", GUARD_SERVER_BIN=SERVER),
+    pytest("tests/faults", GUARD_SERVER_BIN=SERVER),
     pytest("bench/tests"),
 ]
 

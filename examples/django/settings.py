@@ -29,7 +29,7 @@ GUARD_SECURITY_CONFIG = SecurityConfig(
     agent_api_key=os.environ["GUARD_AGENT_API_KEY"],
     agent_endpoint=os.environ.get("GUARD_AGENT_ENDPOINT", "http://127.0.0.1:8400"),
     agent_flush_interval=int(os.environ.get("GUARD_AGENT_FLUSH_INTERVAL", "30")),
-    # Rules set with `guard-server rules set FILE` are applied within a minute.
+    # Rules that are set on the server apply at once.
     enable_dynamic_rules=True,
     dynamic_rule_interval=60,
     enable_redis=False,

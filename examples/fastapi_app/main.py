@@ -44,6 +44,8 @@ DETECTION = switch("GUARD_DETECTION")
 
 config = SecurityConfig(
     enable_agent=switch("GUARD_AGENT"),
+    # Rules that are set on the server apply at once.
+    enable_dynamic_rules=switch("GUARD_AGENT"),
     agent_api_key=os.environ.get("GUARD_AGENT_API_KEY"),
     agent_endpoint=os.environ.get("GUARD_AGENT_ENDPOINT", "http://127.0.0.1:8400"),
     agent_project_encryption_key=os.environ.get("GUARD_AGENT_PROJECT_ENCRYPTION_KEY"),

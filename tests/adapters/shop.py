@@ -1,15 +1,17 @@
 """The same small shop behind each of the guards, in the server its framework is run by."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import requests
-from guard_server import API_KEY
-from process import Process
+from support import ROOT
+from support.app import App, Serve
+from support.process import STARVED
 
 APPS = Path(__file__).with_name("apps")
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 
 UVICORN: list[str | Path] = [sys.executable, "-m", "uvicorn", "--port", "0", "--no-proxy-headers"]
 GUNICORN: list[str | Path] = [
@@ -18,8 +20,7 @@ GUNICORN: list[str | Path] = [
     *("--access-logfile", "-", "--access-logformat", "served by %(p)s"),
 ]
 
-# By name: the command, and the words its server says before its URL.
-COMMANDS: dict[str, tuple[list[str | Path], str]] = {
+COMMANDS: dict[str, Serve] = {
     "fastapi": ([*UVICORN, "--app-dir", APPS, "fastapi_shop:app"], "Uvicorn running on"),
     "flask": ([*GUNICORN, "--chdir", EXAMPLES / "flask", "app:app"], "Listening at:"),
     "django": ([*GUNICORN, "--chdir", EXAMPLES / "django", "wsgi"], "Listening at:"),
@@ -29,6 +30,8 @@ COMMANDS: dict[str, tuple[list[str | Path], str]] = {
     ),
     "tornado": ([sys.executable, EXAMPLES / "tornado" / "app.py"], "listening on"),
     "fastapi-moments": ([*UVICORN, "--app-dir", APPS, "fastapi_moments:app"], "Uvicorn running on"),
+    "fastapi-redis": ([*UVICORN, "--app-dir", APPS, "fastapi_redis:app"], "Uvicorn running on"),
+    "flask-redis": ([*GUNICORN, "--chdir", APPS, "flask_redis:app"], "Listening at:"),
     "flask-moments": ([*GUNICORN, "--chdir", APPS, "flask_moments:make_app()"], "Listening at:"),
 }
 SHOPS = ["fastapi", "flask", "django", "django-asgi", "tornado"]
@@ -42,9 +45,10 @@ WRONG = [
     "ERROR",
     "RuntimeWarning",
 ]
+STARVED_WORKER = re.compile(rf"^Traceback .*\n(?:(?!Traceback).*\n)*?.*{STARVED}.*$", re.MULTILINE)
 
 
-class Shop:
+class Shop(App):
     """An app of `COMMANDS`, with `options` for its server and `settings` in its environment."""
 
     def __init__(
@@ -55,37 +59,24 @@ class Shop:
         options: tuple[str, ...],
         settings: dict[str, str],
     ) -> None:
-        command, self.listening = COMMANDS[name]
-        self.process = Process([*command, *options], folder / "shop.log")
-        self.settings = {
-            "GUARD_AGENT_ENDPOINT": endpoint,
-            "GUARD_AGENT_API_KEY": API_KEY,
-            "GUARD_AGENT_FLUSH_INTERVAL": "1",
-            "APP_PORT": "0",
-            **settings,
-        }
-        self.url = ""
-
-    def start(self) -> "Shop":
-        self.url = self.process.start(self.settings, self.listening)
-        return self
-
-    def stop(self) -> str:
-        """Ends the app as an operator would; returns all that it said."""
-        self.process.stop()
-        return self.process.output()
+        command, listening = COMMANDS[name]
+        super().__init__(([*command, *options], listening), folder / "shop.log", endpoint, settings)
 
     def request(
         self, path: str, client: str = "198.18.0.1", method: str = "GET", **parts: Any
     ) -> requests.Response:
         """Sends a request as `client`, on a connection of its own."""
-        headers = {"X-Forwarded-For": client, **parts.pop("headers", {})}
-        return requests.request(method, self.url + path, headers=headers, timeout=30, **parts)
+        with requests.Session() as http:
+            return self.send(http, path, client, method, **parts)
 
     def status(self, path: str, client: str = "198.18.0.1", **parts: Any) -> int:
         return self.request(path, client, **parts).status_code
 
 
 def wrong_words(log: str) -> list[str]:
-    """The lines that tell of something that went wrong."""
-    return [line for line in log.splitlines() if any(word in line for word in WRONG)]
+    """The lines that tell of something that went wrong.
+
+    A worker that guard-core starved is none of it: uvicorn starts another.
+    """
+    lines = STARVED_WORKER.sub("", log).splitlines()
+    return [line for line in lines if any(word in line for word in WRONG)]

@@ -1,51 +1,96 @@
-"""Each guard tells of the agent by its `agent_stats`, which the agent's `get_stats` answers."""
+"""Each guard tells of the agent by its `agent_stats`, before its first request and after it."""
 
 import json
 import subprocess
 import sys
 
 import pytest
+from support.guard_server import API_KEY, GuardServer
+from support.process import PATIENCE_SECONDS
 
 CONFIG = """
-import json
+import asyncio, json, sys
 from guard_core import SecurityConfig
 
-config = SecurityConfig(enable_agent=True, agent_api_key="an-api-key-for-tests", enable_redis=False)
+config = SecurityConfig(
+    enable_agent=True, agent_endpoint=sys.argv[1], agent_api_key=sys.argv[2],
+    enable_redis=False, enable_penetration_detection=False,
+)
 """
 
+# Each makes a guard, and visits its app.
 GUARDS = {
     "fastapi": """
 from fastapi import FastAPI
 from guard import SecurityMiddleware
 guard = SecurityMiddleware(FastAPI(), config=config)
+async def ask():
+    scope = {"type": "http", "http_version": "1.1", "scheme": "http", "method": "GET", "path": "/",
+        "raw_path": b"/", "query_string": b"", "headers": [], "client": ("127.0.0.1", 1)}
+    async def receive(): return {"type": "http.request"}
+    async def send(message): pass
+    await guard(scope, receive, send)
+def visit(): asyncio.run(ask())
 """,
     "flask": """
 from flask import Flask
 from flaskapi_guard import FlaskAPIGuard
-guard = FlaskAPIGuard(Flask("shop"), config=config)
+app = Flask("shop")
+guard = FlaskAPIGuard(app, config=config)
+def visit(): app.test_client().get("/")
 """,
     "django": """
 from django.conf import settings
-settings.configure(GUARD_SECURITY_CONFIG=config)
+settings.configure(
+    GUARD_SECURITY_CONFIG=config, ALLOWED_HOSTS=["testserver"], ROOT_URLCONF="__main__"
+)
+urlpatterns = []
+from django.http import HttpResponse
+from django.test import RequestFactory
 from djangoapi_guard import DjangoAPIGuard
-guard = DjangoAPIGuard(lambda request: None)
+guard = DjangoAPIGuard(lambda request: HttpResponse())
+def visit(): guard(RequestFactory().get("/"))
 """,
     "tornado": """
-from tornadoapi_guard import SecurityMiddleware
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+from tornadoapi_guard import SecurityHandler, SecurityMiddleware
 guard = SecurityMiddleware(config=config)
+class Home(SecurityHandler):
+    def get(self): pass
+async def ask():
+    server = HTTPServer(Application([("/", Home)], security_middleware=guard))
+    (listener,) = bind_sockets(0, "127.0.0.1")
+    server.add_socket(listener)
+    await AsyncHTTPClient().fetch(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+def visit(): asyncio.run(ask())
 """,
 }
 
+TELL = """
+before = guard.agent_stats
+visit()
+print(json.dumps([before, guard.agent_stats]))
+"""
+
 
 @pytest.mark.parametrize("name", GUARDS)
-def test_a_guard_tells_of_the_agent_it_was_made_with(name: str) -> None:
-    program = CONFIG + GUARDS[name] + "print(json.dumps(guard.agent_stats))"
+def test_a_guard_tells_of_its_agent(name: str, server: GuardServer) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", CONFIG + GUARDS[name] + TELL, server.url, API_KEY],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
-    stats = json.loads(ended.stdout.splitlines()[-1])
-    assert stats["enabled"] is True
+    assert ended.returncode == 0, ended.stderr
+    before, after = json.loads(ended.stdout.splitlines()[-1])
+    assert before["enabled"] is after["enabled"] is True
     # Nothing starts before the first request or record.
-    assert stats["running"] is False
-    assert stats["buffer_stats"]["events_buffered"] == 0
-    assert stats["transport_stats"]["requests_sent"] == 0
+    assert (before["running"], after["running"]) == (False, True)
+    assert before["buffer_stats"]["metrics_buffered"] == 0
+    taken = after["buffer_stats"]["metrics_buffered"]
+    assert taken >= 2
+    assert sum(server.counts("metrics").values()) == taken

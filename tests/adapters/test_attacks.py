@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guard_server import GuardServer
 from shop import SHOPS, Shop, wrong_words
+from support.guard_server import GuardServer
 
 SQL_INJECTION = "' UNION SELECT password FROM users--"
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from guard_server import GuardServer
 from shop import Shop, wrong_words
+from support.guard_server import GuardServer
 
 
 @pytest.mark.parametrize("starting", ["lifespan", "events"])

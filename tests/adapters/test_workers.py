@@ -6,9 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from guard_server import GuardServer
-from process import eventually
 from shop import Shop, wrong_words
+from support.guard_server import GuardServer
+from support.process import eventually
 
 
 @pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from conftest import Output
-from guard_server import API_KEY
+from output import Output
+from support.guard_server import API_KEY
 
 import guard_agent as package
 

@@ -1,12 +1,13 @@
 """The documents of the command and of troubleshooting say what is so."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from conftest import TESTS, Output
-from guard_server import GuardServer
+from output import Output
+from support import ROOT
+from support.guard_server import GuardServer
+from support.redis_server import RedisServer
 
-ROOT = TESTS.parent
 # Made by `make bench`.
 MADE = {ROOT / "bench" / "RESULTS.md"}
 WHAT = re.compile(r"^(?:ok|warn|fail) +(.+?)  ", re.MULTILINE)
@@ -17,12 +18,13 @@ def document(name: str) -> str:
 
 
 def test_the_documents_name_what_doctor_checks(
-    server: GuardServer, guard_agent: Callable[..., Output]
+    server: GuardServer, guard_agent: Callable[..., Output], start_redis: Callable[..., RedisServer]
 ) -> None:
-    checked = WHAT.findall(guard_agent("doctor", "--endpoint", server.url).text)
-    assert len(checked) == 8
+    doctor = ("doctor", "--endpoint", server.url)
     shown = WHAT.findall(document("installation.md"))
-    assert shown == [*checked, "test event"]
+    assert shown == [*WHAT.findall(guard_agent(*doctor).text), "test event"]
+    checked = WHAT.findall(guard_agent(*doctor, GUARD_AGENT_REDIS_URL=start_redis().url).text)
+    assert len(checked) == 12
     table = document("cli.md").partition("| line | checks |")[2]
     assert re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE) == checked
 
@@ -50,6 +52,25 @@ def test_every_message_of_troubleshooting_is_one_that_is_said() -> None:
         for part in re.split(r"\.\.\.|; records are kept|backend answered \d+|lost: each", message):
             words = part.strip(" ;,(")
             assert words in code, f"{message!r}: nothing says {words!r}"
+
+
+def warnings(code: str) -> Iterator[str]:
+    """What is logged as a warning or worse, as it is written in the code."""
+    for call in re.finditer(r"(?:_logger|shared|self)\.(?:warn|error|warning|exception)\(", code):
+        statement = code[call.end() : call.end() + 400].partition("\n\n")[0]
+        texts = re.findall(r'"((?:[^"\\]|\\.)*)"', statement)
+        # Before it may stand the names of a stage and a topic.
+        yield from [text for text in texts if text.count(" ") > 1][:1]
+
+
+def test_every_warning_has_a_row_in_troubleshooting() -> None:
+    rows = document("troubleshooting.md").lower()
+    logged = list(warnings(sources()))
+    assert len(logged) > 25
+    for warning in logged:
+        parts = [part.strip(" ;:,.()") for part in re.split(r"\{.*?\}|%s|[;.:] ", warning.lower())]
+        fixed = next(part for part in parts if " " in part)
+        assert fixed in rows, warning
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:

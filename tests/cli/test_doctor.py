@@ -9,11 +9,11 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from certificates import Authority
-from conftest import Output
-from gateway import Gateway
-from guard_server import API_KEY, GuardServer
+from output import Output
 from scripted import Answer, Scripted
+from support.certificates import Authority
+from support.gateway import Gateway
+from support.guard_server import API_KEY, GuardServer
 
 from guard_agent import __version__
 

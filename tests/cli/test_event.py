@@ -5,10 +5,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
-from certificates import Authority
-from conftest import Output
-from gateway import Gateway
-from guard_server import GuardServer
+from output import Output
+from support.certificates import Authority
+from support.gateway import Gateway
+from support.guard_server import GuardServer
 
 Command = Callable[..., Output]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
-from conftest import Output
-from guard_server import GuardServer
-from process import eventually
+from output import Output
 from scripted import Answer, Scripted
+from support.guard_server import GuardServer
+from support.process import eventually
 
 Command = Callable[..., Output]
 StartBackend = Callable[..., Scripted]

@@ -1,7 +1,7 @@
 """A program that uses an agent as its documentation says; the same for every agent.
 
-Reads from stdin {"config": {...}, "events": [...], "metrics": [...]}: AgentConfig's fields and
-the records' fields beside their timestamps.
+Reads from stdin {"config": {...}, "events": [...], "metrics": [...], "rules": false}: AgentConfig's
+fields, the records' fields beside their timestamps, and whether to ask for the rules first.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ async def main() -> None:
     task = json.load(sys.stdin)
     agent = guard_agent(AgentConfig(**task["config"]))
     await agent.start()
+    if task.get("rules"):
+        assert await agent.get_dynamic_rules()
     for event in task["events"]:
         await agent.send_event(SecurityEvent(timestamp=get_current_timestamp(), **event))
     for metric in task["metrics"]:

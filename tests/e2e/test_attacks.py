@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from example_app import ExampleApp
-from guard_server import GuardServer
-from process import eventually
+from support.example_app import ExampleApp
+from support.guard_server import GuardServer
+from support.process import eventually
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,8 @@ def server(server_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="module")
 def app(server: GuardServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExampleApp]:
     app = ExampleApp(tmp_path_factory.mktemp("app"), server.url)
-    yield app.start()
+    app.start()
+    yield app
     app.stop()
 
 

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-DEMO = Path(__file__).parents[2] / "examples" / "fastapi_app" / "demo"
+from support import ROOT
+
+DEMO = ROOT / "examples" / "fastapi_app" / "demo"
 
 
 def free_port() -> int:

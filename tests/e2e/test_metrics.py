@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Callable
 
-from example_app import ExampleApp
-from guard_server import GuardServer
-from process import eventually
+from support.example_app import ExampleApp
+from support.guard_server import GuardServer
+from support.process import eventually
 
 
 def test_every_request_is_counted_exactly_once(

@@ -3,10 +3,10 @@
 import socket
 from collections.abc import Callable
 
-from example_app import ExampleApp
-from guard_server import GuardServer
-from process import eventually
-from relay import Exchange, Relay
+from support.example_app import ExampleApp
+from support.guard_server import GuardServer
+from support.process import eventually
+from support.relay import Exchange, Relay
 
 
 def send(app: ExampleApp, requests: int) -> None:

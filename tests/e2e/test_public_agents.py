@@ -8,12 +8,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from guard_server import API_KEY, GuardServer
+from support import ROOT
+from support.example_app import ExampleApp
+from support.guard_server import API_KEY, GuardServer
+from support.process import eventually
+from support.rules import Rules
 
 CLIENT = Path(__file__).with_name("client.py")
-ENVIRONMENTS = Path(__file__).parents[2] / ".build" / "e2e"
+ENVIRONMENTS = ROOT / ".build" / "e2e"
 FIRST = "fastapi-guard-agent==0.1.1"
 LATEST = "guard-agent==3.2.4"
 COUNT = 250  # more than two of the agents' own batches
@@ -32,16 +37,29 @@ def python_with(requirement: str) -> Path:
     return python
 
 
+def run(requirement: str, server: GuardServer, task: dict[str, Any], **config: Any) -> None:
+    """Has a public agent do what client.py is told."""
+    config = {
+        "api_key": API_KEY,
+        "endpoint": server.url,
+        "project_id": "default",
+        "buffer_size": 2 * COUNT,
+        **config,
+    }
+    subprocess.run(
+        [python_with(requirement), CLIENT],
+        input=json.dumps({"config": config, **task}),
+        text=True,
+        check=True,
+        timeout=120,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
 def report(requirement: str, server: GuardServer, **config: str) -> None:
     """Has a public agent report COUNT events and COUNT metrics."""
     task = {
-        "config": {
-            "api_key": API_KEY,
-            "endpoint": server.url,
-            "project_id": "default",
-            "buffer_size": 2 * COUNT,
-            **config,
-        },
         "events": [
             {
                 "event_type": "ip_banned",
@@ -59,15 +77,7 @@ def report(requirement: str, server: GuardServer, **config: str) -> None:
             for number in range(COUNT)
         ],
     }
-    subprocess.run(
-        [python_with(requirement), CLIENT],
-        input=json.dumps(task),
-        text=True,
-        check=True,
-        timeout=120,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    run(requirement, server, task, **config)
 
 
 def assert_everything_arrived(server: GuardServer) -> None:
@@ -107,3 +117,41 @@ def test_the_latest_public_agent_delivers_signed(
     report(LATEST, server, payload_signing_secret="a-signing-secret-of-the-project")
 
     assert_everything_arrived(server)
+
+
+def test_who_has_the_rules_is_told_of_our_agent_at_once_and_of_a_public_one_by_its_interval(
+    server: GuardServer, start_app: Callable[..., ExampleApp]
+) -> None:
+    rules = Rules(server)
+    rules.publish()
+    start_app(server.url)
+    applied = {
+        "event_type": "dynamic_rule_applied",
+        "ip_address": "system",
+        "action_taken": "rules_updated",
+        "reason": "as guard-core tells it",
+        "metadata": {"version": 1},
+    }
+    for _ in range(2):
+        run(LATEST, server, {"events": [applied], "metrics": [], "rules": True})
+    rules.add("bans", ip="203.0.113.7")
+
+    def reached() -> Any:
+        """Our agent and the public one, once ours has applied the second version."""
+        found = server.adoption()
+        agents = {agent["agent"].partition("/")[0]: agent for agent in found["agents"]}
+        ours = agents.get("fastapi-guard-agent")
+        is_applied = ours and ours["applied"] and ours["applied"]["version"] == 2
+        return is_applied and (found, ours, agents["guard-agent"])
+
+    found, ours, public = eventually(reached)
+    assert found["version"] == 2
+    assert (ours["state"], ours["holds"], ours["fetched"]["version"]) == ("applied", True, 2)
+    assert ours["process"].isdigit()
+    assert eventually(lambda: server.adoption()["agents"][-1]["in_force"] == 2)
+    assert (public["state"], public["holds"]) == ("waiting", False)
+    assert public["interval_s"] > 0
+    assert public["expected_by"]
+    assert (public["fetched"]["version"], public["applied"]["version"]) == (1, 1)
+    counts = found["counts"]
+    assert (counts["applied"], counts["waiting"], counts["in_intervals"]) == (1, 1, 1)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from example_app import ExampleApp
-from guard_server import API_KEY, GuardServer
-from process import eventually
-from relay import Relay
+from support.example_app import ExampleApp
+from support.guard_server import API_KEY, GuardServer
+from support.process import PATIENCE_SECONDS, eventually
+from support.relay import Relay
 
 CLIENT = Path(__file__).with_name("client.py")
 SIGNING_SECRET = "a-signing-secret-of-the-project"
@@ -25,7 +25,9 @@ def report(python: str | Path, endpoint: str, events: list[Any], **config: str) 
         "events": events,
         "metrics": [],
     }
-    subprocess.run([python, CLIENT], input=json.dumps(task), text=True, check=True, timeout=60)
+    subprocess.run(
+        [python, CLIENT], input=json.dumps(task), text=True, check=True, timeout=PATIENCE_SECONDS
+    )
 
 
 def test_an_encrypted_project_sends_no_plaintext(

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from guard_server import GuardServer
+from support.guard_server import GuardServer
 
 
 class Accepted:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guard_server import API_KEY
+from support.guard_server import API_KEY
 
 PROGRAMS = Path(__file__).parent / "programs"
 # Bounds a hang, and is no part of what is tested.
@@ -23,10 +23,13 @@ class Settings:
     endpoint: str
     accepted: Path
     flush_interval: int = 3600
+    redis_url: str | None = None
 
     def environment(self) -> dict[str, str]:
+        redis = {"HOST_REDIS_URL": self.redis_url} if self.redis_url else {}
         return {
             **os.environ,
+            **redis,
             "HOST_ENDPOINT": self.endpoint,
             "HOST_API_KEY": API_KEY,
             "HOST_ACCEPTED": str(self.accepted),
@@ -64,6 +67,12 @@ class Program:
         line = self.child.stdout.readline()
         assert line, f"the program ended: {self.end().errors}"
         return line.rstrip()
+
+    def ask(self) -> None:
+        """Writes a line of the program's input."""
+        assert self.child.stdin
+        self.child.stdin.write("\n")
+        self.child.stdin.flush()
 
     def signal(self, number: signal.Signals) -> None:
         self.child.send_signal(number)

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import requests
-from process import Process, eventually
 from program import PROGRAMS, Settings
+from support.process import PATIENCE_SECONDS, Process, eventually
 
 UVICORN = ["uvicorn", "served:app", "--port", "0"]
 GUNICORN = [
@@ -18,16 +18,16 @@ LISTENING = {"uvicorn": "Uvicorn running on", "gunicorn": "Listening at:"}
 class Served:
     """A server that was started, and that listens."""
 
-    def __init__(self, command: list[str], settings: Settings, log: Path, under_load: bool) -> None:
+    def __init__(self, command: list[str], settings: Settings, log: Path, *how: str) -> None:
+        """`how` is what `programs/served.py` finds set in the environment, such as UNDER_LOAD."""
         self.process = Process([sys.executable, "-m", *command], log)
         environment = settings.environment() | {"PYTHONPATH": str(PROGRAMS)}
-        if under_load:
-            environment["HOST_UNDER_LOAD"] = "yes"
+        environment |= {f"HOST_{each}": "yes" for each in how}
         self.url = self.process.start(environment, LISTENING[command[0]])
 
     def get(self) -> int:
         """Makes a request on a connection of its own; the process that answered it."""
-        return int(requests.get(self.url, timeout=60).text)
+        return int(requests.get(self.url, timeout=PATIENCE_SECONDS).text)
 
     def wait_for_workers(self, count: int) -> None:
         """Waits until so many workers serve."""

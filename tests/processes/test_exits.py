@@ -4,16 +4,17 @@ and what its agent accepted before is stored.
 
 import signal
 import statistics
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 from accepted import Accepted
-from guard_server import GuardServer
 from program import Ended, Program, Settings
 from served import GUNICORN, UVICORN, Served
-from silence import silent_backend
+from support.guard_server import GuardServer
+from support.silence import silent_backend
 
 Start = Callable[..., Program]
 Serve = Callable[..., Served]
@@ -52,9 +53,12 @@ def test_what_was_accepted_before_the_end_is_delivered(
     print(f"{way}: {EXITS_OF_EACH} exits in {seconds(exits)}")
 
 
-def stop(serve: Serve, command: list[str], workers: int) -> tuple[int, str]:
-    """The exit code of a server that is ended under load, and all it said."""
-    served = serve(command, under_load=True)
+def stop(serve: Serve, command: list[str], workers: int, turn: int) -> tuple[int, str]:
+    """The exit code of a server that is ended under load, and all it said.
+
+    By turns the app leaves the end to the agent, and stops it itself.
+    """
+    served = serve(command, "UNDER_LOAD", *(["STOPS_AGENT"] if turn % 2 else []))
     served.wait_for_workers(workers)
     return served.stop(), served.process.output()
 
@@ -63,9 +67,9 @@ def test_what_was_accepted_is_delivered_when_uvicorn_is_ended(
     serve: Serve, server: GuardServer, accepted: Accepted
 ) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        stops = list(pool.map(lambda _: stop(serve, UVICORN, 1), range(10)))
+        stops = list(pool.map(lambda turn: stop(serve, UVICORN, 1, turn), range(10)))
 
-    # uvicorn stops, and then lets the signal end the process.
+    # uvicorn shuts down, and then lets the signal end the process.
     assert [code for code, _ in stops] == [-signal.SIGTERM] * 10
     assert not any("Error" in said or "lost" in said for _, said in stops)
     assert len(accepted.senders()) == 10 * 2
@@ -77,7 +81,7 @@ def test_what_was_accepted_is_delivered_when_gunicorn_is_ended(
 ) -> None:
     """A master and four workers each: forty exits."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        stops = list(pool.map(lambda _: stop(serve, GUNICORN, 4), range(8)))
+        stops = list(pool.map(lambda turn: stop(serve, GUNICORN, 4, turn), range(8)))
 
     assert [code for code, _ in stops] == [0] * 8
     assert not any("Error" in said or "lost" in said for _, said in stops)
@@ -101,6 +105,38 @@ def test_a_backend_that_never_answers_does_not_keep_a_process_from_ending(
     assert_clean(ended, way)
     assert "the process ended before" in ended.errors
     print(f"{way}, silent backend: {seconds([ended])}")
+
+
+@pytest.mark.parametrize(
+    ("command", "workers", "code", "how"),
+    [
+        (UVICORN, 1, -signal.SIGTERM, []),
+        (UVICORN, 1, -signal.SIGTERM, ["STOPS_AGENT"]),
+        (GUNICORN, 4, 0, []),
+    ],
+    ids=["uvicorn", "uvicorn, stopped by the app", "gunicorn"],
+)
+def test_a_backend_that_never_answers_does_not_keep_a_server_from_ending(
+    command: list[str],
+    workers: int,
+    code: int,
+    how: list[str],
+    settings: Settings,
+    cleanup: ExitStack,
+    serve: Serve,
+) -> None:
+    settings.endpoint = cleanup.enter_context(silent_backend())
+    served = serve(command, *how)
+    served.wait_for_workers(workers)
+    served.get()
+    told = time.monotonic()
+
+    assert served.stop() == code
+
+    said = served.process.output()
+    assert "record(s) undelivered; they wait in memory" in said
+    assert "Traceback" not in said
+    print(f"silent backend: ended {time.monotonic() - told:.2f} s after the signal")
 
 
 def seconds(exits: list[Ended]) -> str:

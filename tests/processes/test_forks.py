@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 from accepted import Accepted
-from guard_server import GuardServer
-from process import eventually
 from program import Program, Settings
 from served import GUNICORN, Served
+from support.guard_server import GuardServer
+from support.process import eventually
+from support.redis_server import RedisServer
 
 Start = Callable[..., Program]
 
@@ -38,19 +39,53 @@ def test_every_childs_records_arrive_and_the_parents_once(
     accepted.assert_stored_once(server)
 
 
-def test_a_childs_first_records_arrive_by_themselves(
+def test_a_childs_first_records_arrive_by_themselves_within_two_flush_intervals(
     settings: Settings, start: Start, server: GuardServer, accepted: Accepted
 ) -> None:
     settings.flush_interval = 1
     program = start("forks", "living", "4")
     assert program.line() == "forked"
-    forked = time.monotonic()
 
-    eventually(lambda: len(accepted.senders()) == 4 and all_stored(accepted, server))
-    print(f"4 children, flush interval 1 s: stored after {time.monotonic() - forked:.2f} s")
+    def parents() -> int:
+        ids = [metric["tags"]["id"] for metric in server.records("metrics")]
+        return sum(each.startswith(f"{program.child.pid}-") for each in ids)
+
+    eventually(lambda: len(accepted.senders()) == 4 and parents() == 1)
+    # Each record that the parent sends once the one before is stored takes an interval.
+    for sent in (2, 3):
+        program.ask()
+        eventually(lambda sent=sent: parents() == sent)
+    assert all_stored(accepted, server)
 
     assert program.end().code == 0
     accepted.assert_stored_once(server)
+
+
+def test_every_process_keeps_its_own_records_in_redis_by_a_connection_of_its_own(
+    settings: Settings,
+    start: Start,
+    start_redis: Callable[..., RedisServer],
+    server: GuardServer,
+    accepted: Accepted,
+) -> None:
+    redis = start_redis()
+    settings.redis_url = redis.url
+    settings.flush_interval = 1
+    server.stop()
+    program = start("forks", "living", "4")
+    assert program.line() == "forked"
+    # One metric of the parent's, three of each child's.
+    assert eventually(lambda: sorted(redis.pending().values()) == [1, 3, 3, 3, 3])
+    with redis.client() as client:
+        others = {each["id"] for each in client.client_list() if each["cmd"] != "client|list"}
+    assert len(others) == 5
+
+    server.start()
+    assert eventually(lambda: len(accepted.senders()) == 4 and all_stored(accepted, server))
+    ended = program.end()
+    assert (ended.code, "Redis" in ended.errors) == (0, False), ended.errors
+    accepted.assert_stored_once(server)
+    assert redis.waiting() == 0
 
 
 def test_every_worker_of_a_preloaded_gunicorn_reports(

@@ -2,8 +2,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from backend import Backend
-from log import Log
+from support.backend import Backend
+from support.log import Log
 
 from guard_agent import AgentConfig, _agent
 
@@ -31,6 +31,8 @@ def make_config(backend: Backend) -> Iterator[Callable[..., AgentConfig]]:
     if _agent._agent is not None:
         _agent._agent.stop()
         _agent._agent.use_transport(None)
+        _agent._agent.initialize_redis(None)
+        _agent._agent.use_buffer(None)
         _agent._agent = None
 
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from log import Log
 from pydantic import ValidationError
+from support.log import Log
 
 from guard_agent import AgentConfig, SyncGuardAgentHandler, guard_agent, validate_config
+from guard_agent.config import SECRETS
 from guard_agent.encryption import EncryptionConfigError
 
 Make = Callable[..., AgentConfig]
@@ -59,14 +60,14 @@ def test_a_wrong_value_is_named_with_its_field_and_a_remedy(
         assert part in error["msg"]
 
 
-@pytest.mark.parametrize("field", ["api_key", "project_encryption_key", "payload_signing_secret"])
+@pytest.mark.parametrize("field", sorted(SECRETS))
 def test_secrets_are_not_shown(field: str) -> None:
-    secret: Any = "s3cret-and-long-enough"
-    config = AgentConfig(**{"api_key": KEY, field: secret})
+    secret = "s3cret-and-long-enough"
+    value: Any = f"redis://:{secret}@cache" if field == "redis_url" else secret
+    config = AgentConfig(**{"api_key": KEY, field: value})
     assert secret not in repr(config) + str(config)
-    assert getattr(config, field) == secret
-    wrong_type: Any = [secret]
-    for fields in ({field: wrong_type}, {field: secret, "timeout": "soon"}):
+    assert getattr(config, field) == value
+    for fields in ({field: [value]}, {field: value, "timeout": "soon"}):
         with pytest.raises(ValidationError) as caught:
             AgentConfig(**{"api_key": KEY, **fields})
         assert secret not in str(caught.value)

@@ -4,15 +4,15 @@ import doctest
 import importlib
 import pkgutil
 import re
-from pathlib import Path
 
 import pytest
 from pydantic_core import PydanticUndefined
+from support import ROOT
 
 import guard_agent
 from guard_agent import AgentConfig
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = ROOT / "docs"
 MODULES = sorted(
     module.name
     for module in pkgutil.iter_modules(guard_agent.__path__)

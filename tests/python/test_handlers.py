@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from backend import Backend
-from log import Log
+from support.backend import Backend
+from support.log import Log
 
 from guard_agent import (
     AgentConfig,
@@ -266,19 +266,6 @@ def test_rules_that_cannot_be_used_are_logged_and_ignored(
     agent = SyncGuardAgentHandler(make_config())
     assert agent.get_dynamic_rules() is None
     log.wait_for("auto_ban_threshold")
-
-
-def test_a_redis_handler_is_kept_and_said_not_to_be_used_yet(make_config: Make, log: Log) -> None:
-    async def program() -> None:
-        agent: Any = guard_agent(make_config())
-        redis: Any = object()
-        await agent.initialize_redis(redis)
-        await agent.initialize_redis(redis)
-        assert agent.redis_handler is redis
-
-    asyncio.run(program())
-    said = [record for record in log.records if "not persisted to Redis" in record.getMessage()]
-    assert [record.levelname for record in said] == ["INFO"]
 
 
 def test_stats_have_the_keys_that_status_pages_read(make_config: Make) -> None:

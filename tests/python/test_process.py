@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable
 
 import pytest
-from backend import Backend
+from support.backend import Backend
 
 from guard_agent import AgentConfig, SyncGuardAgentHandler, get_current_timestamp
 
@@ -130,6 +130,97 @@ def test_a_silent_transport_does_not_keep_a_process_from_ending(backend: Backend
     ended = run(TRANSPORT.replace("WAIT", "3600"), backend)
     assert (ended.returncode, ended.stdout) == (0, "x\n")
     assert "1 record(s) could be delivered: lost" in ended.stderr
+
+
+BUFFER = """
+    import os, threading
+
+    class Buffer:
+        def __init__(self):
+            self.events = []
+
+        async def add_event(self, event):
+            self.events.append(event)
+
+        async def flush_events_with_keys(self):
+            events, self.events = self.events, []
+            return events, [""] * len(events)
+
+        async def flush_metrics_with_keys(self):
+            return [], []
+
+        async def confirm_event_redis_keys(self, keys):
+            print("confirmed", len(keys), flush=True)
+
+        async def requeue_events_in_memory(self, events, keys):
+            print("given back", len(events), flush=True)
+            return []
+
+    for name in (
+        "add_metric", "flush_events", "flush_metrics", "confirm_metric_redis_keys",
+        "requeue_metrics_in_memory", "get_buffer_size", "clear_buffer",
+    ):
+        setattr(Buffer, name, lambda *_: None)
+
+    agent.buffer = Buffer()
+"""
+
+
+def test_a_buffer_of_the_programs_is_flushed_at_exit(backend: Backend) -> None:
+    ended = run(BUFFER + "\n    agent.send_event(event('x'))", backend)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "confirmed 1\n", "")
+    assert [event["event_type"] for event in backend.events] == ["x"]
+
+
+def test_a_buffer_and_a_silent_backend_do_not_keep_a_process_from_ending(backend: Backend) -> None:
+    backend.hold.clear()
+    ended = run(BUFFER + "\n    agent.send_event(event('x'))", backend)
+    assert (ended.returncode, ended.stdout) == (0, "")
+
+
+def test_what_a_silent_buffer_never_took_is_told_at_exit(backend: Backend) -> None:
+    program = """
+    async def never(self, event):
+        await __import__("asyncio").sleep(3600)
+
+    Buffer.add_event = never
+    agent.buffer = Buffer()
+    agent.send_event(event("x"))
+    agent.send_event(event("y"))
+    """
+    ended = run(BUFFER + program, backend)
+    assert (ended.returncode, ended.stdout, backend.events) == (0, "", [])
+    assert "own buffer did not take a record (its time was over): lost" in ended.stderr
+
+
+def test_a_child_that_ends_leaves_the_parents_transport_its_connections(backend: Backend) -> None:
+    program = """
+    import asyncio, os
+    from guard_agent import HTTPTransport
+
+    transport = HTTPTransport(agent.config)
+    print(asyncio.run(transport.send_events([event("before")])), flush=True)
+    if (child := os.fork()) == 0:
+        sys.exit()
+    os.waitpid(child, 0)
+    print(asyncio.run(transport.send_events([event("after")])), flush=True)
+    """
+    ended = run(program, backend)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "True\nTrue\n", "")
+
+
+def test_a_forked_child_has_a_buffer_loop_of_its_own(backend: Backend) -> None:
+    program = """
+    child = os.fork()
+    agent.send_event(event("parent" if child else "child"))
+    agent.flush_buffer()
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    """
+    ended = run(BUFFER + program, backend)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "confirmed 1\n" * 2, "")
+    assert sorted(event["event_type"] for event in backend.events) == ["child", "parent"]
 
 
 def metric() -> dict[str, object]:

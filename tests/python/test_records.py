@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from backend import Backend
-from log import Log
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, model_serializer
+from pydantic_core import PydanticSerializationError
+from support.backend import Backend
+from support.log import Log
 
 from guard_agent import (
     AgentConfig,
@@ -129,6 +130,32 @@ def test_models_mappings_and_objects_are_taken(
     assert [event["event_type"] for event in backend.events] == ["ip_banned"]
 
 
+class Unserialised(SecurityEvent):
+    """Whatever pydantic would call to serialise it is a failure."""
+
+    @model_serializer
+    def serialise(self) -> dict[str, Any]:
+        raise AssertionError
+
+    def model_dump(self, **_: Any) -> dict[str, Any]:
+        raise AssertionError
+
+    def model_dump_json(self, **_: Any) -> str:
+        raise AssertionError
+
+
+def test_a_model_is_read_without_pydantics_serialisation(
+    make_config: Make, backend: Backend
+) -> None:
+    event = Unserialised(timestamp=NOON, event_type="ip_banned", metadata={"n": 1})
+    with pytest.raises(PydanticSerializationError):
+        type(event).__pydantic_serializer__.to_json(event)
+    agent = SyncGuardAgentHandler(make_config())
+    agent.send_event(event)
+    agent.flush_buffer()
+    assert backend.events[0]["metadata"] == {"n": 1}
+
+
 @pytest.mark.parametrize(
     ("timestamp", "sent"),
     [
@@ -238,6 +265,63 @@ def test_a_value_that_changes_while_it_is_read_is_no_trouble(
 
     metadata["value"] = Meddler()
     assert sent_metadata(make_config, backend, metadata) == {"value": "meddled"}
+
+
+def test_a_record_that_changes_while_it_is_read_is_no_trouble(
+    make_config: Make, backend: Backend
+) -> None:
+    event: dict[str, Any] = {"timestamp": NOON, "event_type": "ip_banned"}
+
+    class Meddler:
+        def __str__(self) -> str:
+            event.clear()
+            return "meddled"
+
+    event |= {"reason": Meddler(), "method": "GET"}
+    agent = SyncGuardAgentHandler(make_config())
+    agent.send_event(event)
+    agent.flush_buffer()
+    assert backend.events[0]["reason"] == "meddled"
+    assert backend.events[0]["method"] == "GET"
+
+
+def test_an_event_sent_while_another_is_read_arrives_too(
+    make_config: Make, backend: Backend
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+
+    class Sender:
+        def __str__(self) -> str:
+            agent.send_event({"timestamp": NOON, "event_type": "inner"})
+            return "sent"
+
+    agent.send_event({"reason": Sender(), "timestamp": NOON, "event_type": "outer"})
+    agent.flush_buffer()
+    assert [event["event_type"] for event in backend.events] == ["inner", "outer"]
+    assert backend.events[1]["reason"] == "sent"
+
+
+def test_a_field_is_known_by_its_name_in_any_order_and_from_any_source(
+    make_config: Make, backend: Backend
+) -> None:
+    # Text that is made at run time is another object than the same text in code.
+    event = {
+        "".join(["event", "_type"]): "ip_banned",
+        "".join(["ip_", "address"]): "192.0.2.7",
+        "timestamp": "2026-11-22 12:00:00",
+        "tenant": "shop",
+    }
+    agent = SyncGuardAgentHandler(make_config(anonymize_ip="truncate"))
+    agent.send_event(event)
+    agent.flush_buffer()
+    (sent,) = backend.events
+    assert sent.pop("idempotency_key")
+    assert sent == {
+        "event_type": "ip_banned",
+        "ip_address": "192.0.2.0",
+        "timestamp": "2026-11-22T12:00:00Z",
+        "tenant": "shop",
+    }
 
 
 @pytest.mark.parametrize(

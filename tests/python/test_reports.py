@@ -1,13 +1,20 @@
 """What the agent says of itself: log lines and `on_error`."""
 
 import logging
+import os
+import queue
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from backend import Backend
-from log import PATIENCE_SECONDS, Log
+import pytest
+from support import ROOT
+from support.backend import Backend
+from support.log import Log
+from support.process import PATIENCE_SECONDS, eventually
 
 from guard_agent import (
     AgentConfig,
@@ -53,6 +60,95 @@ def test_on_error_hears_what_failed(make_config: Make, backend: Backend) -> None
     assert stage == "transport_send"
     assert isinstance(error, GuardAgentError)
     assert "401" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("record", "stage"),
+    [
+        ({"event_type": "x"}, "flush_events"),
+        ({"metric_type": "block_rate", "value": 1}, "flush_metrics"),
+    ],
+)
+def test_on_error_hears_of_each_kind_of_record_that_is_lost(
+    make_config: Make, backend: Backend, record: dict[str, Any], stage: str
+) -> None:
+    backend.status = 413
+    heard: queue.Queue[tuple[str, str]] = queue.Queue()
+    config = make_config(on_error=lambda stage, error, _: heard.put((stage, str(error))))
+    agent = SyncGuardAgentHandler(config)
+    send = agent.send_event if stage == "flush_events" else agent.send_metric
+    send({"timestamp": get_current_timestamp(), **record})
+    agent.flush_buffer()
+    said, problem = heard.get(timeout=PATIENCE_SECONDS)
+    assert said == stage
+    assert "lost: each is too large for the backend (413)" in problem
+
+
+SEALED = """
+import logging, sys, threading
+from support.randomness import withhold_randomness
+from guard_agent import AgentConfig, SyncGuardAgentHandler, get_current_timestamp
+
+logging.basicConfig(format="%(message)s")
+heard = threading.Event()
+
+def on_error(stage, error, context):
+    print(stage, type(error).__name__, error)
+    heard.set()
+
+config = {"api_key": "an-api-key-for-tests", "endpoint": sys.argv[1], "install_id": "test"}
+key = {"project_encryption_key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}
+agent = SyncGuardAgentHandler(AgentConfig(**config, **key, buffer_size=1, on_error=on_error))
+agent.send_event({"timestamp": get_current_timestamp(), "event_type": "x"})
+agent.flush_buffer()
+withhold_randomness()
+agent.send_event({"timestamp": get_current_timestamp(), "event_type": "x"})
+assert heard.wait(60)
+ledger = agent.get_stats()["ledger"]
+print(ledger["delivered"], "delivered", ledger["queued"], "queued", ledger["dropped"], "dropped")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no seccomp")
+def test_on_error_hears_of_a_payload_that_cannot_be_encrypted_and_is_kept(backend: Backend) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SEALED, backend.url],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
+    )
+    error = "the payload could not be encrypted: no random bytes from the system"
+    remedy = "kept; let the process have them, by getrandom or /dev/urandom"
+    assert ended.stdout.splitlines() == [
+        f"encryption GuardAgentError {error}: {remedy}",
+        "1 delivered 1 queued {} dropped",
+    ]
+    assert ended.stderr.splitlines()[0] == f"{error}: {remedy}"
+    assert len([post for post in backend.received if post.path == "/api/v1/events/encrypted"]) == 1
+
+
+def test_the_same_trouble_is_logged_once_a_minute(
+    make_config: Make, backend: Backend, log: Log
+) -> None:
+    backend.status = 500
+    agent = SyncGuardAgentHandler(make_config(retry_attempts=20, backoff_factor=0.001))
+    agent.send_event({"timestamp": get_current_timestamp(), "event_type": "x"})
+    done = threading.Thread(target=agent.flush_buffer)
+    done.start()
+    eventually(lambda: len(backend.events) >= 4)
+    backend.status = 200
+    done.join()
+    log.wait_for("backend answered 500")
+    agent.send_event({"timestamp": "never", "event_type": "x"})
+    # Reports are made in threads of their own: this one comes behind those of before.
+    log.wait_for("record not sent")
+    said = [record.getMessage() for record in log.records]
+    assert (
+        len([line for line in said if "answered 500; see the backend's log; records" in line]) == 1
+    ), said
+    assert all(record.name == "guard_agent" for record in log.records)
 
 
 def test_an_on_error_that_raises_is_logged(make_config: Make, backend: Backend, log: Log) -> None:

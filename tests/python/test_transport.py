@@ -10,14 +10,16 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
-from backend import Backend
-from log import Log
+from support.backend import Backend
+from support.log import Log
+from support.process import PATIENCE_SECONDS
 
 from guard_agent import (
     AgentConfig,
     AgentStatus,
     DynamicRules,
     GuardAgentHandler,
+    HTTPTransport,
     SecurityEvent,
     SecurityMetric,
     SyncGuardAgentHandler,
@@ -27,7 +29,6 @@ from guard_agent import (
 )
 
 Make = Callable[..., AgentConfig]
-PATIENCE_SECONDS = 30
 
 
 class Transport:
@@ -108,7 +109,7 @@ def test_one_can_be_assigned_before_start_and_taken_away_after(
     async def program() -> None:
         transport = Transport()
         agent: Any = guard_agent(make_config())
-        assert agent.transport is None
+        assert isinstance(agent.transport, HTTPTransport)
         agent.transport = transport
         await agent.start()
         await agent.send_event(event("first"))
@@ -290,7 +291,7 @@ def test_what_is_no_transport_is_refused(make_config: Make) -> None:
     agent = SyncGuardAgentHandler(make_config())
     with pytest.raises(TypeError, match=problem):
         agent.transport = wrong
-    assert agent.transport is None
+    assert isinstance(agent.transport, HTTPTransport)
 
 
 def test_a_replaced_transport_leaves_no_thread(make_config: Make) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from log import Log
+from support import ROOT
+from support.log import Log
 
 from guard_agent import utils
 from guard_agent.encryption import (
@@ -22,7 +23,7 @@ from guard_agent.install_id import resolve_install_id
 from guard_agent.logging_utils import setup_agent_logging
 from guard_agent.signing import sign_payload
 
-VECTORS_PATH = Path(__file__).parents[2] / "crates/guard-wire/tests/vectors.json"
+VECTORS_PATH = ROOT / "crates/guard-wire/tests/vectors.json"
 VECTORS: dict[str, Any] = json.loads(VECTORS_PATH.read_text(encoding="utf-8"))
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
@@ -179,6 +180,24 @@ def test_a_place_that_keeps_nothing_is_logged_but_not_fatal(tmp_path: Path, log:
     path = tmp_path / "file" / "install-id"
     assert resolve_install_id(state_path=path) != resolve_install_id(state_path=path)
     log.wait_for("set install_id to give one")
+
+
+def test_a_level_is_given_by_its_name_in_its_place_or_in_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert setup_agent_logging(log_level="DEBUG").level == logging.DEBUG
+        assert setup_agent_logging("WARNING").level == logging.WARNING
+        assert setup_agent_logging().level == logging.INFO
+        with pytest.raises(ValueError, match="log_level: 'LOUD' is unknown; give one of DEBUG"):
+            setup_agent_logging(log_level="LOUD")
+    finally:
+        logger = logging.getLogger("guard_agent")
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

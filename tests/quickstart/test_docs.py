@@ -5,13 +5,13 @@ import importlib
 import re
 
 import pytest
-from conftest import TESTS
+from support import ROOT
 
-QUICKSTART = (TESTS.parent / "docs" / "quickstart.md").read_text()
+QUICKSTART = (ROOT / "docs" / "quickstart.md").read_text()
 
 
 def test_the_quickstart_shows_the_example_as_it_is() -> None:
-    example = (TESTS.parent / "examples" / "quickstart" / "main.py").read_text()
+    example = (ROOT / "examples" / "quickstart" / "main.py").read_text()
     assert f"```python\n{example}```\n" in QUICKSTART
 
 

@@ -3,22 +3,24 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from conftest import TESTS, App
+from app import App
+from support.process import PATIENCE_SECONDS
 
 from fastapi_guard.fastapi_guard import Guard
 
 
 @pytest.fixture
 def app(start_app: Callable[..., App]) -> App:
-    return start_app(TESTS / "quickstart" / "guarded_app.py")
+    return start_app(Path(__file__).with_name("guarded_app.py"))
 
 
 def get(app: App, path: str, **headers: str) -> "requests.Response":
-    return requests.get(app.url + path, headers=headers, timeout=10)
+    return requests.get(app.url + path, headers=headers, timeout=PATIENCE_SECONDS)
 
 
 def handled(app: App) -> Any:
@@ -50,7 +52,7 @@ def test_an_endpoint_may_take_arguments_by_name(app: App) -> None:
 
 
 def test_an_endpoint_may_be_protected_twice_and_still_reads_the_body(app: App) -> None:
-    answer = requests.post(app.url + "/twice", data="text", timeout=10)
+    answer = requests.post(app.url + "/twice", data="text", timeout=PATIENCE_SECONDS)
     assert answer.json() == {"body": "text"}
     assert handled(app) == ["counted None /twice", "counted_plainly /twice"]
 

@@ -9,24 +9,28 @@ from pathlib import Path
 
 import pytest
 import requests
-from certificates import Authority
-from conftest import TESTS, App
-from gateway import Gateway
-from guard_server import GuardServer
-from process import eventually
+from app import App
+from support import ROOT
+from support.certificates import Authority
+from support.gateway import Gateway
+from support.guard_server import GuardServer
+from support.process import PATIENCE_SECONDS, eventually
 
-PROGRAM = (TESTS / "quickstart" / "program.txt").read_text()
-EXAMPLE = TESTS.parent / "examples" / "quickstart" / "main.py"
+PROGRAM = Path(__file__).with_name("program.txt").read_text()
+EXAMPLE = ROOT / "examples" / "quickstart" / "main.py"
 
 StartApp = Callable[..., App]
 
 
 @pytest.fixture
 def start_program(
-    server: GuardServer, start_app: StartApp, tmp_path: Path, cleanup: ExitStack
+    server: GuardServer,
+    start_app: StartApp,
+    authority: Authority,
+    tmp_path: Path,
+    cleanup: ExitStack,
 ) -> StartApp:
     """Starts a program's text; it reports to api.fastapi-guard.com, where `server` answers."""
-    authority = Authority(tmp_path)
     gateway = Gateway(server.url, authority.issue("api.fastapi-guard.com"))
     cleanup.callback(gateway.stop)
     roots = str(authority.certificate)
@@ -66,7 +70,7 @@ def test_the_program_as_it_stands_reports_a_request_when_it_ends(
     server: GuardServer, start_program: StartApp
 ) -> None:
     app = start_program(PROGRAM)
-    answer = requests.get(app.url + "/", timeout=10)
+    answer = requests.get(app.url + "/", timeout=PATIENCE_SECONDS)
     said = app.stop()
 
     assert answer.json() == {"message": "Hello World"}
@@ -79,7 +83,7 @@ def test_the_program_with_its_lines_about_redis_does_the_same(
     server: GuardServer, start_program: StartApp, redis_url: str
 ) -> None:
     app = start_program(with_redis(PROGRAM, redis_url))
-    answer = requests.get(app.url + "/", timeout=10)
+    answer = requests.get(app.url + "/", timeout=PATIENCE_SECONDS)
     said = app.stop()
 
     assert answer.json() == {"message": "Hello World"}
@@ -99,7 +103,7 @@ def test_the_example_reports_a_request_while_it_runs(
     if has_redis:
         settings["REDIS_URL"] = request.getfixturevalue("redis_url")
     app = start_app(EXAMPLE, **settings)
-    answer = requests.get(app.url + "/", timeout=10)
+    answer = requests.get(app.url + "/", timeout=PATIENCE_SECONDS)
 
     assert answer.json() == {"message": "Hello World"}
     eventually(lambda: server.counts("events") == {"suspicious_request": 1})

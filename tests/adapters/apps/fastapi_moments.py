@@ -10,6 +10,7 @@ from typing import cast
 
 from fastapi import FastAPI
 from guard import SecurityConfig, SecurityMiddleware
+from guarded import QUIET
 
 from guard_agent import (
     AgentConfig,
@@ -20,14 +21,7 @@ from guard_agent import (
     guard_agent,
 )
 
-config = SecurityConfig(
-    enable_agent=True,
-    agent_api_key=os.environ["GUARD_AGENT_API_KEY"],
-    agent_endpoint=os.environ["GUARD_AGENT_ENDPOINT"],
-    enable_redis=False,
-    enable_penetration_detection=False,
-    security_headers=None,
-)
+config = SecurityConfig(**QUIET)
 agent_config = cast(AgentConfig, config.to_agent_config())
 
 handlers: dict[str, GuardAgentHandler] = {"import": guard_agent(agent_config)}

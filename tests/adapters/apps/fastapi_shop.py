@@ -1,8 +1,6 @@
 """The shop of the examples, on FastAPI."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
@@ -32,14 +30,7 @@ agent_config = config.to_agent_config()
 assert isinstance(agent_config, AgentConfig)
 agent = guard_agent(agent_config)
 
-
-@asynccontextmanager
-async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    yield
-    await agent.stop()
-
-
-app = FastAPI(lifespan=make_lifespan(lifespan))
+app = FastAPI(lifespan=make_lifespan())
 app.add_middleware(SecurityMiddleware, config=config)
 
 ITEMS = {1: "kettle", 2: "teapot", 3: "cup", 4: "saucer", 5: "spoon"}

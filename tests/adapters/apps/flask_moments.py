@@ -1,10 +1,10 @@
 """Makes a handler at every moment of an application's life, and sends an event through each."""
 
-import os
 from typing import cast
 
 from flask import Flask
 from flaskapi_guard import FlaskAPIGuard, SecurityConfig
+from guarded import QUIET
 
 from guard_agent import (
     AgentConfig,
@@ -15,14 +15,7 @@ from guard_agent import (
     guard_agent,
 )
 
-config = SecurityConfig(
-    enable_agent=True,
-    agent_api_key=os.environ["GUARD_AGENT_API_KEY"],
-    agent_endpoint=os.environ["GUARD_AGENT_ENDPOINT"],
-    enable_redis=False,
-    enable_penetration_detection=False,
-    security_headers=None,
-)
+config = SecurityConfig(**QUIET)
 agent_config = cast(AgentConfig, config.to_agent_config())
 
 handlers: dict[str, GuardAgentHandler | SyncGuardAgentHandler] = {

@@ -65,7 +65,10 @@ def leaving(count: int) -> None:
 
 
 def living(count: int) -> None:
-    """Children that live on until the input ends: what they send has to go by itself."""
+    """Children that live on until the input ends: what they send has to go by itself.
+
+    For each line of the input the parent sends a record.
+    """
     first, last = os.pipe()
 
     def child() -> None:
@@ -75,7 +78,10 @@ def living(count: int) -> None:
 
     pids = [fork(child) for _ in range(count)]
     print("forked", flush=True)
-    sys.stdin.read()
+    sender = Sender()
+    for _ in iter(sys.stdin.readline, ""):
+        sender.send()
+    sender.tell()
     os.close(last)
     wait_for(pids)
 

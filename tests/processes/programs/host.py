@@ -14,6 +14,7 @@ CONFIG = AgentConfig(
     flush_interval=int(os.environ["HOST_FLUSH_INTERVAL"]),
     buffer_size=5000,
     buffer_overflow_policy="block",
+    redis_url=os.environ.get("HOST_REDIS_URL"),
 )
 # With so many records on their way a process is under load.
 LOADED = 300

@@ -1,7 +1,8 @@
 """An ASGI app, whose process sends as fast as it can while it is served under load.
 
 GET / answers with the process id after the agent accepted one more record. Imported by gunicorn
-before it forks, it has its agent send from there too.
+before it forks, it has its agent send from there too. It leaves the end to the agent, or stops it
+itself if HOST_STOPS_AGENT is set.
 """
 
 import os
@@ -10,12 +11,13 @@ from typing import Any
 from host import Sender, agent, send_and_tell
 
 UNDER_LOAD = "HOST_UNDER_LOAD" in os.environ
+STOPS_AGENT = "HOST_STOPS_AGENT" in os.environ
 
 send_and_tell()
 
 
 async def lifespan(receive: Any, send: Any) -> None:
-    """Sends on from start to end, then stops the agent, as every served app should."""
+    """Sends on from start to end."""
     await receive()
     sender = Sender()
     thread = sender.start() if UNDER_LOAD else None
@@ -25,7 +27,8 @@ async def lifespan(receive: Any, send: Any) -> None:
     if thread:
         thread.join()
     sender.tell()
-    agent.stop()
+    if STOPS_AGENT:
+        agent.stop()
     await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 
-PATIENCE_SECONDS = 30
+from support.process import PATIENCE_SECONDS
 
 
 class Log(logging.Handler):

@@ -1,5 +1,6 @@
 """A backend that records what it is sent and answers as told."""
 
+import contextlib
 import gzip
 import json
 import threading
@@ -24,14 +25,19 @@ class Backend:
     Attributes:
         received: All requests, oldest first.
         status: What posts are answered with.
-        rules: What GET /api/v1/rules answers; None answers 404.
+        refused: Posts that contain this text are answered with 400.
+        rules: What GET /api/v1/rules answers; None answers 404. What `publish` is given instead
+            is answered with a tag, and requests that name it are held until there is another.
         hold: Posts are answered only while this is set.
     """
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.status = 200
+        self.refused: str | None = None
         self.rules: dict[str, Any] | None = None
+        self.tag: str | None = None
+        self._published = threading.Condition()
         self.hold = threading.Event()
         self.hold.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -46,10 +52,26 @@ class Backend:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.go_away()
+
+    def go_away(self) -> None:
+        """Listens no more; what is still held is answered."""
         self.hold.set()
+        self.publish(None)
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def publish(self, rules: dict[str, Any] | None) -> None:
+        """Has new rules, and answers the requests that wait for them."""
+        with self._published:
+            self.rules, self.tag = rules, f'"{hash(json.dumps(rules)):x}"'
+            self._published.notify_all()
+
+    def wait_for_rules(self, known: str | None) -> None:
+        """Returns once the rules are others than those a request knows."""
+        with self._published:
+            self._published.wait_for(lambda: self.tag is None or self.tag != known, 30)
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """All "events" or "metrics" received."""
@@ -75,10 +97,13 @@ def _handler(backend: Backend) -> type[BaseHTTPRequestHandler]:
                 body = gzip.decompress(body)
             backend.hold.wait()
             self._record(json.loads(body))
-            self._answer(backend.status, ACCEPTED)
+            refuses = backend.refused is not None and backend.refused.encode() in body
+            self._answer(400 if refuses else backend.status, ACCEPTED)
 
         def do_GET(self) -> None:
             self._record(None)
+            if self.path == "/api/v1/rules":
+                backend.wait_for_rules(self.headers["If-None-Match"])
             if self.path == "/api/v1/rules" and backend.rules is not None:
                 self._answer(200, backend.rules)
             else:
@@ -94,8 +119,13 @@ def _handler(backend: Backend) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            if backend.tag and self.path == "/api/v1/rules":
+                self.send_header("ETag", backend.tag)
+                self.send_header("Preference-Applied", "wait=30")
+            # Who waited for rules may be gone.
+            with contextlib.suppress(ConnectionError):
+                self.end_headers()
+                self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
             """Requests are no news."""

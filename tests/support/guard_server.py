@@ -6,7 +6,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from process import Process
+
+from support.process import PATIENCE_SECONDS, Process
 
 API_KEY = "fg_end_to_end_0123456789abcdef"
 
@@ -14,10 +15,17 @@ API_KEY = "fg_end_to_end_0123456789abcdef"
 class GuardServer:
     """Started on a port the system chooses, or, later, on the one it had before."""
 
-    def __init__(self, binary: Path, folder: Path, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        folder: Path,
+        options: tuple[str, ...] = (),
+        api_key: str = API_KEY,
+    ) -> None:
         self.binary = binary
         self.folder = folder
         self.options = options
+        self.api_key = api_key
         self.url = ""
         self.process: Process | None = None
 
@@ -32,7 +40,7 @@ class GuardServer:
         ]
         self.process = Process([*command, *self.options], self.folder / "server.log")
         self.url = self.process.start(
-            {"GUARD_SERVER_API_KEY": API_KEY}, "guard-server listening on"
+            {"GUARD_SERVER_API_KEY": self.api_key}, "guard-server listening on"
         )
         return self
 
@@ -47,7 +55,10 @@ class GuardServer:
 
     def get(self, path: str, **query: int) -> Any:
         answer = requests.get(
-            self.url + path, params=query, headers={"X-API-Key": API_KEY}, timeout=10
+            self.url + path,
+            params=query,
+            headers={"X-API-Key": self.api_key},
+            timeout=PATIENCE_SECONDS,
         )
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
         return answer.json()
@@ -56,6 +67,11 @@ class GuardServer:
         """The number of stored records of a kind ("events" or "metrics"), by type."""
         by_type: dict[str, int] = self.get("/api/v1/summary")[kind]["by_type"]
         return by_type
+
+    def adoption(self) -> dict[str, Any]:
+        """Who has the rules in force."""
+        found: dict[str, Any] = self.get("/api/v1/rules/adoption")
+        return found
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """Every stored record of a kind, newest first."""

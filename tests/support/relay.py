@@ -1,4 +1,7 @@
-"""Stands between an agent and the server: passes requests on, keeps them, and can cut them off."""
+"""Stands between an agent and the server: passes requests on, keeps them, and can cut them off.
+
+It is a proxy too, for whatever host: all requests end at the one server.
+"""
 
 import gzip
 import http.client
@@ -7,6 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from support.process import PATIENCE_SECONDS
+
+# The headers of an answer that agents look at.
+PASSED_ON = ("Content-Type", "Retry-After", "ETag", "Preference-Applied", "X-Payload-Signature")
 
 
 @dataclass
@@ -28,12 +36,14 @@ class Relay:
     """Listens on a port the system chooses.
 
     `answered` is asked about each exchange after the server has answered it; where it returns
-    False, the agent's connection is cut without an answer.
+    False, the agent's connection is cut without an answer. `rewrite` may change the body of an
+    answer.
     """
 
     def __init__(self, server_url: str) -> None:
         self.exchanges: list[Exchange] = []
         self.answered: Callable[[Exchange], bool] = lambda _exchange: True
+        self.rewrite: Callable[[bytes], bytes] = lambda content: content
         relay = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -59,9 +69,10 @@ class Relay:
 
     def pass_on(self, handler: BaseHTTPRequestHandler, server: str) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
-        connection = http.client.HTTPConnection(server, timeout=30)
+        connection = http.client.HTTPConnection(server, timeout=PATIENCE_SECONDS)
         try:
-            connection.request(handler.command, handler.path, body, dict(handler.headers.items()))
+            path = urlsplit(handler.path).path
+            connection.request(handler.command, path, body, dict(handler.headers.items()))
             answer = connection.getresponse()
             content = answer.read()
         except OSError:
@@ -74,7 +85,8 @@ class Relay:
             handler.close_connection = True
             return
         handler.send_response(answer.status)
-        for name in ("Content-Type", "Retry-After", "ETag"):
+        content = self.rewrite(content)
+        for name in PASSED_ON:
             if value := answer.headers.get(name):
                 handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(content)))

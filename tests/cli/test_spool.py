@@ -1,0 +1,141 @@
+"""`guard-agent spool` and what doctor says of it."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from output import Output
+from support.backend import Backend
+from support.guard_server import GuardServer
+
+Command = Callable[..., Output]
+
+LEAVE = """
+from datetime import datetime, timezone
+
+from guard_agent import AgentConfig, SecurityEvent, SyncGuardAgentHandler
+
+agent = SyncGuardAgentHandler(AgentConfig.from_env())
+for number in range(5):
+    agent.send_event(
+        SecurityEvent(
+            timestamp=datetime.now(timezone.utc), event_type="ip_banned", reason=f"#{number}"
+        )
+    )
+"""
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def left(environment: dict[str, str], spool: Path) -> Path:
+    """A spool in which a program, that reached nobody, has left five events."""
+    settings = {
+        "GUARD_AGENT_ENDPOINT": "http://127.0.0.1:1",
+        "GUARD_AGENT_SPOOL_DIR": str(spool),
+    }
+    subprocess.run([sys.executable, "-c", LEAVE], env=environment | settings, check=True)
+    return spool
+
+
+def test_ls_lists_what_a_program_has_left(guard_agent: Command, left: Path) -> None:
+    output = guard_agent("spool", "ls", GUARD_AGENT_SPOOL_DIR=str(left))
+    assert output.code == 0
+    assert ": ended, since " in output.says("ok", "spool")
+    assert ", 5 event(s), 0 metric(s), " in output.says("ok", "spool")
+
+
+def test_show_shows_the_records(guard_agent: Command, left: Path) -> None:
+    output = guard_agent("spool", "show", GUARD_AGENT_SPOOL_DIR=str(left))
+    assert output.code == 0
+    assert [f'"#{number}"' in output.text for number in range(6)] == [True] * 5 + [False]
+
+
+def test_drain_delivers_what_is_left(guard_agent: Command, left: Path, server: GuardServer) -> None:
+    before = server.counts("events").get("ip_banned", 0)
+    drain = ("spool", "drain", "--endpoint", server.url)
+    output = guard_agent(*drain, GUARD_AGENT_SPOOL_DIR=str(left))
+    assert output.says("ok", "spool") == "5 record(s) delivered, 0 left"
+    assert server.counts("events")["ip_banned"] == before + 5
+    again = guard_agent(*drain, GUARD_AGENT_SPOOL_DIR=str(left))
+    assert again.says("ok", "spool") == "0 record(s) delivered, 0 left"
+
+
+def test_drain_says_what_it_could_not_deliver(guard_agent: Command, left: Path) -> None:
+    settings = {"GUARD_AGENT_SPOOL_DIR": str(left), "GUARD_AGENT_TIMEOUT": "1"}
+    output = guard_agent("spool", "drain", "--endpoint", "http://127.0.0.1:1", **settings)
+    assert output.code == 1
+    assert output.says("fail", "spool").startswith(
+        "0 record(s) delivered, 5 left - see guard-agent doctor"
+    )
+    listed = guard_agent("spool", "ls", **settings)
+    assert ", 5 event(s), " in listed.text
+
+
+def test_drain_does_not_call_delivered_what_the_backend_refused(
+    guard_agent: Command, left: Path
+) -> None:
+    with Backend() as backend:
+        backend.refused = "#3"
+        drain = ("spool", "drain", "--endpoint", backend.url)
+        output = guard_agent(*drain, GUARD_AGENT_SPOOL_DIR=str(left))
+    assert output.code == 1
+    expected = "4 record(s) delivered, 1 dropped (rejected), 0 left - see guard-agent spool ls"
+    assert output.says("fail", "spool").startswith(expected)
+    listed = guard_agent("spool", "ls", GUARD_AGENT_SPOOL_DIR=str(left))
+    assert "rejected" in listed.says("warn", "set aside")
+
+
+def test_nothing_is_requeued_where_nothing_was_set_aside(guard_agent: Command, left: Path) -> None:
+    output = guard_agent("spool", "requeue-quarantined", GUARD_AGENT_SPOOL_DIR=str(left))
+    assert output.says("ok", "spool").startswith("0 record(s) ")
+
+
+def test_what_a_backend_refused_is_requeued_and_delivered_to_one_that_takes_it(
+    guard_agent: Command, environment: dict[str, str], spool: Path, server: GuardServer
+) -> None:
+    with Backend() as backend:
+        backend.refused = "#3"
+        settings = {"GUARD_AGENT_ENDPOINT": backend.url, "GUARD_AGENT_SPOOL_DIR": str(spool)}
+        command = [sys.executable, "-c", LEAVE + "agent.flush_buffer()"]
+        subprocess.run(command, env=environment | settings, check=True)
+    place = {"GUARD_AGENT_SPOOL_DIR": str(spool)}
+    listed = guard_agent("spool", "ls", **place)
+    assert "rejected" in listed.says("warn", "set aside")
+    doctor = guard_agent("doctor", "--endpoint", server.url, **place)
+    assert "; 1 set aside" in doctor.says("warn", "spool")
+
+    requeued = guard_agent("spool", "requeue-quarantined", **place)
+    assert requeued.says("ok", "spool").startswith("1 record(s) ")
+    shown = guard_agent("spool", "show", **place)
+    assert [f'"#{number}"' in shown.text for number in range(5)] == [False] * 3 + [True, False]
+
+    before = server.counts("events").get("ip_banned", 0)
+    drained = guard_agent("spool", "drain", "--endpoint", server.url, **place)
+    assert drained.says("ok", "spool") == "1 record(s) delivered, 0 left"
+    assert server.counts("events")["ip_banned"] == before + 1
+    assert guard_agent("spool", "ls", **place).says("ok", "spool") == "nothing waits"
+
+
+def test_without_a_directory_the_remedy_is_said(guard_agent: Command) -> None:
+    output = guard_agent("spool", "ls")
+    assert output.code == 1
+    assert "set GUARD_AGENT_SPOOL_DIR" in output.says("fail", "spool")
+
+
+def test_doctor_tells_the_backlog_and_a_place_that_cannot_be_used(
+    guard_agent: Command, left: Path, server: GuardServer, tmp_path: Path
+) -> None:
+    doctor = ("doctor", "--endpoint", server.url)
+    output = guard_agent(*doctor, GUARD_AGENT_SPOOL_DIR=str(left))
+    assert output.says("ok", "spool").startswith("5 record(s), ")
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    output = guard_agent(*doctor, GUARD_AGENT_SPOOL_DIR=str(in_the_way))
+    assert "make it writable" in output.says("fail", "spool")
+    assert guard_agent(*doctor).says("ok", "spool").startswith("none: ")

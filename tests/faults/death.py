@@ -1,0 +1,81 @@
+"""The end of a process by SIGKILL, and for how long the system had not let it save before that."""
+
+import contextlib
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.process import eventually
+
+# Who appends, and who opens the spool for it; of a name the kernel keeps fifteen letters.
+WRITER, JOURNAL = "guard-agent-wri", "guard-agent-jou"
+EVERY_SECONDS = 0.01
+
+
+@dataclass
+class Death:
+    """All times are nanoseconds.
+
+    Attributes:
+        at: From before the signal, by the machine's monotonic clock.
+        counts: When the thread that saves was looked at, and how long it had waited for a
+            processor until then.
+    """
+
+    at: int
+    counts: list[tuple[int, int]]
+
+    def starved_since(self, moment: int) -> int:
+        """For how long it was ready to run since then, and had no processor."""
+        before = [waited for at, waited in self.counts if at <= moment]
+        return self.counts[-1][1] - (before[-1] if before else 0)
+
+
+class Life:
+    """Follows a process until it is killed."""
+
+    def __init__(self, child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+        self.child = child
+        self._tasks = Path(f"/proc/{child.pid}/task")
+        self._counts: list[tuple[int, int]] = []
+        self._ended = threading.Event()
+        self._follower = threading.Thread(target=self._follow)
+        self._follower.start()
+
+    def kill(self) -> Death:
+        """Stops it, for the kernel counts a wait when it is over; looks at it, and kills it."""
+        at = time.monotonic_ns()
+        self.child.send_signal(signal.SIGSTOP)
+        eventually(self._is_stopped)
+        self.close()
+        self._look()
+        self.child.kill()
+        self.child.communicate()
+        return Death(at, self._counts)
+
+    def close(self) -> None:
+        self._ended.set()
+        self._follower.join()
+
+    def _follow(self) -> None:
+        while not self._ended.wait(EVERY_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        waits = {}
+        # A thread may end meanwhile, and so may the process.
+        with contextlib.suppress(OSError):
+            for task in self._tasks.iterdir():
+                name = (task / "comm").read_text().strip()
+                waits[name] = int((task / "schedstat").read_text().split()[1])
+        self._counts.append((time.monotonic_ns(), waits.get(WRITER, waits.get(JOURNAL, 0))))
+
+    def _is_stopped(self) -> bool:
+        # A thread may end meanwhile.
+        with contextlib.suppress(OSError):
+            stats = [(task / "stat").read_text() for task in self._tasks.iterdir()]
+            return all(stat.rpartition(")")[2].split()[0] in "TZ" for stat in stats)
+        return False

@@ -1,0 +1,103 @@
+"""Faults of a Redis in which four processes under load keep their records by `redis_url`.
+
+The backend is away until the fault is over, so that every record is saved in Redis first.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from faults import trial
+from outcome import Outcome
+from senders import Sender, has_sent
+from support.process import eventually
+from support.redis_server import DURABLE, RedisServer
+
+PROCESSES = 4
+PER_SECOND = 250
+EVENTS = 2500
+# How long Redis is away each time that it is killed.
+DOWN_SECONDS = 1
+NO_MEMORY_SECONDS = 2
+
+Trouble = Callable[[RedisServer], None]
+
+
+def killed_redis(binary: Path, folder: Path) -> Outcome:
+    """SIGKILL to redis-server, twice; it comes back with what it wrote to disk."""
+
+    def trouble(redis: RedisServer) -> None:
+        for _ in range(2):
+            wait_for_more(redis)
+            redis.kill()
+            time.sleep(DOWN_SECONDS)
+            redis.start()
+            eventually(redis.has_loaded)
+
+    return suffer(binary, folder, "redis-server killed and restarted twice", trouble)
+
+
+def frozen_redis(binary: Path, folder: Path, seconds: float) -> Outcome:
+    """SIGSTOP: connections stay open, and nothing is answered."""
+
+    def trouble(redis: RedisServer) -> None:
+        redis.freeze()
+        time.sleep(seconds)
+        redis.thaw()
+
+    return suffer(binary, folder, f"redis-server frozen for {seconds:g} s", trouble)
+
+
+def full_redis(binary: Path, folder: Path) -> Outcome:
+    """Redis refuses to write for want of memory, for a time."""
+
+    def trouble(redis: RedisServer) -> None:
+        with redis.client() as client:
+            client.config_set("maxmemory", 1)
+            time.sleep(NO_MEMORY_SECONDS)
+            client.config_set("maxmemory", 0)
+
+    return suffer(binary, folder, f"Redis out of memory for {NO_MEMORY_SECONDS} s", trouble)
+
+
+def wait_for_more(redis: RedisServer) -> int:
+    """Waits until what all processes send in a second is saved besides, or all there will be.
+
+    Returns how much is saved.
+    """
+    enough = min(redis.waiting() + PROCESSES * PER_SECOND, PROCESSES * EVENTS)
+    eventually(lambda: redis.waiting() >= enough)
+    return redis.waiting()
+
+
+def suffer(binary: Path, folder: Path, fault: str, trouble: Trouble) -> Outcome:
+    """Has the processes send while there is trouble, and then everything be delivered."""
+    redis = RedisServer(folder, *DURABLE)
+    records = [folder / f"sender-{number}" for number in range(PROCESSES)]
+    with ExitStack() as cleanup, trial(binary, folder, 0) as run:
+        run.server.stop()
+        cleanup.callback(redis.stop)
+        redis.start()
+
+        def start(record: Path, *rate: int) -> Sender:
+            return cleanup.enter_context(closing(Sender(record, redis.url, run.server.url, *rate)))
+
+        senders = [start(record, EVENTS, PER_SECOND) for record in records]
+        eventually(lambda: all(map(has_sent, records)))
+        wait_for_more(redis)
+        trouble(redis)
+        saved = wait_for_more(redis)
+        run.server.start()
+        for sender in senders:
+            sender.finish()
+        # What they could not deliver at their end is delivered by the next.
+        last = start(folder / "last", 0)
+        eventually(lambda: redis.waiting() == 0)
+        last.finish()
+        for record in records:
+            run.accepted.add(record)
+        fault = f"{fault}: {PROCESSES} processes, {PER_SECOND} events/s each"
+        outcome = run.accepted.compare(fault, "none", run.server)
+    outcome.notes.append(f"{saved} records were in Redis before any was delivered")
+    return outcome

@@ -1,0 +1,255 @@
+"""New rules reach callbacks and guard-core's managers at once."""
+
+import asyncio
+import multiprocessing
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from types import ModuleType
+from typing import Any
+
+import pytest
+from support.backend import Backend
+from support.log import Log
+from support.process import PATIENCE_SECONDS
+
+from guard_agent import AgentConfig, DynamicRules, GuardAgentHandler, SyncGuardAgentHandler
+
+Make = Callable[..., AgentConfig]
+
+
+@pytest.fixture(autouse=True)
+def holding(backend: Backend) -> None:
+    """Without rules yet, and holding requests until there are some."""
+    backend.publish({})
+
+
+def rules(version: int) -> dict[str, Any]:
+    return {"rule_id": "r", "version": version, "ttl": 60}
+
+
+def versions(told: "SimpleQueue[DynamicRules | None]", count: int) -> list[int | None]:
+    found = [told.get(timeout=PATIENCE_SECONDS) for _ in range(count)]
+    return [each and each.version for each in found]
+
+
+def test_a_callback_of_synchronous_code_is_told_of_each_change_in_a_thread(
+    make_config: Make, backend: Backend
+) -> None:
+    backend.publish(rules(1))
+    agent = SyncGuardAgentHandler(make_config())
+    told: SimpleQueue[DynamicRules | None] = SimpleQueue()
+    threads = set()
+
+    def callback(rules: DynamicRules | None) -> None:
+        threads.add(threading.current_thread().name)
+        told.put(rules)
+
+    agent.on_rules_updated(callback)
+    assert versions(told, 1) == [1]
+    backend.publish(rules(2))
+    assert versions(told, 1) == [2]
+    found = agent.get_dynamic_rules()
+    assert found is not None
+    assert found.version == 2
+    backend.publish({})
+    assert versions(told, 1) == [None]
+    assert agent.get_dynamic_rules() is None
+    assert threads == {"guard-rules"}
+
+
+def test_callbacks_of_a_loop_are_called_and_awaited_in_it(
+    make_config: Make, backend: Backend
+) -> None:
+    async def main() -> list[tuple[str, int | None]]:
+        agent = GuardAgentHandler(make_config())
+        told: asyncio.Queue[tuple[str, int | None]] = asyncio.Queue()
+        here = asyncio.get_running_loop()
+
+        async def asynchronous(rules: DynamicRules | None) -> None:
+            await asyncio.sleep(0)
+            assert asyncio.get_running_loop() is here
+            told.put_nowait(("asynchronous", rules and rules.version))
+
+        def synchronous(rules: DynamicRules | None) -> None:
+            assert asyncio.get_running_loop() is here
+            told.put_nowait(("synchronous", rules and rules.version))
+
+        agent.on_rules_updated(asynchronous)
+        agent.on_rules_updated(synchronous)
+        backend.publish(rules(7))
+        return sorted([await asyncio.wait_for(told.get(), PATIENCE_SECONDS) for _ in range(2)])
+
+    assert asyncio.run(main()) == [("asynchronous", 7), ("synchronous", 7)]
+
+
+def test_an_asynchronous_callback_given_outside_of_a_loop_runs_in_one_of_its_own(
+    make_config: Make, backend: Backend
+) -> None:
+    told: SimpleQueue[DynamicRules | None] = SimpleQueue()
+
+    async def callback(rules: DynamicRules | None) -> None:
+        await asyncio.sleep(0)
+        told.put(rules)
+
+    SyncGuardAgentHandler(make_config()).on_rules_updated(callback)
+    backend.publish(rules(3))
+    assert versions(told, 1) == [3]
+
+
+def test_a_callback_that_raises_is_logged_and_the_others_are_called(
+    make_config: Make, backend: Backend, log: Log
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    told: SimpleQueue[DynamicRules | None] = SimpleQueue()
+
+    def failing(_: DynamicRules | None) -> None:
+        raise LookupError("of the program's")
+
+    agent.on_rules_updated(failing)
+    agent.on_rules_updated(told.put)
+    for version in (1, 2):
+        backend.publish(rules(version))
+        assert versions(told, 1) == [version]
+    log.wait_for("A callback of on_rules_updated raised")
+
+
+def test_a_callback_that_is_removed_is_not_called_any_more(
+    make_config: Make, backend: Backend
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    removed: SimpleQueue[DynamicRules | None] = SimpleQueue()
+    told: SimpleQueue[DynamicRules | None] = SimpleQueue()
+    remove = agent.on_rules_updated(removed.put)
+    agent.on_rules_updated(told.put)
+    remove()
+    remove()
+    backend.publish(rules(1))
+    assert versions(told, 1) == [1]
+    assert removed.empty()
+
+
+def test_nobody_follows_rules_before_they_are_wanted(make_config: Make, backend: Backend) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    agent.start()
+    agent.flush_buffer()
+    agent.stop()
+    assert all(request.path != "/api/v1/rules" for request in backend.received)
+
+
+class AsyncManager:
+    """As guard-core's, which cannot be had twice in one process."""
+
+    def __init__(self) -> None:
+        self.update_task: Any = None
+        self.updates: SimpleQueue[str] = SimpleQueue()
+
+    async def update_rules(self) -> None:
+        self.updates.put(threading.current_thread().name)
+
+
+def test_a_manager_of_guard_core_updates_in_the_loop_of_its_polls(
+    make_config: Make, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = AsyncManager()
+    install(monkeypatch, "guard_core.handlers.dynamic_rule_handler", manager)
+    started, over = threading.Event(), threading.Event()
+
+    async def polls() -> None:
+        manager.update_task = asyncio.current_task()
+        started.set()
+        await asyncio.to_thread(over.wait)
+
+    loop = threading.Thread(target=lambda: asyncio.run(polls()), name="the-loop-of-the-guard")
+    loop.start()
+    try:
+        assert started.wait(PATIENCE_SECONDS)
+        agent = SyncGuardAgentHandler(make_config())
+        agent.get_dynamic_rules()
+        backend.publish(rules(1))
+        assert manager.updates.get(timeout=PATIENCE_SECONDS) == "the-loop-of-the-guard"
+    finally:
+        over.set()
+        loop.join()
+
+
+def test_a_synchronous_manager_of_guard_core_updates_in_a_thread(
+    make_config: Make, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Manager:
+        update_task = threading.Thread()
+        updates: SimpleQueue[str] = SimpleQueue()
+
+        def update_rules(self) -> None:
+            self.updates.put(threading.current_thread().name)
+            raise LookupError("of the guard's")
+
+    install(monkeypatch, "guard_core.sync.handlers.dynamic_rule_handler", Manager())
+    agent = SyncGuardAgentHandler(make_config())
+    agent.get_dynamic_rules()
+    for version in (1, 2):
+        backend.publish(rules(version))
+        assert Manager.updates.get(timeout=PATIENCE_SECONDS) == "guard-rules"
+
+
+def install(monkeypatch: pytest.MonkeyPatch, name: str, manager: object) -> None:
+    module = ModuleType(name)
+    module.DynamicRuleManager = type("DynamicRuleManager", (), {"_instance": manager})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+def test_a_forked_child_follows_rules_again_with_its_first_record(
+    make_config: Make, backend: Backend
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    context = multiprocessing.get_context("fork")
+    told: Any = context.SimpleQueue()
+    agent.on_rules_updated(lambda rules: told.put((multiprocessing.current_process().name, rules)))
+    backend.publish(rules(1))
+    assert told.get()[0] == "MainProcess"
+    over = context.Event()
+
+    def work() -> None:
+        agent.send_event({"event_type": "of_the_child", "timestamp": "2026-11-22T14:28:58Z"})
+        over.wait(PATIENCE_SECONDS)
+
+    child = context.Process(target=work, name="child")
+    child.start()
+    try:
+        name, first = told.get()
+        assert (name, first.version) == ("child", 1)
+    finally:
+        over.set()
+        child.join()
+
+
+def test_rules_are_kept_for_a_start_without_a_backend(
+    make_config: Make, backend: Backend, tmp_path: Any
+) -> None:
+    kept = tmp_path / "rules.json"
+    backend.publish(rules(5))
+    program = (
+        "import sys, time\n"
+        "from guard_agent import AgentConfig, SyncGuardAgentHandler\n"
+        "config = AgentConfig.model_validate_json(sys.argv[1])\n"
+        "found = SyncGuardAgentHandler(config).get_dynamic_rules()\n"
+        "while not config.rules_cache_path.exists():\n"
+        "    time.sleep(0.01)\n"
+        "print(found and found.version)\n"
+    )
+    config = make_config(rules_cache_path=kept, timeout=5)
+
+    def version() -> str:
+        command = [sys.executable, "-c", program, config.model_dump_json()]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE_SECONDS
+        )
+        return done.stdout.strip()
+
+    assert version() == "5"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert config.api_key not in kept.read_text()
+    backend.go_away()
+    assert version() == "5"

@@ -1,0 +1,39 @@
+"""Fixtures of the tests of rules."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.example_app import ExampleApp
+from support.guard_server import GuardServer
+from support.rules import Rules
+
+
+@pytest.fixture(scope="module")
+def running(
+    server_binary: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ExampleApp, Rules]]:
+    """The example app with its settings as they are, and its server's rules."""
+    folder = tmp_path_factory.mktemp("shop")
+    server = GuardServer(server_binary, folder).start()
+    app = ExampleApp(folder, server.url)
+    try:
+        app.start()
+        yield app, Rules(server)
+    finally:
+        app.stop()
+        server.stop()
+
+
+@pytest.fixture
+def app(running: tuple[ExampleApp, Rules]) -> ExampleApp:
+    """Shared by the tests of a module: each has addresses of its own."""
+    return running[0]
+
+
+@pytest.fixture
+def rules(running: tuple[ExampleApp, Rules]) -> Iterator[Rules]:
+    """What a test changes is rolled back at its end."""
+    before = running[1].publish()
+    yield running[1]
+    running[1].roll_back(before)

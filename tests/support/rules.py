@@ -1,0 +1,45 @@
+"""The rules of a running server, changed over HTTP as people and programs do it."""
+
+from typing import Any
+
+import requests
+
+from support.guard_server import GuardServer
+from support.process import PATIENCE_SECONDS
+
+
+class Rules:
+    """Changes the rules of the server's project; each change answers the version it made."""
+
+    def __init__(self, server: GuardServer) -> None:
+        self.server = server
+        self.session = requests.Session()
+        self.session.headers["X-API-Key"] = server.api_key
+
+    def add(self, collection: str, **fields: Any) -> int:
+        """Makes an operation, such as a ban in "bans"."""
+        return self._change("POST", collection, fields)
+
+    def remove(self, collection: str, **fields: Any) -> int:
+        """Takes the operation back that the fields name."""
+        return self._change("DELETE", collection, fields)
+
+    def publish(self, **document: Any) -> int:
+        """Puts a document in the place of the published one; operations stay."""
+        return self._change("PUT", "published", {"document": document})
+
+    def roll_back(self, version: int) -> int:
+        """Goes back to what a version said."""
+        return self._change("POST", f"versions/{version}/rollback", {})
+
+    def document(self) -> dict[str, Any]:
+        """The document that agents are given."""
+        document: dict[str, Any] = self.server.get("/api/v1/rules")
+        return document
+
+    def _change(self, method: str, path: str, body: dict[str, Any]) -> int:
+        url = f"{self.server.url}/api/v1/rules/{path}"
+        answer = self.session.request(method, url, json=body, timeout=PATIENCE_SECONDS)
+        assert answer.status_code == 200, f"{method} {path}: {answer.status_code} {answer.text}"
+        version: int = answer.json()["version"]
+        return version
