@@ -4,14 +4,16 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import median
+from statistics import median, quantiles
 from typing import Literal, TypeVar
 
-from harness import processes
+from harness import held, processes
+from harness import rules as dynamic_rules
 from harness.comparison import Comparison
 from harness.environment import Environment, Subject, say
 from harness.processes import Sink
 from harness.table import figure, spread
+from harness.trouble import TROUBLES
 
 T = TypeVar("T")
 Values = dict[str, dict[str, list[float]]]
@@ -24,19 +26,23 @@ class Scale:
     rounds: int
     app_rounds: int
     app_seconds: int
+    trouble_rounds: int
+    bans: int
+    agents: int
     records: int = 20_000
 
 
-FULL = Scale(rounds=9, app_rounds=5, app_seconds=10)
-QUICK = Scale(rounds=2, app_rounds=1, app_seconds=3)
+FULL = Scale(rounds=9, app_rounds=5, app_seconds=10, trouble_rounds=3, bans=50, agents=1000)
+QUICK = Scale(rounds=2, app_rounds=1, app_seconds=3, trouble_rounds=1, bans=5, agents=1000)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a case gave: its rows, and the baselines that they are read against."""
+    """What a case gave: its rows, the baselines they are read against, and what has no peer."""
 
-    comparisons: Sequence[Comparison]
+    comparisons: Sequence[Comparison] = ()
     baselines: Sequence[str] = ()
+    alone: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,16 @@ RUST = (
     Row("send_us", "Rust: send_event alone, caller's CPU", "us", "lower"),
     Row("delivered_wall_us", "Rust: record sent and delivered, wall", "us", "lower"),
     Row("delivered_cpu_us", "Rust: record sent and delivered, CPU of the process", "us", "lower"),
+)
+
+TROUBLE = tuple(
+    Row(f"{trouble}: {figure}", f"Python, {trouble}: {what}", unit, "lower")
+    for trouble in TROUBLES
+    for figure, what, unit in (
+        ("p50_us", "await send_event, p50", "us"),
+        ("p99_us", "await send_event, p99", "us"),
+        ("stall_ms", "longest event-loop stall", "ms"),
+    )
 )
 
 RUST_PEER = "guard-agent-rs 3.2.4"
@@ -172,7 +188,50 @@ def rust(environment: Environment, sink: Sink, scale: Scale) -> Result:
     return Result(compare(RUST, in_turn("rust", programs, scale.rounds, measure)))
 
 
-CASES = (send, stall, app, rust)
+def trouble(environment: Environment, _: Sink, scale: Scale) -> Result:
+    """What sending costs while the network is in trouble."""
+
+    def measure(subject: Subject) -> dict[str, float]:
+        values = {}
+        for name, begin in TROUBLES.items():
+            with begin() as endpoint:
+                arguments = (endpoint.url, str(scale.records), endpoint.mode)
+                figures = processes.script(
+                    subject, "trouble.py", *arguments, settings=endpoint.settings
+                )
+            values |= {f"{name}: {key}": value for key, value in figures.items()}
+        return values
+
+    subjects = python_subjects(environment)
+    return Result(compare(TROUBLE, in_turn("trouble", subjects, scale.trouble_rounds, measure)))
+
+
+def rules(environment: Environment, _: Sink, scale: Scale) -> Result:
+    """How soon a change of the rules is in force. No peer is brought a change: they ask for it."""
+    refused, allowed = dynamic_rules.effects(environment, scale.bans)
+    return Result(
+        alone=[
+            distribution(f"POST of a ban to the first 403, {scale.bans} bans", refused),
+            distribution(f"DELETE of a ban to the first 200, {scale.bans} bans", allowed),
+        ]
+    )
+
+
+def waiting(environment: Environment, _: Sink, scale: Scale) -> Result:
+    """What agents that wait for rules cost the server, and when each of them has new ones."""
+    cost = held.measure(environment, scale.agents)
+    agents = f"{scale.agents} agents that wait for rules"
+    return Result(
+        alone=[
+            f"{agents}: memory of guard-server {figure(cost.idle_mib)} MiB before, "
+            f"{figure(cost.holding_mib)} MiB while they wait, "
+            f"{figure(cost.peak_mib)} MiB at most",
+            distribution(f"{agents}: POST of a ban to each one's answer", cost.arrivals),
+        ]
+    )
+
+
+CASES = (send, stall, trouble, app, rust, rules, waiting)
 
 
 def both_modes(run: Callable[[str], dict[str, float]]) -> dict[str, float]:
@@ -215,3 +274,9 @@ def compare(rows: Sequence[Row], values: Values) -> list[Comparison]:
 
 def baseline(what: str, unit: str, values: Sequence[float]) -> str:
     return f"{what}: {figure(median(values))} {unit} ({spread(values)})"
+
+
+def distribution(what: str, seconds: Sequence[float]) -> str:
+    percentiles = quantiles([1e3 * value for value in seconds], n=20, method="inclusive")
+    p50, p95, longest = percentiles[9], percentiles[18], 1e3 * max(seconds)
+    return f"{what}: p50 {figure(p50)} ms, p95 {figure(p95)} ms, longest {figure(longest)} ms"

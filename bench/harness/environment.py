@@ -59,7 +59,8 @@ def prepare() -> Environment:
     ours = python_ours()
     # One at a time, so that no program is built with the features another one asks for.
     for package in ("sink", "record-peer", "record-ours"):
-        build(package)
+        build(package, BENCH)
+    build("guard-server", REPOSITORY)
     return Environment(peers, ours)
 
 
@@ -129,8 +130,8 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
-def build(package: str) -> None:
-    manifest = BENCH / "Cargo.toml"
+def build(package: str, workspace: Path) -> None:
+    manifest = workspace / "Cargo.toml"
     say(f"building {package}")
     run(
         *("cargo", "build", "--quiet", "--release", "--package", package),

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ ERRORS = BUILD / "stderr.log"
 
 # How long an app may take to stop before it is killed: what Kubernetes grants a pod.
 STOP_SECONDS = 30
+
+NO_SETTINGS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,16 @@ def sink(environment: Environment) -> Iterator[Sink]:
             process.kill()
 
 
-def figures(*command: str | Path) -> dict[str, float]:
+def figures(*command: str | Path, settings: Mapping[str, str] = NO_SETTINGS) -> dict[str, float]:
     """Runs a measuring program and reads the figures it prints last."""
     with ERRORS.open("w") as errors:
-        finished = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        finished = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, **settings},
+        )
     if finished.returncode != 0:
         raise SystemExit(
             f"{command[0]} ended with {finished.returncode}:\n{ERRORS.read_text()[-2000:]}"
@@ -73,14 +81,33 @@ def figures(*command: str | Path) -> dict[str, float]:
     return result
 
 
-def script(subject: Subject, name: str, *arguments: str) -> dict[str, float]:
+def script(
+    subject: Subject, name: str, *arguments: str, settings: Mapping[str, str] = NO_SETTINGS
+) -> dict[str, float]:
     """Runs a script of bench/scripts on an agent."""
-    return figures(subject.python, BENCH / "scripts" / name, *arguments)
+    program = BENCH / "scripts" / name
+    return figures(subject.python, program, *arguments, settings=settings)
 
 
 def serve(subject: Subject, settings: Mapping[str, str], seconds: int) -> Served:
     """Serves the example app under wrk for so many seconds, then stops it gracefully."""
     command = [subject.python, BENCH / "scripts" / "app.py", EXAMPLE_APP]
+    with running(command, settings) as process:
+        address = announced(process)
+        load(address, seconds=1)
+        rate = load(address, seconds)
+        process.terminate()
+        figures = json.loads(read_line(process))
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+    return Served(rate, figures["cpu_us"], figures["produced"])
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path], settings: Mapping[str, str]
+) -> Iterator["subprocess.Popen[str]"]:
+    """A server that lives no longer than the context."""
     with (
         ERRORS.open("w") as errors,
         subprocess.Popen(
@@ -92,16 +119,9 @@ def serve(subject: Subject, settings: Mapping[str, str], seconds: int) -> Served
         ) as process,
     ):
         try:
-            address = announced(process)
-            load(address, seconds=1)
-            rate = load(address, seconds)
-            process.terminate()
-            figures = json.loads(read_line(process))
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
+            yield process
         finally:
             process.kill()
-    return Served(rate, figures["cpu_us"], figures["produced"])
 
 
 def load(address: str, seconds: int) -> float:
@@ -126,8 +146,8 @@ def load(address: str, seconds: int) -> float:
 def announced(process: subprocess.Popen[str]) -> str:
     """The address in a server's first line."""
     line = read_line(process)
-    prefix, _, address = line.strip().partition("listening on ")
-    if prefix or not address:
+    _, _, address = line.strip().partition("listening on ")
+    if not address:
         raise SystemExit(f"{process.args!r} did not start: {line!r}\n{ERRORS.read_text()[-2000:]}")
     return address
 

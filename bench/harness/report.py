@@ -23,6 +23,7 @@ def page(results: Sequence[Result], head: Sequence[str]) -> str:
     """The whole of RESULTS.md."""
     comparisons = [comparison for result in results for comparison in result.comparisons]
     baselines = [f"- {line}" for result in results for line in result.baselines]
+    alone = [f"- {line}" for result in results for line in result.alone]
     return "\n".join(
         [
             "# Side by side with the peers",
@@ -36,6 +37,10 @@ def page(results: Sequence[Result], head: Sequence[str]) -> str:
             "Baselines, without any agent at work:",
             "",
             *baselines,
+            "",
+            "Rules on the fly, with guard-server and ours (no peer is brought a change):",
+            "",
+            *alone,
             "",
         ]
     )

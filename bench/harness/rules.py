@@ -1,0 +1,119 @@
+"""From a click to a 403: bans on a real guard-server, and the requests that they refuse."""
+
+import http.client
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from harness.environment import BENCH, Environment, say
+from harness.processes import EXAMPLE_APP, announced, running
+
+API_KEY = "fg_benchmark_0123456789abcdef"
+
+# Between two requests of the banned address.
+PAUSE_SECONDS = 0.005
+
+# A ban that takes longer than this never came.
+LIMIT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Host:
+    """An HTTP server, asked over one connection."""
+
+    connection: http.client.HTTPConnection
+
+    @classmethod
+    def at(cls, address: str) -> "Host":
+        return cls(http.client.HTTPConnection(urlsplit(address).netloc, timeout=30))
+
+    def ask(self, method: str, path: str, headers: dict[str, str], body: object = None) -> int:
+        """The status of the answer."""
+        sent = None if body is None else json.dumps(body)
+        self.connection.request(method, path, sent, headers)
+        answer = self.connection.getresponse()
+        answer.read()
+        return answer.status
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running guard-server."""
+
+    address: str
+    pid: int
+
+
+def effects(environment: Environment, bans: int) -> tuple[list[float], list[float]]:
+    """Seconds from the start of each call of the API to the first answer that obeys it.
+
+    For so many addresses in turn: until a ban gives 403, and until its end gives 200.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        server(environment, Path(folder)) as backend,
+        app(environment, backend.address) as shop,
+    ):
+        control, client = Host.at(backend.address), Host.at(shop)
+        until(client, "203.0.113.1", 200)
+        refused, allowed = [], []
+        for number in range(1, bans + 1):
+            address = f"203.0.113.{number}"
+            if until(client, address, 200) and number % 10 == 0:
+                say(f"rules: ban {number} of {bans}")
+            refused.append(effect(control, client, "POST", address, 403))
+            allowed.append(effect(control, client, "DELETE", address, 200))
+    return refused, allowed
+
+
+def effect(control: Host, client: Host, method: str, address: str, status: int) -> float:
+    """Bans the address, or ends its ban, and waits until the app answers it so."""
+    begun = time.perf_counter()
+    change(control, method, address)
+    return until(client, address, status) - begun
+
+
+def change(control: Host, method: str, address: str) -> None:
+    """Bans the address by POST, or ends its ban by DELETE."""
+    headers = {"X-API-Key": API_KEY, "Content-Type": "application/json"}
+    answer = control.ask(method, "/api/v1/rules/bans", headers, {"ip": address})
+    if answer != 200:
+        raise SystemExit(f"guard-server answered {answer} to {method} of a ban")
+
+
+def until(client: Host, address: str, status: int) -> float:
+    """When the app first answered this address with this status."""
+    limit = time.perf_counter() + LIMIT_SECONDS
+    while (answer := client.ask("GET", "/items", {"X-Forwarded-For": address})) != status:
+        if time.perf_counter() > limit:
+            raise SystemExit(f"{address}: still {answer}, not {status}, after {LIMIT_SECONDS} s")
+        time.sleep(PAUSE_SECONDS)
+    return time.perf_counter()
+
+
+@contextmanager
+def server(environment: Environment, folder: Path) -> Iterator[Server]:
+    """A guard-server with data of its own."""
+    binary = environment.program("guard-server")
+    command = [binary, "--listen", "127.0.0.1:0", "--data-dir", folder]
+    with running(command, {"GUARD_SERVER_API_KEY": API_KEY}) as process:
+        yield Server(announced(process), process.pid)
+
+
+@contextmanager
+def app(environment: Environment, backend: str) -> Iterator[str]:
+    """The example app with ours, all at its defaults; its address."""
+    command = [environment.ours.python, BENCH / "scripts" / "app.py", EXAMPLE_APP]
+    settings = {
+        "GUARD_AGENT_API_KEY": API_KEY,
+        "GUARD_AGENT_ENDPOINT": backend,
+        # Else 120 requests a minute are its limit.
+        "GUARD_DETECTION": "off",
+    }
+    with running(command, settings) as process:
+        yield announced(process)
