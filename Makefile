@@ -4,6 +4,7 @@
 #   make test    install what is needed, lint, run every test
 #   make lint    formatting, lints, docs and types; part of make test
 #   make bench   measure side by side with the public agents; BENCH=--quick for a short run
+#   make faults  kill, cut and starve it, and show what became of every record; FAULTS=--quick for a few
 #   make server  build guard-server for use: target/release/guard-server
 #   make wheel   build the Python package for use: .build/wheels/
 #   make lock    renew requirements.lock from requirements.txt
@@ -21,7 +22,7 @@ RUST := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name '*.toml'
 PACKAGE := pyproject.toml README.md $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 PYTHON_CODE := python tests examples bench
 
-.PHONY: demo test lint lint-rust lint-python bench server wheel lock clean tools test-tools
+.PHONY: demo test lint lint-rust lint-python bench faults server wheel lock clean tools test-tools
 
 demo: $(SERVER) .build/package
 	$(BIN)/python examples/fastapi_app/demo --server $(SERVER)
@@ -34,6 +35,7 @@ lint: lint-rust lint-python
 lint-rust: tools
 	cargo fmt --all --check
 	cargo fmt --all --check --manifest-path bench/Cargo.toml
+	cargo fmt --all --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
@@ -45,6 +47,9 @@ lint-python: .build/package
 
 bench:
 	$(PYTHON) bench/run.py $(BENCH)
+
+faults: $(SERVER) .build/package
+	PYTHONPATH=tests GUARD_SERVER_BIN=$(SERVER) $(BIN)/python tests/faults/run.py $(FAULTS)
 
 server: $(SERVER)
 
