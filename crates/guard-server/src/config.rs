@@ -71,6 +71,7 @@ pub struct Args {
         long,
         env = "GUARD_SERVER_API_KEY",
         hide_env_values = true,
+        allow_hyphen_values = true,
         value_name = "KEY"
     )]
     pub api_key: Option<Secret>,
@@ -81,6 +82,7 @@ pub struct Args {
         long,
         env = "GUARD_SERVER_ENCRYPTION_KEY",
         hide_env_values = true,
+        allow_hyphen_values = true,
         value_name = "KEY"
     )]
     pub encryption_key: Option<Secret>,
@@ -91,6 +93,7 @@ pub struct Args {
         long,
         env = "GUARD_SERVER_SIGNING_SECRET",
         hide_env_values = true,
+        allow_hyphen_values = true,
         value_name = "SECRET"
     )]
     pub signing_secret: Option<Secret>,
@@ -282,6 +285,18 @@ mod tests {
         }
         assert!(check(&["--encryption-key", ENCRYPTION_KEY]).is_ok());
         assert!(check(&["--encryption-key", ""]).is_ok());
+    }
+
+    #[test]
+    fn secrets_may_begin_with_a_hyphen() {
+        let key = format!("-{}", &ENCRYPTION_KEY[1..]);
+        for (option, value) in [
+            ("--api-key", "-hush-hush-hush"),
+            ("--encryption-key", &key),
+            ("--signing-secret", "--hush"),
+        ] {
+            assert!(check(&[option, value]).is_ok(), "{option}");
+        }
     }
 
     #[test]
