@@ -17,7 +17,6 @@ pub use self::error::ConfigError;
 use crate::clock::Clock;
 use crate::delivery::transport::Transport;
 use crate::journal::disk::SpoolFsync;
-use crate::journal::redis::DEFAULT_REDIS_MAX_BYTES;
 use crate::journal::store::OpenStore;
 use crate::report::Hook;
 
@@ -63,6 +62,8 @@ pub const MIN_RULES_INTERVAL: Duration = Duration::from_secs(60);
 pub const DEFAULT_SPOOL_MAX_BYTES: u64 = guard_spool::DEFAULT_MAX_BYTES;
 /// The smallest `spool_max_bytes` that is taken.
 pub const MIN_SPOOL_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// The room that the records of a project take in Redis at most.
+pub const DEFAULT_REDIS_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// The smallest `redis_max_bytes` that is taken.
 pub const MIN_REDIS_MAX_BYTES: u64 = 1024 * 1024;
 /// What stopping may take.

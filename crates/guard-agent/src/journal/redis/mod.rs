@@ -36,7 +36,7 @@ use uuid::Uuid;
 pub use self::health::RedisHealth;
 use self::holdings::{Holdings, Id, Stray};
 use self::link::Link;
-pub use self::options::{DEFAULT_REDIS_MAX_BYTES, REDIS_LEASE, REDIS_TIMEOUT, RedisOptions};
+pub use self::options::{REDIS_LEASE, REDIS_TIMEOUT, RedisOptions};
 use super::store::{Store, StoreError, Stored, Usage};
 
 /// What each record takes in Redis beside its JSON, in bytes, as

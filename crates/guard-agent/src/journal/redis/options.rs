@@ -7,16 +7,13 @@ use redis::{Client, Connection, ConnectionInfo, IntoConnectionInfo, RedisResult}
 use reqwest::Url;
 
 use super::trust;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, DEFAULT_REDIS_MAX_BYTES};
 
 /// How long connecting to Redis may take, and each wait for an answer.
 pub const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the records of a process stay its own after its last sign of life.
 pub const REDIS_LEASE: Duration = Duration::from_secs(30);
-
-/// The room that the records of a project take in Redis at most.
-pub const DEFAULT_REDIS_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Where and how a [`RedisStore`](super::RedisStore) keeps records.
 ///
