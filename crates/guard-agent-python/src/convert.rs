@@ -22,7 +22,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use crate::errors::value_error;
-use crate::node::{Entries, Node, Plain, Text, name, plain_subclass};
+use crate::node::{Entries, Node, Text, name, plain_subclass, view_plain};
 use crate::objects::{dataclass_fields, mapping, model_fields, sequence};
 use crate::types;
 
@@ -125,16 +125,17 @@ impl Reader {
                 next += 1;
                 continue;
             }
-            let Some(plain) = Plain::of(&value) else {
-                rest.push((key, value));
-                continue;
-            };
-            if let Some(place) = names.place(&key, next) {
-                record.known(Known::ALL[place], &plain.view());
+            let written = if let Some(place) = names.place(&key, next) {
                 next = place + 1;
+                let field = Known::ALL[place];
+                view_plain(&value, |view| record.known(field, view))
+                    .or_else(|| self.flat(&value, field, record))
             } else if let Some(name) = Text::plain(&key) {
-                record.field(name.as_ref(), &plain.view());
+                view_plain(&value, |view| record.field(name.as_ref(), view))
             } else {
+                None
+            };
+            if written.is_none() {
                 rest.push((key, value));
             }
         }
@@ -142,6 +143,26 @@ impl Reader {
         for (key, value) in rest {
             record.field(name(&key).as_ref(), &self.field(&value).view());
         }
+    }
+
+    /// Writes a dict that can be read without running Python code, as most metadata can.
+    fn flat(
+        &mut self,
+        value: &Bound<'_, PyAny>,
+        field: Known,
+        record: &mut RecordWriter<'_>,
+    ) -> Option<()> {
+        let dict = value.cast_exact::<PyDict>().ok()?;
+        let nodes_left = self.nodes_left.checked_sub(dict.len())?;
+        let is_written = record.try_object(field, |object| {
+            dict.iter().all(|(key, value)| {
+                let name = key.cast_exact::<PyString>().ok();
+                name.and_then(|name| name.to_str().ok())
+                    .and_then(|name| view_plain(&value, |view| object.entry(name, view)))
+                    .is_some()
+            })
+        });
+        is_written.then(|| self.nodes_left = nodes_left)
     }
 
     fn attributes(&mut self, object: &Bound<'_, PyAny>, record: &mut RecordWriter<'_>) {
@@ -152,7 +173,7 @@ impl Reader {
         }
     }
 
-    fn field(&mut self, value: &Bound<'_, PyAny>) -> Node {
+    fn field<'py>(&mut self, value: &Bound<'py, PyAny>) -> Node<'py> {
         match self.read(value, 0) {
             Ok(node) => node,
             Err(error) => {
@@ -164,11 +185,11 @@ impl Reader {
 
     /// Reads a value that stands `depth` levels below the record's field. What
     /// is deeper than the encoder looks is not read: cycles end there.
-    pub(crate) fn read(
+    pub(crate) fn read<'py>(
         &mut self,
-        value: &Bound<'_, PyAny>,
+        value: &Bound<'py, PyAny>,
         depth: usize,
-    ) -> Result<Node, TooManyValues> {
+    ) -> Result<Node<'py>, TooManyValues> {
         if depth > MAX_DEPTH {
             return Ok(Node::Null);
         }
@@ -189,11 +210,11 @@ impl Reader {
     }
 
     /// Reads what is rare in records.
-    fn read_other(
+    fn read_other<'py>(
         &mut self,
-        value: &Bound<'_, PyAny>,
+        value: &Bound<'py, PyAny>,
         depth: usize,
-    ) -> Result<Node, TooManyValues> {
+    ) -> Result<Node<'py>, TooManyValues> {
         let py = value.py();
         if let Some(node) = plain_subclass(value) {
             return Ok(node);
@@ -231,7 +252,11 @@ impl Reader {
         Ok(Node::made(types::text_or_type_name(value)))
     }
 
-    fn list(&mut self, items: Vec<Bound<'_, PyAny>>, depth: usize) -> Result<Node, TooManyValues> {
+    fn list<'py>(
+        &mut self,
+        items: Vec<Bound<'py, PyAny>>,
+        depth: usize,
+    ) -> Result<Node<'py>, TooManyValues> {
         if items.len() > self.nodes_left {
             return Err(TooManyValues);
         }
@@ -243,7 +268,7 @@ impl Reader {
         &mut self,
         (fields, extra): &(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>),
         depth: usize,
-    ) -> Result<Entries, TooManyValues> {
+    ) -> Result<Entries<'py>, TooManyValues> {
         let mut entries = self.entries(fields, depth)?;
         if let Some(extra) = extra.as_ref().filter(|extra| !extra.is_empty()) {
             entries.append(&mut self.entries(extra, depth)?);
@@ -252,11 +277,11 @@ impl Reader {
     }
 
     /// The entries of a dict whose values stand at `depth`.
-    fn entries(
+    fn entries<'py>(
         &mut self,
-        dict: &Bound<'_, PyDict>,
+        dict: &Bound<'py, PyDict>,
         depth: usize,
-    ) -> Result<Entries, TooManyValues> {
+    ) -> Result<Entries<'py>, TooManyValues> {
         if dict.len() > self.nodes_left {
             return Err(TooManyValues);
         }

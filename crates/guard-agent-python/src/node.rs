@@ -4,121 +4,105 @@ use std::borrow::Cow;
 
 use guard_wire::value::{Tree, View};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
 use crate::types::{self, ShortText};
 
 /// Text held by the interpreter, or made here.
-pub(crate) enum Text {
-    Held(PyBackedStr),
+pub(crate) enum Text<'py> {
+    Held(Bound<'py, PyString>),
     Made(Cow<'static, str>),
 }
 
-impl Text {
+impl<'py> Text<'py> {
     /// Lone surrogates, which UTF-8 has no form for, are replaced.
-    fn of(text: &Bound<'_, PyString>) -> Self {
-        match text.extract() {
-            Ok(text) => Text::Held(text),
+    fn of(text: &Bound<'py, PyString>) -> Self {
+        match text.to_str() {
+            Ok(_) => Text::Held(text.clone()),
             Err(_) => Text::Made(Cow::Owned(text.to_string_lossy().into_owned())),
         }
     }
 
     /// The name of a field, if it is read without running Python code.
-    pub(crate) fn plain(key: &Bound<'_, PyAny>) -> Option<Self> {
+    pub(crate) fn plain(key: &Bound<'py, PyAny>) -> Option<Self> {
         key.cast().ok().map(Text::of)
     }
 }
 
-impl AsRef<str> for Text {
+impl AsRef<str> for Text<'_> {
     fn as_ref(&self) -> &str {
         match self {
-            Text::Held(text) => text,
+            // It was seen to be UTF-8 when it was taken.
+            Text::Held(text) => text.to_str().unwrap_or_default(),
             Text::Made(text) => text,
         }
     }
 }
 
 /// A Python object, read.
-pub(crate) enum Node {
+pub(crate) enum Node<'py> {
     Null,
     Bool(bool),
     Int(i64),
     UInt(u64),
     Float(f64),
-    Text(Text),
-    List(Vec<Node>),
-    Map(Entries),
+    Text(Text<'py>),
+    List(Vec<Node<'py>>),
+    Map(Entries<'py>),
 }
 
 /// The names and values of an object.
-pub(crate) type Entries = Vec<(Text, Node)>;
+pub(crate) type Entries<'py> = Vec<(Text<'py>, Node<'py>)>;
 
-impl Node {
+impl<'py> Node<'py> {
     pub(crate) fn made(text: String) -> Self {
         Node::Text(Text::Made(Cow::Owned(text)))
     }
 
-    /// What [`Plain::of`] reads, to be kept.
-    pub(crate) fn plain(value: &Bound<'_, PyAny>) -> Option<Self> {
+    /// What [`view_plain`] reads, to be kept.
+    pub(crate) fn plain(value: &Bound<'py, PyAny>) -> Option<Self> {
         if let Ok(text) = value.cast_exact::<PyString>() {
             return Some(Node::Text(Text::of(text)));
         }
-        Some(match Plain::of(value)? {
-            Plain::Null => Node::Null,
-            Plain::Bool(flag) => Node::Bool(flag),
-            Plain::Int(number) => Node::Int(number),
-            Plain::Float(number) => Node::Float(number),
-            Plain::Text(text) => Node::made(text.to_owned()),
-            Plain::Short(text) => Node::made(text.as_str().to_owned()),
+        view_plain(value, |view| match *view {
+            View::Bool(flag) => Node::Bool(flag),
+            View::Int(number) => Node::Int(number),
+            View::Float(number) => Node::Float(number),
+            View::Str(text) | View::Moment(text) => Node::made(text.to_owned()),
+            _ => Node::Null,
         })
     }
 }
 
-/// What most fields hold: a value that is read without running Python code.
-pub(crate) enum Plain<'v> {
-    Null,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(&'v str),
-    Short(ShortText),
+/// Hands on what most fields hold: a value that is read without running Python code.
+/// Nothing if it is none.
+#[inline]
+pub(crate) fn view_plain<'py, R>(
+    value: &Bound<'py, PyAny>,
+    take: impl FnOnce(&View<'_, Node<'py>>) -> R,
+) -> Option<R> {
+    if let Ok(text) = value.cast_exact::<PyString>() {
+        return text.to_str().ok().map(|text| take(&View::Str(text)));
+    }
+    let mut short: ShortText = [0; _];
+    let view = if let Ok(number) = value.cast_exact::<PyFloat>() {
+        View::Float(number.value())
+    } else if let Ok(number) = value.cast_exact::<PyInt>() {
+        View::Int(number.extract().ok()?)
+    } else if let Ok(flag) = value.cast_exact::<PyBool>() {
+        View::Bool(flag.is_true())
+    } else if value.is_none() {
+        View::Null
+    } else if let Some(text) = types::utc_text(value, &mut short) {
+        View::Moment(text)
+    } else {
+        View::Str(types::uuid_text(value, &mut short)?)
+    };
+    Some(take(&view))
 }
 
-impl<'v> Plain<'v> {
-    pub(crate) fn of(value: &'v Bound<'_, PyAny>) -> Option<Self> {
-        if let Ok(text) = value.cast_exact::<PyString>() {
-            return text.to_str().ok().map(Plain::Text);
-        }
-        if value.is_none() {
-            return Some(Plain::Null);
-        }
-        if let Ok(number) = value.cast_exact::<PyFloat>() {
-            return Some(Plain::Float(number.value()));
-        }
-        if let Ok(number) = value.cast_exact::<PyInt>() {
-            return number.extract().ok().map(Plain::Int);
-        }
-        if let Ok(flag) = value.cast_exact::<PyBool>() {
-            return Some(Plain::Bool(flag.is_true()));
-        }
-        types::plain_text(value).map(Plain::Short)
-    }
-
-    pub(crate) fn view(&self) -> View<'_, Node> {
-        match self {
-            Plain::Null => View::Null,
-            Plain::Bool(flag) => View::Bool(*flag),
-            Plain::Int(number) => View::Int(*number),
-            Plain::Float(number) => View::Float(*number),
-            Plain::Text(text) => View::Str(text),
-            Plain::Short(text) => View::Str(text.as_str()),
-        }
-    }
-}
-
-impl Tree for Node {
-    type Name = Text;
+impl<'py> Tree for Node<'py> {
+    type Name = Text<'py>;
 
     fn view(&self) -> View<'_, Self> {
         match self {
@@ -135,14 +119,14 @@ impl Tree for Node {
 }
 
 /// The keys of JSON objects are text.
-pub(crate) fn name(key: &Bound<'_, PyAny>) -> Text {
+pub(crate) fn name<'py>(key: &Bound<'py, PyAny>) -> Text<'py> {
     Text::plain(key).unwrap_or_else(|| Text::Made(Cow::Owned(types::text_or_type_name(key))))
 }
 
 /// What [`Node::plain`] leaves of text and numbers: subclasses, such as enums of
 /// text, and large integers. Those beyond 64 bits are written as text: as floats
 /// they would change.
-pub(crate) fn plain_subclass(value: &Bound<'_, PyAny>) -> Option<Node> {
+pub(crate) fn plain_subclass<'py>(value: &Bound<'py, PyAny>) -> Option<Node<'py>> {
     if let Ok(text) = value.cast::<PyString>() {
         return Some(Node::Text(Text::of(text)));
     }

@@ -1,8 +1,8 @@
 //! What Python objects are made of: items, fields, entries.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
+use pyo3::{ffi, intern};
 
 use crate::types;
 
@@ -27,12 +27,27 @@ pub(crate) fn model_fields<'py>(
     value: &Bound<'py, PyAny>,
 ) -> Option<(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>)> {
     let py = value.py();
-    let extra = value
-        .getattr_opt(intern!(py, "__pydantic_extra__"))
-        .ok()??;
-    let fields = value.getattr(intern!(py, "__dict__")).ok()?;
+    let extra = plain_attribute(value, intern!(py, "__pydantic_extra__")).ok()?;
+    let fields = plain_attribute(value, intern!(py, "__dict__")).ok()?;
     let fields = fields.cast_into::<PyDict>().ok()?;
     Some((fields, extra.cast_into().ok()))
+}
+
+/// `object.__getattribute__(value, name)`
+#[expect(
+    unsafe_code,
+    reason = "PyO3 has no safe form but the call, which takes a multiple of the time"
+)]
+pub(crate) fn plain_attribute<'py>(
+    value: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: both are live objects, which the function borrows; the result is a new
+    // reference, or null with an exception set.
+    unsafe {
+        let found = ffi::PyObject_GenericGetAttr(value.as_ptr(), name.as_ptr());
+        Bound::from_owned_ptr_or_err(value.py(), found)
+    }
 }
 
 /// The fields of a dataclass instance.

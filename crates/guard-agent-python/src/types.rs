@@ -9,6 +9,8 @@ use pyo3::types::{
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
+use crate::objects;
+
 /// One function for each type: imported once, then answered from memory.
 macro_rules! imported {
     ($($name:ident = $module:literal, $type:literal;)*) => {
@@ -39,35 +41,8 @@ fn is_exact(value: &Bound<'_, PyAny>, class: PyResult<&Bound<'_, PyType>>) -> bo
     class.is_ok_and(|class| value.is_exact_instance(class))
 }
 
-/// ASCII text of at most the length of a UUID's.
-pub(crate) struct ShortText {
-    bytes: [u8; Hyphenated::LENGTH],
-    len: usize,
-}
-
-impl ShortText {
-    fn of<const N: usize>(text: &[u8; N]) -> Self {
-        let mut bytes = [0; Hyphenated::LENGTH];
-        bytes[..N].copy_from_slice(text);
-        Self { bytes, len: N }
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
-    }
-}
-
-/// The text of what most records hold beside text and numbers, and what is read
-/// without running Python code: a datetime in UTC, a UUID.
-pub(crate) fn plain_text(value: &Bound<'_, PyAny>) -> Option<ShortText> {
-    if let Ok(moment) = value.cast_exact::<PyDateTime>() {
-        return utc_text(moment);
-    }
-    if is_exact(value, uuid(value.py())) {
-        return uuid_text(value);
-    }
-    None
-}
+/// Room for the text of a datetime in UTC or a UUID.
+pub(crate) type ShortText = [u8; Hyphenated::LENGTH];
 
 /// The text of other times, and of bytes; nothing for any other value.
 pub(crate) fn scalar_text(value: &Bound<'_, PyAny>) -> Option<String> {
@@ -78,29 +53,28 @@ pub(crate) fn scalar_text(value: &Bound<'_, PyAny>) -> Option<String> {
     bytes_text(value)
 }
 
-/// The text of a UUID.
-fn uuid_text(value: &Bound<'_, PyAny>) -> Option<ShortText> {
-    let number: u128 = value
-        .getattr(intern!(value.py(), "int"))
-        .ok()?
-        .extract()
-        .ok()?;
-    let mut text = ShortText::of(&[0; Hyphenated::LENGTH]);
-    Uuid::from_u128(number)
-        .hyphenated()
-        .encode_lower(&mut text.bytes);
-    Some(text)
+/// The text of a UUID, read without running Python code.
+pub(crate) fn uuid_text<'t>(value: &Bound<'_, PyAny>, text: &'t mut ShortText) -> Option<&'t str> {
+    if !is_exact(value, uuid(value.py())) {
+        return None;
+    }
+    let number = objects::plain_attribute(value, intern!(value.py(), "int")).ok()?;
+    let uuid = Uuid::from_u128(number.extract().ok()?);
+    Some(uuid.hyphenated().encode_lower(text))
 }
 
-/// The text of a datetime in `timezone.utc`: several times faster than `isoformat()`,
-/// which asks the zone for its offset.
-fn utc_text(value: &Bound<'_, PyDateTime>) -> Option<ShortText> {
+/// The text of a datetime in `timezone.utc`, read without running Python code: several
+/// times faster than `isoformat()`, which asks the zone for its offset.
+pub(crate) fn utc_text<'t>(value: &Bound<'_, PyAny>, text: &'t mut ShortText) -> Option<&'t str> {
+    const FORM: &[u8; 32] = b"0000-00-00T00:00:00.000000+00:00";
+    let value = value.cast_exact::<PyDateTime>().ok()?;
     let utc = PyTzInfo::utc(value.py()).ok()?;
     if !value.get_tzinfo()?.is(utc) {
         return None;
     }
     let (year, micros) = (value.get_year().unsigned_abs(), value.get_microsecond());
-    let mut text = *b"0000-00-00T00:00:00.000000+00:00";
+    let text = text.first_chunk_mut()?;
+    *text = *FORM;
     for (number, at) in [
         (year / 100, 0),
         (year, 2),
@@ -115,7 +89,7 @@ fn utc_text(value: &Bound<'_, PyDateTime>) -> Option<ShortText> {
     ] {
         text[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
     }
-    Some(ShortText::of(&text))
+    str::from_utf8(text).ok()
 }
 
 /// The numbers of two digits.

@@ -11,11 +11,12 @@ use uuid::Uuid;
 
 use crate::anonymize::Anonymize;
 use crate::field::Known;
-use crate::json::{JsonWriter, write_scalar, write_text, write_time};
+pub use crate::json::ObjectWriter;
+use crate::json::{JsonWriter, has_escapes, write_scalar, write_text, write_time, write_verbatim};
 use crate::key::Keys;
 use crate::kind::Kind;
 use crate::metric::MetricType;
-use crate::redact::Redactor;
+use crate::redact::{self, Redactor};
 use crate::value::{Tree, View};
 use crate::{hash, timestamp};
 
@@ -82,6 +83,9 @@ pub struct Encoder {
     redactor: Redactor,
     /// Which of [`Known::ALL`] have a sensitive name.
     hidden: [bool; Known::ALL.len()],
+    /// Which of them are written as they are, by kind, while nothing is in their text
+    /// that has to be changed.
+    free: [[bool; Known::ALL.len()]; Kind::ALL.len()],
     anonymize: Anonymize,
     max_text: usize,
     max_record: usize,
@@ -93,8 +97,11 @@ impl Encoder {
     /// more than `max_record` bytes. A process that was forked needs one of its
     /// own: the keys that it generates would be those of the parent's.
     pub fn new(redactor: Redactor, max_text: usize, max_record: usize) -> Self {
+        let hidden = Known::ALL.map(|field| redactor.is_sensitive(field.name()));
+        let is_free = |kind, field| !hidden[field as usize] && !has_rule(kind, field);
         Self {
-            hidden: Known::ALL.map(|field| redactor.is_sensitive(field.name())),
+            free: Kind::ALL.map(|kind| Known::ALL.map(|field| is_free(kind, field))),
+            hidden,
             redactor,
             anonymize: Anonymize::None,
             max_text,
@@ -106,6 +113,8 @@ impl Encoder {
     /// The same encoder, but events say less of their `ip_address`.
     #[must_use]
     pub fn anonymize(mut self, anonymize: Anonymize) -> Self {
+        let ip = &mut self.free[Kind::Event.index()][Known::IpAddress as usize];
+        *ip &= anonymize == Anonymize::None;
         self.anonymize = anonymize;
         self
     }
@@ -124,7 +133,6 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let start = out.len();
-        out.push(b'{');
         let mut record = RecordWriter {
             encoder: self,
             kind,
@@ -183,9 +191,7 @@ impl RecordWriter<'_> {
             return self.known(known, value);
         }
         if self.wants(value) {
-            if self.out.len() > self.start + 1 {
-                self.out.push(b',');
-            }
+            self.out.push(b',');
             write_text(self.out, name);
             self.out.push(b':');
             let hidden = self.encoder.redactor.is_sensitive(name);
@@ -195,13 +201,60 @@ impl RecordWriter<'_> {
     }
 
     /// Writes a field that the contract lists.
+    #[inline]
     pub fn known<T: Tree>(&mut self, field: Known, value: &View<'_, T>) {
+        match value {
+            View::Str(text) if self.outcome.is_ok() && self.as_it_is(field, text) => {}
+            _ => self.known_by_rules(field, value),
+        }
+    }
+
+    /// Writes text that nothing has to be done to, as is most; whether it is.
+    fn as_it_is(&mut self, field: Known, text: &str) -> bool {
+        let encoder = self.encoder;
+        let is_plain = encoder.free[self.kind.index()][field as usize]
+            && text.len() <= encoder.max_text
+            && redact::is_no_json(text)
+            && !has_escapes(text.as_bytes());
+        if is_plain {
+            self.seen.type_ |= self.kind == Kind::Event && field == Known::EventType;
+            self.name(field);
+            write_verbatim(self.out, text);
+            self.check_length();
+        }
+        is_plain
+    }
+
+    fn known_by_rules<T: Tree>(&mut self, field: Known, value: &View<'_, T>) {
         if self.wants(value) {
             match self.try_known(field, value) {
                 Ok(()) => self.check_length(),
                 Err(error) => self.outcome = Err(error),
             }
         }
+    }
+
+    /// Writes a field that is an object, entry by entry. If `write` says that it could
+    /// not hand over all, nothing is written. Whether it did.
+    pub fn try_object(
+        &mut self,
+        field: Known,
+        write: impl FnOnce(&mut ObjectWriter<'_, '_>) -> bool,
+    ) -> bool {
+        if self.outcome.is_err() || has_rule(self.kind, field) {
+            return false;
+        }
+        let start = self.out.len();
+        let mut is_whole = true;
+        self.free_known(field, |content| {
+            is_whole = content.object(0, write);
+        });
+        if is_whole {
+            self.check_length();
+        } else {
+            self.out.truncate(start);
+        }
+        is_whole
     }
 
     fn wants<T: Tree>(&self, value: &View<'_, T>) -> bool {
@@ -247,12 +300,9 @@ impl RecordWriter<'_> {
         Ok(())
     }
 
-    /// Writes a separator where one is due, then `"name":`.
+    /// Writes `,"name":`. The comma before the first one is where the object begins.
     fn name(&mut self, field: Known) {
-        let name = field.json();
-        let is_first = self.out.len() == self.start + 1;
-        let name = if is_first { &name[1..] } else { name };
-        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(field.json().as_bytes());
     }
 
     fn free_known(&mut self, field: Known, content: impl FnOnce(&mut JsonWriter<'_>)) {
@@ -292,9 +342,19 @@ impl RecordWriter<'_> {
             self.name(Known::IdempotencyKey);
             write_text(self.out, key.hyphenated().encode_lower(&mut text));
         }
+        self.out[self.start] = b'{';
         self.out.push(b'}');
         self.check_length();
         self.outcome
+    }
+}
+
+/// Whether the text of this field is read, and not only written.
+fn has_rule(kind: Kind, field: Known) -> bool {
+    match field {
+        Known::IdempotencyKey | Known::Timestamp => true,
+        Known::MetricType | Known::Value => kind == Kind::Metric,
+        _ => false,
     }
 }
 
@@ -331,6 +391,7 @@ fn idempotency_key<'a, T: Tree>(value: &View<'a, T>) -> Option<Cow<'a, str>> {
 fn write_timestamp<T: Tree>(out: &mut Vec<u8>, value: &View<'_, T>) -> Option<()> {
     match value {
         View::Time(at) => write_time(out, *at),
+        View::Moment(text) => write_text(out, text),
         View::Str(text) if timestamp::is_plain(text) => write_text(out, text),
         View::Str(text) => write_time(out, timestamp::parse(text)?),
         #[expect(clippy::cast_precision_loss, reason = "seconds are far below 2^52")]

@@ -21,6 +21,12 @@ pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
     if has_escapes(text.as_bytes()) {
         return write_json(out, text);
     }
+    write_verbatim(out, text);
+}
+
+/// Writes a JSON string of text that has no escapes.
+#[inline]
+pub(crate) fn write_verbatim(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len() + 2);
     out.push(b'"');
     out.extend_from_slice(text.as_bytes());
@@ -28,7 +34,7 @@ pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Whether JSON escapes any of these bytes, looking at eight at a time.
-fn has_escapes(text: &[u8]) -> bool {
+pub(crate) fn has_escapes(text: &[u8]) -> bool {
     let Some(last) = text.last_chunk() else {
         let is_escaped = |&byte: &u8| byte < b' ' || byte == b'"' || byte == b'\\';
         return text.iter().any(is_escaped);
@@ -62,6 +68,7 @@ pub(crate) fn write_scalar<T: Tree>(out: &mut Vec<u8>, value: &View<'_, T>) {
         View::UInt(number) => write_json(out, number),
         View::Float(number) if number.is_finite() => write_json(out, number),
         View::Time(at) => write_time(out, *at),
+        View::Moment(text) => write_text(out, text),
         _ => out.extend_from_slice(b"null"),
     }
 }
@@ -174,30 +181,62 @@ impl<'w> JsonWriter<'w> {
     }
 
     fn map<T: Tree>(&mut self, fields: &[(T::Name, T)], depth: usize) {
+        self.object(depth, |object| {
+            for (name, value) in fields {
+                object.entry(name.as_ref(), &value.view());
+            }
+        });
+    }
+
+    /// Writes an object of the entries that `write` hands over.
+    pub(crate) fn object<R>(
+        &mut self,
+        depth: usize,
+        write: impl FnOnce(&mut ObjectWriter<'_, 'w>) -> R,
+    ) -> R {
         self.out.push(b'{');
-        for (index, (name, value)) in fields.iter().enumerate() {
-            let name = name.as_ref();
-            if self.out.len() > self.max_len {
-                break;
-            }
-            if index > 0 {
-                self.separate(b',');
-            }
-            self.cut(name);
-            self.separate(b':');
-            if self.redactor.is_sensitive(name) {
-                self.redact();
-            } else {
-                self.value(value, depth + 1);
-            }
-        }
+        let outcome = write(&mut ObjectWriter {
+            writer: self,
+            depth: depth + 1,
+            is_first: true,
+        });
         self.out.push(b'}');
+        outcome
     }
 
     fn separate(&mut self, mark: u8) {
         self.out.push(mark);
         if self.spaced {
             self.out.push(b' ');
+        }
+    }
+}
+
+/// Takes the entries of an object one after the other.
+pub struct ObjectWriter<'j, 'w> {
+    writer: &'j mut JsonWriter<'w>,
+    /// How far its values stand below the record's field.
+    depth: usize,
+    is_first: bool,
+}
+
+impl ObjectWriter<'_, '_> {
+    /// Writes a name and what stands under it.
+    pub fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
+        let writer = &mut *self.writer;
+        if writer.out.len() > writer.max_len {
+            return;
+        }
+        if !self.is_first {
+            writer.separate(b',');
+        }
+        self.is_first = false;
+        writer.cut(name);
+        writer.separate(b':');
+        if writer.redactor.is_sensitive(name) {
+            writer.redact();
+        } else {
+            writer.view(value, self.depth);
         }
     }
 }

@@ -80,8 +80,7 @@ impl Redactor {
     /// What to write in place of `text`, which holds JSON with secrets in it;
     /// nothing when it may be written as it is. `depth` is how deep it stands.
     pub(crate) fn text(&self, text: &str, depth: usize) -> Option<Cow<'static, str>> {
-        // Almost all text shows by its first letter that it is no JSON.
-        if matches!(text.as_bytes(), [b'!'..=b'Z' | b'a'..=b'z', ..]) {
+        if is_no_json(text) {
             return None;
         }
         let body = trim(text);
@@ -121,6 +120,11 @@ impl Redactor {
                     .any(|(at, _)| lower[..at].trim_end().ends_with(['"', '\'']))
             })
     }
+}
+
+/// Whether text shows by its first letter that it is no JSON, as almost all does.
+pub(crate) fn is_no_json(text: &str) -> bool {
+    matches!(text.as_bytes(), [b'!'..=b'Z' | b'a'..=b'z', ..])
 }
 
 /// A bit for the length of `name`; all beyond 63 share one.

@@ -68,6 +68,8 @@ pub enum View<'a, T: Tree> {
     UInt(u64),
     Float(f64),
     Time(Timestamp),
+    /// A point in time as it is to be written: RFC 3339 in UTC.
+    Moment(&'a str),
     Str(&'a str),
     List(&'a [T]),
     Map(&'a [(T::Name, T)]),
@@ -77,7 +79,7 @@ impl<'a, T: Tree> View<'a, T> {
     /// The text of a string, else nothing.
     pub(crate) fn as_str(&self) -> Option<&'a str> {
         match self {
-            View::Str(text) => Some(text),
+            View::Str(text) | View::Moment(text) => Some(text),
             _ => None,
         }
     }

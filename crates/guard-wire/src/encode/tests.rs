@@ -221,7 +221,48 @@ fn arbitrary_json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
+/// The fields of an event, and metadata that is handed over entry by entry.
+struct Entries<'v> {
+    fields: &'v [(Cow<'v, str>, Value<'v>)],
+    metadata: &'v [(Cow<'v, str>, Value<'v>)],
+    /// Whether all of it can be handed over.
+    is_whole: bool,
+}
+
+impl Fields for Entries<'_> {
+    fn write(self, record: &mut RecordWriter<'_>) {
+        self.fields.write(record);
+        let written = record.try_object(Known::Metadata, |object| {
+            for (name, value) in self.metadata {
+                object.entry(name, &value.view());
+            }
+            self.is_whole
+        });
+        assert_eq!(written, self.is_whole);
+    }
+}
+
 proptest! {
+    #[test]
+    fn an_object_is_written_entry_by_entry_as_it_is_whole_or_not_at_all(
+        metadata in arbitrary_json().prop_filter("an object", serde_json::Value::is_object),
+        is_whole in any::<bool>(),
+        max_text in 0_usize..200,
+    ) {
+        let mut record = event(json!({"idempotency_key": "k"}));
+        let Value::Map(fields) = Value::from(&record) else { unreachable!() };
+        let Value::Map(entries) = Value::from(&metadata) else { unreachable!() };
+        let (mut one, mut other) = (Vec::new(), Vec::new());
+        let handed = Entries { fields: &fields, metadata: &entries, is_whole };
+        encoder(max_text).encode(Kind::Event, handed, &mut one).unwrap();
+        if is_whole {
+            record["metadata"] = metadata.clone();
+        }
+        let Value::Map(fields) = Value::from(&record) else { unreachable!() };
+        encoder(max_text).encode(Kind::Event, &fields[..], &mut other).unwrap();
+        prop_assert_eq!(String::from_utf8(one).unwrap(), String::from_utf8(other).unwrap());
+    }
+
     #[test]
     fn whatever_goes_in_json_comes_out_without_secrets(
         metadata in arbitrary_json(),
