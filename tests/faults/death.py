@@ -12,6 +12,8 @@ from support.process import eventually
 
 # Who appends, and who opens the spool for it; of a name the kernel keeps fifteen letters.
 WRITER, JOURNAL = "guard-agent-wri", "guard-agent-jou"
+# The first thread of the process, whatever its name.
+SENDER = "sender"
 EVERY_SECONDS = 0.01
 
 
@@ -21,15 +23,18 @@ class Death:
 
     Attributes:
         at: From before the signal, by the machine's monotonic clock.
-        counts: When the thread that saves was looked at, and how long it had waited for a
-            processor until then.
+        counts: When the process was looked at, and how long the thread that saves, and the one
+            that sends, had waited for a processor until then.
     """
 
     at: int
     counts: list[tuple[int, int]]
 
     def starved_since(self, moment: int) -> int:
-        """For how long it was ready to run since then, and had no processor."""
+        """For how long the two were ready to run since then, and had no processor.
+
+        The one that sends may be stopped while it holds the lock that the other one waits for.
+        """
         before = [waited for at, waited in self.counts if at <= moment]
         return self.counts[-1][1] - (before[-1] if before else 0)
 
@@ -69,9 +74,11 @@ class Life:
         # A thread may end meanwhile, and so may the process.
         with contextlib.suppress(OSError):
             for task in self._tasks.iterdir():
-                name = (task / "comm").read_text().strip()
+                is_first = task.name == str(self.child.pid)
+                name = SENDER if is_first else (task / "comm").read_text().strip()
                 waits[name] = int((task / "schedstat").read_text().split()[1])
-        self._counts.append((time.monotonic_ns(), waits.get(WRITER, waits.get(JOURNAL, 0))))
+        saves = waits.get(WRITER, waits.get(JOURNAL, 0))
+        self._counts.append((time.monotonic_ns(), saves + waits.get(SENDER, 0)))
 
     def _is_stopped(self) -> bool:
         # A thread may end meanwhile.

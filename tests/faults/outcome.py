@@ -45,7 +45,7 @@ class Accepted:
     """What senders wrote down; of those that were killed, all but what the window may have taken.
 
     A record's age is the time from its acceptance to the kill, less the time for which the thread
-    that saves was ready to run meanwhile and had no processor.
+    that saves, or the one that sends, was ready to run meanwhile and had no processor.
     """
 
     def __init__(self, window_ms: float = 0) -> None:
@@ -75,7 +75,7 @@ class Accepted:
             oldest, starved = max(missing)
             outcome.notes.append(
                 f"{len(missing)} missing, the oldest of them {oldest / 1e6:.1f} ms old, of which "
-                f"the thread that saves had no processor for {starved / 1e6:.1f} ms; {excused} "
+                f"its threads had no processor for {starved / 1e6:.1f} ms; {excused} "
                 "older than the window for lack of a processor alone"
             )
         resent = server.get("/api/v1/summary")["duplicates"]["events"]
