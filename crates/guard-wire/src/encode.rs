@@ -217,7 +217,6 @@ impl RecordWriter<'_> {
             && redact::is_no_json(text)
             && !has_escapes(text.as_bytes());
         if is_plain {
-            self.seen.type_ |= self.kind == Kind::Event && field == Known::EventType;
             self.name(field);
             write_verbatim(self.out, text);
             self.check_length();
@@ -349,10 +348,11 @@ impl RecordWriter<'_> {
     }
 }
 
-/// Whether the text of this field is read, and not only written.
+/// Whether more is done to this field than to write it, whatever its name is.
 fn has_rule(kind: Kind, field: Known) -> bool {
     match field {
         Known::IdempotencyKey | Known::Timestamp => true,
+        Known::EventType => kind == Kind::Event,
         Known::MetricType | Known::Value => kind == Kind::Metric,
         _ => false,
     }

@@ -111,7 +111,6 @@ pub enum OperationCommand {
     /// Block the user agents that a regular expression finds
     BlockAgent {
         /// Without nested repetitions
-        #[arg(allow_hyphen_values = true)]
         pattern: String,
         /// For how long, and what goes down in history
         #[command(flatten)]
@@ -129,7 +128,6 @@ pub enum OperationCommand {
     /// keep it until they restart
     BlockPattern {
         /// Without nested repetitions
-        #[arg(allow_hyphen_values = true)]
         pattern: String,
         /// For how long, and what goes down in history
         #[command(flatten)]
@@ -196,7 +194,7 @@ pub struct Term {
 #[derive(Debug, Args)]
 pub struct Note {
     /// Why
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long)]
     pub reason: Option<String>,
     /// Who
     #[arg(long)]
@@ -286,37 +284,7 @@ fn seconds(text: &str) -> Result<i64, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::config;
-
-    fn parsed(arguments: &[&str]) -> RulesCommand {
-        let all = [&["guard-server", "rules"], arguments].concat();
-        match config::Args::try_parse_from(all).unwrap().command {
-            Some(config::Command::Rules(command)) => command,
-            None => panic!("no command"),
-        }
-    }
-
-    #[test]
-    fn a_pattern_or_a_reason_may_begin_with_a_hyphen_and_options_go_on_either_side() {
-        for arguments in [
-            ["block-pattern", "--remove", "--x", "--reason", "-1 a day"],
-            ["block-pattern", "--x", "--reason", "-1 a day", "--remove"],
-        ] {
-            let RulesCommand::Operation(OperationCommand::BlockPattern { pattern, term }) =
-                parsed(&arguments)
-            else {
-                panic!("{arguments:?}");
-            };
-            assert!(term.remove, "{arguments:?}");
-            assert_eq!(
-                (pattern.as_str(), term.note.reason.as_deref()),
-                ("--x", Some("-1 a day"))
-            );
-        }
-    }
 
     #[test]
     fn a_duration_is_a_number_with_a_unit_in_whole_seconds() {

@@ -370,10 +370,10 @@ async fn every_operation_can_be_made_and_taken_back_on_the_command_line() {
             json!(["AWS"]),
         ),
         (
-            &["block-pattern", "--\\s*$"],
-            &["block-pattern", "--\\s*$"],
+            &["block-pattern", "\\.\\./"],
+            &["block-pattern", "\\.\\./"],
             "suspicious_patterns",
-            json!(["--\\s*$"]),
+            json!(["\\.\\./"]),
         ),
         (
             &["toggle", "ip_banning", "off"],

@@ -242,6 +242,32 @@ impl Fields for Entries<'_> {
     }
 }
 
+/// An event whose type is an object, which is handed over entry by entry first.
+struct OddType;
+
+impl Fields for OddType {
+    fn write(self, record: &mut RecordWriter<'_>) {
+        let entries = [("n".into(), Value::Int(1))];
+        record.field("timestamp", &Value::from("2026-11-22T14:28:58Z").view());
+        let written = record.try_object(Known::EventType, |object| {
+            object.entry("n", &Value::Int(1).view());
+            true
+        });
+        assert!(!written, "what has rules is handed over whole");
+        record.field("event_type", &Value::Map(entries.into()).view());
+    }
+}
+
+#[test]
+fn a_type_that_is_an_object_is_a_type() {
+    let mut out = Vec::new();
+    encoder(1024)
+        .encode(Kind::Event, OddType, &mut out)
+        .unwrap();
+    let got: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(got["event_type"], json!({"n": 1}));
+}
+
 proptest! {
     #[test]
     fn an_object_is_written_entry_by_entry_as_it_is_whole_or_not_at_all(
