@@ -284,7 +284,36 @@ fn seconds(text: &str) -> Result<i64, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::config::{Args, Command};
+
+    fn parsed(arguments: &[&str]) -> Result<Option<Command>, String> {
+        let all = [&["guard-server", "rules"], arguments].concat();
+        let parsed = Args::try_parse_from(all).map_err(|error| error.to_string());
+        Ok(parsed?.command)
+    }
+
+    #[test]
+    fn a_mistyped_option_is_no_pattern_and_a_pattern_with_hyphens_comes_behind_two() {
+        let refused = parsed(&["block-pattern", "--remvoe"]).unwrap_err();
+        assert!(
+            refused.contains("similar argument exists: '--remove'"),
+            "{refused}"
+        );
+
+        let taken = parsed(&["block-pattern", "--reason=-1 a day", "--", "--x"]).unwrap();
+        let Some(Command::Rules(RulesCommand::Operation(OperationCommand::BlockPattern {
+            pattern,
+            term,
+        }))) = taken
+        else {
+            panic!("{taken:?}");
+        };
+        let reason = term.note.reason.as_deref();
+        assert_eq!((pattern.as_str(), reason), ("--x", Some("-1 a day")));
+    }
 
     #[test]
     fn a_duration_is_a_number_with_a_unit_in_whole_seconds() {
