@@ -180,8 +180,10 @@ def test_a_buffer_and_a_silent_backend_do_not_keep_a_process_from_ending(backend
 
 def test_what_a_silent_buffer_never_took_is_told_at_exit(backend: Backend) -> None:
     program = """
+    import asyncio
+
     async def never(self, event):
-        await __import__("asyncio").sleep(3600)
+        await asyncio.sleep(3600)
 
     Buffer.add_event = never
     agent.buffer = Buffer()
