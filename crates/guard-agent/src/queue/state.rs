@@ -285,11 +285,12 @@ impl State {
     }
 
     /// How many bytes may come back from the store: a batch, while less than
-    /// that waits and the backend takes records.
+    /// that waits and the backend takes records. When memory holds nothing a batch
+    /// comes back even if the last attempt failed: nothing else would try again.
     pub(super) fn room_for_backlog(&self) -> Option<usize> {
         let batch = self.limits.batch_bytes.min(self.limits.max_bytes / 2);
         let has_room = self.waiting() <= self.limits.max_items / 2 && self.waiting_bytes < batch;
-        (self.flowing && has_room).then_some(batch)
+        ((self.flowing || self.items == 0) && has_room).then_some(batch)
     }
 
     pub(super) fn drain(&mut self, kind: Kind) -> Vec<Record> {

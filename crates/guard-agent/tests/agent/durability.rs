@@ -135,6 +135,21 @@ fn a_stopped_agent_goes_on_with_what_it_left() {
 }
 
 #[test]
+fn a_stopped_agent_that_had_failed_tries_again_what_it_left() {
+    let shelf = Shelf::default();
+    let (backend, up) = flapping();
+    let agent = durable(&backend.url(), &shelf).build().expect("valid");
+    send(&agent, 0, 50);
+    agent.flush(Duration::from_millis(1));
+    eventually("failed", || agent.stats().requests.requests_failed > 0);
+    assert!(agent.stop());
+    assert_eq!(ledger(&agent).spooled, 50);
+    up.store(true, Ordering::Relaxed);
+    agent.start();
+    eventually("delivered", || ledger(&agent).delivered == 50);
+}
+
+#[test]
 fn when_memory_is_full_what_is_saved_leaves_it_and_comes_back() {
     let shelf = Shelf::default();
     let (backend, up) = flapping();
