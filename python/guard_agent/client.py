@@ -151,7 +151,8 @@ class GuardAgentHandler(_Handler):
         Raises:
             BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
         """
-        return self._agent.send_event(event) or self._when_room(self._agent.send_event, event)
+        send = self._agent.send_event
+        return send(event) or self._when_room(send, event)
 
     def send_metric(self, metric: Any) -> Coroutine[Any, Any, None]:
         """Queues a metric, exactly as `send_event` does an event.
@@ -162,7 +163,8 @@ class GuardAgentHandler(_Handler):
         Raises:
             BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
         """
-        return self._agent.send_metric(metric) or self._when_room(self._agent.send_metric, metric)
+        send = self._agent.send_metric
+        return send(metric) or self._when_room(send, metric)
 
     def start(self) -> Coroutine[Any, Any, None]:
         """Starts delivering and reporting status. The first record does so too."""

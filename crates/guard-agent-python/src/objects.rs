@@ -1,5 +1,7 @@
 //! What Python objects are made of: items, fields, entries.
 
+use std::ptr;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
 use pyo3::{ffi, intern};
@@ -28,9 +30,22 @@ pub(crate) fn model_fields<'py>(
 ) -> Option<(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>)> {
     let py = value.py();
     let extra = plain_attribute(value, intern!(py, "__pydantic_extra__")).ok()?;
-    let fields = plain_attribute(value, intern!(py, "__dict__")).ok()?;
-    let fields = fields.cast_into::<PyDict>().ok()?;
+    let fields = attribute_dict(value).ok()?.cast_into::<PyDict>().ok()?;
     Some((fields, extra.cast_into().ok()))
+}
+
+/// `value.__dict__`
+#[expect(
+    unsafe_code,
+    reason = "PyO3 has no safe form but the attribute, which takes a multiple of the time"
+)]
+fn attribute_dict<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: it is a live object, which the function borrows; the result is a new
+    // reference, or null with an exception set.
+    unsafe {
+        let found = ffi::PyObject_GenericGetDict(value.as_ptr(), ptr::null_mut());
+        Bound::from_owned_ptr_or_err(value.py(), found)
+    }
 }
 
 /// `object.__getattribute__(value, name)`

@@ -98,7 +98,9 @@ impl Encoder {
     /// own: the keys that it generates would be those of the parent's.
     pub fn new(redactor: Redactor, max_text: usize, max_record: usize) -> Self {
         let hidden = Known::ALL.map(|field| redactor.is_sensitive(field.name()));
-        let is_free = |kind, field| !hidden[field as usize] && !has_rule(kind, field);
+        // Of an event's type it only matters that it is there.
+        let has_no_rule = |kind, field| field == Known::EventType || !has_rule(kind, field);
+        let is_free = |kind, field| !hidden[field as usize] && has_no_rule(kind, field);
         Self {
             free: Kind::ALL.map(|kind| Known::ALL.map(|field| is_free(kind, field))),
             hidden,
@@ -217,6 +219,8 @@ impl RecordWriter<'_> {
             && redact::is_no_json(text)
             && !has_escapes(text.as_bytes());
         if is_plain {
+            // Not empty, as was seen.
+            self.seen.type_ |= self.kind == Kind::Event && field == Known::EventType;
             self.name(field);
             write_verbatim(self.out, text);
             self.check_length();

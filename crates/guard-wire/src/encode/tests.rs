@@ -96,8 +96,13 @@ fn what_cannot_be_sent_says_which_field_and_what_to_do() {
             "RFC 3339",
         ),
         (
+            Kind::Event,
+            json!({"timestamp": 1, "event_type": ""}),
+            "`event_type`",
+        ),
+        (
             Kind::Metric,
-            json!({"timestamp": 1, "value": 1}),
+            json!({"timestamp": 1, "value": 1, "event_type": "x"}),
             "`metric_type`",
         ),
         (
