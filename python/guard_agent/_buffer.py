@@ -95,7 +95,7 @@ class BufferLoop:
         """Flushes the buffer; whether all was delivered within so many seconds."""
         if self._is_closed:
             return True
-        flushed = asyncio.run_coroutine_threadsafe(self._flush(), self._thread.loop)
+        flushed = self._thread.submit(self._flush())
         try:
             return flushed.result(seconds)
         except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError):

@@ -1,10 +1,13 @@
 """Where the parts that programs bring along do their work."""
 
 import asyncio
+import concurrent.futures
 import inspect
 import threading
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class LoopThread:
@@ -18,6 +21,8 @@ class LoopThread:
         self.loop = loop or asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._lock = threading.Lock()
+        self._is_closed = False
 
     def start(self) -> None:
         self._thread.start()
@@ -28,9 +33,21 @@ class LoopThread:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Starts a task from another thread; one that is closed answers that it is cancelled."""
+        with self._lock:
+            if not self._is_closed:
+                return asyncio.run_coroutine_threadsafe(work, self.loop)
+        work.close()
+        cancelled: concurrent.futures.Future[T] = concurrent.futures.Future()
+        cancelled.cancel()
+        return cancelled
+
     def close(self) -> None:
         """Ends the thread, which cancels what is under way."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        with self._lock:
+            self._is_closed = True
+            self.loop.call_soon_threadsafe(self.loop.stop)
 
     def _run(self) -> None:
         self.loop.run_forever()

@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from guard_agent import _native
@@ -121,20 +122,25 @@ class RedisLoop:
             self._served_by = (handler, home)
         method = getattr(handler, call.name)
         first, *others = call.arguments
-        answer = method(*first)
-        if not inspect.isawaitable(answer):
-            return [answer, *(method(*arguments) for arguments in others)]
+        if inspect.iscoroutinefunction(method):
+            # Called where it is awaited: nothing is left over where it does not come to that.
+            begin = partial(method, *first)
+        else:
+            answer = method(*first)
+            if not inspect.isawaitable(answer):
+                return [answer, *(method(*arguments) for arguments in others)]
+
+            def begin() -> Awaitable[Any]:
+                return answer
 
         async def work() -> list[Any]:
-            return [await answer] + [await method(*arguments) for arguments in others]
+            return [await begin()] + [await method(*arguments) for arguments in others]
 
         if home is None:
             return await work()
         try:
             return await _run_in(home, work())
         except _NotBegunError:
-            if inspect.iscoroutine(answer):
-                answer.close()
             return await self._carry_out(call)
 
 

@@ -109,11 +109,15 @@ class _Callback:
             self.loop.call_soon_threadsafe(self._start, rules)
 
     def _start(self, rules: DynamicRules | None) -> None:
+        task = asyncio.get_running_loop().create_task(self._call_in_loop(rules))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _call_in_loop(self, rules: DynamicRules | None) -> None:
+        # Only here: a task that the end of its loop cancels must leave no coroutine over.
         result = self._call(rules)
         if inspect.isawaitable(result):
-            task = asyncio.get_running_loop().create_task(_finish(result))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            await _finish(result)
 
     def _call(self, rules: DynamicRules | None) -> object:
         try:

@@ -41,9 +41,19 @@ class TransportLoop:
         self._thread.close()
 
     async def send(self, name: str, records: list[Any]) -> Any:
-        """Has a method of the transport send records, from another event loop."""
-        sent = asyncio.run_coroutine_threadsafe(self._send(name, records), self._thread.loop)
-        return await asyncio.wrap_future(sent)
+        """Has a method of the transport send records, from another event loop.
+
+        Raises:
+            RuntimeError: It was closed meanwhile.
+        """
+        sent = asyncio.wrap_future(self._thread.submit(self._send(name, records)))
+        try:
+            await asyncio.wait({sent})
+        finally:
+            sent.cancel()
+        if sent.cancelled():
+            raise RuntimeError("another transport took its place")
+        return sent.result()
 
     async def _send(self, name: str, records: list[Any]) -> Any:
         return await self._within_timeout(getattr(self.transport, name)(records))

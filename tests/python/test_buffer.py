@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock
 import pytest
 from support.backend import Backend
 from support.log import Log
-from support.process import PATIENCE_SECONDS
+from support.process import PATIENCE_SECONDS, eventually
 
 from guard_agent import (
     AgentConfig,
@@ -317,6 +317,27 @@ def test_a_buffer_is_flushed_when_much_waits_and_at_stop(
     agent.stop()
     assert "last" in [sent["event_type"] for sent in backend.events]
     assert ledger(agent)["delivered"] == 5
+
+
+def test_what_a_transport_holds_that_is_taken_away_goes_back_and_is_flushed_by_the_next(
+    make_config: Make,
+) -> None:
+    buffer, is_met = Buffer(), threading.Event()
+    hanging = AsyncMock(spec=TransportProtocol)
+
+    async def hang(_: list[SecurityEvent]) -> bool:
+        is_met.set()
+        await asyncio.Event().wait()
+        return False
+
+    hanging.send_events.side_effect = hang
+    agent = SyncGuardAgentHandler(make_config(buffer_size=1), hanging, buffer)
+    agent.send_event(event("first"))
+    assert is_met.wait(PATIENCE_SECONDS)
+    agent.transport = AsyncMock(spec=TransportProtocol)
+    # It is flushed as before when much waits, and nobody asks for that.
+    agent.send_event(event("second"))
+    assert eventually(lambda: ledger(agent)["delivered"] == 2)
 
 
 def test_a_flush_that_took_long_in_vain_is_not_repeated_by_the_next_stop(

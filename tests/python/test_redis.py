@@ -17,6 +17,7 @@ from guard_core.handlers.redis_handler import RedisManager
 from guard_core.models import SecurityConfig
 from guard_core.sync.handlers.redis_handler import RedisManager as SyncRedisManager
 from support.backend import Backend
+from support.ending_loop import warnings_at_the_end
 from support.log import Log
 from support.process import PATIENCE_SECONDS, eventually
 
@@ -324,6 +325,21 @@ def test_what_an_event_loop_did_not_come_to_before_it_was_closed_is_done_elsewhe
     agent.send_event(event())
     assert eventually(lambda: len(handler.records) == 2)
     assert agent.get_stats()["durability"]["failures"] == 0
+    held.hold.set()
+
+
+def test_a_call_that_an_event_loop_ends_before_it_begins_leaves_no_coroutine_behind(
+    make_config: Make, held: Backend
+) -> None:
+    agent: Any = guard_agent(make_config())
+    handler = Handler()
+
+    def start() -> None:
+        agent.initialize_redis(handler)
+        agent.send_event(event())
+
+    assert warnings_at_the_end(start) == []
+    assert eventually(lambda: handler.records)
     held.hold.set()
 
 

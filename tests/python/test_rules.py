@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.backend import Backend
+from support.ending_loop import warnings_at_the_end
 from support.log import Log
 from support.process import PATIENCE_SECONDS
 
@@ -83,6 +84,23 @@ def test_callbacks_of_a_loop_are_called_and_awaited_in_it(
         return sorted([await asyncio.wait_for(told.get(), PATIENCE_SECONDS) for _ in range(2)])
 
     assert asyncio.run(main()) == [("asynchronous", 7), ("synchronous", 7)]
+
+
+def test_a_callback_that_its_loop_ends_before_it_begins_leaves_no_coroutine_behind(
+    make_config: Make, backend: Backend
+) -> None:
+    agent = GuardAgentHandler(make_config())
+    told: list[DynamicRules | None] = []
+
+    async def callback(rules: DynamicRules | None) -> None:
+        told.append(rules)
+
+    def start() -> None:
+        agent.on_rules_updated(callback)
+        backend.publish(rules(7))
+
+    assert warnings_at_the_end(start) == []
+    assert told == []
 
 
 def test_an_asynchronous_callback_given_outside_of_a_loop_runs_in_one_of_its_own(
