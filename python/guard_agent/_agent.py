@@ -252,7 +252,7 @@ class ProcessAgent:
         rules_json = self.native.rules()
         if rules_json != self._rules_json:
             self._rules_json = rules_json
-            self._rules = read_rules(rules_json)
+            self._rules = read_rules(rules_json, self._rules)
         return self._rules
 
     def is_healthy(self) -> bool:

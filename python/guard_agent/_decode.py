@@ -27,8 +27,8 @@ def make_record(model: type[Record], fields: dict[str, Any]) -> Record:
         return model.model_construct(None, **fields)
 
 
-def read_rules(rules_json: str | None) -> DynamicRules | None:
-    """A backend's rules; None, with a warning, if they are none."""
+def read_rules(rules_json: str | None, before: DynamicRules | None = None) -> DynamicRules | None:
+    """A backend's rules; those from before, with a warning, where they are none."""
     if rules_json is None:
         return None
     try:
@@ -37,4 +37,4 @@ def read_rules(rules_json: str | None) -> DynamicRules | None:
         _logger.warning(
             "The backend's rules are not usable and ignored; correct them there: %s", error
         )
-        return None
+        return before

@@ -5,7 +5,7 @@ import inspect
 import logging
 import re
 import socket
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -124,7 +124,7 @@ class RedisLoop:
         first, *others = call.arguments
         if inspect.iscoroutinefunction(method):
             # Called where it is awaited: nothing is left over where it does not come to that.
-            begin = partial(method, *first)
+            begin: Callable[[], Awaitable[Any]] = partial(method, *first)
         else:
             answer = method(*first)
             if not inspect.isawaitable(answer):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from datetime import datetime, timezone
 from queue import SimpleQueue
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from support.log import Log
 from support.process import PATIENCE_SECONDS
 
 from guard_agent import AgentConfig, DynamicRules, GuardAgentHandler, SyncGuardAgentHandler
+from guard_agent._decode import read_rules
 
 Make = Callable[..., AgentConfig]
 
@@ -147,6 +149,33 @@ def test_a_callback_that_is_removed_is_not_called_any_more(
     backend.publish(rules(1))
     assert versions(told, 1) == [1]
     assert removed.empty()
+
+
+@pytest.mark.parametrize(
+    "ends", ["20300101", "20300101T000000Z", "2030-06-30T23:59:60Z", "2030-01-01T00:00:00+24:00"]
+)
+def test_an_end_that_readers_differ_about_is_refused_by_its_field_and_the_last_rules_stay(
+    make_config: Make, backend: Backend, log: Log, ends: str
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    told: SimpleQueue[DynamicRules | None] = SimpleQueue()
+    agent.on_rules_updated(told.put)
+    backend.publish(rules(1))
+    assert versions(told, 1) == [1]
+    backend.publish(rules(2) | {"expires_at": ends})
+    log.wait_for(f'rules field `expires_at`: "{ends}" is not a timestamp')
+    backend.publish(rules(3) | {"expires_at": "2030-01-01T01:00:00+01:00"})
+    assert versions(told, 1) == [3]
+    found = agent.get_dynamic_rules()
+    assert found is not None
+    assert found.expires_at == datetime(2030, 1, 1, tzinfo=timezone.utc)
+
+
+def test_rules_that_are_no_model_leave_those_from_before(log: Log) -> None:
+    before = DynamicRules(rule_id="r", version=1)
+    assert read_rules('{"rule_id": "r", "version": "second"}', before) is before
+    log.wait_for("not usable and ignored")
+    assert read_rules(None, before) is None
 
 
 def test_nobody_follows_rules_before_they_are_wanted(make_config: Make, backend: Backend) -> None:

@@ -23,6 +23,37 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     Offset::UTC.to_timestamp(naive).ok()
 }
 
+/// Reads a timestamp that every reader takes for the same point in time, those of
+/// Python included: of the forms that [`parse`] takes, RFC 3339 with all its parts, but
+/// the offset may be absent. No day without a time, no `20261122T142858Z`, no second
+/// 60, no zone in brackets, no year 0.
+pub(crate) fn parse_strictly(text: &str) -> Option<Timestamp> {
+    let (head, tail) = text.split_at_checked(19)?;
+    let is_like = |text: &str, shape: &str| {
+        text.len() == shape.len()
+            && text
+                .bytes()
+                .zip(shape.bytes())
+                .all(|(byte, like)| match like {
+                    b'0' => byte.is_ascii_digit(),
+                    b'T' => matches!(byte, b'T' | b't' | b' '),
+                    b'+' => matches!(byte, b'+' | b'-'),
+                    _ => byte == like,
+                })
+    };
+    let digits = tail.strip_prefix('.').map_or(0, |rest| {
+        rest.bytes().take_while(u8::is_ascii_digit).count() + 1
+    });
+    let offset = &tail[digits..];
+    let has_offset = is_like(offset, "+00:00") && &offset[1..3] < "24";
+    let is_shaped = is_like(head, "0000-00-00T00:00:00")
+        && &head[..4] != "0000"
+        && &head[17..] < "60"
+        && (digits == 0 || (2..=10).contains(&digits))
+        && (matches!(offset, "" | "Z" | "z") || has_offset);
+    parse(text).filter(|_| is_shaped)
+}
+
 /// Whether `text` is, beyond doubt and without a full reading, a timestamp as
 /// every backend takes it: `2026-11-22T14:28:58`, up to nine digits behind a
 /// point, then `Z` or `+00:00`. The days 29 to 31 are in doubt: not every month
@@ -85,6 +116,42 @@ mod tests {
             "2026-11-22T14:28:é",
         ] {
             assert!(!is_plain(doubtful), "{doubtful}");
+        }
+    }
+
+    #[test]
+    fn what_readers_differ_about_is_not_read_strictly() {
+        for common in [
+            "2026-11-22T14:28:58Z",
+            "2026-11-22t14:28:58z",
+            "2026-11-22 14:28:58.961533",
+            "2026-11-22T14:28:58.123456789+05:30",
+            "2026-11-22T14:28:58-23:59",
+        ] {
+            assert_eq!(parse_strictly(common), parse(common), "{common}");
+            assert!(parse(common).is_some(), "{common}");
+        }
+        for odd in [
+            "",
+            "20300101T000000Z",
+            "20300101",
+            "2030-01-01",
+            "2030-01-01T00",
+            "2030-06-30T23:59:60Z",
+            "2030-01-01T00:00:00Z[UTC]",
+            "2030-01-01T00:00:00,5Z",
+            "2030-01-01T00:00:00.Z",
+            "2030-01-01T00:00:00.0123456789Z",
+            "2030-01-01T00:00:00+24:00",
+            "2030-01-01T00:00:00+00:00:30",
+            "2030-01-01T00:00:00+0000",
+            "2030-01-01T00:00:00+00",
+            " 2030-01-01T00:00:00Z ",
+            "0000-01-01T00:00:00Z",
+            "2030-02-30T00:00:00Z",
+            "2030-01-01T00:00:0é",
+        ] {
+            assert_eq!(parse_strictly(odd), None, "{odd}");
         }
     }
 

@@ -70,8 +70,7 @@ pub(super) fn read(
 ) -> Result<Answer, Failure> {
     match response.status {
         304 => return Ok(Answer::Unchanged),
-        204 | 404 => return Ok(Answer::None),
-        200 => {}
+        200 | 204 | 404 => {}
         status => {
             return Err(Failure {
                 wait: wait(response, now),
@@ -80,6 +79,9 @@ pub(super) fn read(
         }
     }
     let is_signed = check_signature(response, trust)?;
+    if response.status != 200 {
+        return Ok(Answer::None);
+    }
     let json =
         std::str::from_utf8(&response.body).map_err(|error| Failure::refused(error.to_string()))?;
     if matches!(json.trim(), "" | "{}" | "null") {
@@ -202,6 +204,18 @@ mod tests {
                 }
             };
             assert_eq!(read, taken, "{signature:?}, {has_signed}");
+        }
+        // That there are no rules is a statement, too: any proxy answers 404.
+        for (status, body) in [(404, "{}"), (204, ""), (200, "{}")] {
+            let trust = |has_signed| Trust {
+                secret: Some("secret"),
+                has_signed,
+            };
+            let unsigned = answer(status, body, None);
+            assert_eq!(outcome(&unsigned, trust(false)), Ok(Answer::None));
+            assert!(outcome(&unsigned, trust(true)).is_err_and(|failure| failure.is_refusal));
+            let signed = answer(status, body, sign::sign(body.as_bytes(), "secret"));
+            assert_eq!(outcome(&signed, trust(true)), Ok(Answer::None));
         }
         // Without a secret there is nothing to check a signature with.
         assert!(outcome(&answer(200, body, wrong), UNSIGNED).is_ok());

@@ -136,7 +136,7 @@ fn times(rules: &DynamicRules) -> Result<(), RulesError> {
         ("expires_at", &rules.expires_at),
     ] {
         if let Some(text) = text
-            && timestamp::parse(text).is_none()
+            && timestamp::parse_strictly(text).is_none()
         {
             let problem =
                 format!("{text:?} is not a timestamp; give RFC 3339, such as 2026-11-22T14:28:58Z");

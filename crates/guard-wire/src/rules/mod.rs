@@ -13,7 +13,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -63,7 +63,7 @@ pub struct DynamicRules {
     pub version: i64,
     /// When this version was made, RFC 3339. Left out when it is unknown: agents take the time of
     /// their own then, and refuse a null.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
     /// When it ends, RFC 3339.
     pub expires_at: Option<String>,
@@ -225,6 +225,15 @@ impl DynamicRules {
     pub fn ends_at(&self) -> Option<Timestamp> {
         timestamp::parse(self.expires_at.as_deref()?)
     }
+}
+
+/// What may be left out, but not be null.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Names the field when the JSON itself is sound.

@@ -79,6 +79,12 @@ fn a_value_that_guards_cannot_use_is_refused_with_its_path() {
             "\"tomorrow\" is not a timestamp",
         ),
         (
+            r#"{"expires_at": "20300101"}"#,
+            "expires_at",
+            "\"20300101\" is not a timestamp",
+        ),
+        (r#"{"timestamp": null}"#, "timestamp", "invalid type: null"),
+        (
             r#"{"auto_ban_threshold": 0}"#,
             "auto_ban_threshold",
             "1 or more",
