@@ -238,14 +238,11 @@ class ProcessAgent:
             self._use_redis(handler)
 
     def _use_redis(self, handler: RedisHandlerProtocol | None) -> None:
-        old = self._redis_loop
-        if old is not None and handler is not None:
-            old.use(handler)
-            return
-        self._redis_loop = None if handler is None else RedisLoop(handler)
-        self._apply(self.config, self._transport_loop)
-        if old is not None:
-            old.close()
+        if self._redis_loop is not None:
+            self._redis_loop.use(handler)
+        elif handler is not None:
+            self._redis_loop = RedisLoop(handler)
+            self._apply(self.config, self._transport_loop)
 
     def rules(self) -> DynamicRules | None:
         """The rules in force; the first call has them followed and waits for an answer."""

@@ -209,14 +209,17 @@ class GuardAgentHandler(_Handler):
 
     def get_status(self) -> Coroutine[Any, Any, AgentStatus]:
         """Returns how the agent is."""
-        return self._answer(self._agent.status)
+        return self._given(self._agent.status())
 
     def health_check(self) -> Coroutine[Any, Any, bool]:
         """Returns whether the agent runs and delivers most of its records."""
-        return self._answer(self._agent.is_healthy)
+        return self._given(self._agent.is_healthy())
 
     def _answer(self, ask: Callable[[], T]) -> Coroutine[Any, Any, T]:
         return in_background(ask)
+
+    def _given(self, value: T) -> Coroutine[Any, Any, T]:
+        return Ready(value)
 
     def _when_room(
         self, send: Callable[[Any], Ready[None] | None], record: Any
@@ -250,6 +253,9 @@ class _AdaptableHandler(GuardAgentHandler):
         except RuntimeError:
             return ask()
         return in_background(ask)
+
+    def _given(self, value: T) -> Any:
+        return self._answer(lambda: value)
 
 
 class SyncGuardAgentHandler(_Handler):
