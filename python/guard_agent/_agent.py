@@ -21,6 +21,7 @@ from guard_agent._rules import RulesFeed
 from guard_agent._stats import agent_stats
 from guard_agent._transport import TransportLoop
 from guard_agent._uvicorn import await_at_shutdown
+from guard_agent.buffer import until_taken
 from guard_agent.config import AgentConfig, validate_config
 from guard_agent.encryption import create_encryptor
 from guard_agent.models import AgentStatus, DynamicRules
@@ -216,9 +217,14 @@ class ProcessAgent:
                 self.config.timeout,
             )
 
-    def wait_for_room(self) -> None:
-        """Blocks until a full queue may have room, or a signal may be waiting."""
-        self.native.wait_for_room(_ROOM_SECONDS)
+    def send_when_room(self, kind: str, record: Any) -> None:
+        """Blocks until the full queue has taken `record`.
+
+        Raises:
+            BufferFullError: As `until_taken` does.
+        """
+        for stops in until_taken(self.native, kind, record):
+            self.native.wait_for_room(_ROOM_SECONDS, stops)
 
     @property
     def redis_handler(self) -> RedisHandlerProtocol | None:

@@ -132,6 +132,55 @@ def test_calls_that_wait_take_no_threads_of_the_programs(backend: Backend) -> No
     assert (ended.returncode, ended.stdout) == (0, "the program's True\n"), ended.stderr
 
 
+@pytest.mark.parametrize(("ending", "code"), [("", 0), ("agent.stop()", 0), ("sys.exit(3)", 3)])
+def test_a_thread_that_waits_for_room_does_not_keep_a_process_from_ending(
+    backend: Backend, ending: str, code: int
+) -> None:
+    program = f"""
+    import threading
+    from guard_agent import BufferFullError, SyncGuardAgentHandler
+
+    agent = SyncGuardAgentHandler(
+        agent.config.model_copy(update={{"buffer_overflow_policy": "block", "max_buffered": 1}})
+    )
+    agent.send_event(event("taken"))
+
+    def send():
+        for _ in range(100):
+            try:
+                agent.send_event(event("refused"))
+            except BufferFullError:
+                print("refused")
+
+    threading.Thread(target=send).start()
+    {ending}
+    """
+    backend.hold.clear()
+    ended = run(program, backend)
+    assert (ended.returncode, ended.stdout) == (code, "refused\n" * 100)
+
+
+def test_a_thread_outlives_the_main_thread_and_still_waits_for_room(backend: Backend) -> None:
+    program = """
+    import threading
+    from guard_agent import SyncGuardAgentHandler
+
+    agent = SyncGuardAgentHandler(agent.config.model_copy(
+        update={"buffer_overflow_policy": "block", "max_buffered": 10, "buffer_size": 10}
+    ))
+
+    def send():
+        threading.main_thread().join()
+        for number in range(200):
+            agent.send_event(event(str(number)))
+
+    threading.Thread(target=send).start()
+    """
+    ended = run(program, backend)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [event["event_type"] for event in backend.events] == [str(n) for n in range(200)]
+
+
 def test_a_daemon_thread_may_send_until_the_very_end(backend: Backend) -> None:
     program = """
     import itertools, threading
