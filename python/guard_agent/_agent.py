@@ -32,8 +32,9 @@ _logger = logging.getLogger("guard_agent")
 # The interpreter handles signals, such as Ctrl-C, between two waits.
 _ROOM_SECONDS = 0.5
 
-# What the end of the agent waits for a buffer that a program brought along.
-_LAST_FLUSH_SECONDS = 2.0
+# What the end of the agent may take, and how much of it a buffer that a program brought along.
+_END_SECONDS = 2.0
+_BUFFER_SECONDS = 1.5
 
 Send = Callable[[Any], _native.Ready[None] | None]
 
@@ -141,7 +142,7 @@ class ProcessAgent:
         old, self._buffer_loop = self._buffer_loop, self._make_buffer_loop(buffer)
         self._fill(self._buffer_loop or self.native)
         if old is not None:
-            old.flush(_LAST_FLUSH_SECONDS)
+            old.flush(_BUFFER_SECONDS)
             old.close()
 
     def _make_buffer_loop(self, buffer: BufferProtocol | None) -> BufferLoop | None:
@@ -179,22 +180,26 @@ class ProcessAgent:
         self.native.start()
 
     def stop(self) -> None:
-        self._end_buffer()
-        self.native.stop()
+        self.native.stop(self._end_buffer())
 
     def close(self) -> None:
         """Ends the agent together with the interpreter."""
-        self._end_buffer()
+        seconds = self._end_buffer()
         if self._buffer_loop is not None:
             self._buffer_loop.close()
-        self.native.close()
+        self.native.close(seconds)
 
-    def _end_buffer(self) -> None:
-        """Flushes a program's own buffer; what was in vain not again for as long as it took."""
+    def _end_buffer(self) -> float:
+        """Flushes a program's own buffer; what was in vain not again for as long as it took.
+
+        Returns:
+            How many seconds are left for the queue.
+        """
         began = monotonic()
-        if began >= self._no_flush_before and not self.flush_buffer(_LAST_FLUSH_SECONDS):
+        if began >= self._no_flush_before and not self.flush_buffer(_BUFFER_SECONDS):
             gave_up = monotonic()
             self._no_flush_before = gave_up + (gave_up - began)
+        return max(0.0, began + _END_SECONDS - monotonic())
 
     def flush_buffer(self, seconds: float) -> bool:
         """Delivers what a program's own buffer holds; whether all was within so many seconds."""

@@ -81,7 +81,7 @@ class _Handler:
 
         Assign a buffer of your own, or None for the agent's queue again. Yours is called from an
         event loop in a thread of its own, for `timeout` seconds at most. What it does not take is
-        counted and logged as lost. Taking its place again waits for its flush, 2 seconds at most.
+        counted and logged as lost. Taking its place again waits for its flush, 1.5 seconds at most.
         It is flushed every `flush_interval` seconds, when
         `high_watermark_ratio` of `buffer_size` records were added, and by `flush_buffer` and
         `stop`: delivered records are confirmed to it, the others given back to it.

@@ -149,9 +149,9 @@ impl Agent {
         py.detach(|| self.core.start());
     }
 
-    fn stop(&self, py: Python<'_>) -> bool {
+    fn stop(&self, py: Python<'_>, seconds: f64) -> bool {
         py.detach(|| {
-            let delivered = self.core.stop();
+            let delivered = self.core.stop_within(duration(seconds));
             // A signal may end the process next, and what could not be delivered is to be told.
             let_arrive();
             delivered
@@ -159,8 +159,8 @@ impl Agent {
     }
 
     /// Ends the agent together with the interpreter.
-    fn close(&self, py: Python<'_>) {
-        py.detach(|| self.core.close());
+    fn close(&self, py: Python<'_>, seconds: f64) {
+        py.detach(|| self.core.close_within(duration(seconds)));
         // Daemon threads may go on sending. Without this the interpreter, dropping
         // the agent, would wait for those records too, a second time.
         std::mem::forget(self.core.clone());

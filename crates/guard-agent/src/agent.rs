@@ -181,14 +181,25 @@ impl Agent {
     /// [`start`](Self::start), or another record, goes on with it. What one stop has just tried in
     /// vain the next does not try again, nor does [`close`](Self::close), within the same time.
     pub fn stop(&self) -> bool {
-        self.core().stop()
+        let core = self.core();
+        core.stop(core.shared.config.settings.shutdown_timeout)
+    }
+
+    /// Like [`stop`](Self::stop), within another time than the shutdown timeout.
+    pub fn stop_within(&self, timeout: Duration) -> bool {
+        self.core().stop(timeout)
     }
 
     /// Stops for good: what can neither be delivered nor saved within the shutdown
     /// timeout is counted as lost.
     pub fn close(&self) {
+        self.close_within(self.core().shared.config.settings.shutdown_timeout);
+    }
+
+    /// Like [`close`](Self::close), within another time than the shutdown timeout.
+    pub fn close_within(&self, timeout: Duration) {
         let core = self.core();
-        if !core.stop() {
+        if !core.stop(timeout) {
             let lost = core.shared.queue.abandon();
             core.shared.report(Level::Error, "worker", "stopped", || {
                 format!(
@@ -351,7 +362,7 @@ impl Core {
         was_running
     }
 
-    fn stop(&self) -> bool {
+    fn stop(&self, timeout: Duration) -> bool {
         let shared = &self.shared;
         if self.has_just_given_up() {
             shared.queue.release();
@@ -360,7 +371,7 @@ impl Core {
         if shared.queue.fill().items > 0 {
             self.ensure_running();
         }
-        let deadline = shared.clock().now() + shared.config.settings.shutdown_timeout;
+        let deadline = shared.clock().now() + timeout;
         // Held to the end: what is queued meanwhile, or waits for room, starts no other worker.
         let mut worker = lock(&self.worker);
         self.end_worker(&mut worker, deadline);
@@ -399,7 +410,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let core = self.core.load_full();
         if core.lineage == fork::lineage() {
-            core.stop();
+            core.stop(core.shared.config.settings.shutdown_timeout);
             core.shared.durability.close();
         } else {
             std::mem::forget(core);
