@@ -128,6 +128,19 @@ def test_without_a_directory_the_remedy_is_said(guard_agent: Command) -> None:
     assert "set GUARD_AGENT_SPOOL_DIR" in output.says("fail", "spool")
 
 
+@pytest.mark.parametrize("action", ["ls", "show", "drain", "requeue-quarantined"])
+def test_a_mistyped_directory_is_said_and_not_made(
+    guard_agent: Command, tmp_path: Path, action: str
+) -> None:
+    mistyped = tmp_path / "spol"
+    output = guard_agent("spool", action, GUARD_AGENT_SPOOL_DIR=str(mistyped))
+    assert output.code == 1
+    assert output.says("fail", "spool").startswith(
+        f"there is no directory {mistyped} - set GUARD_AGENT_SPOOL_DIR"
+    )
+    assert not mistyped.exists()
+
+
 def test_doctor_tells_the_backlog_and_a_place_that_cannot_be_used(
     guard_agent: Command, left: Path, server: GuardServer, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 
 from guard_agent import _native
 from guard_agent.cli.finding import Finding, fail, ok, warn
@@ -40,6 +41,10 @@ def spool(arguments: argparse.Namespace) -> Iterator[Finding]:
         return
     actions = {"ls": _ls, "show": _show, "drain": _drain, "requeue-quarantined": _requeue}
     try:
+        if not Path(config.spool_dir).is_dir():
+            # Mistyped, perhaps: it neither holds nothing nor is it to be made.
+            yield fail(_WHAT, f"there is no directory {config.spool_dir}", _NO_DIRECTORY)
+            return
         yield from actions[arguments.action](config, config.spool_dir)
     except OSError as error:
         yield fail(_WHAT, str(error), "check the directory and whom it belongs to")
