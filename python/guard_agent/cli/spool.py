@@ -16,13 +16,15 @@ from guard_agent.config import AgentConfig
 ACTIONS = {
     "ls": "list what each process has, and what is set aside",
     "show": "show the oldest records, 100 at most",
-    "drain": "deliver what processes that ended have left",
+    "drain": "deliver what processes that ended have left, until nothing is delivered for "
+    "GUARD_AGENT_TIMEOUT seconds",
     "requeue-quarantined": "have what was set aside delivered again",
 }
 
 _WHAT = "spool"
 _SHOWN = 100
-_LOOK_SECONDS = 0.2
+# Until the spool has brought more to memory, or another process's records.
+_LOOK_SECONDS = 0.01
 _NO_DIRECTORY = "set GUARD_AGENT_SPOOL_DIR to the spool_dir of the application"
 
 
@@ -110,11 +112,15 @@ def _drain(config: AgentConfig, root: str) -> Iterator[Finding]:
     )
     handler = SyncGuardAgentHandler(config)
     handler.start()
-    deadline = time.monotonic() + config.timeout
+    settled, progress = 0, time.monotonic()
     try:
-        while _settled(handler) < waiting and time.monotonic() < deadline:
+        while settled < waiting and time.monotonic() < progress + config.timeout:
             handler.flush_buffer()
-            time.sleep(_LOOK_SECONDS)
+            before, settled = settled, _settled(handler)
+            if settled > before:
+                progress = time.monotonic()
+            else:
+                time.sleep(_LOOK_SECONDS)
     finally:
         handler.stop()
     ledger = handler.get_stats()["ledger"]
