@@ -184,3 +184,19 @@ async fn a_document_or_a_rollback_bans_again_whom_an_unban_just_let_in() {
     book.roll_back(1).await;
     assert_eq!(book.bans().await, banned, "by a rollback");
 }
+
+#[tokio::test]
+async fn a_ban_takes_an_address_off_the_published_unbans_and_the_other_way_round() {
+    let mut book = Book::open().await;
+    book.publish(json!({ "ip_whitelist": ["192.0.2.50", "192.0.2.51"] }))
+        .await;
+    book.ban("192.0.2.50", Some(600)).await;
+    let banned = (json!(["192.0.2.50"]), json!(["192.0.2.51"]));
+    assert_eq!(book.bans().await, banned, "by a ban");
+    book.publish(json!({ "ip_whitelist": ["192.0.2.50"] }))
+        .await;
+    let lifted = (json!([]), json!(["192.0.2.50"]));
+    assert_eq!(book.bans().await, lifted, "by a document");
+    book.later(600).await;
+    assert_eq!(book.bans().await, lifted);
+}
