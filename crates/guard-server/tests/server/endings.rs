@@ -200,3 +200,26 @@ async fn a_ban_takes_an_address_off_the_published_unbans_and_the_other_way_round
     book.later(600).await;
     assert_eq!(book.bans().await, lifted);
 }
+
+#[tokio::test]
+async fn a_short_ban_does_not_shorten_those_of_the_published_document() {
+    let mut book = Book::open().await;
+    book.publish(json!({ "ip_blacklist": ["198.51.100.8"] }))
+        .await;
+    book.ban("192.0.2.9", Some(3)).await;
+    let (rules, lease) = book.later(0).await;
+    let both = json!(["198.51.100.8", "192.0.2.9"]);
+    assert_eq!((&rules["ip_blacklist"], lease), (&both, 3600));
+    let (rules, _) = book.later(3).await;
+    assert_eq!(
+        (&rules["ip_blacklist"], &rules["ip_whitelist"]),
+        (&json!(["198.51.100.8"]), &json!(["192.0.2.9"]))
+    );
+    assert_eq!(rules["ip_ban_duration"], 3600);
+
+    book.ban("192.0.2.9", None).await;
+    book.publish(json!({ "ip_blacklist": ["198.51.100.8"], "expires_at": "2999-01-01T00:01:00Z" }))
+        .await;
+    book.ban("192.0.2.9", Some(3)).await;
+    assert_eq!(book.later(0).await.1, 57, "to its end at most");
+}
