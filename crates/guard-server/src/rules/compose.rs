@@ -61,9 +61,17 @@ pub(crate) fn compose(mut policy: Policy, before: &[String], now: Timestamp) -> 
         rules.ends_at().unwrap_or(Timestamp::MAX)
     };
     let (mut next, mut lease, mut is_any) = (None, now + LEASE, false);
+    let mut unbanned: HashSet<&String> = policy.rules.ip_whitelist.iter().collect();
     for entry in &policy.entries {
         let Operation::Ban { ip } = &entry.operation else {
-            entry.operation.apply(&mut rules);
+            match &entry.operation {
+                // Of these there can be tens of thousands.
+                Operation::Unban { ip } if unbanned.insert(ip) => {
+                    rules.ip_whitelist.push(ip.clone());
+                }
+                Operation::Unban { .. } => {}
+                other => other.apply(&mut rules),
+            }
             next = earlier(next, entry.ends_at);
             continue;
         };

@@ -1,5 +1,7 @@
 //! What comes to an end, by itself or because somebody ends it.
 
+use std::net::Ipv4Addr;
+
 use serde_json::{Value, json};
 
 use crate::book::{Book, operation};
@@ -222,4 +224,24 @@ async fn a_short_ban_does_not_shorten_those_of_the_published_document() {
         .await;
     book.ban("192.0.2.9", Some(3)).await;
     assert_eq!(book.later(0).await.1, 57, "to its end at most");
+}
+
+#[tokio::test]
+async fn a_large_list_can_be_published_taken_off_and_published_again_in_its_order() {
+    let mut book = Book::open().await;
+    let many = (0..60_000_u32).map(|n| Ipv4Addr::from_bits(0x0b00_0000 + n).to_string());
+    let many = json!(many.collect::<Vec<_>>());
+    book.publish(json!({ "ip_blacklist": many })).await;
+    book.publish(json!({})).await;
+    assert_eq!(book.bans().await, (json!([]), many.clone()));
+    book.ban("192.0.2.7", None).await;
+    assert_eq!(book.bans().await, (json!(["192.0.2.7"]), many.clone()));
+    book.publish(json!({ "ip_blacklist": many })).await;
+    let (banned, unbanned) = book.bans().await;
+    assert_eq!(banned.as_array().unwrap().len(), 60_001);
+    assert_eq!(unbanned, json!([]));
+    book.roll_back(3).await;
+    assert_eq!(book.bans().await, (json!(["192.0.2.7"]), many));
+    book.later(900).await;
+    assert_eq!(book.bans().await.1, json!([]));
 }
