@@ -202,7 +202,7 @@ pub async fn remove(
     operation.normalize()?;
     let action = operation.taken_back();
     change(control, project, by, now, |mut policy| {
-        if policy.remove(&operation, now) {
+        if policy.remove(&operation, by, now) {
             Ok(Changed::to(policy, &action))
         } else {
             Err(ChangeError::NotFound(

@@ -114,14 +114,18 @@ impl Policy {
     /// Takes back what is about the same thing as `operation`, a ban also from the
     /// published document. The ban of an address is lifted even if the guard made it
     /// by itself. Answers whether anything changed.
-    pub(crate) fn remove(&mut self, operation: &Operation, now: Timestamp) -> bool {
+    pub(crate) fn remove(&mut self, operation: &Operation, by: &By, now: Timestamp) -> bool {
         let size = |policy: &Self| policy.entries.len() + policy.rules.ip_blacklist.len();
         let before = size(self);
         self.entries
             .retain(|old| !operation.replaces(&old.operation));
         match operation {
             Operation::Ban { ip } if !operation.is_block() => {
-                self.put(unban(ip.clone(), now));
+                self.put(Entry {
+                    reason: by.reason.clone(),
+                    author: by.author.clone(),
+                    ..unban(ip.clone(), now)
+                });
                 return true;
             }
             Operation::Ban { ip } => self.rules.ip_blacklist.retain(|banned| banned != ip),

@@ -44,13 +44,19 @@ async fn a_ban_is_listed_and_an_unban_lists_the_address_for_unbanning() {
     let (_, entries) = read(server.get("/api/v1/rules/entries").send().await.unwrap()).await;
     assert_eq!(entries["entries"][0]["reason"], "scans");
 
-    let lift = json!({ "ip": "192.0.2.7" });
+    let lift = json!({ "ip": "192.0.2.7", "reason": "a customer", "author": "ann" });
     assert_eq!(ask(&server, Method::DELETE, "bans", lift).await.0, 200);
     let rules = document(&server).await;
     assert_eq!(rules["version"], 2);
     assert_eq!(
         (&rules["ip_blacklist"], &rules["ip_whitelist"]),
         (&json!([]), &json!(["192.0.2.7"]))
+    );
+    let (_, entries) = read(server.get("/api/v1/rules/entries").send().await.unwrap()).await;
+    let unban = &entries["entries"][0];
+    assert_eq!(
+        (&unban["kind"], &unban["reason"], &unban["author"]),
+        (&json!("unban"), &json!("a customer"), &json!("ann"))
     );
 }
 
