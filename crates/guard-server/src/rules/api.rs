@@ -87,13 +87,27 @@ impl FromRequestParts<Arc<AppState>> for Asked {
     }
 }
 
+/// All addresses that proxies name, in whichever header they do.
 fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = IpAddr> {
-    let values = headers.get_all("x-forwarded-for").iter();
+    let named = ["x-forwarded-for", "x-real-ip", "forwarded"];
+    let values = named.into_iter().flat_map(|name| headers.get_all(name));
     let texts = values.filter_map(|value| value.to_str().ok());
-    texts.flat_map(|text| text.split(',')).filter_map(|text| {
-        let with_port = || text.trim().parse().map(|it: SocketAddr| it.ip());
-        text.trim().parse().or_else(|_| with_port()).ok()
-    })
+    texts
+        .flat_map(|text| text.split([',', ';']))
+        .filter_map(address)
+}
+
+/// An address, perhaps with a port, and as `Forwarded` (RFC 7239) writes it.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = match text.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("for") => value,
+        Some(_) => return None,
+        None => text,
+    };
+    let text = text.trim().trim_matches('"');
+    let with_port = || text.parse().map(|it: SocketAddr| it.ip());
+    let alone = text.trim_start_matches('[').trim_end_matches(']');
+    alone.parse().or_else(|_| with_port()).ok()
 }
 
 impl Asked {

@@ -159,19 +159,27 @@ async fn locking_out_everyone_loopback_or_oneself_needs_a_confirmation() {
         body["confirm"] = json!(true);
         assert_eq!(post(&server, path, body).await.0, 200);
     }
-    for forwarded in [
-        "198.51.100.7",
-        "203.0.113.9, 198.51.100.7",
-        "198.51.100.7:4711",
-        "::ffff:198.51.100.7",
+    for (header, named) in [
+        ("X-Forwarded-For", "198.51.100.7"),
+        ("X-Forwarded-For", "203.0.113.9, 198.51.100.7"),
+        ("X-Forwarded-For", "198.51.100.7:4711"),
+        ("X-Forwarded-For", "::ffff:198.51.100.7"),
+        ("X-Real-IP", "198.51.100.7"),
+        ("Forwarded", "for=198.51.100.7"),
+        (
+            "Forwarded",
+            "for=203.0.113.9;proto=https, For=\"198.51.100.7:4711\";by=203.0.113.1",
+        ),
+        ("Forwarded", "for=\"[::ffff:198.51.100.7]\""),
+        ("Forwarded", "for=\"[::ffff:198.51.100.7]:4711\""),
     ] {
         let request = server
             .request(Method::POST, "/api/v1/rules/bans")
             .header("X-API-Key", KEY);
         let request = request
-            .header("X-Forwarded-For", forwarded)
+            .header(header, named)
             .body(r#"{"ip": "198.51.100.0/24"}"#);
-        assert_eq!(request.send().await.unwrap().status(), 409, "{forwarded}");
+        assert_eq!(request.send().await.unwrap().status(), 409, "{named}");
     }
 }
 
