@@ -152,13 +152,13 @@ async fn who(store: &Sqlite, project: &Project, version: Option<i64>) -> Outcome
     let found = adoption(store, project.id, version, Timestamp::now()).await;
     let Adoption { agents, .. } = found.map_err(failed_with(FAILED))?;
     print(agents.into_iter().map(|agent| {
+        let state = agent.state.map_or_else(String::new, |it| it.to_string());
         let (pace, known) = (agent.pace(), agent.follower);
         let version = |version: Option<i64>| version.map_or_else(String::new, |it| it.to_string());
         let fetched = version(known.fetched.map(|it| it.version));
         let applied = known.applied.map(|it| it.version).max(known.in_force);
         format!(
-            "{}\t{}\t{}\t{}\t{fetched}\t{}\t{pace}\t{}\t{}",
-            agent.state,
+            "{state}\t{}\t{}\t{}\t{fetched}\t{}\t{pace}\t{}\t{}",
             known.id.install_id,
             known.id.process,
             known.id.agent,

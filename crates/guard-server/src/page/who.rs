@@ -25,7 +25,7 @@ pub(super) fn section_of(adoption: &Adoption) -> String {
     );
     let heard = adoption.agents.iter();
     let rows: String = heard
-        .filter(|agent| agent.state != State::Silent)
+        .filter(|agent| agent.state != Some(State::Silent))
         .take(NAMED)
         .map(row)
         .collect();
@@ -36,13 +36,16 @@ fn row(agent: &Adopter) -> String {
     let known = &agent.follower;
     let version = known.newest().map(|version| version.to_string());
     let why = match agent.state {
-        State::Refused => known.refused.clone(),
+        Some(State::Refused) => known.refused.clone(),
         _ => agent.expected_by.map(|by| format!("asks by {by:.0}")),
     };
     let cells = [
         known.id.install_id.clone(),
         known.id.process.clone(),
-        agent.state.to_string(),
+        agent
+            .state
+            .map(|state| state.to_string())
+            .unwrap_or_default(),
         version.unwrap_or_default(),
         agent.pace(),
         why.unwrap_or_default(),

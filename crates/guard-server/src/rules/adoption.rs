@@ -69,8 +69,8 @@ impl Display for State {
 /// One agent and a version.
 #[derive(Debug, Serialize)]
 pub struct Adopter {
-    /// How far it is.
-    pub state: State,
+    /// How far it is; none while no rules were set, unless it is silent.
+    pub state: Option<State>,
     /// When an agent that waits will ask again, if it asks in intervals.
     pub expected_by: Option<Timestamp>,
     /// What is known of it.
@@ -141,14 +141,15 @@ fn count(agents: &[Adopter]) -> Counts {
     let mut counts = Counts::default();
     for agent in agents {
         let n = match agent.state {
-            State::Refused => &mut counts.refused,
-            State::Waiting => &mut counts.waiting,
-            State::Fetched => &mut counts.fetched,
-            State::Applied => &mut counts.applied,
-            State::Silent => &mut counts.silent,
+            None => &mut 0,
+            Some(State::Refused) => &mut counts.refused,
+            Some(State::Waiting) => &mut counts.waiting,
+            Some(State::Fetched) => &mut counts.fetched,
+            Some(State::Applied) => &mut counts.applied,
+            Some(State::Silent) => &mut counts.silent,
         };
         *n += 1;
-        if agent.state != State::Silent && !agent.follower.holds {
+        if agent.state != Some(State::Silent) && !agent.follower.holds {
             counts.in_intervals += 1;
         }
     }
@@ -160,7 +161,7 @@ impl Adopter {
         let state = follower.state(version, now);
         let expected_by = follower
             .interval
-            .filter(|_| state == State::Waiting && !follower.holds)
+            .filter(|_| state == Some(State::Waiting) && !follower.holds)
             .and_then(|interval| follower.asked_at.saturating_add(interval).ok());
         Self {
             state,
@@ -187,13 +188,15 @@ impl Follower {
         fetched.max(applied).max(self.in_force)
     }
 
-    fn state(&self, version: Option<i64>, now: Timestamp) -> State {
+    /// How far it is with `version`; without one there is nothing to have.
+    fn state(&self, version: Option<i64>, now: Timestamp) -> Option<State> {
         if now.duration_since(self.seen_at) > self.patience() {
-            return State::Silent;
+            return Some(State::Silent);
         }
-        let has = |known: Option<i64>| known >= version;
+        let version = version?;
+        let has = |known: Option<i64>| known.is_some_and(|known| known >= version);
         let fetched_at = self.fetched.map(|fetched| fetched.at);
-        if has(self.in_force) || has(self.applied.map(|applied| applied.version)) {
+        let state = if has(self.in_force) || has(self.applied.map(|applied| applied.version)) {
             State::Applied
         } else if !has(self.fetched.map(|fetched| fetched.version)) {
             State::Waiting
@@ -201,7 +204,8 @@ impl Follower {
             State::Refused
         } else {
             State::Fetched
-        }
+        };
+        Some(state)
     }
 
     /// How long it may say nothing.

@@ -37,8 +37,7 @@ pub(crate) async fn get(
         sightings.note(project.id, agent.clone(), Timestamp::now(), what);
     };
     note(Heard::Asked { holds });
-    let is_known =
-        |tag: &str| values(&headers, header::IF_NONE_MATCH.as_str()).any(|value| names(value, tag));
+    let is_known = |tag: &str| tags(&headers, &header::IF_NONE_MATCH).any(|it| names(it, tag));
     if let Some(seconds) = wait {
         let changed = rules.wait_for(|current| !is_known(&current.tag));
         tokio::select! {
@@ -82,12 +81,18 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a st
     values.filter_map(|value| value.to_str().ok())
 }
 
-/// Whether an `If-None-Match` names `tag`, by the weak comparison of RFC 9110.
-fn names(if_none_match: &str, tag: &str) -> bool {
-    if_none_match
-        .split(',')
-        .map(str::trim)
-        .any(|named| named == "*" || named.strip_prefix("W/").unwrap_or(named) == tag)
+/// The entity tags of a condition, or `*`.
+pub(super) fn tags<'a>(
+    headers: &'a HeaderMap,
+    condition: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
+    let lists = values(headers, condition.as_str());
+    lists.flat_map(|list| list.split(',')).map(str::trim)
+}
+
+/// Whether one of an `If-None-Match` names `tag`, by the weak comparison of RFC 9110.
+fn names(named: &str, tag: &str) -> bool {
+    named == "*" || named.strip_prefix("W/").unwrap_or(named) == tag
 }
 
 /// The seconds of the first `wait` among the preferences, at most [`MAX_WAIT`].
@@ -110,11 +115,16 @@ mod tests {
 
     #[test]
     fn a_tag_is_found_alone_in_a_list_weak_or_by_the_star() {
+        let is_named = |value: &str| {
+            let headers = [(header::IF_NONE_MATCH, value.parse().unwrap())];
+            let headers = HeaderMap::from_iter(headers);
+            tags(&headers, &header::IF_NONE_MATCH).any(|it| names(it, "\"a\""))
+        };
         for value in ["\"a\"", "\"b\", \"a\"", "W/\"a\"", "*"] {
-            assert!(names(value, "\"a\""), "{value}");
+            assert!(is_named(value), "{value}");
         }
         for value in ["", "a", "\"b\"", "W/\"b\""] {
-            assert!(!names(value, "\"a\""), "{value}");
+            assert!(!is_named(value), "{value}");
         }
     }
 

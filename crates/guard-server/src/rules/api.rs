@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::answer;
 use super::book::{self, By, ChangeError, Publishing};
 use super::document;
 use super::draft;
@@ -53,7 +54,7 @@ impl From<ChangeError> for ApiError {
             ChangeError::Rules(_) | ChangeError::Version { .. } => StatusCode::BAD_REQUEST,
             ChangeError::NotFound(_) => StatusCode::NOT_FOUND,
             ChangeError::Unconfirmed(_) => StatusCode::CONFLICT,
-            ChangeError::Replaced => StatusCode::PRECONDITION_FAILED,
+            ChangeError::Unmatched | ChangeError::Replaced => StatusCode::PRECONDITION_FAILED,
             ChangeError::Store(error) => return (*error).into(),
         };
         Self::new(status, error.to_string())
@@ -87,13 +88,27 @@ impl FromRequestParts<Arc<AppState>> for Asked {
     }
 }
 
+/// All addresses that proxies name, in whichever header they do.
 fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = IpAddr> {
-    let values = headers.get_all("x-forwarded-for").iter();
+    let named = ["x-forwarded-for", "x-real-ip", "forwarded"];
+    let values = named.into_iter().flat_map(|name| headers.get_all(name));
     let texts = values.filter_map(|value| value.to_str().ok());
-    texts.flat_map(|text| text.split(',')).filter_map(|text| {
-        let with_port = || text.trim().parse().map(|it: SocketAddr| it.ip());
-        text.trim().parse().or_else(|_| with_port()).ok()
-    })
+    texts
+        .flat_map(|text| text.split([',', ';']))
+        .filter_map(address)
+}
+
+/// An address, perhaps with a port, and as `Forwarded` (RFC 7239) writes it.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = match text.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("for") => value,
+        Some(_) => return None,
+        None => text,
+    };
+    let text = text.trim().trim_matches('"');
+    let with_port = || text.parse().map(|it: SocketAddr| it.ip());
+    let alone = text.trim_start_matches('[').trim_end_matches(']');
+    alone.parse().or_else(|_| with_port()).ok()
 }
 
 impl Asked {
@@ -262,19 +277,18 @@ pub(crate) async fn published(asked: Asked) -> Result<impl IntoResponse, ApiErro
 }
 
 /// `PUT /api/v1/rules/published`: a document in place of the published one, or, with
-/// `If-Match`, of one that has this tag. The operations stay; the version is the
+/// `If-Match`, of one that has one of these tags. The operations stay; the version is the
 /// server's to give.
 pub(crate) async fn publish(asked: Asked, headers: HeaderMap, mut fields: Fields) -> Reply {
     let by = asked.by(&mut fields)?;
     let (document, now) = (fields.document()?.to_string(), Timestamp::now());
     let rules = document::read(document.as_bytes(), now).map_err(ChangeError::from)?;
-    let expected = headers.get(header::IF_MATCH).map(|tag| {
-        let tag = tag.to_str().unwrap_or_default();
-        tag.trim().trim_matches('"')
-    });
+    let tags = answer::tags(&headers, &header::IF_MATCH).map(|tag| tag.trim_matches('"'));
+    let tags: Vec<_> = tags.collect();
+    let is_any = tags.contains(&"*") || !headers.contains_key(header::IF_MATCH);
     let publishing = Publishing {
         rules: &rules,
-        expected: expected.filter(|tag| *tag != "*"),
+        expected: (!is_any).then_some(&tags),
         version: None,
         action: "publish",
     };

@@ -39,7 +39,12 @@ pub enum ChangeError {
     /// There is nothing to remove, or no such version.
     #[error("{0}")]
     NotFound(String),
-    /// Somebody else published in between.
+    /// It may only be published in place of another document than the one in force.
+    #[error(
+        "another document was published than the one of this tag; read it (GET /api/v1/rules/published), then publish again with its tag in If-Match"
+    )]
+    Unmatched,
+    /// Somebody else published since the draft was saved.
     #[error(
         "another document was published since; look at what it says, then publish again, or confirm that it is to be replaced: \"confirm\": true, or --yes"
     )]
@@ -202,7 +207,7 @@ pub async fn remove(
     operation.normalize()?;
     let action = operation.taken_back();
     change(control, project, by, now, |mut policy| {
-        if policy.remove(&operation, now) {
+        if policy.remove(&operation, by, now) {
             Ok(Changed::to(policy, &action))
         } else {
             Err(ChangeError::NotFound(
@@ -254,8 +259,8 @@ pub(super) async fn published(
 /// A document to be published.
 pub(super) struct Publishing<'a> {
     pub(super) rules: &'a DynamicRules,
-    /// The tag of the document that it may replace, if not just any.
-    pub(super) expected: Option<&'a str>,
+    /// The tags of documents that it may replace, if not just any.
+    pub(super) expected: Option<&'a [&'a str]>,
     /// Its version, if not simply the next.
     pub(super) version: Option<i64>,
     /// What history tells.
@@ -267,7 +272,8 @@ pub(super) struct Publishing<'a> {
 ///
 /// # Errors
 ///
-/// [`ChangeError`]; then nothing changed.
+/// [`ChangeError`], [`Unmatched`](ChangeError::Unmatched) when it may not replace the
+/// published one; then nothing changed.
 pub(super) async fn publish(
     control: &dyn Control,
     project: ProjectId,
@@ -284,9 +290,9 @@ pub(super) async fn publish(
     change(control, project, by, now, |mut policy| {
         let replaced = policy.publish(rules.clone());
         if let Some(expected) = expected
-            && Published::of(replaced)?.tag != expected
+            && !expected.contains(&Published::of(replaced)?.tag.as_str())
         {
-            return Err(ChangeError::Replaced);
+            return Err(ChangeError::Unmatched);
         }
         Ok(Changed {
             version,

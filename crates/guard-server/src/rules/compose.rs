@@ -54,10 +54,24 @@ pub(crate) fn compose(mut policy: Policy, before: &[String], now: Timestamp) -> 
     end(&mut policy, now);
     let mut rules = policy.rules.clone();
     let published: HashSet<&String> = policy.rules.ip_blacklist.iter().collect();
-    let (mut next, mut longest, mut lease, mut is_any) = (None, now, now + LEASE, false);
+    // What is published beside bans is banned as long as it is listed.
+    let mut longest = if published.is_empty() {
+        now
+    } else {
+        rules.ends_at().unwrap_or(Timestamp::MAX)
+    };
+    let (mut next, mut lease, mut is_any) = (None, now + LEASE, false);
+    let mut unbanned: HashSet<&String> = policy.rules.ip_whitelist.iter().collect();
     for entry in &policy.entries {
         let Operation::Ban { ip } = &entry.operation else {
-            entry.operation.apply(&mut rules);
+            match &entry.operation {
+                // Of these there can be tens of thousands.
+                Operation::Unban { ip } if unbanned.insert(ip) => {
+                    rules.ip_whitelist.push(ip.clone());
+                }
+                Operation::Unban { .. } => {}
+                other => other.apply(&mut rules),
+            }
             next = earlier(next, entry.ends_at);
             continue;
         };

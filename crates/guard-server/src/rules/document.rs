@@ -1,5 +1,7 @@
 //! Documents that are to be given to guards.
 
+use std::collections::HashSet;
+
 use guard_wire::rules::{DynamicRules, RulesError};
 use jiff::Timestamp;
 
@@ -7,7 +9,7 @@ use super::network::Network;
 use super::pattern;
 
 /// Reads a document that is to be published at `now`. Addresses are written as
-/// operations write them.
+/// operations write them, and none is both to be banned and to be unbanned.
 pub(super) fn read(json: &[u8], now: Timestamp) -> Result<DynamicRules, RulesError> {
     let mut rules = judged(json)?;
     if rules.is_expired(now) {
@@ -23,6 +25,15 @@ pub(super) fn read(json: &[u8], now: Timestamp) -> Result<DynamicRules, RulesErr
         &mut rules.emergency_whitelist,
     ] {
         normalize(addresses);
+    }
+    let banned: HashSet<&String> = rules.ip_blacklist.iter().collect();
+    for (index, text) in rules.ip_whitelist.iter().enumerate() {
+        if banned.contains(text) {
+            return Err(problem(
+                &format!("ip_whitelist[{index}]"),
+                format!("{text} is in `ip_blacklist` too; leave it out of one of them"),
+            ));
+        }
     }
     Ok(rules)
 }

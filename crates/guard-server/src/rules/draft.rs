@@ -123,13 +123,18 @@ pub async fn publish(
     let draft = get(control, project).await?;
     let rules = document::read(draft.document.as_bytes(), now)?;
     let expected = draft.base.as_deref().filter(|_| !by.confirmed);
+    let expected = expected.as_ref().map(std::slice::from_ref);
     let publishing = book::Publishing {
         rules: &rules,
         expected,
         version: None,
         action: "publish the draft",
     };
-    let version = book::publish(control, project, publishing, by, now).await?;
+    let version = book::publish(control, project, publishing, by, now).await;
+    let version = version.map_err(|error| match error {
+        ChangeError::Unmatched => ChangeError::Replaced,
+        other => other,
+    })?;
     control.remove_draft(project, draft).await?;
     Ok(version)
 }

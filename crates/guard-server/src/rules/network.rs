@@ -1,5 +1,6 @@
 //! An address, or a CIDR block of addresses.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,7 +9,7 @@ const MAPPED_BITS: u8 = 96;
 
 /// In the form in which equal things are equal: the bits of hosts are cleared, and
 /// IPv4 is IPv4, as guards read what comes to them (`::ffff:192.0.2.7`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Network {
     address: IpAddr,
     bits: u8,
@@ -81,6 +82,31 @@ impl Display for Network {
     }
 }
 
+/// Networks in which addresses are looked up, in a time that depends only on how many
+/// lengths of prefixes there are.
+pub(super) struct Networks {
+    all: HashSet<Network>,
+    bits: BTreeSet<u8>,
+}
+
+impl FromIterator<Network> for Networks {
+    fn from_iter<I: IntoIterator<Item = Network>>(networks: I) -> Self {
+        let all: HashSet<_> = networks.into_iter().collect();
+        let bits = all.iter().map(|network| network.bits).collect();
+        Self { all, bits }
+    }
+}
+
+impl Networks {
+    /// The widest that holds the address.
+    pub(super) fn around(&self, address: IpAddr) -> Option<Network> {
+        let address = address.to_canonical();
+        let bits = self.bits.range(..=longest(address));
+        let mut networks = bits.map(|bits| Network::of(address, *bits));
+        networks.find(|network| self.all.contains(network))
+    }
+}
+
 fn longest(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
@@ -126,6 +152,23 @@ mod tests {
             "192.0.2.1-9",
         ] {
             assert_eq!(Network::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_found_in_the_widest_network_around_it() {
+        let networks = ["192.0.2.0/24", "192.0.0.0/16", "192.0.2.7", "2001:db8::/32"];
+        let networks: Networks = networks.into_iter().filter_map(Network::parse).collect();
+        for (address, expected) in [
+            ("192.0.2.7", Some("192.0.0.0/16")),
+            ("::ffff:192.0.2.7", Some("192.0.0.0/16")),
+            ("2001:db8::7", Some("2001:db8::/32")),
+            ("192.1.2.7", None),
+            ("::", None),
+        ] {
+            let found = networks.around(address.parse().unwrap());
+            let found = found.map(|network| network.to_string());
+            assert_eq!(found.as_deref(), expected, "{address}");
         }
     }
 

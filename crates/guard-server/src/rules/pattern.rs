@@ -2,14 +2,20 @@
 //! forever, or be found in everything. A conservative reading: what cannot be
 //! judged is refused.
 
+mod ways;
+
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::util::syntax;
 use regex_syntax::ast::{self, Ast, RepetitionKind, RepetitionRange};
 use regex_syntax::hir::translate::TranslatorBuilder;
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Repetition};
 
+use self::ways::Ways;
+
 /// More repetitions than this are as bad as endless ones.
 const FEW: u32 = 10;
+/// In more ways than this no pattern may match one text.
+const MAX_WAYS: u64 = 1000;
 /// User agents that have little in common but that they are browsers.
 const BROWSERS: [&str; 3] = [
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
@@ -19,8 +25,9 @@ const BROWSERS: [&str; 3] = [
 /// The shortest of all paths, and one that is longer.
 const REQUESTS: [&str; 2] = ["/", "/a/path"];
 
-/// Refuses repetitions of what itself can match in several ways, and repetitions
-/// one behind the other that can share a text in several ways.
+/// Refuses repetitions of what itself can match in several ways, repetitions one
+/// behind the other that can share a text in several ways, and few of either
+/// that come to more than a thousand ways.
 ///
 /// # Errors
 ///
@@ -38,6 +45,9 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
     if is_nested(&ast, false) {
         return Err("could take forever on some texts: a repetition without end holds another repetition or an alternation; write it without nesting".to_owned());
     }
+    if has_twins(&ast, pattern) {
+        return Err("could take forever on some texts: its alternatives are all the same, as in (a|a); write one of them".to_owned());
+    }
     // Guards look in any case.
     let mut translator = TranslatorBuilder::new().case_insensitive(true).build();
     let hir = translator
@@ -45,6 +55,11 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
         .map_err(|error| cannot(error.kind().to_string()))?;
     if shares(&hir) {
         return Err("could take forever on some texts: two repetitions without end can share a text in many ways, as in .*a.*b; have what stands between them be something that the first cannot match, as in [^a]*a.*b, or leave one out".to_owned());
+    }
+    if Ways::of(&hir).all() > MAX_WAYS {
+        return Err(format!(
+            "could take very long on some texts: its repetitions and alternatives can share a text in more than {MAX_WAYS} ways; repeat fewer times, leave one out, or have what stands between them be something that the first cannot match"
+        ));
     }
     Ok(())
 }
@@ -87,6 +102,26 @@ fn is_nested(ast: &Ast, is_repeated: bool) -> bool {
             is_repeated || alternation.asts.iter().any(|ast| is_nested(ast, false))
         }
         Ast::Concat(concat) => concat.asts.iter().any(|ast| is_nested(ast, is_repeated)),
+        _ => false,
+    }
+}
+
+/// Whether all alternatives somewhere are written the same, which the translation
+/// would make one of.
+fn has_twins(ast: &Ast, pattern: &str) -> bool {
+    match ast {
+        Ast::Repetition(repetition) => has_twins(&repetition.ast, pattern),
+        Ast::Group(group) => has_twins(&group.ast, pattern),
+        Ast::Concat(concat) => concat.asts.iter().any(|ast| has_twins(ast, pattern)),
+        Ast::Alternation(alternation) => {
+            let mut texts = alternation.asts.iter().map(|ast| {
+                let span = ast.span();
+                &pattern[span.start.offset..span.end.offset]
+            });
+            let first = texts.next();
+            texts.all(|text| Some(text) == first)
+                || alternation.asts.iter().any(|ast| has_twins(ast, pattern))
+        }
         _ => false,
     }
 }
@@ -184,12 +219,20 @@ fn have_common(one: &ClassUnicode, other: &ClassUnicode) -> bool {
     !common.ranges().is_empty()
 }
 
+fn class_of(characters: impl IntoIterator<Item = char>) -> ClassUnicode {
+    ClassUnicode::new(
+        characters
+            .into_iter()
+            .map(|it| ClassUnicodeRange::new(it, it)),
+    )
+}
+
 /// All characters that may stand in what it matches.
 fn characters(hir: &Hir) -> ClassUnicode {
     match hir.kind() {
         HirKind::Literal(literal) => {
             let text = String::from_utf8_lossy(&literal.0);
-            ClassUnicode::new(text.chars().map(|it| ClassUnicodeRange::new(it, it)))
+            class_of(text.chars())
         }
         HirKind::Class(Class::Unicode(class)) => class.clone(),
         HirKind::Class(Class::Bytes(class)) => {
@@ -228,6 +271,14 @@ mod tests {
             "a.*b|c.*d",
             "x*y*z*",
             "a+,?b+",
+            "\\d{1,3}(?:\\.\\d{1,3}){3}",
+            "(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}",
+            "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}",
+            "\\+?\\d{1,3}[-. ]?\\(?\\d{1,3}\\)?[-. ]?\\d{1,4}[-. ]?\\d{1,4}",
+            "(?:(?:%2e|\\.){2}(?:%2f|%5c|[/\\\\])){2,10}",
+            "\\b(?:select|insert|update|delete|drop)\\b.{0,20}\\b(?:from|into|table)\\b",
+            ".*https?://(?:www\\.)?colou?rs?\\.example",
+            "(?:python-requests|python-urllib|curl|wget|libwww|go-http-client)/?[\\d.]*",
         ] {
             assert_eq!(check(pattern), Ok(()), "{pattern}");
         }
@@ -242,12 +293,33 @@ mod tests {
             "(x+x+)+y",
             "(a?){50}",
             "(a{1,9})*",
+            "x(a|a){9}y",
+            "([ab]|[ab])",
             "a\tb",
             "(?=a)b",
             "(a)\\1",
             "(",
         ] {
             assert!(check(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn few_repetitions_that_come_to_many_ways_are_refused() {
+        let row = format!("^{}b", "a{0,10}".repeat(9));
+        for pattern in [
+            "(a{0,10}){0,10}b",
+            "(?:x{1,10}){1,10}y",
+            "((a?){10}){10}b",
+            "(a|a?){10}(a|a?){10}(a|a?){10}z",
+            &row,
+            "(?:a?b?c?){9}d",
+            "(?:a{1,3}b?){9}c",
+            ".*a{0,9}a{0,9}a{0,9}b",
+            "x|y(?:(?:a|ab)(?:c|bc)){10}z",
+        ] {
+            let why = check(pattern).expect_err(pattern);
+            assert!(why.contains("repeat fewer times"), "{pattern}: {why}");
         }
     }
 

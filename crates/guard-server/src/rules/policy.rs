@@ -1,6 +1,8 @@
 //! What people decided: a published document, and operations upon it that each
 //! may end by themselves.
 
+use std::collections::HashSet;
+
 use guard_wire::rules::{DynamicRules, RulesError};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -72,9 +74,12 @@ impl Entry {
         matches!(self.operation, Operation::Unban { .. })
     }
 
-    /// Whether it unbans one of these.
-    fn unbans_any(&self, banned: &[String]) -> bool {
-        matches!(&self.operation, Operation::Unban { ip } if banned.contains(ip))
+    /// The address or block that it bans.
+    const fn banned(&self) -> Option<&String> {
+        match &self.operation {
+            Operation::Ban { ip } => Some(ip),
+            _ => None,
+        }
     }
 
     /// Whether it has ended at `now`.
@@ -93,13 +98,15 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Adds an entry; it replaces the one about the same thing. What is unbanned is
-    /// taken off the published document too.
+    /// Adds an entry; it replaces the one about the same thing. What is banned or
+    /// unbanned is not the contrary in the published document any more.
     pub fn put(&mut self, entry: Entry) {
         self.entries
             .retain(|old| !entry.operation.replaces(&old.operation));
-        if let Operation::Unban { ip } = &entry.operation {
-            self.rules.ip_blacklist.retain(|banned| banned != ip);
+        match &entry.operation {
+            Operation::Ban { ip } => self.rules.ip_whitelist.retain(|unbanned| unbanned != ip),
+            Operation::Unban { ip } => self.rules.ip_blacklist.retain(|banned| banned != ip),
+            _ => {}
         }
         self.entries.push(entry);
     }
@@ -107,14 +114,18 @@ impl Policy {
     /// Takes back what is about the same thing as `operation`, a ban also from the
     /// published document. The ban of an address is lifted even if the guard made it
     /// by itself. Answers whether anything changed.
-    pub(crate) fn remove(&mut self, operation: &Operation, now: Timestamp) -> bool {
+    pub(crate) fn remove(&mut self, operation: &Operation, by: &By, now: Timestamp) -> bool {
         let size = |policy: &Self| policy.entries.len() + policy.rules.ip_blacklist.len();
         let before = size(self);
         self.entries
             .retain(|old| !operation.replaces(&old.operation));
         match operation {
             Operation::Ban { ip } if !operation.is_block() => {
-                self.put(unban(ip.clone(), now));
+                self.put(Entry {
+                    reason: by.reason.clone(),
+                    author: by.author.clone(),
+                    ..unban(ip.clone(), now)
+                });
                 return true;
             }
             Operation::Ban { ip } => self.rules.ip_blacklist.retain(|banned| banned != ip),
@@ -124,10 +135,15 @@ impl Policy {
     }
 
     /// Puts a document in place of the published one, which it answers. Whom it bans is
-    /// not unbanned any more.
+    /// not unbanned any more, and whom it unbans not banned.
     pub(crate) fn publish(&mut self, rules: DynamicRules) -> DynamicRules {
-        self.entries
-            .retain(|entry| !entry.unbans_any(&rules.ip_blacklist));
+        let banned: HashSet<&String> = rules.ip_blacklist.iter().collect();
+        let unbanned: HashSet<&String> = rules.ip_whitelist.iter().collect();
+        self.entries.retain(|entry| match &entry.operation {
+            Operation::Ban { ip } => !unbanned.contains(ip),
+            Operation::Unban { ip } => !banned.contains(ip),
+            _ => true,
+        });
         std::mem::replace(&mut self.rules, rules)
     }
 
@@ -136,13 +152,12 @@ impl Policy {
     pub(crate) fn instead_of(mut self, current: &Self) -> Self {
         // What was unbanned then is not to be unbanned again.
         self.entries.retain(|entry| !entry.is_unban());
-        for entry in current.entries.iter().filter(|entry| entry.is_unban()) {
-            let mut kept = self.entries.iter();
-            let is_kept = kept.any(|kept| kept.operation.replaces(&entry.operation));
-            if !is_kept && !entry.unbans_any(&self.rules.ip_blacklist) {
-                self.entries.push(entry.clone());
-            }
-        }
+        let bans = self.entries.iter().filter_map(Entry::banned);
+        let banned: HashSet<&String> = bans.chain(&self.rules.ip_blacklist).collect();
+        let is_told = |entry: &&Entry| matches!(&entry.operation, Operation::Unban { ip } if !banned.contains(ip));
+        let told = current.entries.iter().filter(is_told).cloned();
+        let told: Vec<_> = told.collect();
+        self.entries.extend(told);
         self
     }
 

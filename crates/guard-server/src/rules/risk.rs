@@ -1,10 +1,11 @@
 //! Changes that lock out whom nobody may have meant.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use guard_wire::rules::DynamicRules;
 
-use super::network::Network;
+use super::network::{Network, Networks};
 use super::pattern;
 
 /// Blocks with a shorter prefix are most of a network: 65,536 addresses of IPv4.
@@ -16,7 +17,7 @@ const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 pub(super) fn new(before: &DynamicRules, after: &DynamicRules, caller: &[IpAddr]) -> Vec<String> {
     let mut risks = of(after, caller);
     if !risks.is_empty() {
-        let known = of(before, caller);
+        let known: HashSet<_> = of(before, caller).into_iter().collect();
         risks.retain(|risk| !known.contains(risk));
     }
     risks.extend(still_banned(before, after));
@@ -82,15 +83,14 @@ fn emergency(rules: &DynamicRules, caller: &[IpAddr], risks: &mut Vec<String>) {
 /// Addresses that are to be unbanned and stay banned by a block: guards let no
 /// address out of one.
 fn still_banned(before: &DynamicRules, after: &DynamicRules) -> Vec<String> {
+    let known: HashSet<&String> = before.ip_whitelist.iter().collect();
     let unbanned = after.ip_whitelist.iter();
-    let unbanned = unbanned.filter(|text| !before.ip_whitelist.contains(text));
-    let blocks = |ip: IpAddr| {
-        let mut banned = after.ip_blacklist.iter();
-        banned.find(|text| Network::parse(text).is_some_and(|network| network.holds(ip)))
-    };
+    let unbanned = unbanned.filter(|text| !known.contains(text));
+    let banned = after.ip_blacklist.iter();
+    let banned: Networks = banned.filter_map(|text| Network::parse(text)).collect();
     unbanned
         .filter_map(|text| {
-            let block = blocks(text.parse().ok()?)?;
+            let block = banned.around(text.parse().ok()?)?;
             Some(format!(
                 "leave {text} banned by {block}, as guards let no address out of a block"
             ))
@@ -171,6 +171,30 @@ mod tests {
         assert_eq!(risks.len(), 1, "{risks:?}");
         assert!(risks[0].contains("192.0.2.7") && risks[0].contains("192.0.2.0/24"));
         assert_eq!(new(&rules, &rules, &[]).len(), 0);
+    }
+
+    #[test]
+    fn each_of_many_unbans_is_told_with_the_block_that_it_is_in() {
+        let many = 0..60_000_u32;
+        let address = |n: u32| std::net::Ipv4Addr::from_bits(n * 256 + 7).to_string();
+        let rules = DynamicRules {
+            ip_blacklist: many.clone().map(|n| format!("{}/29", address(n))).collect(),
+            ip_whitelist: many.clone().map(address).collect(),
+            ..DynamicRules::default()
+        };
+        let before = DynamicRules {
+            ip_blacklist: rules.ip_blacklist.clone(),
+            ip_whitelist: rules.ip_whitelist[1..].to_vec(),
+            ..DynamicRules::default()
+        };
+        let none = DynamicRules::default();
+        assert_eq!(still_banned(&none, &rules).len(), many.len());
+        let told = still_banned(&before, &rules);
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0].contains("leave 0.0.0.7 banned by 0.0.0.0/29"),
+            "{told:?}"
+        );
     }
 
     #[test]

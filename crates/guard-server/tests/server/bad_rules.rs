@@ -150,6 +150,10 @@ fn documents() -> Vec<(Value, &'static str)> {
             "ip_blacklist[1]",
         ),
         (
+            json!({ "ip_blacklist": ["192.0.2.7"], "ip_whitelist": ["192.0.2.8", "::ffff:192.0.2.7"] }),
+            "ip_whitelist[1]",
+        ),
+        (
             json!({ "emergency_whitelist": ["x"] }),
             "emergency_whitelist[0]",
         ),

@@ -85,11 +85,15 @@ async fn a_document_can_be_published_on_condition_that_nobody_else_published() {
     };
     let publish = async |message: &str, condition: &str| {
         let request = server.request(Method::PUT, "/api/v1/rules/published");
-        let body = json!({ "document": { "message": message } }).to_string();
+        let body = json!({ "document": { "message": message }, "confirm": true }).to_string();
         let request = request
             .header("X-API-Key", KEY)
             .header("If-Match", condition);
-        request.body(body).send().await.unwrap().status().as_u16()
+        let (status, answer) = read(request.body(body).send().await.unwrap()).await;
+        let detail = answer["detail"].as_str().unwrap_or_default();
+        let told = detail.contains("with its tag in If-Match") && !detail.contains("confirm");
+        assert!(status != 412 || told, "{answer}");
+        status
     };
     let (first, _) = tag().await;
     assert_eq!(publish("one", &first).await, 200);
@@ -99,6 +103,10 @@ async fn a_document_can_be_published_on_condition_that_nobody_else_published() {
     assert_eq!(publish("two", "*").await, 200);
     assert_eq!(publish("three", &second).await, 412);
     assert_eq!(tag().await.1["document"]["message"], "two");
+    let (third, _) = tag().await;
+    assert_eq!(publish("three", &format!("{first},{second}")).await, 412);
+    assert_eq!(publish("three", &format!("W/{third}")).await, 412, "weak");
+    assert_eq!(publish("three", &format!("{first}, {third}")).await, 200);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What comes to an end, by itself or because somebody ends it.
 
+use std::net::Ipv4Addr;
+
 use serde_json::{Value, json};
 
 use crate::book::{Book, operation};
@@ -183,4 +185,63 @@ async fn a_document_or_a_rollback_bans_again_whom_an_unban_just_let_in() {
     book.lift("192.0.2.7").await;
     book.roll_back(1).await;
     assert_eq!(book.bans().await, banned, "by a rollback");
+}
+
+#[tokio::test]
+async fn a_ban_takes_an_address_off_the_published_unbans_and_the_other_way_round() {
+    let mut book = Book::open().await;
+    book.publish(json!({ "ip_whitelist": ["192.0.2.50", "192.0.2.51"] }))
+        .await;
+    book.ban("192.0.2.50", Some(600)).await;
+    let banned = (json!(["192.0.2.50"]), json!(["192.0.2.51"]));
+    assert_eq!(book.bans().await, banned, "by a ban");
+    book.publish(json!({ "ip_whitelist": ["192.0.2.50"] }))
+        .await;
+    let lifted = (json!([]), json!(["192.0.2.50"]));
+    assert_eq!(book.bans().await, lifted, "by a document");
+    book.later(600).await;
+    assert_eq!(book.bans().await, lifted);
+}
+
+#[tokio::test]
+async fn a_short_ban_does_not_shorten_those_of_the_published_document() {
+    let mut book = Book::open().await;
+    book.publish(json!({ "ip_blacklist": ["198.51.100.8"] }))
+        .await;
+    book.ban("192.0.2.9", Some(3)).await;
+    let (rules, lease) = book.later(0).await;
+    let both = json!(["198.51.100.8", "192.0.2.9"]);
+    assert_eq!((&rules["ip_blacklist"], lease), (&both, 3600));
+    let (rules, _) = book.later(3).await;
+    assert_eq!(
+        (&rules["ip_blacklist"], &rules["ip_whitelist"]),
+        (&json!(["198.51.100.8"]), &json!(["192.0.2.9"]))
+    );
+    assert_eq!(rules["ip_ban_duration"], 3600);
+
+    book.ban("192.0.2.9", None).await;
+    book.publish(json!({ "ip_blacklist": ["198.51.100.8"], "expires_at": "2999-01-01T00:01:00Z" }))
+        .await;
+    book.ban("192.0.2.9", Some(3)).await;
+    assert_eq!(book.later(0).await.1, 57, "to its end at most");
+}
+
+#[tokio::test]
+async fn a_large_list_can_be_published_taken_off_and_published_again_in_its_order() {
+    let mut book = Book::open().await;
+    let many = (0..60_000_u32).map(|n| Ipv4Addr::from_bits(0x0b00_0000 + n).to_string());
+    let many = json!(many.collect::<Vec<_>>());
+    book.publish(json!({ "ip_blacklist": many })).await;
+    book.publish(json!({})).await;
+    assert_eq!(book.bans().await, (json!([]), many.clone()));
+    book.ban("192.0.2.7", None).await;
+    assert_eq!(book.bans().await, (json!(["192.0.2.7"]), many.clone()));
+    book.publish(json!({ "ip_blacklist": many })).await;
+    let (banned, unbanned) = book.bans().await;
+    assert_eq!(banned.as_array().unwrap().len(), 60_001);
+    assert_eq!(unbanned, json!([]));
+    book.roll_back(3).await;
+    assert_eq!(book.bans().await, (json!(["192.0.2.7"]), many));
+    book.later(900).await;
+    assert_eq!(book.bans().await.1, json!([]));
 }

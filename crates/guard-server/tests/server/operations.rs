@@ -44,13 +44,19 @@ async fn a_ban_is_listed_and_an_unban_lists_the_address_for_unbanning() {
     let (_, entries) = read(server.get("/api/v1/rules/entries").send().await.unwrap()).await;
     assert_eq!(entries["entries"][0]["reason"], "scans");
 
-    let lift = json!({ "ip": "192.0.2.7" });
+    let lift = json!({ "ip": "192.0.2.7", "reason": "a customer", "author": "ann" });
     assert_eq!(ask(&server, Method::DELETE, "bans", lift).await.0, 200);
     let rules = document(&server).await;
     assert_eq!(rules["version"], 2);
     assert_eq!(
         (&rules["ip_blacklist"], &rules["ip_whitelist"]),
         (&json!([]), &json!(["192.0.2.7"]))
+    );
+    let (_, entries) = read(server.get("/api/v1/rules/entries").send().await.unwrap()).await;
+    let unban = &entries["entries"][0];
+    assert_eq!(
+        (&unban["kind"], &unban["reason"], &unban["author"]),
+        (&json!("unban"), &json!("a customer"), &json!("ann"))
     );
 }
 
@@ -153,19 +159,27 @@ async fn locking_out_everyone_loopback_or_oneself_needs_a_confirmation() {
         body["confirm"] = json!(true);
         assert_eq!(post(&server, path, body).await.0, 200);
     }
-    for forwarded in [
-        "198.51.100.7",
-        "203.0.113.9, 198.51.100.7",
-        "198.51.100.7:4711",
-        "::ffff:198.51.100.7",
+    for (header, named) in [
+        ("X-Forwarded-For", "198.51.100.7"),
+        ("X-Forwarded-For", "203.0.113.9, 198.51.100.7"),
+        ("X-Forwarded-For", "198.51.100.7:4711"),
+        ("X-Forwarded-For", "::ffff:198.51.100.7"),
+        ("X-Real-IP", "198.51.100.7"),
+        ("Forwarded", "for=198.51.100.7"),
+        (
+            "Forwarded",
+            "for=203.0.113.9;proto=https, For=\"198.51.100.7:4711\";by=203.0.113.1",
+        ),
+        ("Forwarded", "for=\"[::ffff:198.51.100.7]\""),
+        ("Forwarded", "for=\"[::ffff:198.51.100.7]:4711\""),
     ] {
         let request = server
             .request(Method::POST, "/api/v1/rules/bans")
             .header("X-API-Key", KEY);
         let request = request
-            .header("X-Forwarded-For", forwarded)
+            .header(header, named)
             .body(r#"{"ip": "198.51.100.0/24"}"#);
-        assert_eq!(request.send().await.unwrap().status(), 409, "{forwarded}");
+        assert_eq!(request.send().await.unwrap().status(), 409, "{named}");
     }
 }
 
