@@ -196,10 +196,12 @@ class AgentConfig(BaseModel):
         "whole number from 1,048,576 up.",
     )
     anonymize_ip: Literal["none", "truncate", "hash"] = Field(
-        default="none",
+        default_factory=lambda: os.environ.get("GUARD_AGENT_ANONYMIZE_IP", "").strip() or "none",
+        validate_default=True,
         description='What events say of ip_address: "none" leaves it as it is, "truncate" zeroes '
         'the last 8 bits of an IPv4 and the last 80 of an IPv6 address, "hash" replaces it by its '
-        "SHA-256 salted with api_key.",
+        "SHA-256 salted with api_key; by default that in the environment variable "
+        "GUARD_AGENT_ANONYMIZE_IP, also for the AgentConfig that a guard makes.",
     )
 
     @classmethod

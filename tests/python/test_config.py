@@ -117,6 +117,28 @@ def test_the_environment_is_read_field_by_field(monkeypatch: pytest.MonkeyPatch)
     assert config.project_id is None
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("anonymize_ip", "hash"), ("redis_url", "redis://cache"), ("spool_dir", "/var/spool/guard")],
+)
+def test_what_a_guard_cannot_set_comes_from_the_environment_unless_it_is_given(
+    field: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default = getattr(AgentConfig(api_key=KEY), field)
+    monkeypatch.setenv(f"GUARD_AGENT_{field.upper()}", f" {value} ")
+    assert getattr(AgentConfig(api_key=KEY), field) == value
+    given: Any = {"api_key": KEY, field: default}
+    assert getattr(AgentConfig(**given), field) == default
+
+
+def test_a_wrong_anonymize_ip_in_the_environment_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GUARD_AGENT_ANONYMIZE_IP", "hashed")
+    with pytest.raises(ValidationError, match="got 'hashed'.*GUARD_AGENT_ANONYMIZE_IP"):
+        AgentConfig(api_key=KEY)
+
+
 def test_an_environment_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GUARD_AGENT_API_KEY", raising=False)
     with pytest.raises(ValidationError, match="api_key"):
