@@ -140,7 +140,8 @@ class AgentConfig(BaseModel):
         default=None,
         repr=False,
         description="Called as on_error(stage, exception, context) from a thread of the agent's "
-        "when a send fails: a function, for code only.",
+        "when a send fails, for the same trouble at most once a minute; get_stats() has the "
+        "counts: a function, for code only.",
     )
     max_buffered: int | None = Field(
         default=None,
