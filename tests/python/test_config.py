@@ -135,7 +135,7 @@ def test_a_wrong_anonymize_ip_in_the_environment_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GUARD_AGENT_ANONYMIZE_IP", "hashed")
-    with pytest.raises(ValidationError, match="got 'hashed'.*GUARD_AGENT_ANONYMIZE_IP"):
+    with pytest.raises(ValidationError, match=r"got 'hashed'.*GUARD_AGENT_ANONYMIZE_IP"):
         AgentConfig(api_key=KEY)
 
 
