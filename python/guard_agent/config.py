@@ -53,7 +53,7 @@ class AgentConfig(BaseModel):
     api_key: str = Field(repr=False, description="The project's API key: 10 characters or more.")
     endpoint: str = Field(
         default="https://api.fastapi-guard.com",
-        description="The backend: an http or https URL with a host. "
+        description="The backend: an http or https URL with a host, without user and password. "
         "Trailing slashes and a trailing /api/v1 are dropped.",
     )
     project_id: str | None = Field(default=None, description="The project that records belong to.")
@@ -235,6 +235,8 @@ class AgentConfig(BaseModel):
     @field_validator("endpoint")
     @classmethod
     def _normalise_endpoint(cls, endpoint: str) -> str:
+        if "@" in endpoint:
+            raise ValueError("leave user and password out of it; the API key is the credential")
         url = endpoint.strip().rstrip("/").removesuffix(_API_PATH).rstrip("/")
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
