@@ -21,6 +21,7 @@ from guard_agent._rules import RulesFeed
 from guard_agent._stats import agent_stats
 from guard_agent._transport import TransportLoop
 from guard_agent._uvicorn import await_at_shutdown
+from guard_agent.buffer import until_taken
 from guard_agent.config import AgentConfig, validate_config
 from guard_agent.encryption import create_encryptor
 from guard_agent.models import AgentStatus, DynamicRules
@@ -31,8 +32,9 @@ _logger = logging.getLogger("guard_agent")
 # The interpreter handles signals, such as Ctrl-C, between two waits.
 _ROOM_SECONDS = 0.5
 
-# What the end of the agent waits for a buffer that a program brought along.
-_LAST_FLUSH_SECONDS = 2.0
+# What the end of the agent may take, and how much of it a buffer that a program brought along.
+_END_SECONDS = 2.0
+_BUFFER_SECONDS = 1.5
 
 Send = Callable[[Any], _native.Ready[None] | None]
 
@@ -140,7 +142,7 @@ class ProcessAgent:
         old, self._buffer_loop = self._buffer_loop, self._make_buffer_loop(buffer)
         self._fill(self._buffer_loop or self.native)
         if old is not None:
-            old.flush(_LAST_FLUSH_SECONDS)
+            old.flush(_BUFFER_SECONDS)
             old.close()
 
     def _make_buffer_loop(self, buffer: BufferProtocol | None) -> BufferLoop | None:
@@ -178,22 +180,26 @@ class ProcessAgent:
         self.native.start()
 
     def stop(self) -> None:
-        self._end_buffer()
-        self.native.stop()
+        self.native.stop(self._end_buffer())
 
     def close(self) -> None:
         """Ends the agent together with the interpreter."""
-        self._end_buffer()
+        seconds = self._end_buffer()
         if self._buffer_loop is not None:
             self._buffer_loop.close()
-        self.native.close()
+        self.native.close(seconds)
 
-    def _end_buffer(self) -> None:
-        """Flushes a program's own buffer; what was in vain not again for as long as it took."""
+    def _end_buffer(self) -> float:
+        """Flushes a program's own buffer; what was in vain not again for as long as it took.
+
+        Returns:
+            How many seconds are left for the queue.
+        """
         began = monotonic()
-        if began >= self._no_flush_before and not self.flush_buffer(_LAST_FLUSH_SECONDS):
+        if began >= self._no_flush_before and not self.flush_buffer(_BUFFER_SECONDS):
             gave_up = monotonic()
             self._no_flush_before = gave_up + (gave_up - began)
+        return max(0.0, began + _END_SECONDS - monotonic())
 
     def flush_buffer(self, seconds: float) -> bool:
         """Delivers what a program's own buffer holds; whether all was within so many seconds."""
@@ -216,9 +222,14 @@ class ProcessAgent:
                 self.config.timeout,
             )
 
-    def wait_for_room(self) -> None:
-        """Blocks until a full queue may have room, or a signal may be waiting."""
-        self.native.wait_for_room(_ROOM_SECONDS)
+    def send_when_room(self, kind: str, record: Any) -> None:
+        """Blocks until the full queue has taken `record`.
+
+        Raises:
+            BufferFullError: As `until_taken` does.
+        """
+        for stops in until_taken(self.native, kind, record):
+            self.native.wait_for_room(_ROOM_SECONDS, stops)
 
     @property
     def redis_handler(self) -> RedisHandlerProtocol | None:
@@ -238,14 +249,11 @@ class ProcessAgent:
             self._use_redis(handler)
 
     def _use_redis(self, handler: RedisHandlerProtocol | None) -> None:
-        old = self._redis_loop
-        if old is not None and handler is not None:
-            old.use(handler)
-            return
-        self._redis_loop = None if handler is None else RedisLoop(handler)
-        self._apply(self.config, self._transport_loop)
-        if old is not None:
-            old.close()
+        if self._redis_loop is not None:
+            self._redis_loop.use(handler)
+        elif handler is not None:
+            self._redis_loop = RedisLoop(handler)
+            self._apply(self.config, self._transport_loop)
 
     def rules(self) -> DynamicRules | None:
         """The rules in force; the first call has them followed and waits for an answer."""

@@ -52,7 +52,8 @@ class RedisLoop:
 
     A handler whose methods are coroutines is bound to the event loop that it was handed over in,
     as its connections are: its calls run there, until that loop is closed. Any other one is called
-    in a thread of this object's own, and holds up nothing but that.
+    in a thread of this object's own, and holds up nothing but that. Without a handler all calls
+    fail at once: what the journal has in Redis stays there until there is one again.
 
     Args:
         handler: Has the methods of `RedisHandlerProtocol`, as coroutines or plain functions.
@@ -65,10 +66,10 @@ class RedisLoop:
         self._thread.loop.add_reader(self.calls.fileno(), self._take)
         self._thread.start()
 
-    def use(self, handler: RedisHandlerProtocol) -> None:
+    def use(self, handler: RedisHandlerProtocol | None) -> None:
         """Has `handler` carry out the calls from now on; to be called where it is at home."""
         try:
-            home = asyncio.get_running_loop()
+            home = asyncio.get_running_loop() if handler is not None else None
         except RuntimeError:
             home = None
         self._served_by = (handler, home)
@@ -79,6 +80,8 @@ class RedisLoop:
         Nothing for a handler that is bound to an event loop: its connections are the parent's.
         """
         handler, home = self._served_by
+        if handler is None:
+            return None
         if home is None:
             return RedisLoop(handler)
         _logger.info(
@@ -88,12 +91,8 @@ class RedisLoop:
         return None
 
     @property
-    def handler(self) -> RedisHandlerProtocol:
+    def handler(self) -> RedisHandlerProtocol | None:
         return self._served_by[0]
-
-    def close(self) -> None:
-        """Ends the thread, which cancels what is under way."""
-        self._thread.close()
 
     def _take(self) -> None:
         for call in self.calls.take():
@@ -115,6 +114,8 @@ class RedisLoop:
 
     async def _carry_out(self, call: _native.Call) -> list[Any]:
         handler, home = self._served_by
+        if handler is None:
+            raise LookupError("there is none any more; assign redis_handler to save records again")
         if home is not None and home.is_closed():
             # Nobody else uses it any more. Its connections have died with the loop.
             await _awaited(handler.initialize())

@@ -1,7 +1,10 @@
 """What the asynchronous handlers return."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from guard_agent._native import Ready
@@ -39,15 +42,28 @@ class Pending(Coroutine[Any, Any, T_co]):
 def in_background(work: Callable[[], T]) -> Coroutine[Any, Any, T]:
     """Does blocking `work` without blocking a running event loop.
 
-    Inside a loop it starts in a thread at once; outside of one it is done before this returns,
-    and so it is while the interpreter ends and starts no threads any more.
+    Inside a loop it starts in a thread of its own at once, which neither takes a place among the
+    loop's other threads nor keeps the process from ending. Outside of a loop it is done before
+    this returns, and so it is while the interpreter ends and starts no threads any more.
     """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return Ready(work())
+    future: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        settle: Callable[[], None]
+        try:
+            settle = partial(future.set_result, work())
+        except BaseException as error:
+            settle = partial(future.set_exception, error)
+        # A loop that is closed wants to know nothing any more.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(lambda: None if future.done() else settle())
+
     try:
-        future = loop.run_in_executor(None, work)
+        threading.Thread(target=run, name="guard-call", daemon=True).start()
     except RuntimeError:
         return Ready(work())
     return Pending(future)

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from guard_agent import _native
@@ -21,6 +22,31 @@ _logger = logging.getLogger("guard_agent")
 
 # Between two looks for room in a full buffer under `buffer_overflow_policy="block"`.
 _LOOK_SECONDS = 0.005
+
+# For how long a full queue keeps a program from ending.
+_LAST_ROOM_SECONDS = 2.0
+
+
+def until_taken(agent: _native.Agent, kind: str, record: Any) -> Iterator[int]:
+    """Tries to send a record that a full queue has refused; whoever iterates waits in between.
+
+    Once the main thread has ended the interpreter waits for the others, and those may wait for
+    a backend that is away for good.
+
+    Yields:
+        How often the agent had stopped before.
+
+    Raises:
+        BufferFullError: The agent stopped meanwhile, or the main thread has ended and the queue
+            took nothing for 2 seconds.
+    """
+    stops = agent.stops()
+    while agent.try_again(kind, record, stops, _patience()) is None:
+        yield stops
+
+
+def _patience() -> float | None:
+    return None if threading.main_thread().is_alive() else _LAST_ROOM_SECONDS
 
 
 class EventBuffer:
@@ -68,18 +94,32 @@ class EventBuffer:
         """Takes an event. Waits for room under `buffer_overflow_policy="block"`.
 
         Raises:
-            BufferFullError: It is full and `buffer_overflow_policy` is "raise".
+            BufferFullError: It is full and `buffer_overflow_policy` is "raise"; or it is the
+                agent's queue, and the agent stopped while the event waited for room.
         """
-        # Room is made by whoever flushes.
-        while not self._queue.send_event(event):  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_SECONDS)
+        if not self._queue.send_event(event):
+            await self._add_when_room("events", event)
         self._flush_early()
 
     async def add_metric(self, metric: SecurityMetric) -> None:
         """Takes a metric, exactly as `add_event` does an event."""
-        while not self._queue.send_metric(metric):  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_SECONDS)
+        if not self._queue.send_metric(metric):
+            await self._add_when_room("metrics", metric)
         self._flush_early()
+
+    async def _add_when_room(self, kind: str, record: Any) -> None:
+        for _ in self._until_taken(kind, record):
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _until_taken(self, kind: str, record: Any) -> Iterator[object]:
+        queue = self._queue
+        if isinstance(queue, _native.Agent):
+            yield from until_taken(queue, kind, record)
+            return
+        send = queue.send_event if kind == "events" else queue.send_metric
+        # Room is made by whoever flushes.
+        while not send(record):
+            yield None
 
     async def flush_events(self) -> list[SecurityEvent]:
         """Takes the events out and returns them, oldest first."""

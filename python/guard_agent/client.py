@@ -8,6 +8,7 @@ from guard_agent._agent import ProcessAgent, process_agent, replace_buffer, repl
 from guard_agent._native import Ready
 from guard_agent._rules import RulesCallback
 from guard_agent.awaitables import Pending, in_background
+from guard_agent.buffer import until_taken
 from guard_agent.config import AgentConfig
 from guard_agent.models import AgentStatus, DynamicRules
 from guard_agent.protocols import BufferProtocol, RedisHandlerProtocol, TransportProtocol
@@ -80,7 +81,7 @@ class _Handler:
 
         Assign a buffer of your own, or None for the agent's queue again. Yours is called from an
         event loop in a thread of its own, for `timeout` seconds at most. What it does not take is
-        counted and logged as lost. Taking its place again waits for its flush, 2 seconds at most.
+        counted and logged as lost. Taking its place again waits for its flush, 1.5 seconds at most.
         It is flushed every `flush_interval` seconds, when
         `high_watermark_ratio` of `buffer_size` records were added, and by `flush_buffer` and
         `stop`: delivered records are confirmed to it, the others given back to it.
@@ -149,10 +150,12 @@ class GuardAgentHandler(_Handler):
             event: A `SecurityEvent`, any object with its attributes, or a mapping.
 
         Raises:
-            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
+            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise", or the agent
+                stopped while the call waited for room.
         """
+        # An attribute that is no method is called faster once it was fetched.
         send = self._agent.send_event
-        return send(event) or self._when_room(send, event)
+        return send(event) or self._when_room("events", event)
 
     def send_metric(self, metric: Any) -> Coroutine[Any, Any, None]:
         """Queues a metric, exactly as `send_event` does an event.
@@ -161,10 +164,12 @@ class GuardAgentHandler(_Handler):
             metric: A `SecurityMetric`, any object with its attributes, or a mapping.
 
         Raises:
-            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
+            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise", or the agent
+                stopped while the call waited for room.
         """
+        # An attribute that is no method is called faster once it was fetched.
         send = self._agent.send_metric
-        return send(metric) or self._when_room(send, metric)
+        return send(metric) or self._when_room("metrics", metric)
 
     def start(self) -> Coroutine[Any, Any, None]:
         """Starts delivering and reporting status. The first record does so too."""
@@ -172,7 +177,10 @@ class GuardAgentHandler(_Handler):
         return _DONE
 
     def stop(self) -> Coroutine[Any, Any, None]:
-        """Delivers what is queued, for 2 seconds at most, and stops."""
+        """Delivers what is queued, for 2 seconds at most, and stops.
+
+        Calls that wait for room then raise `BufferFullError`.
+        """
         return in_background(self._agent.stop)
 
     def close(self) -> Coroutine[Any, Any, None]:
@@ -209,29 +217,28 @@ class GuardAgentHandler(_Handler):
 
     def get_status(self) -> Coroutine[Any, Any, AgentStatus]:
         """Returns how the agent is."""
-        return self._answer(self._agent.status)
+        return self._given(self._agent.status())
 
     def health_check(self) -> Coroutine[Any, Any, bool]:
         """Returns whether the agent runs and delivers most of its records."""
-        return self._answer(self._agent.is_healthy)
+        return self._given(self._agent.is_healthy())
 
     def _answer(self, ask: Callable[[], T]) -> Coroutine[Any, Any, T]:
         return in_background(ask)
 
-    def _when_room(
-        self, send: Callable[[Any], Ready[None] | None], record: Any
-    ) -> Coroutine[Any, Any, None]:
+    def _given(self, value: T) -> Coroutine[Any, Any, T]:
+        return Ready(value)
+
+    def _when_room(self, kind: str, record: Any) -> Coroutine[Any, Any, None]:
         """Sends `record` as soon as the full queue has room for it."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            while send(record) is None:
-                self._agent.wait_for_room()
+            self._agent.send_when_room(kind, record)
             return _DONE
 
         async def look() -> None:
-            # Room is made by a thread that knows no event loop.
-            while send(record) is None:  # noqa: ASYNC110
+            for _ in until_taken(self._agent.native, kind, record):
                 await asyncio.sleep(_LOOK_SECONDS)
 
         return Pending(loop.create_task(look()))
@@ -250,6 +257,9 @@ class _AdaptableHandler(GuardAgentHandler):
         except RuntimeError:
             return ask()
         return in_background(ask)
+
+    def _given(self, value: T) -> Any:
+        return self._answer(lambda: value)
 
 
 class SyncGuardAgentHandler(_Handler):
@@ -271,26 +281,31 @@ class SyncGuardAgentHandler(_Handler):
         """Queues a security event. Blocks only under `buffer_overflow_policy="block"`.
 
         Raises:
-            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
+            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise", or the agent
+                stopped while the call waited for room.
         """
-        while self._agent.send_event(event) is None:
-            self._agent.wait_for_room()
+        if self._agent.send_event(event) is None:
+            self._agent.send_when_room("events", event)
 
     def send_metric(self, metric: Any) -> None:
         """Queues a metric. Blocks only under `buffer_overflow_policy="block"`.
 
         Raises:
-            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise".
+            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise", or the agent
+                stopped while the call waited for room.
         """
-        while self._agent.send_metric(metric) is None:
-            self._agent.wait_for_room()
+        if self._agent.send_metric(metric) is None:
+            self._agent.send_when_room("metrics", metric)
 
     def start(self) -> None:
         """Starts delivering and reporting status. The first record does so too."""
         self._agent.start()
 
     def stop(self) -> None:
-        """Delivers what is queued, for 2 seconds at most, and stops."""
+        """Delivers what is queued, for 2 seconds at most, and stops.
+
+        Calls that wait for room then raise `BufferFullError`.
+        """
         self._agent.stop()
 
     def close(self) -> None:

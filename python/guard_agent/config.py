@@ -162,13 +162,15 @@ class AgentConfig(BaseModel):
     rules_cache_path: Path | None = Field(
         default=None,
         description="Keeps the last good rules for a start while the backend is away: the path of "
-        "a file.",
+        "a file; ~ at its beginning is the home directory.",
     )
     spool_dir: str | None = Field(
         default_factory=lambda: os.environ.get("GUARD_AGENT_SPOOL_DIR", "").strip() or None,
+        validate_default=True,
         description="Saves records below this directory until they are delivered, so that they "
-        "outlive the process: a path; by default that in the environment variable "
-        "GUARD_AGENT_SPOOL_DIR, also for the AgentConfig that a guard makes. None saves nothing.",
+        "outlive the process: a path; ~ at its beginning is the home directory; by default that in "
+        "the environment variable GUARD_AGENT_SPOOL_DIR, also for the AgentConfig that a guard "
+        "makes. None saves nothing.",
     )
     spool_max_bytes: int = Field(
         default=1_073_741_824,
@@ -242,6 +244,20 @@ class AgentConfig(BaseModel):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("not an http or https URL with a host")
         return url
+
+    @field_validator("rules_cache_path", "spool_dir", mode="before")
+    @classmethod
+    def _find_home(cls, path: Any) -> Any:
+        if not isinstance(path, (str, Path)):
+            return path
+        found = os.path.expanduser(path)
+        if not found.strip():
+            raise ValueError("an empty path")
+        if "\0" in found:
+            raise ValueError("a path with a NUL in it")
+        if found.startswith("~"):
+            raise ValueError("a user whose home directory is not known")
+        return found
 
     # The last validator is the outermost: it sees the errors of all others.
     @field_validator("*", mode="wrap")

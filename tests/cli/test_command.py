@@ -1,5 +1,7 @@
 """What every command shares."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,3 +58,19 @@ def test_the_package_is_the_same_command(environment: dict[str, str]) -> None:
     assert result.returncode == 1
     assert result.stdout.startswith("fail  configuration  endpoint: ")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["send-test-event"], ["spool", "ls"], ["stats"]])
+def test_whoever_reads_may_leave(environment: dict[str, str], arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as nobody:
+        ended = subprocess.run(
+            [sys.executable, "-m", "guard_agent", *arguments, "--endpoint", "http://127.0.0.1:1"],
+            env=environment,
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, "")

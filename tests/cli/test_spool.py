@@ -13,15 +13,19 @@ from support.guard_server import GuardServer
 Command = Callable[..., Output]
 
 LEAVE = """
+import os
 from datetime import datetime, timezone
 
 from guard_agent import AgentConfig, SecurityEvent, SyncGuardAgentHandler
 
 agent = SyncGuardAgentHandler(AgentConfig.from_env())
-for number in range(5):
+for number in range(int(os.environ.get("RECORDS", "5"))):
     agent.send_event(
         SecurityEvent(
-            timestamp=datetime.now(timezone.utc), event_type="ip_banned", reason=f"#{number}"
+            timestamp=datetime.now(timezone.utc),
+            event_type="ip_banned",
+            reason=f"#{number}",
+            metadata={"large": "x" * int(os.environ.get("BYTES", "0"))},
         )
     )
 """
@@ -35,12 +39,17 @@ def spool(tmp_path: Path) -> Path:
 @pytest.fixture
 def left(environment: dict[str, str], spool: Path) -> Path:
     """A spool in which a program, that reached nobody, has left five events."""
+    leave(environment, spool)
+    return spool
+
+
+def leave(environment: dict[str, str], spool: Path, **more: str) -> None:
     settings = {
         "GUARD_AGENT_ENDPOINT": "http://127.0.0.1:1",
         "GUARD_AGENT_SPOOL_DIR": str(spool),
     }
-    subprocess.run([sys.executable, "-c", LEAVE], env=environment | settings, check=True)
-    return spool
+    command = [sys.executable, "-c", LEAVE]
+    subprocess.run(command, env=environment | settings | more, check=True)
 
 
 def test_ls_lists_what_a_program_has_left(guard_agent: Command, left: Path) -> None:
@@ -64,6 +73,19 @@ def test_drain_delivers_what_is_left(guard_agent: Command, left: Path, server: G
     assert server.counts("events")["ip_banned"] == before + 5
     again = guard_agent(*drain, GUARD_AGENT_SPOOL_DIR=str(left))
     assert again.says("ok", "spool") == "0 record(s) delivered, 0 left"
+
+
+def test_drain_goes_on_for_as_long_as_something_is_delivered(
+    guard_agent: Command, environment: dict[str, str], spool: Path
+) -> None:
+    many = {"RECORDS": "600", "BYTES": "60000", "GUARD_AGENT_MAX_PAYLOAD_SIZE": "60000"}
+    leave(environment, spool, **many)
+    with Backend() as backend:
+        drain = ("spool", "drain", "--endpoint", backend.url)
+        settings = {"GUARD_AGENT_SPOOL_DIR": str(spool), "GUARD_AGENT_TIMEOUT": "5"}
+        output = guard_agent(*drain, **settings)
+        assert output.says("ok", "spool") == "600 record(s) delivered, 0 left"
+        assert len({event["reason"] for event in backend.events}) == 600
 
 
 def test_drain_says_what_it_could_not_deliver(guard_agent: Command, left: Path) -> None:
@@ -126,6 +148,19 @@ def test_without_a_directory_the_remedy_is_said(guard_agent: Command) -> None:
     output = guard_agent("spool", "ls")
     assert output.code == 1
     assert "set GUARD_AGENT_SPOOL_DIR" in output.says("fail", "spool")
+
+
+@pytest.mark.parametrize("action", ["ls", "show", "drain", "requeue-quarantined"])
+def test_a_mistyped_directory_is_said_and_not_made(
+    guard_agent: Command, tmp_path: Path, action: str
+) -> None:
+    mistyped = tmp_path / "spol"
+    output = guard_agent("spool", action, GUARD_AGENT_SPOOL_DIR=str(mistyped))
+    assert output.code == 1
+    assert output.says("fail", "spool").startswith(
+        f"there is no directory {mistyped} - set GUARD_AGENT_SPOOL_DIR"
+    )
+    assert not mistyped.exists()
 
 
 def test_doctor_tells_the_backlog_and_a_place_that_cannot_be_used(

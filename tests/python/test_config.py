@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,11 @@ def test_the_endpoint_is_reduced_to_where_the_api_hangs(given: str, kept: str) -
         ("buffer_overflow_policy", "keep", "'drop', 'block' or 'raise'", "What a full queue does"),
         ("on_error", 7, "callable", "a function"),
         ("max_batch_bytes", 10, "greater than or equal to 4096", "a whole number from 4,096 up"),
+        ("spool_dir", "", "an empty path", "None saves nothing"),
+        ("spool_dir", "a\0b", "a path with a NUL in it", "a path"),
+        ("spool_dir", "~nobody-of-this-name/x", "home directory is not known", "a path"),
+        ("rules_cache_path", "", "an empty path", "the path of a file"),
+        ("rules_cache_path", "a\0b", "a path with a NUL in it", "the path of a file"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_field_and_a_remedy(
@@ -58,6 +64,17 @@ def test_a_wrong_value_is_named_with_its_field_and_a_remedy(
     assert error["loc"] == (field,)
     for part in (problem, repr(value), expected):
         assert part in error["msg"]
+
+
+def test_a_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/of-the-test")
+    monkeypatch.setenv("GUARD_AGENT_SPOOL_DIR", "~/from-the-environment")
+    assert AgentConfig(api_key=KEY).spool_dir == "/home/of-the-test/from-the-environment"
+    for given in ("~/rules", Path("~/rules")):
+        config = AgentConfig(api_key=KEY, spool_dir="~/spool", rules_cache_path=given)
+        assert config.spool_dir == "/home/of-the-test/spool"
+        assert config.rules_cache_path == Path("/home/of-the-test/rules")
+    assert AgentConfig(api_key=KEY, spool_dir="here/~").spool_dir == "here/~"
 
 
 @pytest.mark.parametrize("field", sorted(SECRETS))

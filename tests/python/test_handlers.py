@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import inspect
+import threading
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from support.backend import Backend
 from support.log import Log
+from support.process import PATIENCE_SECONDS, eventually
 
 from guard_agent import (
     AgentConfig,
@@ -25,6 +27,13 @@ from guard_agent import (
 )
 
 Make = Callable[..., AgentConfig]
+
+# A full queue that nothing leaves.
+STUCK: dict[str, Any] = {
+    "endpoint": "http://127.0.0.1:1",
+    "buffer_overflow_policy": "block",
+    "max_buffered": 1,
+}
 
 
 def event(name: str = "ip_banned") -> SecurityEvent:
@@ -230,6 +239,47 @@ def test_block_makes_synchronous_code_wait(make_config: Make, backend: Backend) 
         agent.send_event(event(str(number)))
     agent.flush_buffer()
     assert sent_types(backend) == ["0", "1", "2", "3", "4"]
+
+
+def test_stop_releases_a_thread_that_waits_for_room(make_config: Make) -> None:
+    agent = SyncGuardAgentHandler(make_config(**STUCK))
+    agent.send_event(event("first"))
+    refused: list[BufferFullError] = []
+
+    def send() -> None:
+        try:
+            agent.send_event(event("second"))
+        except BufferFullError as error:
+            refused.append(error)
+
+    waiting = threading.Thread(target=send, daemon=True)
+    waiting.start()
+
+    def is_released() -> bool:
+        agent.stop()
+        return not waiting.is_alive()
+
+    eventually(is_released)
+    assert len(refused) == 1
+    stats = agent.get_stats()
+    assert (stats["running"], stats["ledger"]["accepted"]) == (False, 1)
+
+
+@pytest.mark.parametrize("way", ["handler", "buffer"])
+def test_stop_releases_a_task_that_waits_for_room(make_config: Make, way: str) -> None:
+    async def program() -> None:
+        agent: Any = guard_agent(make_config(**STUCK))
+        await agent.send_event(event("first"))
+        send = agent.send_event if way == "handler" else agent.buffer.add_event
+        waiting = asyncio.ensure_future(send(event("second")))
+        await asyncio.sleep(0)
+        await agent.stop()
+        with pytest.raises(BufferFullError):
+            await asyncio.wait_for(waiting, PATIENCE_SECONDS)
+        stats = agent.get_stats()
+        assert (stats["running"], stats["ledger"]["accepted"]) == (False, 1)
+
+    asyncio.run(program())
 
 
 def test_drop_gives_up_the_oldest_and_counts_it(make_config: Make, backend: Backend) -> None:

@@ -443,6 +443,24 @@ def test_a_handler_can_be_replaced_and_taken_away(make_config: Make) -> None:
     agent.redis_handler = None
     assert agent.redis_handler is None
     assert len(first.records) == len(second.records) == 1
+    agent.send_event(event())
+    third = Handler()
+    agent.redis_handler = third
+    agent.send_event(event())
+    assert eventually(lambda: len(third.records) == 2)
+    assert len(first.records) == len(second.records) == 1
+
+
+def test_the_end_does_not_wait_for_a_handler_that_was_taken_away(
+    make_config: Make, log: Log
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    agent.redis_handler = Handler()
+    agent.send_event(event())
+    agent.flush_buffer()
+    agent.redis_handler = None
+    agent.stop()
+    assert not [record for record in log.records if "does not answer" in record.getMessage()]
 
 
 def test_what_lacks_a_method_is_refused_by_name(make_config: Make) -> None:

@@ -82,6 +82,34 @@ impl Agent {
         self.send(Kind::Metric, metric)
     }
 
+    /// Tries again with a record that a full queue refused: None while it is to wait on,
+    /// which it is not once the agent has stopped more than `stops` times, or when nothing
+    /// was taken for so many seconds of `patience`.
+    #[pyo3(signature = (kind, record, stops, patience))]
+    fn try_again(
+        &self,
+        kind: &str,
+        record: &Bound<'_, PyAny>,
+        stops: u64,
+        patience: Option<f64>,
+    ) -> PyResult<Option<Py<Ready>>> {
+        let outcome = self.core.try_again(kind_of(kind)?, Record(record), stops);
+        let waits = || {
+            let is_over = patience.is_some_and(|most| self.core.full_for() >= duration(most));
+            self.core.blocks() && self.core.stops() == stops && !is_over
+        };
+        match outcome {
+            Ok(()) => Ok(Some(self.taken.clone_ref(record.py()))),
+            Err(_) if waits() => Ok(None),
+            Err(full) => Err(buffer_full(record.py(), &full)),
+        }
+    }
+
+    /// How often the agent was stopped.
+    fn stops(&self) -> u64 {
+        self.core.stops()
+    }
+
     /// Takes the records of a kind out of the queue.
     fn withdraw<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Vec<Bound<'py, PyBytes>>> {
         let kind = kind_of(kind)?;
@@ -113,17 +141,17 @@ impl Agent {
         Ok(())
     }
 
-    fn wait_for_room(&self, py: Python<'_>, seconds: f64) -> bool {
-        py.detach(|| self.core.wait_for_room(duration(seconds)))
+    fn wait_for_room(&self, py: Python<'_>, seconds: f64, stops: u64) -> bool {
+        py.detach(|| self.core.wait_for_room(duration(seconds), stops))
     }
 
     fn start(&self, py: Python<'_>) {
         py.detach(|| self.core.start());
     }
 
-    fn stop(&self, py: Python<'_>) -> bool {
+    fn stop(&self, py: Python<'_>, seconds: f64) -> bool {
         py.detach(|| {
-            let delivered = self.core.stop();
+            let delivered = self.core.stop_within(duration(seconds));
             // A signal may end the process next, and what could not be delivered is to be told.
             let_arrive();
             delivered
@@ -131,8 +159,8 @@ impl Agent {
     }
 
     /// Ends the agent together with the interpreter.
-    fn close(&self, py: Python<'_>) {
-        py.detach(|| self.core.close());
+    fn close(&self, py: Python<'_>, seconds: f64) {
+        py.detach(|| self.core.close_within(duration(seconds)));
         // Daemon threads may go on sending. Without this the interpreter, dropping
         // the agent, would wait for those records too, a second time.
         std::mem::forget(self.core.clone());

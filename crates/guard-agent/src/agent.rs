@@ -86,12 +86,11 @@ impl Agent {
     ///
     /// As [`send_event`](Self::send_event).
     pub fn record(&self, kind: Kind, fields: &[Field<'_>]) -> Result<(), SendError> {
+        let stops = self.stops();
         loop {
-            match self.try_record(kind, fields) {
-                Err(_) if self.blocks() => {
-                    if !self.wait_for_room(ROOM_WAIT) && !self.is_running() {
-                        return intake::take(&self.core().shared, kind, fields);
-                    }
+            match self.try_again(kind, fields, stops) {
+                Err(_) if self.blocks() && self.stops() == stops => {
+                    self.wait_for_room(ROOM_WAIT, stops);
                 }
                 outcome => return outcome,
             }
@@ -111,15 +110,42 @@ impl Agent {
         intake::take(&core.shared, kind, fields)
     }
 
+    /// Like [`try_record`](Self::try_record), for a record that waits for room since the
+    /// agent had stopped `stops` times: it starts no agent that was stopped meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_record`](Self::try_record).
+    pub fn try_again(&self, kind: Kind, fields: impl Fields, stops: u64) -> Result<(), SendError> {
+        let core = self.core();
+        core.ensure_running_since(stops);
+        intake::take(&core.shared, kind, fields)
+    }
+
     /// Whether a full buffer makes callers wait.
     pub fn blocks(&self) -> bool {
         intake::blocks(&self.core().shared)
     }
 
     /// Waits until the buffer has room for the record that it refused last, at most
-    /// `timeout`; whether it has. Gives up when the agent stops.
-    pub fn wait_for_room(&self, timeout: Duration) -> bool {
-        self.core().shared.queue.wait_for_room(timeout)
+    /// `timeout`; whether it has. Gives up once the agent has stopped more than `stops` times.
+    pub fn wait_for_room(&self, timeout: Duration, stops: u64) -> bool {
+        let core = self.core();
+        core.shared.queue.wait_for_room(timeout, stops)
+    }
+
+    /// How often the agent was stopped. Who waits for room gives up when it changes.
+    pub fn stops(&self) -> u64 {
+        self.core().shared.queue.releases()
+    }
+
+    /// For how long the buffer has refused every record; zero if it took the last one.
+    pub fn full_for(&self) -> Duration {
+        let shared = &self.core().shared;
+        let since = shared.queue.full_since();
+        since.map_or(Duration::ZERO, |since| {
+            shared.clock().now().saturating_duration_since(since)
+        })
     }
 
     /// Starts the worker now, rather than with the first record. Does nothing
@@ -155,14 +181,25 @@ impl Agent {
     /// [`start`](Self::start), or another record, goes on with it. What one stop has just tried in
     /// vain the next does not try again, nor does [`close`](Self::close), within the same time.
     pub fn stop(&self) -> bool {
-        self.core().stop()
+        let core = self.core();
+        core.stop(core.shared.config.settings.shutdown_timeout)
+    }
+
+    /// Like [`stop`](Self::stop), within another time than the shutdown timeout.
+    pub fn stop_within(&self, timeout: Duration) -> bool {
+        self.core().stop(timeout)
     }
 
     /// Stops for good: what can neither be delivered nor saved within the shutdown
     /// timeout is counted as lost.
     pub fn close(&self) {
+        self.close_within(self.core().shared.config.settings.shutdown_timeout);
+    }
+
+    /// Like [`close`](Self::close), within another time than the shutdown timeout.
+    pub fn close_within(&self, timeout: Duration) {
         let core = self.core();
-        if !core.stop() {
+        if !core.stop(timeout) {
             let lost = core.shared.queue.abandon();
             core.shared.report(Level::Error, "worker", "stopped", || {
                 format!(
@@ -228,7 +265,8 @@ impl Agent {
         let next = Arc::new(Core::new(core.shared.reconfigured(config, install_id)));
         // First of all: a record that came between would start the old one again.
         self.inner.core.store(Arc::clone(&next));
-        if core.end_worker(core.shared.clock().now()) {
+        let was_running = core.end_worker(&mut lock(&core.worker), core.shared.clock().now());
+        if was_running {
             next.ensure_running();
         }
     }
@@ -275,17 +313,28 @@ impl Core {
     }
 
     fn ensure_running(&self) {
-        if self.running.load(Ordering::Acquire) {
-            return;
+        if !self.is_running() {
+            self.start(&mut lock(&self.worker));
         }
-        let mut worker = lock(&self.worker);
-        if self.running.load(Ordering::Acquire) {
+    }
+
+    /// Starts the worker unless the agent has stopped more than `stops` times.
+    fn ensure_running_since(&self, stops: u64) {
+        if !self.is_running() {
+            let mut worker = lock(&self.worker);
+            if self.shared.queue.releases() == stops {
+                self.start(&mut worker);
+            }
+        }
+    }
+
+    fn start(&self, worker: &mut Option<Worker>) {
+        if self.is_running() {
             return;
         }
         if let Some(failed) = worker.take() {
             failed.stop(&self.shared, self.shared.clock().now());
         }
-        self.shared.queue.release(false);
         self.running.store(true, Ordering::Release);
         match Worker::start(Arc::clone(&self.shared), Arc::clone(&self.running)) {
             Ok(started) => *worker = Some(started),
@@ -303,9 +352,7 @@ impl Core {
     }
 
     /// Ends the worker, which may deliver until `deadline`; whether there was one.
-    fn end_worker(&self, deadline: Instant) -> bool {
-        // Held to the end: what is queued meanwhile starts no other worker.
-        let mut worker = lock(&self.worker);
+    fn end_worker(&self, worker: &mut Option<Worker>, deadline: Instant) -> bool {
         let ended = worker.take();
         let was_running = ended.is_some();
         if let Some(ended) = ended {
@@ -315,19 +362,20 @@ impl Core {
         was_running
     }
 
-    fn stop(&self) -> bool {
+    fn stop(&self, timeout: Duration) -> bool {
         let shared = &self.shared;
         if self.has_just_given_up() {
+            shared.queue.release();
             return false;
         }
         if shared.queue.fill().items > 0 {
             self.ensure_running();
         }
-        self.end_worker(shared.clock().now() + shared.config.settings.shutdown_timeout);
-        let worker = lock(&self.worker);
-        if worker.is_none() {
-            shared.queue.release(true);
-        }
+        let deadline = shared.clock().now() + timeout;
+        // Held to the end: what is queued meanwhile, or waits for room, starts no other worker.
+        let mut worker = lock(&self.worker);
+        self.end_worker(&mut worker, deadline);
+        shared.queue.release();
         drop(worker);
         let left = shared.queue.fill().items;
         *lock(&self.gave_up) = (left > 0).then(|| shared.clock().now());
@@ -362,7 +410,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let core = self.core.load_full();
         if core.lineage == fork::lineage() {
-            core.stop();
+            core.stop(core.shared.config.settings.shutdown_timeout);
             core.shared.durability.close();
         } else {
             std::mem::forget(core);

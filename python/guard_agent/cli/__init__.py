@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Those of the command line, by default the process's own.
 
     Returns:
-        The exit code: 0, or 1 if anything failed.
+        The exit code: 0, or 1 if anything failed, or 141 if nobody reads any more.
 
     Raises:
         SystemExit: With 2 for wrong arguments, with 0 after `--help` or `--version`.
@@ -73,7 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = False
     run, _ = _COMMANDS[given.command]
     for finding in run(given):
-        _write(finding)
+        try:
+            _write(finding)
+        except BrokenPipeError:
+            return _end_unread()
         failed = failed or finding.level is Level.FAIL
     return 1 if failed else 0
 
@@ -101,3 +106,10 @@ def _write(finding: Finding) -> None:
     # Each line is seen at once: the next check may take its time.
     sys.stdout.write(f"{finding}\n")
     sys.stdout.flush()
+
+
+def _end_unread() -> int:
+    """Ends quietly where whoever read the output is gone, such as `head`."""
+    # What is left in the buffer is flushed when the interpreter exits.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE

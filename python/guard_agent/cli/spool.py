@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 
 from guard_agent import _native
 from guard_agent.cli.finding import Finding, fail, ok, warn
@@ -15,13 +16,15 @@ from guard_agent.config import AgentConfig
 ACTIONS = {
     "ls": "list what each process has, and what is set aside",
     "show": "show the oldest records, 100 at most",
-    "drain": "deliver what processes that ended have left",
+    "drain": "deliver what processes that ended have left, until nothing is delivered for "
+    "GUARD_AGENT_TIMEOUT seconds",
     "requeue-quarantined": "have what was set aside delivered again",
 }
 
 _WHAT = "spool"
 _SHOWN = 100
-_LOOK_SECONDS = 0.2
+# Until the spool has brought more to memory, or another process's records.
+_LOOK_SECONDS = 0.01
 _NO_DIRECTORY = "set GUARD_AGENT_SPOOL_DIR to the spool_dir of the application"
 
 
@@ -40,6 +43,10 @@ def spool(arguments: argparse.Namespace) -> Iterator[Finding]:
         return
     actions = {"ls": _ls, "show": _show, "drain": _drain, "requeue-quarantined": _requeue}
     try:
+        if not Path(config.spool_dir).is_dir():
+            # Mistyped, perhaps: it neither holds nothing nor is it to be made.
+            yield fail(_WHAT, f"there is no directory {config.spool_dir}", _NO_DIRECTORY)
+            return
         yield from actions[arguments.action](config, config.spool_dir)
     except OSError as error:
         yield fail(_WHAT, str(error), "check the directory and whom it belongs to")
@@ -105,11 +112,15 @@ def _drain(config: AgentConfig, root: str) -> Iterator[Finding]:
     )
     handler = SyncGuardAgentHandler(config)
     handler.start()
-    deadline = time.monotonic() + config.timeout
+    settled, progress = 0, time.monotonic()
     try:
-        while _settled(handler) < waiting and time.monotonic() < deadline:
+        while settled < waiting and time.monotonic() < progress + config.timeout:
             handler.flush_buffer()
-            time.sleep(_LOOK_SECONDS)
+            before, settled = settled, _settled(handler)
+            if settled > before:
+                progress = time.monotonic()
+            else:
+                time.sleep(_LOOK_SECONDS)
     finally:
         handler.stop()
     ledger = handler.get_stats()["ledger"]

@@ -13,6 +13,8 @@ CONFIG = AgentConfig(
     endpoint=os.environ["HOST_ENDPOINT"],
     flush_interval=int(os.environ["HOST_FLUSH_INTERVAL"]),
     buffer_size=5000,
+    # A process that waits for an answer before it ends is seen to hang.
+    timeout=3600,
     buffer_overflow_policy="block",
     redis_url=os.environ.get("HOST_REDIS_URL"),
 )

@@ -16,6 +16,7 @@ mod record;
 mod saving;
 mod state;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,9 @@ pub(crate) struct Fill {
 /// The bounded queue of one agent.
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// Room was made, or something was settled.
+    /// How often those who wait for room were released.
+    releases: AtomicU64,
+    /// Room was made, something was settled, or those who wait were released.
     changed: Condvar,
     /// There is something for the worker to look at.
     wake: Notify,
@@ -92,6 +95,7 @@ impl Queue {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             state: Mutex::new(State::new(limits)),
+            releases: AtomicU64::new(0),
             changed: Condvar::new(),
             wake: Notify::new(),
         }
@@ -104,7 +108,7 @@ impl Queue {
     }
 
     /// Counts and queues a record, making room by the policy. `now` is asked only
-    /// when it is the first to wait.
+    /// when it is the first to wait, or to be refused.
     pub(crate) fn push(&self, kind: Kind, bytes: &[u8], now: impl FnOnce() -> Instant) -> Pushed {
         let mut state = lock(&self.state);
         let weight = bytes.len() + RECORD_OVERHEAD;
@@ -112,6 +116,7 @@ impl Queue {
         while !state.make_room(weight) {
             if state.limits.policy != OverflowPolicy::Drop {
                 state.refused = weight;
+                state.full_since.get_or_insert_with(now);
                 return Pushed::Full;
             }
             if !state.displace(kind) {
@@ -122,6 +127,7 @@ impl Queue {
         }
         let was_due = state.is_full_batch();
         state.enqueue(kind, bytes);
+        state.full_since = None;
         let is_first = state.since.is_none();
         if is_first {
             state.since = Some(now());
@@ -153,22 +159,36 @@ impl Queue {
     }
 
     /// Waits for room for the record that was refused last: the caller's, or one
-    /// that waits beside it. Whether there is room. Gives up after `timeout` and
-    /// when the agent stops.
-    pub(crate) fn wait_for_room(&self, timeout: Duration) -> bool {
+    /// that waits beside it. Whether there is room. Gives up after `timeout`, and when
+    /// those who wait were released more often than `releases` times.
+    pub(crate) fn wait_for_room(&self, timeout: Duration, releases: u64) -> bool {
         let state = lock(&self.state);
         let has_room = |state: &mut State| state.make_room(state.refused);
         let (mut state, _) = self
             .changed
-            .wait_timeout_while(state, timeout, |state| !state.released && !has_room(state))
+            .wait_timeout_while(state, timeout, |state| {
+                self.releases() == releases && !has_room(state)
+            })
             .unwrap_or_else(PoisonError::into_inner);
         has_room(&mut state)
     }
 
-    /// Lets nobody wait for room any longer, or lets them wait again.
-    pub(crate) fn release(&self, released: bool) {
-        lock(&self.state).released = released;
+    /// Has everybody who waits for room give up.
+    pub(crate) fn release(&self) {
+        let state = lock(&self.state);
+        self.releases.fetch_add(1, Ordering::Release);
+        drop(state);
         self.changed.notify_all();
+    }
+
+    /// How often those who wait for room were released.
+    pub(crate) fn releases(&self) -> u64 {
+        self.releases.load(Ordering::Acquire)
+    }
+
+    /// Since when records were refused, and none was taken.
+    pub(crate) fn full_since(&self) -> Option<Instant> {
+        lock(&self.state).full_since
     }
 
     /// Makes everything that waits due; the number of the generation to wait for.

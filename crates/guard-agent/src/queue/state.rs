@@ -30,10 +30,10 @@ pub(super) struct State {
     pub(super) generation: u64,
     /// Unsettled records by generation, oldest first.
     unsettled: VecDeque<(u64, usize)>,
-    /// No record waits for room any more.
-    pub(super) released: bool,
     /// The weight of the last record for which there was no room.
     pub(super) refused: usize,
+    /// Since when there was none, and no record was taken.
+    pub(super) full_since: Option<Instant>,
     /// There is a store.
     pub(super) book: Option<Book>,
     /// The last attempt to deliver anything did not fail.
@@ -59,8 +59,8 @@ impl State {
             next_seq: 0,
             generation: 0,
             unsettled: VecDeque::new(),
-            released: false,
             refused: 0,
+            full_since: None,
             book: None,
             flowing: true,
             recovering: false,

@@ -135,9 +135,9 @@ fn what_is_in_flight_counts_toward_the_bounds_until_it_is_settled() {
     });
     push(&queue, Kind::Event, 10);
     let (kind, batch) = queue.take(Instant::now(), 1000).expect("due");
-    assert!(!queue.wait_for_room(Duration::ZERO));
+    assert!(!queue.wait_for_room(Duration::ZERO, 0));
     queue.deliver(kind, &batch);
-    assert!(queue.wait_for_room(Duration::ZERO));
+    assert!(queue.wait_for_room(Duration::ZERO, 0));
 }
 
 #[test]
@@ -150,12 +150,12 @@ fn whoever_waits_for_room_waits_for_enough_bytes() {
     let push = |bytes: usize| queue.push(Kind::Event, &vec![b'x'; bytes], || now);
     assert_eq!((push(9_000), push(950)), (Pushed::Queued, Pushed::Full));
     assert!(
-        !queue.wait_for_room(Duration::ZERO),
+        !queue.wait_for_room(Duration::ZERO, 0),
         "only a smaller one fits"
     );
     let (kind, batch) = queue.take(now, 9_000).expect("due");
     queue.deliver(kind, &batch);
-    assert!(queue.wait_for_room(Duration::ZERO));
+    assert!(queue.wait_for_room(Duration::ZERO, 0));
     assert_eq!(push(950), Pushed::Queued);
 }
 
@@ -180,10 +180,31 @@ fn whoever_waits_for_room_is_released_when_the_agent_stops() {
     });
     push(&queue, Kind::Event, 10);
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| queue.wait_for_room(Duration::from_secs(600)));
-        queue.release(true);
+        let waiting = scope.spawn(|| queue.wait_for_room(Duration::from_secs(600), 0));
+        queue.release();
         assert!(!waiting.join().expect("ends"));
     });
+    assert_eq!(queue.releases(), 1);
+}
+
+#[test]
+fn a_queue_is_full_from_the_first_refusal_until_it_takes_a_record() {
+    let queue = Queue::new(Limits {
+        policy: OverflowPolicy::Block,
+        ..LIMITS
+    });
+    let start = Instant::now();
+    let push = |seconds: u64| {
+        let now = start + Duration::from_secs(seconds);
+        queue.push(Kind::Event, b"{}", || now)
+    };
+    while push(0) == Pushed::Queued {
+        assert_eq!(queue.full_since(), None);
+    }
+    assert_eq!((push(5), queue.full_since()), (Pushed::Full, Some(start)));
+    let (kind, batch) = queue.take(start, 1000).expect("due");
+    queue.deliver(kind, &batch);
+    assert_eq!((push(6), queue.full_since()), (Pushed::Queued, None));
 }
 
 #[test]
