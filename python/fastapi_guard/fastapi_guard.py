@@ -10,6 +10,7 @@ try:
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.websockets import WebSocket
 except ImportError as error:
     raise ImportError(
         "fastapi_guard.fastapi_guard needs FastAPI, which is not installed: pip install fastapi"
@@ -108,7 +109,7 @@ class Guard:
 
         Raises:
             ValueError: `key` has no handler.
-            TypeError: The endpoint is a generator function.
+            TypeError: The endpoint is a generator function, or one for a WebSocket.
         """
         self._check(key)
 
@@ -124,7 +125,12 @@ class Guard:
 
     def _guarded(self, key: str, endpoint: Endpoint) -> Endpoint:
         signature = _evaluated_signature(endpoint)
-        name = _request_parameter(signature)
+        if _parameter_of(signature, WebSocket):
+            raise TypeError(
+                f"{endpoint.__qualname__} is for a WebSocket, which has no request and cannot be "
+                "protected; look at what the client sends in the endpoint itself"
+            )
+        name = _parameter_of(signature, Request)
         guarded_signature = signature if name else _with_request(signature)
 
         @functools.wraps(endpoint)
@@ -160,19 +166,32 @@ async def _settled(result: Any) -> Any:
 
 
 def _evaluated_signature(endpoint: Endpoint) -> inspect.Signature:
-    """The signature with its annotations as objects, unless they name what is not there yet."""
+    """The signature with its annotations as objects, but for those that name what is not there."""
+    signature = inspect.signature(endpoint)
+    names = getattr(inspect.unwrap(endpoint), "__globals__", {})
+    parameters = [
+        parameter.replace(annotation=_evaluated(parameter.annotation, names))
+        for parameter in signature.parameters.values()
+    ]
+    answer = _evaluated(signature.return_annotation, names)
+    return signature.replace(parameters=parameters, return_annotation=answer)
+
+
+def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
     try:
-        return inspect.signature(endpoint, eval_str=True)
-    except NameError:
-        return inspect.signature(endpoint)
+        return eval(annotation, names)  # noqa: S307 - it is code of the application's
+    except Exception:
+        return annotation
 
 
-def _request_parameter(signature: inspect.Signature) -> str | None:
+def _parameter_of(signature: inspect.Signature, kind: type) -> str | None:
     for parameter in signature.parameters.values():
         annotation = parameter.annotation
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
-        if inspect.isclass(annotation) and issubclass(annotation, Request):
+        if inspect.isclass(annotation) and issubclass(annotation, kind):
             return parameter.name
     return None
 

@@ -20,11 +20,15 @@ def read_records(model: type[Record], records: Iterable[bytes]) -> list[Record]:
 
 
 def make_record(model: type[Record], fields: dict[str, Any]) -> Record:
-    """One record; what passes no validation is not lost for that."""
+    """One record, with its key; what passes no validation is not lost for that."""
     try:
-        return model.model_validate(fields)
+        record = model.model_validate(fields)
     except ValidationError:
-        return model.model_construct(None, **fields)
+        record = model.model_construct(None, **fields)
+    # A metric has no field for it. Beside its fields the key is no part of its value, as what
+    # functools.cached_property leaves there, and is sent with it all the same.
+    record.__dict__.setdefault("idempotency_key", fields["idempotency_key"])
+    return record
 
 
 def read_rules(rules_json: str | None, before: DynamicRules | None = None) -> DynamicRules | None:

@@ -53,7 +53,7 @@ class AgentConfig(BaseModel):
     api_key: str = Field(repr=False, description="The project's API key: 10 characters or more.")
     endpoint: str = Field(
         default="https://api.fastapi-guard.com",
-        description="The backend: an http or https URL with a host. "
+        description="The backend: an http or https URL with a host, without user and password. "
         "Trailing slashes and a trailing /api/v1 are dropped.",
     )
     project_id: str | None = Field(default=None, description="The project that records belong to.")
@@ -140,7 +140,8 @@ class AgentConfig(BaseModel):
         default=None,
         repr=False,
         description="Called as on_error(stage, exception, context) from a thread of the agent's "
-        "when a send fails: a function, for code only.",
+        "when a send fails, for the same trouble at most once a minute; get_stats() has the "
+        "counts: a function, for code only.",
     )
     max_buffered: int | None = Field(
         default=None,
@@ -198,10 +199,12 @@ class AgentConfig(BaseModel):
         "whole number from 1,048,576 up.",
     )
     anonymize_ip: Literal["none", "truncate", "hash"] = Field(
-        default="none",
+        default_factory=lambda: os.environ.get("GUARD_AGENT_ANONYMIZE_IP", "").strip() or "none",
+        validate_default=True,
         description='What events say of ip_address: "none" leaves it as it is, "truncate" zeroes '
         'the last 8 bits of an IPv4 and the last 80 of an IPv6 address, "hash" replaces it by its '
-        "SHA-256 salted with api_key.",
+        "SHA-256 salted with api_key; by default that in the environment variable "
+        "GUARD_AGENT_ANONYMIZE_IP, also for the AgentConfig that a guard makes.",
     )
 
     @classmethod
@@ -234,6 +237,8 @@ class AgentConfig(BaseModel):
     @field_validator("endpoint")
     @classmethod
     def _normalise_endpoint(cls, endpoint: str) -> str:
+        if "@" in endpoint:
+            raise ValueError("leave user and password out of it; the API key is the credential")
         url = endpoint.strip().rstrip("/").removesuffix(_API_PATH).rstrip("/")
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -166,6 +166,77 @@ def test_a_proxy_of_the_environment_is_used_and_its_password_not_shown(
     assert "pass-word" not in output.text
 
 
+# Nobody listens there: a discard port of this machine.
+NOWHERE = "127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "reached"),
+    [
+        ("guard.example", {"ALL_PROXY": "{server}"}, True),
+        ("guard.example", {"all_proxy": "{server}"}, True),
+        ("guard.example", {"HTTP_PROXY": "", "ALL_PROXY": "{server}"}, True),
+        ("guard.example", {"HTTP_PROXY": "ftp://no.proxy", "ALL_PROXY": "{server}"}, True),
+        ("guard.example", {"HTTP_PROXY": "{server}", "ALL_PROXY": NOWHERE}, True),
+        ("guard.example", {"HTTP_PROXY": "{server}", "http_proxy": NOWHERE}, True),
+        ("guard.example", {"HTTP_PROXY": "{server}", "NO_PROXY": "ample"}, True),
+        ("127.0.0.1", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "10.0.0.1, 127.0.0.0/8"}, True),
+        ("127.0.0.1", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "127.0.0.1"}, True),
+        ("127.0.0.1", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "*"}, False),
+        ("127.0.0.1", {"ALL_PROXY": NOWHERE, "REQUEST_METHOD": "GET"}, True),
+        ("localhost", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "*"}, True),
+        ("localhost", {"HTTP_PROXY": NOWHERE, "NO_PROXY": ".LocalHost"}, True),
+        ("localhost", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "127.0.0.0/8"}, False),
+    ],
+)
+def test_doctor_takes_the_way_that_the_agent_takes(
+    server: GuardServer,
+    guard_agent: Command,
+    host: str,
+    settings: dict[str, str],
+    reached: bool,
+) -> None:
+    port = server.url.rpartition(":")[2]
+    environment = {name: text.format(server=server.url) for name, text in settings.items()}
+    for command in ("doctor", "send-test-event"):
+        output = guard_agent(command, "--endpoint", f"http://{host}:{port}", **environment)
+        assert (output.code == 0) == reached, output.text
+
+
+def test_a_proxy_that_the_agent_cannot_use_is_told(
+    server: GuardServer, guard_agent: Command
+) -> None:
+    for scheme, expected in (
+        ("socks5", "the agent supports no proxy by socks5 - name one by http in HTTPS_PROXY, "),
+        ("https", "not checked, since the proxy is one by https - try it by guard-agent send-"),
+    ):
+        proxy = f"{scheme}://someone:pass-word@{NOWHERE}"
+        output = guard_agent("doctor", "--endpoint", server.url, ALL_PROXY=proxy)
+        assert output.code == 1
+        found = output.says("fail", "connection")
+        assert f" by the proxy {NOWHERE}: {expected}" in found
+        assert "pass-word" not in output.text
+
+
+def test_a_proxy_that_is_away_is_told(server: GuardServer, guard_agent: Command) -> None:
+    proxy = f"http://someone:pass-word@{NOWHERE}"
+    output = guard_agent("doctor", "--endpoint", server.url, HTTP_PROXY=proxy)
+    assert output.code == 1
+    expected = f" by the proxy {NOWHERE}: Connection refused - start the proxy, "
+    assert expected in output.says("fail", "connection")
+    assert "pass-word" not in output.text
+
+
+def test_a_proxy_that_answers_in_no_http_is_told(
+    guard_agent: Command, authority: Authority, start_backend: StartBackend
+) -> None:
+    port = start_backend(authority.issue("localhost")).url.rpartition(":")[2]
+    proxy = f"localhost:{port}"
+    output = guard_agent("doctor", "--endpoint", "http://guard.example", HTTP_PROXY=proxy)
+    assert output.code == 1
+    assert output.says("fail", "answer").startswith(f"no answer in HTTP by the proxy {proxy}: ")
+
+
 def test_a_key_that_travels_in_clear_is_a_warning(
     server: GuardServer, guard_agent: Command
 ) -> None:
@@ -245,7 +316,10 @@ def test_a_backend_without_rules_cannot_tell_of_the_key(
         ({"API_KEY": "short"}, "api_key must be at least 10 characters long - correct"),
         ({"ENDPOINT": "guard.example"}, "endpoint: "),
         ({"ENDPOINT": "http://localhost:99999"}, 'endpoint = "http://localhost:99999": give'),
-        ({"ENDPOINT": "http://user:c2VjcmV0@guard.example"}, "endpoint: leave user and password"),
+        (
+            {"ENDPOINT": "http://user:c2VjcmV0@guard.example"},
+            "endpoint: Value error, leave user and",
+        ),
         ({"BUFFER_SIZE": "many"}, "buffer_size: "),
         ({"FLUSH_INTERVAL": "0"}, "flush_interval must be greater than 0, not 0 - correct"),
         ({"PROJECT_ENCRYPTION_KEY": "c2VjcmV0LXRoYXQtaXMtc2hvcnQ="}, ""),

@@ -1,7 +1,8 @@
-"""Uses every public name of `guard_agent`, as a program of a user's would."""
+"""Uses every public name of `guard_agent` and its modules, as a program of a user's would."""
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Any
 
 import guard_agent as package
@@ -32,6 +33,25 @@ from guard_agent import (
     setup_agent_logging,
     truncate_payload,
     validate_config,
+)
+from guard_agent.encryption import (
+    EncryptionConfigError,
+    EncryptionError,
+    PayloadEncryptor,
+    create_encryptor,
+)
+from guard_agent.exceptions import PayloadTooLargeError, PermanentClientError
+from guard_agent.install_id import resolve_install_id
+from guard_agent.models import KNOWN_EVENT_TYPES
+from guard_agent.signing import sign_payload
+from guard_agent.utils import (
+    RateLimitedError,
+    SerializationError,
+    calculate_backoff_delay,
+    parse_retry_after_seconds,
+    safe_json_deserialize,
+    safe_json_serialize,
+    summarize_response_body,
 )
 
 
@@ -136,12 +156,63 @@ async def parts(config: AgentConfig) -> None:
     assert await breaker.call(buffer.get_buffer_size) == 0
 
 
+def secrets() -> None:
+    try:
+        create_encryptor("no key")
+    except EncryptionConfigError as error:
+        print(error)
+    encryptor: PayloadEncryptor | None = create_encryptor(
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    )
+    assert encryptor is not None
+    assert encryptor.verify_key()
+    sealed: str = encryptor.encrypt({"events": []}, "shop")
+    opened: dict[str, Any] = encryptor.decrypt(sealed, associated_data="shop")
+    assert opened == {"events": []}
+    try:
+        encryptor.decrypt(sealed)
+    except EncryptionError as error:
+        print(error)
+    signature: str | None = sign_payload(b"body", secret="shared")
+    assert signature is not None
+    unsigned: str | None = sign_payload(b"body", secret=None)
+    assert unsigned is None
+
+
+async def helpers() -> None:
+    assert resolve_install_id(override="sample") == "sample"
+    identifier: str = resolve_install_id(state_path=Path(sys.argv[2]))
+    assert resolve_install_id(state_path=Path(sys.argv[2])) == identifier
+
+    text: str = await safe_json_serialize({"types": KNOWN_EVENT_TYPES})
+    read: dict[str, Any] | None = await safe_json_deserialize(text)
+    assert read == {"types": KNOWN_EVENT_TYPES}
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    try:
+        await safe_json_serialize(cycle)
+    except SerializationError as error:
+        print(error)
+
+    seconds: float = parse_retry_after_seconds("7", default=1.0)
+    limited = RateLimitedError(seconds)
+    assert limited.retry_after_seconds == 7.0
+    assert calculate_backoff_delay(2, base_delay=1.0, max_delay=3.0) == 3.0
+    assert summarize_response_body("much\n to say", max_length=4).startswith("much")
+    refused = PermanentClientError(404, detail="not here")
+    assert (refused.status_code, refused.detail) == (404, "not here")
+    too_large: PermanentClientError = PayloadTooLargeError()
+    assert too_large.status_code == 413
+
+
 def main() -> None:
     print(package.__version__)
     config = configure(sys.argv[1])
     synchronous(config)
     asyncio.run(asynchronous(config))
     asyncio.run(parts(config))
+    secrets()
+    asyncio.run(helpers())
     setup_agent_logging(log_level="WARNING")
 
 

@@ -1,6 +1,7 @@
 """Buffers: the agent's queue as programs see it, and ones that programs bring along."""
 
 import asyncio
+import copy
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,10 @@ def metric() -> SecurityMetric:
 
 def names(events: list[SecurityEvent]) -> list[str]:
     return [event.event_type for event in events]
+
+
+async def as_they_are(records: list[Any]) -> list[Any]:
+    return records
 
 
 class Buffer:
@@ -192,6 +197,18 @@ def test_an_event_buffer_returns_what_it_was_given_redacted(make_config: Make) -
     asyncio.run(program())
 
 
+def test_what_an_event_buffer_gives_back_is_the_record_as_it_was_sent(make_config: Make) -> None:
+    async def program() -> None:
+        buffer = EventBuffer(make_config())
+        sent = metric()
+        await buffer.add_metric(sent)
+        metrics = await buffer.flush_metrics()
+        assert metrics == [sent]
+        assert metrics[0].model_dump() == sent.model_dump()
+
+    asyncio.run(program())
+
+
 def test_a_full_event_buffer_follows_its_policy(make_config: Make) -> None:
     async def program() -> None:
         dropping = EventBuffer(make_config(max_buffered=2))
@@ -277,6 +294,24 @@ def test_what_is_not_delivered_goes_back_to_the_buffer(make_config: Make, backen
     agent.flush_buffer()
     assert (buffer.events, buffer.confirmed) == ([], [["key of kept"]])
     assert ledger(agent)["delivered"] == 1
+
+
+def test_what_a_buffer_gives_twice_is_sent_under_one_key(
+    make_config: Make, backend: Backend
+) -> None:
+    buffer: Any = Buffer()
+    # As a copy of the process would, whose confirmation the original does not see.
+    buffer.flush_events = lambda: as_they_are(buffer.events)
+    buffer.flush_metrics = lambda: as_they_are(copy.deepcopy(buffer.metrics))
+    agent = SyncGuardAgentHandler(make_config(), buffer=buffer)
+    agent.send_event(event())
+    agent.send_metric(metric())
+    agent.send_metric(metric())
+    agent.flush_buffer()
+    agent.flush_buffer()
+    assert (len(backend.events), len(backend.metrics)) == (2, 4)
+    assert len({sent["idempotency_key"] for sent in backend.events}) == 1
+    assert len({sent["idempotency_key"] for sent in backend.metrics}) == 2
 
 
 @pytest.mark.parametrize("answer", [False, OSError("no route")])

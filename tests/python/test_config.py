@@ -90,13 +90,12 @@ def test_secrets_are_not_shown(field: str) -> None:
         assert secret not in str(caught.value)
 
 
-@pytest.mark.parametrize("rest", ["host", "host:99999", ""])
-def test_a_password_in_the_endpoint_is_refused_without_being_shown(
-    rest: str, make_config: Make
-) -> None:
-    with pytest.raises(ValueError, match="endpoint") as caught:
-        guard_agent(make_config(endpoint=f"http://user:s3cret@{rest}"))
+@pytest.mark.parametrize("rest", ["host", "host:99999", "", "[host", "h\u2100st"])
+def test_a_password_in_the_endpoint_is_refused_without_being_shown(rest: str) -> None:
+    with pytest.raises(ValidationError, match="leave user and password out of it") as caught:
+        AgentConfig(api_key=KEY, endpoint=f"http://user:s3cret@{rest}")
     assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in caught.value.json(include_input=False)
 
 
 def test_an_encryption_key_that_is_none_is_refused_without_being_shown(
@@ -132,6 +131,28 @@ def test_the_environment_is_read_field_by_field(monkeypatch: pytest.MonkeyPatch)
     assert config.enable_metrics is False
     assert config.sensitive_headers == ["authorization", "x-token"]
     assert config.project_id is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("anonymize_ip", "hash"), ("redis_url", "redis://cache"), ("spool_dir", "/var/spool/guard")],
+)
+def test_what_a_guard_cannot_set_comes_from_the_environment_unless_it_is_given(
+    field: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default = getattr(AgentConfig(api_key=KEY), field)
+    monkeypatch.setenv(f"GUARD_AGENT_{field.upper()}", f" {value} ")
+    assert getattr(AgentConfig(api_key=KEY), field) == value
+    given: Any = {"api_key": KEY, field: default}
+    assert getattr(AgentConfig(**given), field) == default
+
+
+def test_a_wrong_anonymize_ip_in_the_environment_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GUARD_AGENT_ANONYMIZE_IP", "hashed")
+    with pytest.raises(ValidationError, match=r"got 'hashed'.*GUARD_AGENT_ANONYMIZE_IP"):
+        AgentConfig(api_key=KEY)
 
 
 def test_an_environment_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,19 @@ by the header X-Handled of the answer, or by the answer itself."""
 from __future__ import annotations
 
 import threading
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.responses import Response
 
 from fastapi_guard.fastapi_guard import Guard, ProtectionError
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    class Known(TypedDict):
+        path: str
 
 
 class Count:
@@ -101,6 +107,12 @@ async def with_request(incoming: Request) -> dict[str, str]:
 @guard.protect("counted")
 def with_annotated_request(incoming: Annotated[Request, "the request"]) -> dict[str, str]:
     return {"path": incoming.url.path}
+
+
+@app.get("/with-answer-of-unknown-type", response_model=None)
+@guard.protect("counted")
+async def with_answer_of_unknown_type(request: Request) -> Known:
+    return {"path": request.url.path}
 
 
 @app.get("/with-arguments")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 from app import App
+from starlette.websockets import WebSocket
 from support.process import PATIENCE_SECONDS
 
 from fastapi_guard.fastapi_guard import Guard
@@ -40,7 +41,9 @@ def test_a_plain_endpoint_runs_in_a_thread(app: App) -> None:
     assert handled(app) == ["counted_plainly /sync/7"]
 
 
-@pytest.mark.parametrize("path", ["/with-request", "/with-annotated-request"])
+@pytest.mark.parametrize(
+    "path", ["/with-request", "/with-annotated-request", "/with-answer-of-unknown-type"]
+)
 def test_an_endpoint_keeps_its_own_request_parameter(app: App, path: str) -> None:
     assert get(app, path).json() == {"path": path}
     assert handled(app) == [f"counted None {path}"]
@@ -110,6 +113,13 @@ def test_a_generator_cannot_be_protected() -> None:
 
     with pytest.raises(TypeError, match=r"stream is a generator function, .*StreamingResponse"):
         Guard(handlers={"one": object()}).protect("one")(stream)
+
+
+def test_an_endpoint_for_a_websocket_cannot_be_protected() -> None:
+    async def talk(_socket: WebSocket) -> None: ...
+
+    with pytest.raises(TypeError, match=r"talk is for a WebSocket, which has no request"):
+        Guard(handlers={"one": object()}).protect("one")(talk)
 
 
 def test_without_fastapi_the_import_says_what_is_missing() -> None:

@@ -9,15 +9,17 @@ import ssl
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import unquote, urlsplit
 
 from guard_agent import __version__
 from guard_agent.cli.finding import Finding, fail
+from guard_agent.cli.proxy import proxy_for
 from guard_agent.config import AgentConfig
 
 _MOST_SECONDS = 10
 _MOST_BYTES = 1 << 20
+
+_PROXY_VARIABLES = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY"
 
 # OpenSSL's numbers for why a certificate is not trusted.
 _EXPIRED = 10
@@ -70,7 +72,7 @@ class Backend:
         self.host = endpoint.hostname or ""
         self.port = endpoint.port or (443 if self.is_encrypted else 80)
         self._path = endpoint.path
-        self._proxy = _proxy_for(endpoint.scheme, self.host)
+        self._proxy = proxy_for(endpoint.scheme, self.host)
         self._seconds = min(config.timeout, _MOST_SECONDS)
         self._headers = {
             "Authorization": f"Bearer {config.api_key}",
@@ -83,10 +85,7 @@ class Backend:
     @property
     def target(self) -> str:
         """Where connections go, without credentials: the backend, or a proxy before it."""
-        if self._proxy is None:
-            return _address(self.host, self.port)
-        proxy = _address(self._proxy.hostname, self._proxy.port or 80)
-        return f"{_address(self.host, self.port)} by the proxy {proxy}"
+        return _address(self.host, self.port) + self._detour
 
     def is_local(self, addresses: list[str]) -> bool:
         """Whether what is sent to `addresses`, those of `resolve`, stays within this machine."""
@@ -96,15 +95,16 @@ class Backend:
         """Returns the addresses of what connections are made to.
 
         Raises:
-            BackendError: Its name is unknown here.
+            BackendError: Its name is unknown here, or it is a proxy that cannot be used.
         """
+        self._check_proxy()
         host = self.host if self._proxy is None else self._proxy.hostname
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             remedy = "correct endpoint, or this machine's name servers"
             if self._proxy is not None:
-                remedy = "correct the proxy variable of the environment"
+                remedy = f"correct {_PROXY_VARIABLES}"
             raise BackendError("dns", f"{host} is unknown: {_reason(error)}", remedy) from None
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
@@ -118,14 +118,17 @@ class Backend:
         try:
             connection.connect()
         except ssl.SSLCertVerificationError as error:
-            raise BackendError("tls", f"{error.verify_message}", self._remedy(error)) from None
+            why = f"{error.verify_message}{self._detour}"
+            raise BackendError("tls", why, self._remedy(error)) from None
         except ssl.SSLError as error:
-            why = f"no TLS: {_reason(error)}"
+            why = f"no TLS{self._detour}: {_reason(error)}"
             remedy = "check that the port is the one for https, or use http in endpoint"
             raise BackendError("tls", why, remedy) from None
         except OSError as error:
             why = f"{self.target}: {_reason(error)}"
             remedy = "start the backend, correct host and port of endpoint, or open the firewall"
+            if self._proxy is not None:
+                remedy = f"start the proxy, let it through to there, or correct {_PROXY_VARIABLES}"
             raise BackendError("connection", why, remedy) from None
         return connection
 
@@ -149,10 +152,27 @@ class Backend:
             return Answer(response.status, response.headers, _json(response), asked_at)
         except (OSError, http.client.HTTPException) as error:
             remedy = "check that a Guard backend listens there, and the scheme of endpoint"
-            why = f"no answer in HTTP: {_reason(error)}"
+            why = f"no answer in HTTP{self._detour}: {_reason(error)}"
             raise BackendError("answer", why, remedy) from None
         finally:
             connection.close()
+
+    @property
+    def _detour(self) -> str:
+        if self._proxy is None:
+            return ""
+        return f" by the proxy {_address(self._proxy.hostname, self._proxy.port or 80)}"
+
+    def _check_proxy(self) -> None:
+        if self._proxy is None or self._proxy.scheme == "http":
+            return
+        scheme = self._proxy.scheme
+        why = f"{self.target}: the agent supports no proxy by {scheme}"
+        remedy = f"name one by http in {_PROXY_VARIABLES}"
+        if scheme == "https":
+            why = f"{self.target}: not checked, since the proxy is one by https"
+            remedy = "try it by guard-agent send-test-event"
+        raise BackendError("connection", why, remedy)
 
     def _connection(self) -> http.client.HTTPConnection:
         host, port = self.host, self.port
@@ -186,13 +206,6 @@ class Backend:
 
 def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-
-
-def _proxy_for(scheme: str, host: str) -> SplitResult | None:
-    proxy = getproxies().get(scheme)
-    if not proxy or proxy_bypass(host):
-        return None
-    return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
 
 
 def _address(host: str | None, port: int) -> str:
