@@ -27,7 +27,8 @@ def make_record(model: type[Record], fields: dict[str, Any]) -> Record:
         record = model.model_construct(None, **fields)
     # A metric has no field for it. Beside its fields the key is no part of its value, as what
     # functools.cached_property leaves there, and is sent with it all the same.
-    record.__dict__.setdefault("idempotency_key", fields["idempotency_key"])
+    if key := fields.get("idempotency_key"):
+        record.__dict__.setdefault("idempotency_key", key)
     return record
 
 

@@ -237,6 +237,7 @@ class AgentConfig(BaseModel):
     @field_validator("endpoint")
     @classmethod
     def _normalise_endpoint(cls, endpoint: str) -> str:
+        # Before it is taken apart, which may fail with all of it in the message.
         if "@" in endpoint:
             raise ValueError("leave user and password out of it; the API key is the credential")
         url = endpoint.strip().rstrip("/").removesuffix(_API_PATH).rstrip("/")

@@ -1,0 +1,2 @@
+from h import *
+P=18530
