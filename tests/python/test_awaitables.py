@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from support.process import PATIENCE_SECONDS
 
 from guard_agent._native import Ready
 from guard_agent.awaitables import in_background
@@ -92,4 +93,4 @@ def test_waiting_for_pending_can_be_cancelled_while_the_work_goes_on() -> None:
         release.set()
 
     asyncio.run(program())
-    assert finished.is_set()
+    assert finished.wait(PATIENCE_SECONDS)
