@@ -181,14 +181,15 @@ impl Agent {
     /// [`start`](Self::start), or another record, goes on with it. What one stop has just tried in
     /// vain the next does not try again, nor does [`close`](Self::close), within the same time.
     pub fn stop(&self) -> bool {
-        self.core().stop()
+        self.core().stop(true)
     }
 
     /// Stops for good: what can neither be delivered nor saved within the shutdown
-    /// timeout is counted as lost.
+    /// timeout is counted as lost. That makes room for records that wait for it: their
+    /// callers are not refused while the process ends.
     pub fn close(&self) {
         let core = self.core();
-        if !core.stop() {
+        if !core.stop(false) {
             let lost = core.shared.queue.abandon();
             core.shared.report(Level::Error, "worker", "stopped", || {
                 format!(
@@ -351,10 +352,11 @@ impl Core {
         was_running
     }
 
-    fn stop(&self) -> bool {
+    /// Delivers what it can and ends the worker; whether memory is empty. With `release`
+    /// those who wait for room give up.
+    fn stop(&self, release: bool) -> bool {
         let shared = &self.shared;
         if self.has_just_given_up() {
-            shared.queue.release();
             return false;
         }
         if shared.queue.fill().items > 0 {
@@ -364,7 +366,9 @@ impl Core {
         // Held to the end: what is queued meanwhile, or waits for room, starts no other worker.
         let mut worker = lock(&self.worker);
         self.end_worker(&mut worker, deadline);
-        shared.queue.release();
+        if release {
+            shared.queue.release();
+        }
         drop(worker);
         let left = shared.queue.fill().items;
         *lock(&self.gave_up) = (left > 0).then(|| shared.clock().now());
@@ -399,7 +403,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let core = self.core.load_full();
         if core.lineage == fork::lineage() {
-            core.stop();
+            core.stop(false);
             core.shared.durability.close();
         } else {
             std::mem::forget(core);
