@@ -30,15 +30,12 @@ _LAST_ROOM_SECONDS = 2.0
 def until_taken(agent: _native.Agent, kind: str, record: Any) -> Iterator[int]:
     """Tries to send a record that a full queue has refused; whoever iterates waits in between.
 
-    Once the main thread has ended the interpreter waits for the others, and those may wait for
-    a backend that is away for good.
-
     Yields:
         How often the agent had stopped before.
 
     Raises:
-        BufferFullError: The agent stopped meanwhile, or the main thread has ended and the queue
-            took nothing for 2 seconds.
+        BufferFullError: The agent stopped meanwhile; or the interpreter waits for this thread to
+            end, and the queue took nothing for 2 seconds.
     """
     stops = agent.stops()
     while agent.try_again(kind, record, stops, _patience()) is None:
@@ -46,7 +43,13 @@ def until_taken(agent: _native.Agent, kind: str, record: Any) -> Iterator[int]:
 
 
 def _patience() -> float | None:
-    return None if threading.main_thread().is_alive() else _LAST_ROOM_SECONDS
+    """For how long a full queue may take nothing.
+
+    When the main thread has ended the interpreter waits for all others but daemons, and these may
+    wait for a backend that never comes back.
+    """
+    keeps_running = threading.main_thread().is_alive() or threading.current_thread().daemon
+    return None if keeps_running else _LAST_ROOM_SECONDS
 
 
 class EventBuffer:

@@ -160,6 +160,29 @@ def test_a_thread_that_waits_for_room_does_not_keep_a_process_from_ending(
     assert (ended.returncode, ended.stdout) == (code, "refused\n" * 100)
 
 
+def test_daemon_threads_that_wait_for_room_end_with_the_process(backend: Backend) -> None:
+    program = """
+    import itertools, threading
+    from guard_agent import SyncGuardAgentHandler
+
+    agent = SyncGuardAgentHandler(
+        agent.config.model_copy(update={"buffer_overflow_policy": "block", "max_buffered": 1})
+    )
+    agent.send_event(event("taken"))
+
+    def send():
+        for _ in itertools.count():
+            agent.send_event(event("waits"))
+
+    for _ in range(4):
+        threading.Thread(target=send, daemon=True).start()
+    """
+    backend.hold.clear()
+    ended = run(program, backend)
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_thread_outlives_the_main_thread_and_still_waits_for_room(backend: Backend) -> None:
     program = """
     import threading

@@ -182,16 +182,17 @@ impl Agent {
     /// vain the next does not try again, nor does [`close`](Self::close), within the same time.
     pub fn stop(&self) -> bool {
         let core = self.core();
-        core.stop(core.shared.config.settings.shutdown_timeout)
+        core.stop(core.shared.config.settings.shutdown_timeout, true)
     }
 
     /// Like [`stop`](Self::stop), within another time than the shutdown timeout.
     pub fn stop_within(&self, timeout: Duration) -> bool {
-        self.core().stop(timeout)
+        self.core().stop(timeout, true)
     }
 
     /// Stops for good: what can neither be delivered nor saved within the shutdown
-    /// timeout is counted as lost.
+    /// timeout is counted as lost. That makes room for records that wait for it: their
+    /// callers are not refused while the process ends.
     pub fn close(&self) {
         self.close_within(self.core().shared.config.settings.shutdown_timeout);
     }
@@ -199,7 +200,7 @@ impl Agent {
     /// Like [`close`](Self::close), within another time than the shutdown timeout.
     pub fn close_within(&self, timeout: Duration) {
         let core = self.core();
-        if !core.stop(timeout) {
+        if !core.stop(timeout, false) {
             let lost = core.shared.queue.abandon();
             core.shared.report(Level::Error, "worker", "stopped", || {
                 format!(
@@ -362,10 +363,11 @@ impl Core {
         was_running
     }
 
-    fn stop(&self, timeout: Duration) -> bool {
+    /// Delivers what it can within `timeout` and ends the worker; whether memory is empty.
+    /// With `release` those who wait for room give up.
+    fn stop(&self, timeout: Duration, release: bool) -> bool {
         let shared = &self.shared;
         if self.has_just_given_up() {
-            shared.queue.release();
             return false;
         }
         if shared.queue.fill().items > 0 {
@@ -375,7 +377,9 @@ impl Core {
         // Held to the end: what is queued meanwhile, or waits for room, starts no other worker.
         let mut worker = lock(&self.worker);
         self.end_worker(&mut worker, deadline);
-        shared.queue.release();
+        if release {
+            shared.queue.release();
+        }
         drop(worker);
         let left = shared.queue.fill().items;
         *lock(&self.gave_up) = (left > 0).then(|| shared.clock().now());
@@ -410,7 +414,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let core = self.core.load_full();
         if core.lineage == fork::lineage() {
-            core.stop(core.shared.config.settings.shutdown_timeout);
+            core.stop(core.shared.config.settings.shutdown_timeout, false);
             core.shared.durability.close();
         } else {
             std::mem::forget(core);
