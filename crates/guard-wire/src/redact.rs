@@ -84,7 +84,9 @@ impl Redactor {
             return None;
         }
         let body = trim(text);
-        if !body.starts_with(['{', '[']) {
+        // JSON within a JSON string, too.
+        let is_string = body.len() > 1 && body.starts_with('"') && body.ends_with('"');
+        if !is_string && !body.starts_with(['{', '[']) {
             return None;
         }
         if text.len() > MAX_JSON_TEXT {
@@ -124,7 +126,7 @@ impl Redactor {
 
 /// Whether text shows by its first letter that it is no JSON, as almost all does.
 pub(crate) fn is_no_json(text: &str) -> bool {
-    matches!(text.as_bytes(), [b'!'..=b'Z' | b'a'..=b'z', ..])
+    matches!(text.as_bytes(), [b'!' | b'#'..=b'Z' | b'a'..=b'z', ..])
 }
 
 /// A bit for the length of `name`; all beyond 63 share one.
@@ -164,6 +166,10 @@ mod tests {
         let inner = r#"{"cookie": "s3cret"}"#;
         let outer = serde_json::json!({ "body": inner }).to_string();
         assert!(!text(&outer).contains("s3cret"));
+        let string = serde_json::json!(inner).to_string();
+        assert!(!text(&string).contains("s3cret"));
+        let twice = serde_json::json!(string).to_string();
+        assert!(!text(&twice).contains("s3cret"));
     }
 
     #[test]
