@@ -88,7 +88,7 @@ def create_encryptor(project_key: str | None) -> PayloadEncryptor | None:
     Raises:
         EncryptionConfigError: The key cannot be used.
     """
-    return PayloadEncryptor(project_key) if project_key else None
+    return None if project_key is None else PayloadEncryptor(project_key)
 
 
 def _associated(text: str | None) -> bytes:

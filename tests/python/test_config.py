@@ -106,6 +106,13 @@ def test_an_encryption_key_that_is_none_is_refused_without_being_shown(
     assert "s3cret" not in str(caught.value)
 
 
+def test_a_secret_that_is_empty_sends_nothing_in_the_clear_or_unsigned(make_config: Make) -> None:
+    with pytest.raises(EncryptionConfigError, match="project_encryption_key"):
+        guard_agent(make_config(project_encryption_key=""))
+    with pytest.raises(ValueError, match="payload_signing_secret: empty; give the secret"):
+        guard_agent(make_config(payload_signing_secret=""))
+
+
 def test_an_unknown_field_is_ignored_and_logged_with_its_neighbour(log: Log) -> None:
     fields: dict[str, Any] = {"api_key": KEY, "flush_intervall": 5, "zzz": 1}
     AgentConfig(**fields)

@@ -105,9 +105,10 @@ def test_a_wrong_key_is_refused_without_being_shown(key: str) -> None:
     assert key not in str(caught.value)
 
 
-def test_no_key_is_no_encryptor() -> None:
+def test_no_key_is_no_encryptor_and_an_empty_one_is_a_wrong_one() -> None:
     assert create_encryptor(None) is None
-    assert create_encryptor("") is None
+    with pytest.raises(EncryptionConfigError, match="give 32 bytes as URL-safe base64"):
+        create_encryptor("")
 
 
 def test_batch_ids_are_a_time_and_a_random_part() -> None:

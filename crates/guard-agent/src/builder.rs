@@ -268,7 +268,7 @@ impl AgentBuilder {
             api_key: check::key(self.api_key)?,
             endpoint: check::endpoint(&self.endpoint)?,
             encryptor: check::encryption(self.encryption_key.as_deref())?,
-            signing_secret: self.signing_secret.filter(|secret| !secret.is_empty()),
+            signing_secret: check::signing_secret(self.signing_secret)?,
             redactor: Redactor::new(&self.settings.sensitive_headers),
             settings: self.settings,
             hook: self.hook,
@@ -406,6 +406,22 @@ mod tests {
             (
                 builder().project_id("a\nb"),
                 "project_id = \"a\\nb\": give printable",
+            ),
+            (
+                builder().install_id("größe"),
+                "install_id = \"größe\": give printable ASCII",
+            ),
+            (
+                AgentBuilder::new("fg_kéy_0123456789".to_owned()),
+                "api_key: not printable ASCII",
+            ),
+            (
+                builder().project_encryption_key(""),
+                "project_encryption_key: ",
+            ),
+            (
+                builder().payload_signing_secret(""),
+                "payload_signing_secret: empty; give the secret",
             ),
         ];
         for (builder, words) in cases {

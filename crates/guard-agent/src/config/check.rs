@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use guard_wire::encrypt::{Encryptor, KeyError};
 use reqwest::Url;
-use reqwest::header::HeaderValue;
 
 use super::{
     ConfigError, MIN_API_KEY, MIN_BATCH_BYTES, MIN_RULES_INTERVAL, MIN_SPOOL_MAX_BYTES, Settings,
@@ -67,7 +66,9 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), ConfigError> {
         let text = text.as_deref().unwrap_or_default();
         let remedy = "give printable ASCII: it is sent as an HTTP header";
         ConfigError::reject_if(
-            HeaderValue::from_str(text).is_err(),
+            !text
+                .bytes()
+                .all(|byte| byte == b' ' || byte.is_ascii_graphic()),
             field,
             format!("{text:?}"),
             remedy,
@@ -100,7 +101,7 @@ fn check_spool(settings: &Settings) -> Result<(), ConfigError> {
 pub(crate) fn key(api_key: String) -> Result<String, ConfigError> {
     let remedy = if api_key.chars().count() < MIN_API_KEY {
         format!("too short; give the project's key, {MIN_API_KEY} characters or more")
-    } else if HeaderValue::from_str(&["Bearer ", &api_key].concat()).is_err() {
+    } else if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
         "not printable ASCII; check that the whole key was copied, and nothing else".to_owned()
     } else {
         return Ok(api_key);
@@ -149,7 +150,7 @@ fn without_userinfo(endpoint: &str) -> String {
 }
 
 pub(crate) fn encryption(key: Option<&str>) -> Result<Option<Arc<Encryptor>>, ConfigError> {
-    let Some(key) = key.filter(|key| !key.is_empty()) else {
+    let Some(key) = key else {
         return Ok(None);
     };
     let encryptor = Encryptor::new(key).map_err(|error: KeyError| ConfigError::Secret {
@@ -157,4 +158,15 @@ pub(crate) fn encryption(key: Option<&str>) -> Result<Option<Arc<Encryptor>>, Co
         remedy: error.to_string(),
     })?;
     Ok(Some(Arc::new(encryptor)))
+}
+
+/// One that is set but empty, as by a variable that is missing, must not sign nothing.
+pub(crate) fn signing_secret(secret: Option<String>) -> Result<Option<String>, ConfigError> {
+    if secret.as_deref() == Some("") {
+        return Err(ConfigError::Secret {
+            field: "payload_signing_secret",
+            remedy: "empty; give the secret, or leave it out to sign nothing".to_owned(),
+        });
+    }
+    Ok(secret)
 }
