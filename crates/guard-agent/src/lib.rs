@@ -75,7 +75,7 @@ pub use config::{
     MIN_BATCH_BYTES, MIN_REDIS_MAX_BYTES, MIN_RULES_INTERVAL, MIN_SPOOL_MAX_BYTES, OverflowPolicy,
 };
 pub use courier::Courier;
-pub use delivery::backoff::{JITTER, MAX_DELAY, MAX_RETRY_AFTER, REST};
+pub use delivery::backoff::{JITTER, MAX_DELAY, MAX_RETRY_AFTER, MIN_RETRY_AFTER, REST};
 pub use delivery::breaker::{FAILURE_THRESHOLD, RECOVERY, State as BreakerState};
 pub use delivery::pace::CATCH_UP;
 pub use delivery::transport::{MAX_RESPONSE, Request, Response, Transport, TransportError};

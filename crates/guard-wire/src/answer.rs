@@ -1,8 +1,6 @@
 //! What a backend answers.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
 /// The answer to a batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct IngestAnswer {
@@ -35,6 +33,10 @@ pub struct StatusAnswer {
 /// all: `success` is false, or `errors` holds anything. An empty body, one that
 /// is not a JSON object, and `{}` say nothing of the kind.
 ///
+/// Of a body that was cut, or is not quite JSON (`NaN` stands in it), what can be read
+/// counts. One that ends before it has said that the batch was taken denies it: a batch that
+/// is sent again is stored once, one that is forgotten is lost.
+///
 /// ```
 /// use guard_wire::answer::denies;
 ///
@@ -42,19 +44,161 @@ pub struct StatusAnswer {
 /// assert!(!denies(br#"{"success": true, "errors": []}"#));
 /// assert!(denies(br#"{"success": false}"#));
 /// assert!(denies(br#"{"success": true, "errors": ["disk full"]}"#));
+/// assert!(denies(br#"{"errors": ["disk full", "and so on, for more than is re"#));
 /// ```
 pub fn denies(body: &[u8]) -> bool {
-    let Ok(Value::Object(answer)) = serde_json::from_slice::<Value>(body) else {
+    let mut rest = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    if !rest.trim_ascii_start().starts_with(b"{") {
         return false;
+    }
+    let (mut depth, mut was_taken) = (0_usize, false);
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match first {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return false;
+                }
+            }
+            b'"' => {
+                let Some((text, behind)) = split_string(tail) else {
+                    break;
+                };
+                rest = behind;
+                let value = behind.trim_ascii_start().strip_prefix(b":");
+                let value = value.filter(|_| depth == 1).map(<[u8]>::trim_ascii_start);
+                match (text, value) {
+                    (b"success", Some(value)) if value.starts_with(b"false") => return true,
+                    (b"success", Some(value)) => was_taken |= value.starts_with(b"true"),
+                    (b"errors", Some(value)) if holds_anything(value) => return true,
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    !was_taken
+}
+
+/// How many records of a batch that was taken its 2xx answer says were left out of it:
+/// received, but not processed.
+///
+/// ```
+/// use guard_wire::answer::left_out;
+///
+/// assert_eq!(left_out(br#"{"events_received": 5, "events_processed": 3}"#), 2);
+/// assert_eq!(left_out(b"{}"), 0);
+/// ```
+pub fn left_out(body: &[u8]) -> u64 {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Counts {
+        events_received: u64,
+        metrics_received: u64,
+        events_processed: Option<u64>,
+        metrics_processed: Option<u64>,
+    }
+    let counts: Counts = serde_json::from_slice(body).unwrap_or_default();
+    let missing = |received: u64, processed: Option<u64>| {
+        processed.map_or(0, |processed| received.saturating_sub(processed))
     };
-    let failed = answer.get("success") == Some(&Value::Bool(false));
-    let has_errors = match answer.get("errors") {
-        None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::Array(items)) => !items.is_empty(),
-        Some(Value::Object(map)) => !map.is_empty(),
-        Some(Value::String(text)) => !text.is_empty(),
-        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
-        Some(Value::Bool(true)) => true,
-    };
-    failed || has_errors
+    let events = missing(counts.events_received, counts.events_processed);
+    events.saturating_add(missing(counts.metrics_received, counts.metrics_processed))
+}
+
+/// The text of a JSON string, whose first quote is gone, and what stands behind it.
+fn split_string(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut is_escaped = false;
+    let end = text.iter().position(|byte| {
+        let is_end = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        is_end
+    })?;
+    Some((&text[..end], &text[end + 1..]))
+}
+
+/// Whether the JSON value that begins here is neither empty, null, false nor zero.
+fn holds_anything(value: &[u8]) -> bool {
+    let (first, tail) = value.split_first().unwrap_or((&b'n', &[]));
+    let next = tail.trim_ascii_start().first();
+    match first {
+        b'[' => next != Some(&b']'),
+        b'{' => next != Some(&b'}'),
+        b'"' => tail.first() != Some(&b'"'),
+        b'n' | b'f' => false,
+        _ => {
+            let is_of_it = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+            let token = value.iter().copied().take_while(is_of_it);
+            let token = String::from_utf8(token.collect()).unwrap_or_default();
+            token.parse() != Ok(0.0)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_can_be_read_of_a_cut_or_odd_body_counts() {
+        let errors = format!(
+            r#"{{"detail": [1, "]}}"], "errors": ["{}"#,
+            "x".repeat(90_000)
+        );
+        for denial in [
+            errors.as_str(),
+            r#"{"x": NaN, "success": false}"#,
+            "\u{feff}{\"success\": false}",
+            r#"{"detail": "success\": true", "rows": ["#,
+            r#"{"detail": {"success": true}, "#,
+            r#"{"success": true, "errors": 2}"#,
+            r#"{"success": true, "errors": {"x": 1}}"#,
+        ] {
+            assert!(denies(denial.as_bytes()), "{denial:.80}");
+        }
+        for other in [
+            r#"{"success": true, "rows": [1, 2"#,
+            r#"{"x": Infinity, "success": true, "errors": 0.0}"#,
+            r#"{"success": true, "errors": ""}"#,
+            r#"{"success": true, "errors": { } }"#,
+            r#"{"detail": {"success": false, "errors": ["of another"]}}"#,
+            r#"[{"success": false}]"#,
+            "thanks",
+        ] {
+            assert!(!denies(other.as_bytes()), "{other:.80}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_read(body in proptest::collection::vec(any::<u8>(), 0..60)) {
+            denies(&body);
+            denies(&[b"{\"errors\":", &body[..]].concat());
+            denies(&[b"{]}", &body[..]].concat());
+        }
+
+        #[test]
+        fn an_object_denies_by_its_own_fields_alone(
+            before in "[a-z{}\\[\\]\",:\\\\]{0,20}",
+            success in any::<bool>(),
+            errors in prop_oneof![
+                Just(json!([])), Just(json!({})), Just(json!(null)), Just(json!("")), Just(json!(0)),
+                Just(json!([""])), Just(json!("x")), Just(json!(1)), Just(json!(true)),
+            ],
+        ) {
+            let has_errors = match &errors {
+                Value::Array(items) => !items.is_empty(),
+                Value::String(text) => !text.is_empty(),
+                Value::Number(number) => number.as_f64() != Some(0.0),
+                other => *other == json!(true),
+            };
+            let body = json!({"a": before, "errors": errors, "success": success}).to_string();
+            prop_assert_eq!(denies(body.as_bytes()), !success || has_errors, "{}", body);
+        }
+    }
 }

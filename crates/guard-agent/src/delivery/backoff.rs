@@ -8,6 +8,9 @@ pub const MAX_DELAY: f64 = 60.0;
 pub const JITTER: f64 = 0.25;
 /// How long a batch rests after a round of attempts, before jitter.
 pub const REST: Duration = Duration::from_secs(90);
+/// The shortest `Retry-After` that is honoured: one of 0, or a date that has passed by this
+/// clock, does not make the agent ask as fast as it can.
+pub const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The longest `Retry-After` that is honoured.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
@@ -27,11 +30,11 @@ pub(crate) fn rest(random: f64) -> Duration {
     spread(REST, random)
 }
 
-/// What the backend asked for, within [`MAX_RETRY_AFTER`]. Never less.
+/// What the backend asked for, from [`MIN_RETRY_AFTER`] to [`MAX_RETRY_AFTER`].
 pub(crate) fn retry_after(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds)
         .unwrap_or(MAX_RETRY_AFTER)
-        .min(MAX_RETRY_AFTER)
+        .clamp(MIN_RETRY_AFTER, MAX_RETRY_AFTER)
 }
 
 fn spread(planned: Duration, random: f64) -> Duration {
@@ -63,6 +66,7 @@ mod tests {
     #[test]
     fn retry_after_is_capped_and_never_early() {
         assert_eq!(retry_after(7.5), Duration::from_millis(7500));
+        assert_eq!(retry_after(0.0), MIN_RETRY_AFTER);
         assert_eq!(retry_after(1e9), MAX_RETRY_AFTER);
         assert_eq!(retry_after(f64::INFINITY), MAX_RETRY_AFTER);
     }

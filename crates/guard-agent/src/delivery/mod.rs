@@ -13,6 +13,7 @@ pub(crate) mod transport;
 use std::time::Instant;
 
 use guard_wire::Kind;
+use guard_wire::answer::left_out;
 use jiff::Timestamp;
 
 use self::backoff::{JITTER, delay, rest, retry_after};
@@ -20,6 +21,7 @@ use self::breaker::Permit;
 use self::classify::{Trouble, Verdict, classify};
 use self::isolate::Isolation;
 use self::pace::Measure;
+use self::transport::{Response, TransportError};
 use crate::batch::Sealed;
 use crate::config::MIN_BATCH_BYTES;
 use crate::ledger::LossReason;
@@ -149,8 +151,23 @@ impl<'s> Flight<'s> {
             lock(&self.shared.throttle).breaker.succeeded();
             if let Outcome::Delivered = outcome {
                 self.shared.tally.delivered(self.shared.clock().wall());
+                self.tell_left_out(&answer);
             }
             return outcome;
+        }
+    }
+
+    /// Says what of a batch the backend took, but does not keep.
+    fn tell_left_out(&self, answer: &Result<Response, TransportError>) {
+        let left_out = answer.as_ref().map_or(0, |it| left_out(&it.body));
+        if left_out > 0 {
+            self.shared.warn(flush_stage(self.kind), "left_out", || {
+                format!(
+                    "backend left {left_out} of a batch's {} out as invalid: not kept there; \
+                     see its log for why, and correct what fills them in",
+                    self.kind.key()
+                )
+            });
         }
     }
 

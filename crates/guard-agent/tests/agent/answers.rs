@@ -9,6 +9,7 @@ use crate::support::backend::{Answer, Backend, Received};
 use crate::support::clock::ManualClock;
 use crate::support::{PATIENCE, builder, eventually, ledger, send};
 use guard_agent::{BreakerState, DEFAULT_FLUSH_INTERVAL, Health, MAX_RETRY_AFTER, REST};
+use serde_json::json;
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -213,6 +214,50 @@ fn a_wrong_key_or_address_is_said_once_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_denial_that_is_longer_than_what_is_read_of_it_keeps_the_batch() {
+    let backend = Backend::start(|index, _| match index {
+        0 => Answer::body(&json!({"success": true, "errors": vec!["full"; 20_000]}).to_string()),
+        1 => Answer::body(&json!({"rows": vec!["row"; 20_000], "success": false}).to_string()),
+        _ => Answer::ok(),
+    });
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .build()
+        .expect("valid");
+    send(&agent, 0, 5);
+    agent.flush(Duration::ZERO);
+    for wait in [1.0, 2.0] {
+        clock.wait_for_sleeper(wait, wait * 1.25);
+        assert_eq!(ledger(&agent).queued, 5);
+        clock.advance(Duration::from_secs_f64(wait * 1.25));
+    }
+    assert!(agent.flush(PATIENCE));
+    assert_eq!(ledger(&agent).delivered, 5);
+}
+
+#[test]
+fn what_a_backend_leaves_out_of_a_batch_is_said() {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&said);
+    let backend = Backend::start(|_, _| {
+        Answer::body(r#"{"success": true, "events_received": 5, "events_processed": 3}"#)
+    });
+    let agent = builder(&backend.url())
+        .on_report(move |report| log.lock().expect("whole").push(report.message.clone()))
+        .build()
+        .expect("valid");
+    send(&agent, 0, 5);
+    assert!(agent.flush(PATIENCE));
+    let said = said.lock().expect("whole").clone();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("left 2 of a batch's events out"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn a_smaller_cap_is_met_by_halving_and_remembered() {
     let backend = Backend::start(|_, request| {
         if request.body.len() > 20_000 {
@@ -267,6 +312,8 @@ fn a_429_is_waited_out_never_early_and_does_not_open_the_breaker() {
         (Some("soon".to_owned()), 60.0),
         (None, 60.0),
         (Some("1e9".to_owned()), MAX_RETRY_AFTER.as_secs_f64()),
+        (Some("0".to_owned()), 1.0),
+        (Some("-5".to_owned()), 1.0),
     ];
     for (header, wait) in cases {
         let backend = Backend::start(move |index, _| match (index, &header) {
@@ -288,13 +335,12 @@ fn a_429_is_waited_out_never_early_and_does_not_open_the_breaker() {
         clock.wait_for_sleeper(0.5, 0.5);
         assert_eq!((backend.requests().len(), ledger(&agent).queued), (1, 1));
         clock.advance(Duration::from_millis(500));
+        // A date that has passed asks for no further wait, and gets the least.
+        let wait = if wait == 40.0 { 1.0 } else { wait };
         for asked in 2..=6 {
             backend.wait_for(asked);
-            // A date that has passed asks for no further wait.
-            if wait != 40.0 {
-                clock.wait_for_sleeper(wait, wait);
-                clock.advance(Duration::from_secs_f64(wait));
-            }
+            clock.wait_for_sleeper(wait, wait);
+            clock.advance(Duration::from_secs_f64(wait));
         }
         assert!(agent.flush(PATIENCE));
         assert_eq!(agent.stats().breaker, BreakerState::Closed);
