@@ -98,7 +98,7 @@ fn save_status(connection: &Connection, report: &StatusReport) -> rusqlite::Resu
     Ok(())
 }
 
-fn append(connection: &Connection, batch: &Batch) -> rusqlite::Result<Receipt> {
+pub(super) fn append(connection: &Connection, batch: &Batch) -> rusqlite::Result<Receipt> {
     let mut receipt = Receipt::default();
     for kind in Kind::ALL {
         let mut stored = BTreeMap::<&str, u64>::new();
