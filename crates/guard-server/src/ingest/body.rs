@@ -73,12 +73,15 @@ pub(super) fn decode<'a>(
             ApiError::unauthorized("This project wants signed requests: send X-Payload-Signature")
         })?;
     let is_signed = |bytes: &[u8]| sign::verify(bytes, signature, secret.expose());
+    let plain = inflate(raw, headers, limits.decoded);
     if is_signed(raw) {
-        return inflate(raw, headers, limits.decoded);
+        return plain;
     }
-    // Whether it is garbled or badly signed, who sent it is not known.
-    match inflate(raw, headers, limits.decoded) {
+    match plain {
+        // It may be signed, as nobody can tell: whoever sent it shall send less.
+        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(error),
         Ok(Cow::Owned(plain)) if is_signed(&plain) => Ok(Cow::Owned(plain)),
+        // Whether it is garbled or badly signed, who sent it is not known.
         _ => Err(ApiError::unauthorized(
             "X-Payload-Signature does not match the body",
         )),
