@@ -22,7 +22,13 @@ pub(super) struct Envelope<'a> {
 #[derive(Debug, Deserialize)]
 pub(super) struct SealedEnvelope {
     pub(super) encrypted_payload: String,
-    pub(super) batch_id: Option<String>,
+    batch_id: Option<String>,
+}
+
+impl SealedEnvelope {
+    pub(super) fn batch_id(&self) -> Option<&str> {
+        named(self.batch_id.as_deref())
+    }
 }
 
 impl<'a> Envelope<'a> {
@@ -53,8 +59,13 @@ impl<'a> Envelope<'a> {
     }
 
     pub(super) fn batch_id(&self) -> Option<&str> {
-        self.batch_id.as_deref()
+        named(self.batch_id.as_deref())
     }
+}
+
+/// An empty id names no batch.
+fn named(batch_id: Option<&str>) -> Option<&str> {
+    batch_id.filter(|id| !id.is_empty())
 }
 
 /// The text of a body.

@@ -91,7 +91,7 @@ pub(crate) async fn encrypted(
         }
         let mut repaired = String::new();
         let envelope = Envelope::parse(envelope::utf8(&plain)?, &mut repaired)?;
-        let batch_id = sealed.batch_id.as_deref().or(envelope.batch_id());
+        let batch_id = sealed.batch_id().or(envelope.batch_id());
         Ok(Intake::read(project.id, &envelope, batch_id))
     })
     .await?;
