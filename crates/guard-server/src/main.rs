@@ -3,6 +3,7 @@
 mod cli;
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -22,6 +23,8 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // They would be told by a write that panics where it fails as well.
+        .log_internal_errors(false)
         .init();
     let args = Args::parse();
     let outcome = match &args.command {
@@ -31,7 +34,8 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => {
-            eprintln!("guard-server: {message}");
+            // Where it cannot be said, the exit code still says that it failed.
+            let _ = writeln!(std::io::stderr(), "guard-server: {message}");
             ExitCode::from(code)
         }
     }

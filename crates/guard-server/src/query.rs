@@ -16,7 +16,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::rules::adoption::{self, Adoption, AdoptionError};
 use crate::state::AppState;
-use crate::store::{Page, ProjectId, Summary};
+use crate::store::{MAX_LIST_BYTES, Page, ProjectId, Summary};
 
 const DEFAULT_LIMIT: u16 = 50;
 const MAX_LIMIT: u16 = 1000;
@@ -127,7 +127,12 @@ async fn list(
     let page = page(query)?;
     let records = state.telemetry.records(project, kind, page).await?;
     let oldest = records.last().map(|oldest| oldest.id);
-    let next_before = next_before(page, records.len(), oldest);
+    let bytes: usize = records.iter().map(|it| it.body.get().len()).sum();
+    let next_before = if bytes < MAX_LIST_BYTES {
+        next_before(page, records.len(), oldest)
+    } else {
+        oldest
+    };
     let bodies = Some(records.into_iter().map(|record| record.body).collect());
     let (events, metrics) = match kind {
         Kind::Event => (bodies, None),

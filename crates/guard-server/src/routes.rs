@@ -6,6 +6,7 @@ use axum::Json;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use guard_wire::Kind;
 use serde_json::{Value, json};
@@ -74,6 +75,7 @@ pub fn router(state: Arc<AppState>) -> Router {
         })
         // Bodies are limited where they are read, by the configured limit.
         .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(Arc::clone(&state), ingest::body::drain))
         .with_state(state)
 }
 

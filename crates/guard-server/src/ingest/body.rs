@@ -1,26 +1,32 @@
 //! From what is on the wire to the bytes the agent wrote: read, inflated and
-//! checked against their signature, within limits all the while.
+//! checked against their signature, within limits all the while. What is
+//! refused unread is read on all the same, so that the answer arrives.
 
 use std::borrow::Cow;
 use std::io::Read as _;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream, HttpBody as _};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use guard_wire::header::SIGNATURE;
 use guard_wire::sign;
 
 use crate::error::ApiError;
-use crate::state::Limits;
+use crate::state::{AppState, Limits};
 use crate::store::Project;
 
 /// How long a client may take over its body.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// A body over the limit is read on up to so many times the limit, so that the
-/// client is done writing and gets to read the answer.
+/// What is left of a refused body is read up to so many times the limit.
 const DRAIN_FACTOR: usize = 8;
 
 /// Reads a body of at most `limit` bytes.
@@ -38,21 +44,67 @@ pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
 async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let mut stream = body.into_data_stream();
     let mut read = BytesMut::new();
-    let mut len = 0_usize;
     while let Some(chunk) = stream.next().await {
         let chunk =
             chunk.map_err(|_| ApiError::bad_request("The body ended before it was complete"))?;
-        len = len.saturating_add(chunk.len());
-        if len <= limit {
-            read.extend_from_slice(&chunk);
-        } else if len > limit.saturating_mul(DRAIN_FACTOR) {
-            break;
+        if chunk.len() > limit - read.len() {
+            return Err(ApiError::too_large(limit));
         }
-    }
-    if len > limit {
-        return Err(ApiError::too_large(limit));
+        read.extend_from_slice(&chunk);
     }
     Ok(read.freeze())
+}
+
+/// Reads what the handler of a request that is refused left of its body, within
+/// limits, so that the client is done writing and gets to read the answer.
+pub(crate) async fn drain(
+    State(state): State<Arc<AppState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    let (head, body) = request.into_parts();
+    let rest = Rest(Arc::new(Mutex::new(body.into_data_stream())));
+    let body = Body::from_stream(rest.clone());
+    let response = next.run(Request::from_parts(head, body)).await;
+    let is_read_on = match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => true,
+        // It had its time.
+        StatusCode::REQUEST_TIMEOUT => false,
+        // Who asks before sending a body has not sent it.
+        status => (status.is_client_error() || status.is_server_error()) && !asks_first,
+    };
+    if is_read_on {
+        // The answer stands, however the body ends.
+        let _ = tokio::time::timeout(READ_TIMEOUT, skip(rest, state.limits.encoded)).await;
+    }
+    response
+}
+
+async fn skip(mut rest: Rest, limit: usize) {
+    let mut room = limit.saturating_mul(DRAIN_FACTOR);
+    while let Some(Ok(chunk)) = rest.next().await {
+        let Some(left) = room.checked_sub(chunk.len()) else {
+            return;
+        };
+        room = left;
+    }
+}
+
+/// What is left of a body; clones read on where the others stopped.
+#[derive(Clone)]
+struct Rest(Arc<Mutex<BodyDataStream>>);
+
+impl Stream for Rest {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.poll_next_unpin(context)
+    }
 }
 
 /// The bytes the agent wrote. With a signing secret, only if they are signed:
@@ -73,12 +125,15 @@ pub(super) fn decode<'a>(
             ApiError::unauthorized("This project wants signed requests: send X-Payload-Signature")
         })?;
     let is_signed = |bytes: &[u8]| sign::verify(bytes, signature, secret.expose());
+    let plain = inflate(raw, headers, limits.decoded);
     if is_signed(raw) {
-        return inflate(raw, headers, limits.decoded);
+        return plain;
     }
-    // Whether it is garbled or badly signed, who sent it is not known.
-    match inflate(raw, headers, limits.decoded) {
+    match plain {
+        // It may be signed, as nobody can tell: whoever sent it shall send less.
+        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(error),
         Ok(Cow::Owned(plain)) if is_signed(&plain) => Ok(Cow::Owned(plain)),
+        // Whether it is garbled or badly signed, who sent it is not known.
         _ => Err(ApiError::unauthorized(
             "X-Payload-Signature does not match the body",
         )),

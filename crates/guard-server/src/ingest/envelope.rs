@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::repair::{has_surrogates, repair};
+use super::repair::repair;
 use crate::error::ApiError;
 
 /// A batch in the clear. Unknown keys are passed over.
@@ -22,20 +22,19 @@ pub(super) struct Envelope<'a> {
 #[derive(Debug, Deserialize)]
 pub(super) struct SealedEnvelope {
     pub(super) encrypted_payload: String,
-    pub(super) batch_id: Option<String>,
+    batch_id: Option<String>,
+}
+
+impl SealedEnvelope {
+    pub(super) fn batch_id(&self) -> Option<&str> {
+        named(self.batch_id.as_deref())
+    }
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads `text`; where Python wrote what JSON lacks, from a repaired copy
-    /// that is put into `repaired`.
-    pub(super) fn parse(text: &'a str, repaired: &'a mut String) -> Result<Self, ApiError> {
-        let envelope: Self = match object(text) {
-            Ok(envelope) if !has_surrogates(text) => envelope,
-            _ => {
-                *repaired = repair(text).into_owned();
-                object(repaired)?
-            }
-        };
+    /// Reads `text`, which was repaired: nobody looks into the records here.
+    pub(super) fn parse(text: &'a str) -> Result<Self, ApiError> {
+        let envelope: Self = object(text)?;
         if envelope.events.is_none() && envelope.metrics.is_none() {
             return Err(ApiError::bad_request(
                 "Malformed batch: it has neither `events` nor `metrics`; give one as an array",
@@ -53,8 +52,13 @@ impl<'a> Envelope<'a> {
     }
 
     pub(super) fn batch_id(&self) -> Option<&str> {
-        self.batch_id.as_deref()
+        named(self.batch_id.as_deref())
     }
+}
+
+/// An empty id names no batch.
+fn named(batch_id: Option<&str>) -> Option<&str> {
+    batch_id.filter(|id| !id.is_empty())
 }
 
 /// The text of a body.

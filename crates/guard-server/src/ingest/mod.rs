@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 
 use self::envelope::{Envelope, SealedEnvelope};
 use self::record::Invalid;
+use self::repair::repair;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::sender::{MAX_NAME, sender, shortened};
@@ -67,8 +68,8 @@ pub(crate) async fn plain(
 ) -> Result<Json<Accepted>, ApiError> {
     let agent = sender(&headers);
     let intake = decode(&state, project, headers, body, |bytes, _, project| {
-        let mut repaired = String::new();
-        let envelope = Envelope::parse(envelope::utf8(bytes)?, &mut repaired)?;
+        let text = repair(envelope::utf8(bytes)?);
+        let envelope = Envelope::parse(&text)?;
         Ok(Intake::read(project.id, &envelope, envelope.batch_id()))
     })
     .await?;
@@ -89,9 +90,9 @@ pub(crate) async fn encrypted(
         if plain.len() > limits.decoded {
             return Err(ApiError::too_large(limits.decoded));
         }
-        let mut repaired = String::new();
-        let envelope = Envelope::parse(envelope::utf8(&plain)?, &mut repaired)?;
-        let batch_id = sealed.batch_id.as_deref().or(envelope.batch_id());
+        let text = repair(envelope::utf8(&plain)?);
+        let envelope = Envelope::parse(&text)?;
+        let batch_id = sealed.batch_id().or(envelope.batch_id());
         Ok(Intake::read(project.id, &envelope, batch_id))
     })
     .await?;

@@ -2,15 +2,13 @@
 
 use std::borrow::Cow;
 
-/// Whether `text` may hold an escaped surrogate, which strict readers let
-/// through in a record they do not look into.
-pub(super) fn has_surrogates(text: &str) -> bool {
-    text.contains("\\ud") || text.contains("\\uD")
-}
+use serde_json::value::RawValue;
 
 /// Writes `null` for the bare `NaN`, `Infinity` and `-Infinity` that Python's
-/// encoder writes, and U+FFFD for surrogates without a partner. Text that is
-/// broken in other ways stays so.
+/// encoder writes and for numbers beyond the range of a double, and U+FFFD for
+/// surrogates without a partner. Text that is broken in other ways stays so.
+///
+/// Strict readers find some of this only where they look into a record.
 pub(super) fn repair(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut repaired = String::new();
@@ -30,10 +28,13 @@ pub(super) fn repair(text: &str) -> Cow<'_, str> {
                 }
                 Escape::LoneSurrogate => Some((6, "\\ufffd")),
             },
-            b'N' | b'I' | b'-' if !in_string => ["NaN", "Infinity", "-Infinity"]
-                .into_iter()
-                .find(|name| rest.starts_with(name.as_bytes()))
-                .map(|name| (name.len(), "null")),
+            b'N' | b'I' | b'-' | b'0'..=b'9' if !in_string => match bare(&text[at..]) {
+                Bare::Kept(len) => {
+                    at += len;
+                    continue;
+                }
+                Bare::NoDouble(len) => Some((len, "null")),
+            },
             _ => None,
         };
         let Some((len, with)) = replacement else {
@@ -50,6 +51,29 @@ pub(super) fn repair(text: &str) -> Cow<'_, str> {
     }
     repaired.push_str(&text[copied..]);
     Cow::Owned(repaired)
+}
+
+enum Bare {
+    /// So many bytes are fine as they are, or broken in another way.
+    Kept(usize),
+    /// So many bytes are a number that no double holds.
+    NoDouble(usize),
+}
+
+fn bare(rest: &str) -> Bare {
+    for name in ["NaN", "Infinity", "-Infinity"] {
+        if rest.starts_with(name) {
+            return Bare::NoDouble(name.len());
+        }
+    }
+    let is_of_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+    let len = rest.bytes().take_while(is_of_number).count();
+    let number = &rest[..len];
+    let is_json = || serde_json::from_str::<&RawValue>(number).is_ok();
+    if serde_json::from_str::<f64>(number).is_err() && is_json() {
+        return Bare::NoDouble(len);
+    }
+    Bare::Kept(len.max(1))
 }
 
 enum Escape {
@@ -94,6 +118,27 @@ mod tests {
     }
 
     #[test]
+    fn numbers_beyond_the_range_of_a_double_become_null() {
+        let long = "9".repeat(400);
+        assert_eq!(
+            repair(&format!(
+                r#"{{"a": 1e400, "b": [-1.5E+999,{long},1e-400], "c": "1e400"}}"#
+            )),
+            r#"{"a": null, "b": [null,null,1e-400], "c": "1e400"}"#
+        );
+        for kept in [
+            "1.7976931348623157e308",
+            "0e999",
+            "01e400",
+            "1e400e",
+            "1e",
+            "-",
+        ] {
+            assert_eq!(repair(kept), kept);
+        }
+    }
+
+    #[test]
     fn strings_keep_what_looks_like_such_a_number() {
         let text = r#"{"a \\": "\\\\", "NaN \" Infinity": "-Infinity é \n NaN"}"#;
         assert_eq!(repair(text), text);
@@ -101,7 +146,6 @@ mod tests {
 
     #[test]
     fn surrogates_keep_their_partner_and_are_replaced_without_one() {
-        assert!(has_surrogates(r#""\uD83D\ude00""#));
         assert_eq!(repair(r#""\ud83d\ude00""#), r#""\ud83d\ude00""#);
         assert_eq!(repair(r#""\udc80 \ud83d!""#), r#""\ufffd \ufffd!""#);
         assert_eq!(repair(r#""\\ud800""#), r#""\\ud800""#);
@@ -109,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_repaired_to_what_needs_no_repair(text in r#"[NaInfity\-"\\ud8c0é{}:,1 ]{0,40}"#) {
+        fn any_text_is_repaired_to_what_needs_no_repair(text in r#"[NaInfity\-"\\ud8c0é{}:,1e9 ]{0,40}"#) {
             let once = repair(&text).into_owned();
             prop_assert_eq!(repair(&once), once.as_str());
         }

@@ -3,7 +3,8 @@
 
 mod who;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use guard_wire::Kind;
 use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::DEFAULT_PROJECT;
 use crate::auth::{KeyHash, basic_password};
@@ -28,6 +29,10 @@ use crate::store::{Page, Project, StoredRecord, Summary};
 
 const STYLE: &str = include_str!("page.css");
 const NEWEST: u16 = 50;
+/// Types that have a row of their own, the most frequent ones.
+const MAX_TYPES: usize = 100;
+/// Characters of a cell that are shown.
+const MAX_CELL: usize = 200;
 const REFRESH_SECONDS: u16 = 5;
 /// The columns of the newest events: heading and key.
 const COLUMNS: [(&str, &str); 8] = [
@@ -172,10 +177,13 @@ fn figures(summary: &Summary) -> String {
 fn counts(title: &str, by_type: &BTreeMap<String, u64>) -> String {
     let mut rows: Vec<_> = by_type.iter().collect();
     rows.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
-    let rows: String = rows
-        .iter()
-        .map(|(name, n)| format!("<tr><td>{}</td><td class=\"n\">{n}</td></tr>", escape(name)))
-        .collect();
+    let row = |name: &str, n| format!("<tr><td>{}</td><td class=\"n\">{n}</td></tr>", shown(name));
+    let others = rows.split_off(rows.len().min(MAX_TYPES));
+    let mut rows: String = rows.iter().map(|(name, n)| row(name, **n)).collect();
+    if !others.is_empty() {
+        let name = format!("{} others", others.len());
+        rows.push_str(&row(&name, others.iter().map(|(_, n)| **n).sum()));
+    }
     section(title, &["type", "records"], &rows, "None yet.")
 }
 
@@ -184,13 +192,13 @@ fn agents(summary: &Summary) -> String {
         .agents
         .iter()
         .map(|agent| {
-            let status: Value = serde_json::from_str(agent.status.get()).unwrap_or_default();
+            let status = fields(&agent.status);
             let time = agent.received_at.to_string();
             format!(
                 "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
-                escape(&agent.install_id),
+                shown(&agent.install_id),
                 cell(&status, "status"),
-                escape(&time)
+                shown(&time)
             )
         })
         .collect();
@@ -201,7 +209,7 @@ fn agents(summary: &Summary) -> String {
 fn newest_events(newest: &[StoredRecord]) -> String {
     let mut rows = String::new();
     for record in newest {
-        let event: Value = serde_json::from_str(record.body.get()).unwrap_or_default();
+        let event = fields(&record.body);
         rows.push_str("<tr>");
         for (_, key) in COLUMNS {
             // Writing to a String cannot fail.
@@ -226,12 +234,26 @@ fn section(title: &str, headings: &[&str], rows: &str, empty: &str) -> String {
     )
 }
 
-fn cell(object: &Value, key: &str) -> String {
-    match object.get(key) {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => escape(text),
-        Some(other) => escape(&other.to_string()),
+/// What an object holds, each of it still as text: most of it is not shown.
+fn fields(object: &RawValue) -> HashMap<String, &RawValue> {
+    serde_json::from_str(object.get()).unwrap_or_default()
+}
+
+fn cell(fields: &HashMap<String, &RawValue>, key: &str) -> String {
+    let value = fields.get(key).map_or("null", |value| value.get());
+    match serde_json::from_str::<Option<String>>(value) {
+        Ok(text) => shown(&text.unwrap_or_default()),
+        Err(_) => shown(value),
     }
+}
+
+/// Text as it stands in a cell: the start of it, escaped.
+fn shown(text: &str) -> String {
+    let start = match text.char_indices().nth(MAX_CELL) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    };
+    escape(&start)
 }
 
 /// Text as it may stand in an element or a quoted attribute.

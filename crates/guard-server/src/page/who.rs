@@ -1,6 +1,6 @@
 //! Who has the rules in force, on the page.
 
-use super::{escape, section};
+use super::{section, shown};
 use crate::rules::adoption::{Adopter, Adoption, State};
 
 /// Agents that are named, those first that are least far.
@@ -52,7 +52,7 @@ fn row(agent: &Adopter) -> String {
     ];
     let cells: String = cells
         .iter()
-        .map(|cell| format!("<td>{}</td>", escape(cell)))
+        .map(|cell| format!("<td>{}</td>", shown(cell)))
         .collect();
     format!("<tr>{cells}</tr>")
 }

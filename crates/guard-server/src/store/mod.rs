@@ -35,6 +35,10 @@ pub enum StoreError {
     Unavailable,
 }
 
+/// A list ends with the record by which it holds so many bytes of JSON, also
+/// before its limit.
+pub const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
+
 /// Names a project within the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ProjectId(pub i64);
@@ -297,7 +301,7 @@ pub struct Summary {
     pub duplicates: Counts,
     /// Records left out of their batch.
     pub invalid: Counts,
-    /// The agents that reported, latest first, at most 100.
+    /// The agents that reported, latest first, at most 100 and up to [`MAX_LIST_BYTES`].
     pub agents: Vec<AgentReport>,
 }
 
@@ -325,7 +329,7 @@ pub struct StoredRecord {
 pub struct Page {
     /// Only records with a smaller id.
     pub before: Option<i64>,
-    /// At most so many.
+    /// At most so many, and up to [`MAX_LIST_BYTES`].
     pub limit: u16,
 }
 

@@ -1,5 +1,7 @@
 //! The answers agents get, word for word where they read them so.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use guard_server::auth::KeyHash;
@@ -14,6 +16,7 @@ use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::process::Process;
 use crate::support::{Server, Setup, batch, client, event, gzip, metric, read, refused, serve};
 
 #[tokio::test]
@@ -157,6 +160,47 @@ async fn a_body_over_the_encoded_limit_is_refused_and_the_answer_is_read() {
             (413, "Payload exceeds 4096 bytes".to_owned())
         );
     }
+}
+
+#[test]
+fn a_refusal_is_read_by_a_client_that_writes_all_of_its_body_first() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::with_key(data.path());
+    let address = server.origin.strip_prefix("http://").unwrap();
+    let body = vec![b' '; 4 << 20];
+    for (request, status) in [
+        ("POST /api/v1/events", 401),
+        ("POST /nowhere", 404),
+        ("DELETE /api/v1/events", 405),
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: x\r\nX-API-Key: fg_wrong\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&body).unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {answer}"
+        );
+    }
+}
+
+#[test]
+fn a_client_that_asks_before_it_sends_its_body_is_refused_at_once() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::with_key(data.path());
+    let address = server.origin.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = "POST /api/v1/events HTTP/1.1\r\nHost: x\r\nX-API-Key: fg_wrong\r\n\
+        Expect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Keys and signatures.
 
+use guard_server::Limits;
 use guard_wire::sign::sign;
 use reqwest::Method;
 
@@ -90,6 +91,34 @@ async fn a_signature_may_cover_the_plain_or_the_compressed_bytes() {
         assert_eq!(response.status(), 200);
     }
     assert_eq!(server.summary().await["events"]["total"], 2);
+}
+
+#[tokio::test]
+async fn a_signed_batch_over_the_decoded_limit_is_refused_for_its_size() {
+    let setup = Setup {
+        signing_secret: Some(SECRET),
+        limits: Limits {
+            encoded: 1 << 20,
+            decoded: 1 << 16,
+        },
+        ..Setup::default()
+    };
+    let server = setup.start().await;
+    let plain = batch("1", &[event(&"x".repeat(1 << 17))], &[]).into_bytes();
+    let zipped = gzip(&plain);
+    let identity = (plain.clone(), "identity", &plain);
+    for (body, encoding, signed) in [
+        identity,
+        (zipped.clone(), "gzip", &plain),
+        (zipped.clone(), "gzip", &zipped),
+    ] {
+        let request = server
+            .post("/api/v1/events", body)
+            .header("Content-Encoding", encoding)
+            .header("X-Payload-Signature", sign(signed, SECRET).unwrap());
+        let expected = (413, "Payload exceeds 65536 bytes".to_owned());
+        assert_eq!(refused(request).await, expected, "{encoding}");
+    }
 }
 
 #[tokio::test]

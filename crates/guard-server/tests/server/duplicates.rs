@@ -49,6 +49,16 @@ async fn an_event_and_a_metric_may_share_a_key() {
 }
 
 #[tokio::test]
+async fn batches_without_keys_and_with_an_empty_id_are_unlike() {
+    let server = Server::start().await;
+    for _ in 0..2 {
+        let body = batch("", &[], &[metric(1.0)]);
+        server.take("/api/v1/metrics", body).await;
+    }
+    assert_eq!(server.summary().await["metrics"]["total"], 2);
+}
+
+#[tokio::test]
 async fn a_batch_without_keys_that_is_sent_again_is_known_by_its_id() {
     let server = Server::start().await;
     let body = batch(

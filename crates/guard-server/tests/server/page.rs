@@ -30,6 +30,38 @@ async fn what_was_received_is_shown_and_what_agents_sent_is_escaped() {
 }
 
 #[tokio::test]
+async fn a_long_text_is_shown_by_its_start() {
+    let server = Server::start().await;
+    let long = "é".repeat(10_000);
+    let event = json!({ "timestamp": AT, "event_type": "x", "reason": long, "method": [long] });
+    server
+        .take("/api/v1/events", batch("1", &[event], &[]))
+        .await;
+    let response = server.request(Method::GET, "/").send().await.unwrap();
+    let page = response.text().await.unwrap();
+    assert!(page.contains(&format!("<td>{}…</td>", "é".repeat(200))));
+    assert!(page.len() < 10_000, "{}", page.len());
+}
+
+#[tokio::test]
+async fn of_many_types_the_rare_ones_share_a_row() {
+    let server = Server::start().await;
+    let of = |name: String| json!({ "timestamp": AT, "event_type": name });
+    let rare = (0..150).map(|n| of(format!("rare-{n}")));
+    let frequent = [of("frequent".to_owned()), of("frequent".to_owned())];
+    let events: Vec<_> = rare.chain(frequent).collect();
+    server
+        .take("/api/v1/events", batch("1", &events, &[]))
+        .await;
+    let response = server.request(Method::GET, "/").send().await.unwrap();
+    let page = response.text().await.unwrap();
+    let row = |name: &str, n| format!("<tr><td>{name}</td><td class=\"n\">{n}</td></tr>");
+    assert!(page.contains(&row("frequent", 2)));
+    assert!(page.contains(&row("51 others", 51)));
+    assert_eq!(page.matches("<td class=\"n\">").count(), 101);
+}
+
+#[tokio::test]
 async fn the_policy_lets_nothing_run_or_load_but_the_one_style() {
     let server = Server::start().await;
     let response = server.request(Method::GET, "/").send().await.unwrap();

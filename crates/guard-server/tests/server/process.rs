@@ -1,10 +1,12 @@
 //! The real binary: how it starts, how it stops, and what it keeps.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::support::{KEY, batch, client, event, read};
@@ -35,7 +37,11 @@ impl Process {
 
     /// Starts on a free port and reads on until `lines` lines were printed.
     fn start(data: &Path, args: &[&str], lines: usize) -> Self {
-        let mut child = command(data, args)
+        Self::run(command(data, args), lines)
+    }
+
+    fn run(mut command: Command, lines: usize) -> Self {
+        let mut child = command
             .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .spawn()
@@ -247,6 +253,35 @@ async fn a_server_that_was_stopped_leaves_one_file() {
     let files = data.path().read_dir().unwrap();
     let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
     assert_eq!(names, ["guard.db"]);
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_stops_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = command(data.path(), &["--api-key", KEY]);
+    command.stderr(File::options().write(true).open("/dev/full").unwrap());
+    let mut server = Process::run(command, 2);
+    let database = Connection::open(data.path().join("guard.db")).unwrap();
+    let refuse =
+        "CREATE TRIGGER refuse BEFORE INSERT ON events BEGIN SELECT RAISE(FAIL, 'no'); END";
+    database.execute_batch(refuse).unwrap();
+    // The failure is logged by the thread that writes.
+    assert!(!server.post(batch("b", &[event("a")], &[])).await);
+    database.execute_batch("DROP TRIGGER refuse").unwrap();
+    assert!(server.post(batch("b", &[event("a")], &[])).await);
+    server.signal("-TERM");
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_any_more_ends_in_order() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = command(data.path(), &["--api-key", KEY]);
+    command.stderr(Stdio::piped());
+    let mut server = Process::run(command, 2);
+    drop(server.child.stderr.take());
+    server.signal("-TERM");
+    assert_eq!(server.wait(), Some(0));
 }
 
 fn fails(mut command: Command, code: i32) -> String {

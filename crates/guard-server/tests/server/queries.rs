@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use guard_server::Limits;
 use serde_json::{Value, json};
 
-use crate::support::{AT, Server, batch, event, read, refused};
+use crate::support::{AT, Server, Setup, batch, event, read, refused};
 
 #[tokio::test]
 async fn an_empty_server_answers_zeros() {
@@ -69,6 +70,68 @@ async fn pages_that_follow_one_another_hold_every_record_once() {
     }
     assert_eq!(keys.len(), 25);
     assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), 25);
+}
+
+#[tokio::test]
+async fn a_list_of_large_records_ends_early_and_the_next_one_goes_on() {
+    let server = for_large_records().await;
+    let large = |n: usize| json!({ "timestamp": AT, "event_type": "x", "n": n, "reason": "x".repeat(1 << 20) });
+    let events: Vec<_> = (0..20).map(large).collect();
+    server
+        .take("/api/v1/events", batch("1", &events, &[]))
+        .await;
+    let list = async |query: &str| {
+        let request = server.get(&format!("/api/v1/events?limit=1000{query}"));
+        let (_, page) = read(request.send().await.unwrap()).await;
+        let events = page["events"].as_array().unwrap().iter();
+        let numbers: Vec<_> = events.map(|event| event["n"].as_u64().unwrap()).collect();
+        (numbers, page["next_before"].clone())
+    };
+    let (newest, next) = list("").await;
+    assert_eq!(newest, (4..20).rev().collect::<Vec<_>>());
+    let (oldest, next) = list(&format!("&before={next}")).await;
+    assert_eq!(oldest, [3, 2, 1, 0]);
+    assert_eq!(next, Value::Null);
+}
+
+#[tokio::test]
+async fn a_record_that_fills_a_list_by_itself_is_in_it() {
+    let server = for_large_records().await;
+    for n in 0..2 {
+        let event =
+            json!({ "timestamp": AT, "event_type": "x", "n": n, "reason": "x".repeat(16 << 20) });
+        server
+            .take("/api/v1/events", batch("1", &[event], &[]))
+            .await;
+    }
+    assert_eq!(server.stored("events").await.len(), 1);
+}
+
+#[tokio::test]
+async fn large_reports_are_in_a_summary_as_far_as_there_is_room() {
+    let server = for_large_records().await;
+    for install in 0..4 {
+        let report = json!({ "status": "healthy", "more": "x".repeat(8 << 20) }).to_string();
+        let request = server.post("/api/v1/status", report);
+        let response = request.header("X-Agent-Install-Id", install).send().await;
+        assert_eq!(response.unwrap().status(), 200);
+    }
+    let summary = server.summary().await;
+    let agents = summary["agents"].as_array().unwrap().iter();
+    let installs: Vec<_> = agents.map(|agent| agent["install_id"].clone()).collect();
+    assert_eq!(installs, ["3", "2"]);
+}
+
+async fn for_large_records() -> Server {
+    let limits = Limits {
+        encoded: 32 << 20,
+        decoded: 32 << 20,
+    };
+    let setup = Setup {
+        limits,
+        ..Setup::default()
+    };
+    setup.start().await
 }
 
 #[tokio::test]

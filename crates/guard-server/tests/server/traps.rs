@@ -1,5 +1,6 @@
 //! What agents in the field send that a strict server would stumble over.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{AT, Server, batch, event, gzip, metric};
@@ -39,6 +40,30 @@ async fn bare_nan_and_infinity_are_taken_and_stored_as_null() {
     assert_eq!(
         server.stored("events").await[0]["response_time"],
         Value::Null
+    );
+}
+
+#[tokio::test]
+async fn numbers_beyond_the_range_of_a_double_are_taken_and_stored_as_null() {
+    let server = Server::start().await;
+    let body = format!(
+        r#"{{"events": [{{"timestamp": "{AT}", "event_type": "seen", "response_time": 1e400}}]}}"#
+    );
+    server.take("/api/v1/events", body).await;
+    let event = &server.stored("events").await[0];
+    assert_eq!(event["response_time"], Value::Null);
+    let page = server.request(Method::GET, "/").send().await.unwrap();
+    let page = page.text().await.unwrap();
+    assert!(page.contains(&format!("<tr><td>{AT}</td><td>seen</td>")));
+    let report = server.post(
+        "/api/v1/status",
+        r#"{"status": "healthy", "uptime": -1e400}"#,
+    );
+    assert_eq!(report.send().await.unwrap().status(), 200);
+    let agent = &server.summary().await["agents"][0];
+    assert_eq!(
+        agent["status"],
+        json!({ "status": "healthy", "uptime": null })
     );
 }
 

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::{Sqlite, unreadable};
 use crate::store::{
-    AgentReport, Answer, Batch, MAX_AGENTS, Page, ProjectId, Receipt, Record, StatusReport,
-    StoredRecord, Summary, Telemetry,
+    AgentReport, Answer, Batch, MAX_AGENTS, MAX_LIST_BYTES, Page, ProjectId, Receipt, Record,
+    StatusReport, StoredRecord, Summary, Telemetry,
 };
 
 /// Agents that a summary names at most.
@@ -42,22 +42,19 @@ impl Telemetry for Sqlite {
 
     fn records(&self, project: ProjectId, kind: Kind, page: Page) -> Answer<'_, Vec<StoredRecord>> {
         Box::pin(self.read(move |connection| {
-            connection
-                .prepare_cached(&format!(
-                    "SELECT id, body FROM {} WHERE project_id = ?1 AND id < ?2
-                     ORDER BY id DESC LIMIT ?3",
-                    kind.key()
-                ))?
-                .query_map(
-                    params![project.0, page.before.unwrap_or(i64::MAX), page.limit],
-                    |row| {
-                        Ok(StoredRecord {
-                            id: row.get(0)?,
-                            body: json(row, 1)?,
-                        })
-                    },
-                )?
-                .collect()
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT id, body FROM {} WHERE project_id = ?1 AND id < ?2
+                 ORDER BY id DESC LIMIT ?3",
+                kind.key()
+            ))?;
+            let before = page.before.unwrap_or(i64::MAX);
+            let rows = statement.query_map(params![project.0, before, page.limit], |row| {
+                Ok(StoredRecord {
+                    id: row.get(0)?,
+                    body: json(row, 1)?,
+                })
+            })?;
+            up_to_room(rows, |record| &record.body)
         }))
     }
 }
@@ -98,7 +95,7 @@ fn save_status(connection: &Connection, report: &StatusReport) -> rusqlite::Resu
     Ok(())
 }
 
-fn append(connection: &Connection, batch: &Batch) -> rusqlite::Result<Receipt> {
+pub(super) fn append(connection: &Connection, batch: &Batch) -> rusqlite::Result<Receipt> {
     let mut receipt = Receipt::default();
     for kind in Kind::ALL {
         let mut stored = BTreeMap::<&str, u64>::new();
@@ -209,21 +206,37 @@ fn summary(connection: &Connection, project: ProjectId) -> rusqlite::Result<Summ
             }
         }
     }
-    summary.agents = snapshot
-        .prepare_cached(
-            "SELECT install_id, received_at, body FROM agent_status WHERE project_id = ?1
-             ORDER BY received_at DESC LIMIT ?2",
-        )?
-        .query_map(params![project.0, SUMMARY_AGENTS], |row| {
-            Ok(AgentReport {
-                install_id: row.get(0)?,
-                received_at: Timestamp::from_microsecond(row.get(1)?)
-                    .map_err(|error| unreadable(1, Type::Integer, error))?,
-                status: json(row, 2)?,
-            })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
+    let mut statement = snapshot.prepare_cached(
+        "SELECT install_id, received_at, body FROM agent_status WHERE project_id = ?1
+         ORDER BY received_at DESC LIMIT ?2",
+    )?;
+    let rows = statement.query_map(params![project.0, SUMMARY_AGENTS], |row| {
+        Ok(AgentReport {
+            install_id: row.get(0)?,
+            received_at: Timestamp::from_microsecond(row.get(1)?)
+                .map_err(|error| unreadable(1, Type::Integer, error))?,
+            status: json(row, 2)?,
+        })
+    })?;
+    summary.agents = up_to_room(rows, |agent| &agent.status)?;
     Ok(summary)
+}
+
+/// The first of `rows`, which are read one by one, up to [`MAX_LIST_BYTES`].
+fn up_to_room<T>(
+    rows: impl Iterator<Item = rusqlite::Result<T>>,
+    json: impl Fn(&T) -> &RawValue,
+) -> rusqlite::Result<Vec<T>> {
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    for row in rows {
+        let row = row?;
+        bytes += json(&row).get().len();
+        taken.push(row);
+        if bytes >= MAX_LIST_BYTES {
+            break;
+        }
+    }
+    Ok(taken)
 }
 
 fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Box<RawValue>> {

@@ -6,6 +6,7 @@ use guard_wire::Kind;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
+use super::telemetry::append;
 use super::*;
 use crate::DEFAULT_PROJECT;
 use crate::auth::KeyHash;
@@ -87,6 +88,19 @@ async fn a_job_that_fails_does_not_take_others_of_its_group_with_it() {
     assert_eq!(held, Ok(()));
     assert_eq!(failed, Err(StoreError::Unavailable));
     assert_eq!(appended.unwrap().stored.events, 1);
+    assert_eq!(total(&store).await, 1);
+}
+
+#[tokio::test]
+async fn a_job_that_panics_is_undone_and_the_next_one_is_done() {
+    let (_directory, store) = store();
+    let panics = store.writer.write(0, |connection| -> rusqlite::Result<()> {
+        append(connection, &batch(&["a"], 10))?;
+        panic!("a defect")
+    });
+    assert_eq!(panics.await, Err(StoreError::Unavailable));
+    assert_eq!(total(&store).await, 0);
+    store.append(batch(&["a"], 10)).await.unwrap();
     assert_eq!(total(&store).await, 1);
 }
 

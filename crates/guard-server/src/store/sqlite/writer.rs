@@ -2,6 +2,7 @@
 //! cost of making data durable is paid once for all of them; each is answered
 //! after that commit.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread::JoinHandle;
@@ -95,10 +96,12 @@ impl Drop for Writer {
 fn write_all(mut connection: Connection, waiting: &Receiver<Job>) {
     while let Ok(first) = waiting.recv() {
         let group = std::iter::once(first).chain(waiting.try_iter().take(MAX_GROUP - 1));
-        match write_group(&mut connection, group) {
-            Ok(done) => done.into_iter().for_each(|acknowledge| acknowledge()),
+        // A panic undoes the transaction as an error does; the thread outlives both.
+        match catch_unwind(AssertUnwindSafe(|| write_group(&mut connection, group))) {
+            Ok(Ok(done)) => done.into_iter().for_each(|acknowledge| acknowledge()),
             // Dropping the acknowledgements tells those who wait for them.
-            Err(error) => tracing::error!(%error, "a write failed"),
+            Ok(Err(error)) => tracing::error!(%error, "a write failed"),
+            Err(_) => tracing::error!("a write panicked"),
         }
     }
 }
