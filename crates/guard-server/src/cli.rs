@@ -2,6 +2,7 @@
 //! server or without one.
 
 use std::io::{ErrorKind, Write as _};
+use std::iter::once;
 
 use guard_server::DEFAULT_PROJECT;
 use guard_server::config::Args;
@@ -47,8 +48,7 @@ pub(crate) async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
         RulesCommand::Draft { discard: true, .. } => {
             let discarded = draft::discard(&store, project.id).await;
             discarded.map_err(failed_with(FAILED))?;
-            println!("draft discarded");
-            return Ok(());
+            return print(once("draft discarded".to_owned()));
         }
         RulesCommand::Draft { file, author, .. } => {
             if file.is_some() {
@@ -58,8 +58,7 @@ pub(crate) async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
                     .map_err(failed_with(FAILED))?;
             }
             let draft = draft::get(&store, project.id).await;
-            println!("{}", draft.map_err(failed_with(FAILED))?.document);
-            return Ok(());
+            return print(once(draft.map_err(failed_with(FAILED))?.document));
         }
         RulesCommand::Diff => {
             let changes = draft::diff(&store, project.id).await;
@@ -90,8 +89,7 @@ pub(crate) async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
                 .map_err(failed_with(FAILED))?
         }
     };
-    println!("rules version {version} set");
-    Ok(())
+    print(once(format!("rules version {version} set")))
 }
 
 fn by(note: &Note) -> By {
@@ -123,8 +121,7 @@ async fn show(store: &Sqlite, project: &Project, version: Option<i64>) -> Outcom
         let stored = store.rules(project.id).await.map_err(failed_with(FAILED))?;
         stored.map(|rules| rules.document)
     };
-    println!("{}", document.unwrap_or_else(|| "{}".to_owned()));
-    Ok(())
+    print(once(document.unwrap_or_else(|| "{}".to_owned())))
 }
 
 async fn list(store: &Sqlite, project: &Project) -> Outcome<()> {

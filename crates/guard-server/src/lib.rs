@@ -7,7 +7,8 @@
 //! routes   one table of all routes
 //!   -> auth     API key -> project, or 401
 //!   -> ingest   body: read within limits, signature, inflate, decrypt
-//!               envelope: the JSON of a batch, a tolerant second reading
+//!               repair: what Python writes and JSON lacks
+//!               envelope: the JSON of a batch
 //!               record: each one checked by itself; a bad one is left out
 //!   -> store    one writing thread, commits shared by the requests that wait
 //!   -> 200, once the batch is committed

@@ -284,6 +284,16 @@ fn a_server_whose_log_nobody_reads_any_more_ends_in_order() {
     assert_eq!(server.wait(), Some(0));
 }
 
+#[test]
+fn an_output_that_cannot_be_written_is_said_in_one_line() {
+    let data = tempfile::tempdir().unwrap();
+    let _server = Process::with_key(data.path());
+    let mut command = command(data.path(), &["rules", "show"]);
+    command.stdout(File::options().write(true).open("/dev/full").unwrap());
+    let stderr = fails(command, 1);
+    assert!(stderr.contains("No space left"), "{stderr}");
+}
+
 fn fails(mut command: Command, code: i32) -> String {
     let Output { status, stderr, .. } = command.output().unwrap();
     let stderr = String::from_utf8(stderr).unwrap();
