@@ -17,7 +17,7 @@ from guard_core.handlers.redis_handler import RedisManager
 from guard_core.models import SecurityConfig
 from guard_core.sync.handlers.redis_handler import RedisManager as SyncRedisManager
 from support.backend import Backend
-from support.ending_loop import warnings_at_the_end
+from support.ending_loop import never_awaited
 from support.log import Log
 from support.process import PATIENCE_SECONDS, eventually
 
@@ -338,7 +338,7 @@ def test_a_call_that_an_event_loop_ends_before_it_begins_leaves_no_coroutine_beh
         agent.initialize_redis(handler)
         agent.send_event(event())
 
-    assert warnings_at_the_end(start) == []
+    assert never_awaited(start) == []
     assert eventually(lambda: handler.records)
     held.hold.set()
 

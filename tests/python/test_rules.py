@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.backend import Backend
-from support.ending_loop import warnings_at_the_end
+from support.ending_loop import never_awaited
 from support.log import Log
 from support.process import PATIENCE_SECONDS
 
@@ -101,7 +101,7 @@ def test_a_callback_that_its_loop_ends_before_it_begins_leaves_no_coroutine_behi
         agent.on_rules_updated(callback)
         backend.publish(rules(7))
 
-    assert warnings_at_the_end(start) == []
+    assert never_awaited(start) == []
     assert told == []
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from support.process import PATIENCE_SECONDS
 
 
-def warnings_at_the_end(start: Callable[[], Any]) -> list[str]:
+def never_awaited(start: Callable[[], Any]) -> list[str]:
     """Runs a loop in which `start` is called, and that ends before it begins what it is handed.
 
-    Returns what Python warns of, such as coroutines that were never awaited.
+    Returns what Python warns of: coroutines that were never awaited.
     """
 
     async def program() -> None:
@@ -34,4 +34,5 @@ def warnings_at_the_end(start: Callable[[], Any]) -> list[str]:
         warnings.simplefilter("always")
         asyncio.run(program())
         gc.collect()
-    return [str(warning.message) for warning in caught]
+    said = [str(warning.message) for warning in caught]
+    return [message for message in said if "never awaited" in message]
