@@ -1,2 +1,0 @@
-from h import *
-P=18530
