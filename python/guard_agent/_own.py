@@ -1,10 +1,11 @@
 """The agent's own queue and transport, as programs see them."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from guard_agent import _native
 from guard_agent._stats import buffer_stats, transport_stats
-from guard_agent.buffer import EventBuffer
+from guard_agent.buffer import EventBuffer, until_taken
 from guard_agent.protocols import RedisHandlerProtocol
 from guard_agent.transport import HTTPTransport
 
@@ -21,6 +22,9 @@ class AgentBuffer(EventBuffer):
 
     def _open_queue(self) -> _native.Agent:
         return self._agent.native
+
+    def _until_taken(self, kind: str, record: Any) -> Iterator[object]:
+        return until_taken(self._agent.native, kind, record)
 
     async def initialize_redis(self, redis_handler: RedisHandlerProtocol) -> None:
         self._agent.initialize_redis(redis_handler)

@@ -42,6 +42,12 @@ def until_taken(agent: _native.Agent, kind: str, record: Any) -> Iterator[int]:
         yield stops
 
 
+async def when_taken(tries: Iterator[object]) -> None:
+    """Ends once there is no further try: the record was taken."""
+    for _ in tries:
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
 def _patience() -> float | None:
     """For how long a full queue may take nothing.
 
@@ -101,25 +107,17 @@ class EventBuffer:
                 agent's queue, and the agent stopped while the event waited for room.
         """
         if not self._queue.send_event(event):
-            await self._add_when_room("events", event)
+            await when_taken(self._until_taken("events", event))
         self._flush_early()
 
     async def add_metric(self, metric: SecurityMetric) -> None:
         """Takes a metric, exactly as `add_event` does an event."""
         if not self._queue.send_metric(metric):
-            await self._add_when_room("metrics", metric)
+            await when_taken(self._until_taken("metrics", metric))
         self._flush_early()
 
-    async def _add_when_room(self, kind: str, record: Any) -> None:
-        for _ in self._until_taken(kind, record):
-            await asyncio.sleep(_LOOK_SECONDS)
-
     def _until_taken(self, kind: str, record: Any) -> Iterator[object]:
-        queue = self._queue
-        if isinstance(queue, _native.Agent):
-            yield from until_taken(queue, kind, record)
-            return
-        send = queue.send_event if kind == "events" else queue.send_metric
+        send = self._queue.send_event if kind == "events" else self._queue.send_metric
         # Room is made by whoever flushes.
         while not send(record):
             yield None

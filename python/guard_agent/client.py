@@ -8,7 +8,7 @@ from guard_agent._agent import ProcessAgent, process_agent, replace_buffer, repl
 from guard_agent._native import Ready
 from guard_agent._rules import RulesCallback
 from guard_agent.awaitables import Pending, in_background
-from guard_agent.buffer import until_taken
+from guard_agent.buffer import until_taken, when_taken
 from guard_agent.config import AgentConfig
 from guard_agent.models import AgentStatus, DynamicRules
 from guard_agent.protocols import BufferProtocol, RedisHandlerProtocol, TransportProtocol
@@ -17,9 +17,6 @@ __all__ = ["GuardAgentHandler", "SyncGuardAgentHandler", "guard_agent"]
 
 T = TypeVar("T")
 _DONE: Coroutine[Any, Any, None] = Ready(None)
-
-# Between two looks for room in a full queue under `buffer_overflow_policy="block"`.
-_LOOK_SECONDS = 0.005
 
 
 class _Handler:
@@ -237,11 +234,8 @@ class GuardAgentHandler(_Handler):
             self._agent.send_when_room(kind, record)
             return _DONE
 
-        async def look() -> None:
-            for _ in until_taken(self._agent.native, kind, record):
-                await asyncio.sleep(_LOOK_SECONDS)
-
-        return Pending(loop.create_task(look()))
+        tries = until_taken(self._agent.native, kind, record)
+        return Pending(loop.create_task(when_taken(tries)))
 
 
 class _AdaptableHandler(GuardAgentHandler):
