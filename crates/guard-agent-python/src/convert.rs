@@ -23,7 +23,7 @@ use pyo3::types::{PyDict, PyString};
 
 use crate::errors::value_error;
 use crate::node::{Entries, Node, Text, name, plain_subclass, view_plain};
-use crate::objects::{dataclass_fields, mapping, model_fields, sequence};
+use crate::objects::{dataclass_fields, each_entry, mapping, model_fields, sequence};
 use crate::types;
 
 /// The kind that Python calls `name`: "events" or "metrics".
@@ -86,6 +86,17 @@ impl Names {
     }
 }
 
+/// Hands on the entries of a dict for as long as `take` says so, which runs no Python code.
+#[expect(unsafe_code, reason = "said of `each_entry`")]
+#[inline]
+fn plain_entries<'py>(
+    dict: &Bound<'py, PyDict>,
+    mut take: impl FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> bool,
+) {
+    // SAFETY:
+    unsafe { each_entry(dict, |key, value| take(&key, &value)) };
+}
+
 /// Reads one object and all it holds.
 pub(crate) struct Reader {
     nodes_left: usize,
@@ -117,28 +128,30 @@ impl Reader {
 
     fn fields(&mut self, dict: &Bound<'_, PyDict>, record: &mut RecordWriter<'_>) {
         let names = Names::of(dict.py());
-        let mut next = 0;
+        let (mut next, mut left) = (0, MAX_FIELDS);
         let mut rest = Vec::new();
-        for (key, value) in dict.iter().take(MAX_FIELDS) {
+        plain_entries(dict, |key, value| {
+            left -= 1;
             if value.is_none() {
                 // Left out, so that its name does not matter either.
                 next += 1;
-                continue;
+                return left > 0;
             }
-            let written = if let Some(place) = names.place(&key, next) {
+            let written = if let Some(place) = names.place(key, next) {
                 next = place + 1;
                 let field = Known::ALL[place];
-                view_plain(&value, |view| record.known(field, view))
-                    .or_else(|| self.flat(&value, field, record))
-            } else if let Some(name) = Text::plain(&key) {
-                view_plain(&value, |view| record.field(name.as_ref(), view))
+                view_plain(value, |view| record.known(field, view))
+                    .or_else(|| self.flat(value, field, record))
+            } else if let Some(name) = Text::plain(key) {
+                view_plain(value, |view| record.field(name.as_ref(), view))
             } else {
                 None
             };
             if written.is_none() {
-                rest.push((key, value));
+                rest.push((key.clone(), value.clone()));
             }
-        }
+            left > 0
+        });
         // Not before the dict is left: reading may run Python code, which may change it.
         for (key, value) in rest {
             record.field(name(&key).as_ref(), &self.field(&value).view());
@@ -155,12 +168,16 @@ impl Reader {
         let dict = value.cast_exact::<PyDict>().ok()?;
         let nodes_left = self.nodes_left.checked_sub(dict.len())?;
         let is_written = record.try_object(field, |object| {
-            dict.iter().all(|(key, value)| {
+            let mut is_whole = true;
+            plain_entries(dict, |key, value| {
                 let name = key.cast_exact::<PyString>().ok();
-                name.and_then(|name| name.to_str().ok())
-                    .and_then(|name| view_plain(&value, |view| object.entry(name, view)))
-                    .is_some()
-            })
+                is_whole = name
+                    .and_then(|name| name.to_str().ok())
+                    .and_then(|name| view_plain(value, |view| object.entry(name, view)))
+                    .is_some();
+                is_whole
+            });
+            is_whole
         });
         is_written.then(|| self.nodes_left = nodes_left)
     }

@@ -3,8 +3,9 @@
 use std::ptr;
 
 use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
-use pyo3::{ffi, intern};
+use pyo3::{Borrowed, ffi, intern};
 
 use crate::types;
 
@@ -46,6 +47,36 @@ fn attribute_dict<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>
         let found = ffi::PyObject_GenericGetDict(value.as_ptr(), ptr::null_mut());
         Bound::from_owned_ptr_or_err(value.py(), found)
     }
+}
+
+/// Hands on the entries of a dict, one after the other, for as long as `take` says so.
+///
+/// # Safety
+///
+/// `take` neither runs Python code nor releases the interpreter: the dict might change,
+/// and what it held be freed.
+#[expect(
+    unsafe_code,
+    reason = "PyO3's iterator counts a reference to each key and value, which takes as long as \
+              reading them does"
+)]
+#[inline]
+pub(crate) unsafe fn each_entry<'py>(
+    dict: &Bound<'py, PyDict>,
+    mut take: impl FnMut(Borrowed<'_, 'py, PyAny>, Borrowed<'_, 'py, PyAny>) -> bool,
+) {
+    let py = dict.py();
+    with_critical_section(dict, || {
+        let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+        // SAFETY: `dict` is one, and does not change, as the caller promises.
+        while unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut place, &mut key, &mut value) } != 0 {
+            // SAFETY: the dict holds both, and for as long as `take` has them, likewise.
+            let entry = unsafe { (Borrowed::from_ptr(py, key), Borrowed::from_ptr(py, value)) };
+            if !take(entry.0, entry.1) {
+                break;
+            }
+        }
+    });
 }
 
 /// `object.__getattribute__(value, name)`
