@@ -305,7 +305,7 @@ impl RecordWriter<'_> {
 
     /// Writes `,"name":`. The comma before the first one is where the object begins.
     fn name(&mut self, field: Known) {
-        self.out.extend_from_slice(field.json().as_bytes());
+        field.json().write(self.out);
     }
 
     fn free_known(&mut self, field: Known, content: impl FnOnce(&mut JsonWriter<'_>)) {
