@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use guard_wire::Kind;
-use guard_wire::encode::{Fields, RecordWriter};
 use guard_wire::field::Known;
+use guard_wire::fields::{Fields, Sink};
 use guard_wire::redact::MAX_DEPTH;
 use guard_wire::value::Tree as _;
 use pyo3::intern;
@@ -55,11 +55,12 @@ impl fmt::Display for TooManyValues {
 
 /// An object that is to become a record: a mapping, a pydantic model, or any object
 /// with the attributes of one.
+#[derive(Clone, Copy)]
 pub(crate) struct Record<'a, 'py>(pub(crate) &'a Bound<'py, PyAny>);
 
 impl Fields for Record<'_, '_> {
-    fn write(self, record: &mut RecordWriter<'_>) {
-        Reader::new().record(self.0, record);
+    fn write(self, sink: &mut impl Sink) {
+        Reader::new().record(self.0, sink);
     }
 }
 
@@ -111,22 +112,22 @@ impl Reader {
 
     /// The fields of an event or metric. A field that holds too many values is
     /// replaced by a remark.
-    fn record(&mut self, object: &Bound<'_, PyAny>, record: &mut RecordWriter<'_>) {
+    fn record(&mut self, object: &Bound<'_, PyAny>, sink: &mut impl Sink) {
         if let Ok(dict) = object.cast::<PyDict>() {
-            self.fields(dict, record);
+            self.fields(dict, sink);
         } else if let Some((fields, extra)) = model_fields(object) {
-            self.fields(&fields, record);
+            self.fields(&fields, sink);
             if let Some(extra) = extra.filter(|extra| !extra.is_empty()) {
-                self.fields(&extra, record);
+                self.fields(&extra, sink);
             }
         } else if let Some(dict) = mapping(object) {
-            self.fields(&dict, record);
+            self.fields(&dict, sink);
         } else {
-            self.attributes(object, record);
+            self.attributes(object, sink);
         }
     }
 
-    fn fields(&mut self, dict: &Bound<'_, PyDict>, record: &mut RecordWriter<'_>) {
+    fn fields(&mut self, dict: &Bound<'_, PyDict>, sink: &mut impl Sink) {
         let names = Names::of(dict.py());
         let (mut next, mut left) = (0, MAX_FIELDS);
         let mut rest = Vec::new();
@@ -140,10 +141,10 @@ impl Reader {
             let written = if let Some(place) = names.place(key, next) {
                 next = place + 1;
                 let field = Known::ALL[place];
-                view_plain(value, |view| record.known(field, view))
-                    .or_else(|| self.flat(value, field, record))
+                view_plain(value, |view| sink.known(field, view))
+                    .or_else(|| self.flat(value, field, sink))
             } else if let Some(name) = Text::plain(key) {
-                view_plain(value, |view| record.field(name.as_ref(), view))
+                view_plain(value, |view| sink.field(name.as_ref(), view))
             } else {
                 None
             };
@@ -154,38 +155,34 @@ impl Reader {
         });
         // Not before the dict is left: reading may run Python code, which may change it.
         for (key, value) in rest {
-            record.field(name(&key).as_ref(), &self.field(&value).view());
+            sink.field(name(&key).as_ref(), &self.field(&value).view());
         }
     }
 
-    /// Writes a dict that can be read without running Python code, as most metadata can.
-    fn flat(
-        &mut self,
-        value: &Bound<'_, PyAny>,
-        field: Known,
-        record: &mut RecordWriter<'_>,
-    ) -> Option<()> {
+    /// Hands on a dict that can be read without running Python code, as most metadata can.
+    fn flat(&mut self, value: &Bound<'_, PyAny>, field: Known, sink: &mut impl Sink) -> Option<()> {
         let dict = value.cast_exact::<PyDict>().ok()?;
         let nodes_left = self.nodes_left.checked_sub(dict.len())?;
-        let is_written = record.try_object(field, |object| {
-            let mut is_whole = true;
-            plain_entries(dict, |key, value| {
-                let name = key.cast_exact::<PyString>().ok();
-                is_whole = name
-                    .and_then(|name| name.to_str().ok())
-                    .and_then(|name| view_plain(value, |view| object.entry(name, view)))
-                    .is_some();
-                is_whole
-            });
+        if !sink.open(field) {
+            return None;
+        }
+        let mut is_whole = true;
+        plain_entries(dict, |key, value| {
+            let name = key.cast_exact::<PyString>().ok();
+            is_whole = name
+                .and_then(|name| name.to_str().ok())
+                .and_then(|name| view_plain(value, |view| sink.entry(name, view)))
+                .is_some();
             is_whole
         });
-        is_written.then(|| self.nodes_left = nodes_left)
+        sink.close(is_whole);
+        is_whole.then(|| self.nodes_left = nodes_left)
     }
 
-    fn attributes(&mut self, object: &Bound<'_, PyAny>, record: &mut RecordWriter<'_>) {
-        for &field in Known::of(record.kind()) {
+    fn attributes(&mut self, object: &Bound<'_, PyAny>, sink: &mut impl Sink) {
+        for &field in Known::of(sink.kind()) {
             if let Ok(value) = object.getattr(field.name()) {
-                record.known(field, &self.field(&value).view());
+                sink.known(field, &self.field(&value).view());
             }
         }
     }

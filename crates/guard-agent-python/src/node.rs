@@ -6,7 +6,7 @@ use guard_wire::value::{Tree, View};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
-use crate::types::{self, ShortText};
+use crate::types::{self, MomentText};
 
 /// Text held by the interpreter, or made here.
 pub(crate) enum Text<'py> {
@@ -69,6 +69,7 @@ impl<'py> Node<'py> {
             View::Int(number) => Node::Int(number),
             View::Float(number) => Node::Float(number),
             View::Str(text) | View::Moment(text) => Node::made(text.to_owned()),
+            View::Uuid(uuid) => Node::made(uuid.to_string()),
             _ => Node::Null,
         })
     }
@@ -84,7 +85,7 @@ pub(crate) fn view_plain<'py, R>(
     if let Ok(text) = value.cast_exact::<PyString>() {
         return text.to_str().ok().map(|text| take(&View::Str(text)));
     }
-    let mut short: ShortText = [0; _];
+    let mut moment: MomentText = [0; _];
     let view = if let Ok(number) = value.cast_exact::<PyFloat>() {
         View::Float(number.value())
     } else if let Ok(number) = value.cast_exact::<PyInt>() {
@@ -93,10 +94,10 @@ pub(crate) fn view_plain<'py, R>(
         View::Bool(flag.is_true())
     } else if value.is_none() {
         View::Null
-    } else if let Some(text) = types::utc_text(value, &mut short) {
+    } else if let Some(text) = types::utc_text(value, &mut moment) {
         View::Moment(text)
     } else {
-        View::Str(types::uuid_text(value, &mut short)?)
+        View::Uuid(types::uuid_value(value)?)
     };
     Some(take(&view))
 }

@@ -7,7 +7,6 @@ use pyo3::types::{
     PyByteArray, PyBytes, PyDateAccess, PyDateTime, PyTimeAccess, PyType, PyTzInfo, PyTzInfoAccess,
 };
 use uuid::Uuid;
-use uuid::fmt::Hyphenated;
 
 use crate::objects;
 
@@ -41,8 +40,8 @@ fn is_exact(value: &Bound<'_, PyAny>, class: PyResult<&Bound<'_, PyType>>) -> bo
     class.is_ok_and(|class| value.is_exact_instance(class))
 }
 
-/// Room for the text of a datetime in UTC or a UUID.
-pub(crate) type ShortText = [u8; Hyphenated::LENGTH];
+/// Room for the text of a datetime in UTC.
+pub(crate) type MomentText = [u8; 32];
 
 /// The text of other times, and of bytes; nothing for any other value.
 pub(crate) fn scalar_text(value: &Bound<'_, PyAny>) -> Option<String> {
@@ -53,27 +52,25 @@ pub(crate) fn scalar_text(value: &Bound<'_, PyAny>) -> Option<String> {
     bytes_text(value)
 }
 
-/// The text of a UUID, read without running Python code.
-pub(crate) fn uuid_text<'t>(value: &Bound<'_, PyAny>, text: &'t mut ShortText) -> Option<&'t str> {
+/// A UUID, read without running Python code.
+pub(crate) fn uuid_value(value: &Bound<'_, PyAny>) -> Option<Uuid> {
     if !is_exact(value, uuid(value.py())) {
         return None;
     }
     let number = objects::plain_attribute(value, intern!(value.py(), "int")).ok()?;
-    let uuid = Uuid::from_u128(number.extract().ok()?);
-    Some(uuid.hyphenated().encode_lower(text))
+    Some(Uuid::from_u128(number.extract().ok()?))
 }
 
 /// The text of a datetime in `timezone.utc`, read without running Python code: several
 /// times faster than `isoformat()`, which asks the zone for its offset.
-pub(crate) fn utc_text<'t>(value: &Bound<'_, PyAny>, text: &'t mut ShortText) -> Option<&'t str> {
-    const FORM: &[u8; 32] = b"0000-00-00T00:00:00.000000+00:00";
+pub(crate) fn utc_text<'t>(value: &Bound<'_, PyAny>, text: &'t mut MomentText) -> Option<&'t str> {
+    const FORM: &MomentText = b"0000-00-00T00:00:00.000000+00:00";
     let value = value.cast_exact::<PyDateTime>().ok()?;
     let utc = PyTzInfo::utc(value.py()).ok()?;
     if !value.get_tzinfo()?.is(utc) {
         return None;
     }
     let (year, micros) = (value.get_year().unsigned_abs(), value.get_microsecond());
-    let text = text.first_chunk_mut()?;
     *text = *FORM;
     for (number, at) in [
         (year / 100, 0),

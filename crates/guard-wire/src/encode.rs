@@ -6,22 +6,27 @@
 
 use std::borrow::Cow;
 
-use thiserror::Error;
-use uuid::Uuid;
-
 use crate::anonymize::Anonymize;
 use crate::field::Known;
-pub use crate::json::ObjectWriter;
-use crate::json::{JsonWriter, has_escapes, write_scalar, write_text, write_time, write_verbatim};
+pub use crate::fields::{Fields, Sink};
+use crate::json::{
+    JsonWriter, has_escapes, write_scalar, write_text, write_time, write_uuid, write_verbatim,
+};
 use crate::key::Keys;
 use crate::kind::Kind;
 use crate::metric::MetricType;
 use crate::redact::{self, Redactor};
+use crate::tape::TapeWriter;
 use crate::value::{Tree, View};
 use crate::{hash, timestamp};
+use thiserror::Error;
 
 /// An idempotency key longer than this many bytes is replaced by its SHA-256.
 pub const MAX_KEY: usize = 128;
+
+/// JSON that comes of a copy is shorter than this many times what was copied: a byte takes
+/// six at most (`\u0000`), and JSON in text that is redacted some more before.
+const WORST_GROWTH: usize = 16;
 
 /// Why a record cannot be sent. The record is lost; the caller counts it.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -142,29 +147,30 @@ impl Encoder {
             start,
             seen: Seen::default(),
             outcome: Ok(()),
+            object_start: 0,
         };
         fields.write(&mut record);
         record.finish()
+    }
+
+    /// Appends a copy of the fields to `out`, from which [`encode`](Self::encode) makes the
+    /// record later: a [`Tape`](crate::tape::Tape). Gives about how many bytes of JSON it
+    /// will take.
+    ///
+    /// Nothing for a record that is to be encoded at once, as it may turn out to be one that
+    /// cannot be, or is large: the copies of others never fail. What was appended to `out` is
+    /// then undefined.
+    pub fn copy(&self, kind: Kind, fields: impl Fields, out: &mut Vec<u8>) -> Option<usize> {
+        let max_size = self.max_record / WORST_GROWTH;
+        let mut tape = TapeWriter::new(out, kind, self.max_text, max_size);
+        fields.write(&mut tape);
+        tape.finish()
     }
 
     fn too_large(&self, kind: Kind) -> EncodeError {
         EncodeError::TooLarge {
             kind,
             limit: self.max_record,
-        }
-    }
-}
-
-/// The fields of a record, handed over one after the other.
-pub trait Fields {
-    /// Writes each field once.
-    fn write(self, record: &mut RecordWriter<'_>);
-}
-
-impl<T: Tree> Fields for &[(T::Name, T)] {
-    fn write(self, record: &mut RecordWriter<'_>) {
-        for (name, value) in self {
-            record.field(name.as_ref(), &value.view());
         }
     }
 }
@@ -179,19 +185,24 @@ pub struct RecordWriter<'e> {
     start: usize,
     seen: Seen,
     outcome: Result<(), EncodeError>,
+    /// Where the field begins that is handed over entry by entry.
+    object_start: usize,
 }
 
-impl RecordWriter<'_> {
-    /// What kind of record it is.
-    pub fn kind(&self) -> Kind {
+impl Sink for RecordWriter<'_> {
+    fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Writes the field of this name.
-    pub fn field<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
-        if let Some(known) = Known::find(name) {
-            return self.known(known, value);
+    #[inline]
+    fn known<T: Tree>(&mut self, field: Known, value: &View<'_, T>) {
+        match value {
+            View::Str(text) if self.outcome.is_ok() && self.as_it_is(field, text) => {}
+            _ => self.known_by_rules(field, value),
         }
+    }
+
+    fn other<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
         if self.wants(value) {
             self.out.push(b',');
             write_text(self.out, name);
@@ -202,15 +213,32 @@ impl RecordWriter<'_> {
         }
     }
 
-    /// Writes a field that the contract lists.
-    #[inline]
-    pub fn known<T: Tree>(&mut self, field: Known, value: &View<'_, T>) {
-        match value {
-            View::Str(text) if self.outcome.is_ok() && self.as_it_is(field, text) => {}
-            _ => self.known_by_rules(field, value),
+    fn open(&mut self, field: Known) -> bool {
+        let is_bound = has_rule(self.kind, field) || self.encoder.hidden[field as usize];
+        if self.outcome.is_err() || is_bound {
+            return false;
         }
+        self.object_start = self.out.len();
+        self.name(field);
+        self.out.push(b'{');
+        true
     }
 
+    fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
+        self.json().entry(name, value, 1);
+    }
+
+    fn close(&mut self, whole: bool) {
+        if whole {
+            self.out.push(b'}');
+            self.check_length();
+        } else {
+            self.out.truncate(self.object_start);
+        }
+    }
+}
+
+impl RecordWriter<'_> {
     /// Writes text that nothing has to be done to, as is most; whether it is.
     fn as_it_is(&mut self, field: Known, text: &str) -> bool {
         let encoder = self.encoder;
@@ -237,29 +265,6 @@ impl RecordWriter<'_> {
         }
     }
 
-    /// Writes a field that is an object, entry by entry. If `write` says that it could
-    /// not hand over all, nothing is written. Whether it did.
-    pub fn try_object(
-        &mut self,
-        field: Known,
-        write: impl FnOnce(&mut ObjectWriter<'_, '_>) -> bool,
-    ) -> bool {
-        if self.outcome.is_err() || has_rule(self.kind, field) {
-            return false;
-        }
-        let start = self.out.len();
-        let mut is_whole = true;
-        self.free_known(field, |content| {
-            is_whole = content.object(0, write);
-        });
-        if is_whole {
-            self.check_length();
-        } else {
-            self.out.truncate(start);
-        }
-        is_whole
-    }
-
     fn wants<T: Tree>(&self, value: &View<'_, T>) -> bool {
         !matches!(value, View::Null) && self.outcome.is_ok()
     }
@@ -267,6 +272,11 @@ impl RecordWriter<'_> {
     fn try_known<T: Tree>(&mut self, field: Known, value: &View<'_, T>) -> Result<(), EncodeError> {
         let kind = self.kind;
         match (kind, field, value) {
+            (_, Known::IdempotencyKey, View::Uuid(uuid)) => {
+                self.seen.key = true;
+                self.name(field);
+                write_uuid(self.out, *uuid);
+            }
             (_, Known::IdempotencyKey, _) => {
                 if let Some(key) = idempotency_key(value) {
                     self.seen.key = true;
@@ -315,14 +325,18 @@ impl RecordWriter<'_> {
 
     /// Writes what the contract leaves to the sender, unless it is `hidden`.
     fn free(&mut self, hidden: bool, content: impl FnOnce(&mut JsonWriter<'_>)) {
-        let encoder = self.encoder;
-        let max_len = self.start.saturating_add(encoder.max_record);
-        let mut writer = JsonWriter::new(self.out, &encoder.redactor, encoder.max_text, max_len);
+        let mut writer = self.json();
         if hidden {
             writer.redact();
         } else {
             content(&mut writer);
         }
+    }
+
+    fn json(&mut self) -> JsonWriter<'_> {
+        let encoder = self.encoder;
+        let max_len = self.start.saturating_add(encoder.max_record);
+        JsonWriter::new(self.out, &encoder.redactor, encoder.max_text, max_len)
     }
 
     fn check_length(&mut self) {
@@ -341,9 +355,8 @@ impl RecordWriter<'_> {
         }
         if !self.seen.key {
             let key = self.encoder.keys.next();
-            let mut text = Uuid::encode_buffer();
             self.name(Known::IdempotencyKey);
-            write_text(self.out, key.hyphenated().encode_lower(&mut text));
+            write_uuid(self.out, key);
         }
         self.out[self.start] = b'{';
         self.out.push(b'}');
@@ -364,15 +377,15 @@ fn has_rule(kind: Kind, field: Known) -> bool {
 
 /// Which fields that matter were met.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     key: bool,
-    timestamp: bool,
-    type_: bool,
-    value: bool,
+    pub(crate) timestamp: bool,
+    pub(crate) type_: bool,
+    pub(crate) value: bool,
 }
 
 impl Seen {
-    fn missing(&self, kind: Kind) -> Option<&'static str> {
+    pub(crate) fn missing(&self, kind: Kind) -> Option<&'static str> {
         match kind {
             _ if !self.timestamp => Some("timestamp"),
             Kind::Event if !self.type_ => Some("event_type"),
@@ -395,8 +408,8 @@ fn idempotency_key<'a, T: Tree>(value: &View<'a, T>) -> Option<Cow<'a, str>> {
 fn write_timestamp<T: Tree>(out: &mut Vec<u8>, value: &View<'_, T>) -> Option<()> {
     match value {
         View::Time(at) => write_time(out, *at),
-        View::Moment(text) => write_text(out, text),
-        View::Str(text) if timestamp::is_plain(text) => write_text(out, text),
+        View::Moment(text) => write_verbatim(out, text),
+        View::Str(text) if timestamp::is_plain(text) => write_verbatim(out, text),
         View::Str(text) => write_time(out, timestamp::parse(text)?),
         #[expect(clippy::cast_precision_loss, reason = "seconds are far below 2^52")]
         View::Int(seconds) => {

@@ -79,9 +79,16 @@ impl JsonName {
 
     const fn new(text: &str) -> Self {
         let mut padded = [0; Self::ROOM];
-        padded.split_at_mut(text.len()).0.copy_from_slice(text.as_bytes());
+        padded
+            .split_at_mut(text.len())
+            .0
+            .copy_from_slice(text.as_bytes());
         let len = text.len();
         Self { padded, len }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
     #[inline]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
+use uuid::Uuid;
 
 use crate::redact::{self, Redactor};
 use crate::truncate;
@@ -13,6 +14,11 @@ pub(crate) fn write_time(out: &mut Vec<u8>, at: Timestamp) {
     let written = DateTimePrinter::new().print_timestamp(&at, &mut *out);
     debug_assert!(written.is_ok(), "a Vec takes everything");
     out.push(b'"');
+}
+
+pub(crate) fn write_uuid(out: &mut Vec<u8>, uuid: Uuid) {
+    let mut text = Uuid::encode_buffer();
+    write_verbatim(out, uuid.hyphenated().encode_lower(&mut text));
 }
 
 /// Writes a JSON string. Almost no text needs escapes; looking for them first
@@ -68,7 +74,8 @@ pub(crate) fn write_scalar<T: Tree>(out: &mut Vec<u8>, value: &View<'_, T>) {
         View::UInt(number) => write_json(out, number),
         View::Float(number) if number.is_finite() => write_json(out, number),
         View::Time(at) => write_time(out, *at),
-        View::Moment(text) => write_text(out, text),
+        View::Moment(text) => write_verbatim(out, text),
+        View::Uuid(uuid) => write_uuid(out, *uuid),
         _ => out.extend_from_slice(b"null"),
     }
 }
@@ -181,62 +188,36 @@ impl<'w> JsonWriter<'w> {
     }
 
     fn map<T: Tree>(&mut self, fields: &[(T::Name, T)], depth: usize) {
-        self.object(depth, |object| {
-            for (name, value) in fields {
-                object.entry(name.as_ref(), &value.view());
-            }
-        });
+        self.out.push(b'{');
+        for (name, value) in fields {
+            self.entry(name.as_ref(), &value.view(), depth + 1);
+        }
+        self.out.push(b'}');
     }
 
-    /// Writes an object of the entries that `write` hands over.
-    pub(crate) fn object<R>(
-        &mut self,
-        depth: usize,
-        write: impl FnOnce(&mut ObjectWriter<'_, 'w>) -> R,
-    ) -> R {
-        self.out.push(b'{');
-        let outcome = write(&mut ObjectWriter {
-            writer: self,
-            depth: depth + 1,
-            is_first: true,
-        });
-        self.out.push(b'}');
-        outcome
+    /// Writes an entry of the object that was begun last: a name and what stands under
+    /// it, which is `depth` levels below the record's field.
+    pub(crate) fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>, depth: usize) {
+        if self.out.len() > self.max_len {
+            return;
+        }
+        // No value ends in the mark that begins an object.
+        if self.out.last() != Some(&b'{') {
+            self.separate(b',');
+        }
+        self.cut(name);
+        self.separate(b':');
+        if self.redactor.is_sensitive(name) {
+            self.redact();
+        } else {
+            self.view(value, depth);
+        }
     }
 
     fn separate(&mut self, mark: u8) {
         self.out.push(mark);
         if self.spaced {
             self.out.push(b' ');
-        }
-    }
-}
-
-/// Takes the entries of an object one after the other.
-pub struct ObjectWriter<'j, 'w> {
-    writer: &'j mut JsonWriter<'w>,
-    /// How far its values stand below the record's field.
-    depth: usize,
-    is_first: bool,
-}
-
-impl ObjectWriter<'_, '_> {
-    /// Writes a name and what stands under it.
-    pub fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
-        let writer = &mut *self.writer;
-        if writer.out.len() > writer.max_len {
-            return;
-        }
-        if !self.is_first {
-            writer.separate(b',');
-        }
-        self.is_first = false;
-        writer.cut(name);
-        writer.separate(b':');
-        if writer.redactor.is_sensitive(name) {
-            writer.redact();
-        } else {
-            writer.view(value, self.depth);
         }
     }
 }

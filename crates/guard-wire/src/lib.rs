@@ -16,6 +16,8 @@
 //! | [`value`] | the borrowed tree a record is made of before it is encoded |
 //! | [`event`], [`metric`] | typed builders for the two kinds |
 //! | [`field`] | the names of the contract's fields |
+//! | [`fields`] | how a record's fields are handed over |
+//! | [`tape`] | a flat copy of them, to be encoded on another thread |
 //! | [`encode`] | the one way from fields to bytes: validation, redaction, truncation |
 //! | [`redact`], [`truncate`], [`anonymize`], [`hash`] | the pure functions behind it |
 //! | [`envelope`] | the body of a batch |
@@ -35,6 +37,7 @@ pub mod encrypt;
 pub mod envelope;
 pub mod event;
 pub mod field;
+pub mod fields;
 pub mod hash;
 pub mod header;
 mod json;
@@ -46,6 +49,7 @@ pub mod retry_after;
 pub mod rules;
 pub mod sign;
 pub mod status;
+pub mod tape;
 pub mod timestamp;
 pub mod truncate;
 pub mod value;

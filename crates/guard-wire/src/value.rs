@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 /// One field of a record: its name and what it holds.
 pub type Field<'a> = (Cow<'a, str>, Value<'a>);
@@ -70,6 +71,8 @@ pub enum View<'a, T: Tree> {
     Time(Timestamp),
     /// A point in time as it is to be written: RFC 3339 in UTC.
     Moment(&'a str),
+    /// A UUID, written with hyphens.
+    Uuid(Uuid),
     Str(&'a str),
     List(&'a [T]),
     Map(&'a [(T::Name, T)]),

@@ -1,0 +1,406 @@
+//! Records as they were handed in, copied flat.
+//!
+//! To copy a record takes half of the time of encoding it. Whoever is in a hurry copies
+//! it, and another thread reads it off the tape and encodes it: a tape is nothing but
+//! bytes, and needs nothing of what the record was read from.
+//!
+//! A tape is read by the program that wrote it, and by no other: its form is nobody
+//! else's business. Each field is a byte that names it, or [`OTHER`] and its name, and
+//! a value: a byte that tells what it is, and what it holds. Numbers are little-endian.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::Kind;
+use crate::encode::{MAX_KEY, Seen};
+use crate::field::Known;
+use crate::fields::{Fields, Sink};
+use crate::metric::MetricType;
+use crate::redact::MAX_DEPTH;
+use crate::timestamp;
+use crate::value::{Tree, View};
+
+/// Stands for a field that the contract does not list.
+const OTHER: u8 = u8::MAX;
+
+const NULL: u8 = 0;
+const FALSE: u8 = 1;
+const TRUE: u8 = 2;
+const INT: u8 = 3;
+const UINT: u8 = 4;
+const FLOAT: u8 = 5;
+const TIME: u8 = 6;
+const MOMENT: u8 = 7;
+const UUID: u8 = 8;
+const TEXT: u8 = 9;
+const LIST: u8 = 10;
+const MAP: u8 = 11;
+
+/// What a number takes as JSON, by and large.
+const NUMBER: usize = 8;
+
+/// Copies the fields of a record, as long as it is beyond doubt that they can be encoded.
+pub(crate) struct TapeWriter<'t> {
+    out: &'t mut Vec<u8>,
+    kind: Kind,
+    /// Text that is longer is cut by the encoder, and not worth its copy.
+    max_text: usize,
+    /// About how many bytes of JSON there may be.
+    max_size: usize,
+    size: usize,
+    seen: Seen,
+    is_plain: bool,
+    object: Object,
+}
+
+/// The object that is written entry by entry.
+#[derive(Default)]
+struct Object {
+    start: usize,
+    entries: u32,
+    size: usize,
+}
+
+impl<'t> TapeWriter<'t> {
+    pub(crate) fn new(out: &'t mut Vec<u8>, kind: Kind, max_text: usize, max_size: usize) -> Self {
+        Self {
+            out,
+            kind,
+            max_text,
+            max_size,
+            size: 0,
+            seen: Seen::default(),
+            is_plain: true,
+            object: Object::default(),
+        }
+    }
+
+    /// About how many bytes the record takes as JSON. Nothing if it is to be encoded at
+    /// once, as it may be one that cannot be.
+    pub(crate) fn finish(self) -> Option<usize> {
+        let is_plain =
+            self.is_plain && self.size <= self.max_size && self.seen.missing(self.kind).is_none();
+        is_plain.then_some(self.size)
+    }
+
+    /// Whether the encoder takes this value for the field, beyond doubt.
+    fn admits<T: Tree>(&mut self, field: Known, value: &View<'_, T>) -> bool {
+        match (self.kind, field) {
+            (_, Known::IdempotencyKey) => match value {
+                View::Str(key) => !key.is_empty() && key.len() <= MAX_KEY,
+                View::Uuid(_) => true,
+                _ => false,
+            },
+            (_, Known::Timestamp) => {
+                self.seen.timestamp = true;
+                match value {
+                    View::Time(_) | View::Moment(_) => true,
+                    View::Str(text) => timestamp::is_plain(text),
+                    _ => false,
+                }
+            }
+            (Kind::Event, Known::EventType) => {
+                self.seen.type_ = true;
+                matches!(value, View::Str(text) if !text.is_empty())
+            }
+            (Kind::Metric, Known::MetricType) => {
+                self.seen.type_ = true;
+                matches!(value, View::Str(name) if MetricType::parse(name).is_some())
+            }
+            (Kind::Metric, Known::Value) => {
+                self.seen.value = true;
+                matches!(value, View::Int(_) | View::Float(_))
+            }
+            _ => true,
+        }
+    }
+
+    fn value<T: Tree>(&mut self, value: &View<'_, T>, depth: usize) {
+        self.size += NUMBER;
+        match value {
+            View::Null => self.out.push(NULL),
+            View::Bool(flag) => self.out.push(if *flag { TRUE } else { FALSE }),
+            View::Int(number) => self.number(INT, number.to_le_bytes()),
+            View::UInt(number) => self.number(UINT, number.to_le_bytes()),
+            View::Float(number) => self.number(FLOAT, number.to_le_bytes()),
+            View::Time(at) => {
+                self.number(TIME, at.as_second().to_le_bytes());
+                let nanoseconds = at.subsec_nanosecond().to_le_bytes();
+                self.out.extend_from_slice(&nanoseconds);
+            }
+            View::Moment(text) => self.text(MOMENT, text),
+            View::Uuid(uuid) => {
+                self.size += uuid::fmt::Hyphenated::LENGTH;
+                self.out.push(UUID);
+                self.out.extend_from_slice(uuid.as_bytes());
+            }
+            View::Str(text) => self.text(TEXT, text),
+            View::List(items) => {
+                self.begin(LIST, items.len(), depth);
+                for item in *items {
+                    if !self.is_plain {
+                        break;
+                    }
+                    self.value(&item.view(), depth + 1);
+                }
+            }
+            View::Map(entries) => {
+                self.begin(MAP, entries.len(), depth);
+                for (name, value) in *entries {
+                    if !self.is_plain {
+                        break;
+                    }
+                    self.name(name.as_ref());
+                    self.value(&value.view(), depth + 1);
+                }
+            }
+        }
+        self.is_plain &= self.size <= self.max_size;
+    }
+
+    #[inline]
+    fn number(&mut self, tag: u8, bytes: [u8; 8]) {
+        let [a, b, c, d, e, f, g, h] = bytes;
+        self.out.extend_from_slice(&[tag, a, b, c, d, e, f, g, h]);
+    }
+
+    #[inline]
+    fn text(&mut self, tag: u8, text: &str) {
+        self.is_plain &= text.len() <= self.max_text;
+        if self.is_plain {
+            self.out.push(tag);
+            self.name(text);
+        }
+    }
+
+    #[inline]
+    fn name(&mut self, text: &str) {
+        self.size += text.len();
+        self.length(text.len());
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn begin(&mut self, tag: u8, len: usize, depth: usize) {
+        self.is_plain &= depth <= MAX_DEPTH;
+        self.out.push(tag);
+        self.length(len);
+    }
+
+    #[inline]
+    fn length(&mut self, len: usize) {
+        match u32::try_from(len) {
+            Ok(len) => self.out.extend_from_slice(&len.to_le_bytes()),
+            Err(_) => self.is_plain = false,
+        }
+    }
+}
+
+impl Sink for TapeWriter<'_> {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    #[inline]
+    fn known<T: Tree>(&mut self, field: Known, value: &View<'_, T>) {
+        if !self.is_plain || matches!(value, View::Null) {
+            return;
+        }
+        if self.admits(field, value) {
+            self.size += field.json().len();
+            self.out.push(field as u8);
+            self.value(value, 0);
+        } else {
+            self.is_plain = false;
+        }
+    }
+
+    fn other<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
+        if self.is_plain && !matches!(value, View::Null) {
+            self.out.push(OTHER);
+            self.name(name);
+            self.value(value, 0);
+        }
+    }
+
+    fn open(&mut self, field: Known) -> bool {
+        let start = self.out.len();
+        let is_open = self.is_plain && self.admits(field, &View::<Item<'_>>::Map(&[]));
+        if is_open {
+            self.object = Object {
+                start,
+                entries: 0,
+                size: self.size,
+            };
+            self.size += field.json().len();
+            self.out.push(field as u8);
+            self.begin(MAP, 0, 0);
+        }
+        is_open
+    }
+
+    #[inline]
+    fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
+        if self.is_plain {
+            self.object.entries += 1;
+            self.name(name);
+            self.value(value, 1);
+        }
+    }
+
+    fn close(&mut self, whole: bool) {
+        let Object {
+            start,
+            entries,
+            size,
+        } = self.object;
+        if !whole {
+            self.out.truncate(start);
+            self.size = size;
+        } else if let Some(count) = self.out[start..].get_mut(2..6) {
+            count.copy_from_slice(&entries.to_le_bytes());
+        }
+    }
+}
+
+/// A record's copy, read off.
+///
+/// ```
+/// use guard_wire::encode::Encoder;
+/// use guard_wire::redact::Redactor;
+/// use guard_wire::tape::Tape;
+/// use guard_wire::{Kind, SecurityEvent};
+///
+/// let encoder = Encoder::new(Redactor::new(["authorization"]), 1024, 262_144);
+/// let event = SecurityEvent::new("ip_banned").idempotency_key("k-1");
+/// let (mut tape, mut later, mut at_once) = (Vec::new(), Vec::new(), Vec::new());
+/// encoder.copy(Kind::Event, event.fields(), &mut tape).unwrap();
+/// encoder.encode(Kind::Event, Tape::new(&tape), &mut later).unwrap();
+/// encoder.encode(Kind::Event, event.fields(), &mut at_once).unwrap();
+/// assert_eq!(later, at_once);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Tape<'t>(&'t [u8]);
+
+impl<'t> Tape<'t> {
+    /// What [`Encoder::copy`](crate::encode::Encoder::copy) has written. Of other bytes
+    /// anything may be read, but nothing that is not in them.
+    pub const fn new(bytes: &'t [u8]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Fields for Tape<'_> {
+    fn write(self, sink: &mut impl Sink) {
+        let mut reader = Reader(self.0);
+        while reader.field(sink).is_some() {}
+    }
+}
+
+/// A value on a tape.
+enum Item<'t> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    UInt(u64),
+    Float(f64),
+    Time(Timestamp),
+    Moment(&'t str),
+    Uuid(Uuid),
+    Text(&'t str),
+    List(Vec<Item<'t>>),
+    Map(Vec<(&'t str, Item<'t>)>),
+}
+
+impl<'t> Tree for Item<'t> {
+    type Name = &'t str;
+
+    fn view(&self) -> View<'_, Self> {
+        match self {
+            Item::Null => View::Null,
+            Item::Bool(flag) => View::Bool(*flag),
+            Item::Int(number) => View::Int(*number),
+            Item::UInt(number) => View::UInt(*number),
+            Item::Float(number) => View::Float(*number),
+            Item::Time(at) => View::Time(*at),
+            Item::Moment(text) => View::Moment(text),
+            Item::Uuid(uuid) => View::Uuid(*uuid),
+            Item::Text(text) => View::Str(text),
+            Item::List(items) => View::List(items),
+            Item::Map(entries) => View::Map(entries),
+        }
+    }
+}
+
+/// What is left of a tape.
+struct Reader<'t>(&'t [u8]);
+
+impl<'t> Reader<'t> {
+    /// Hands on the next field; nothing at the end.
+    fn field(&mut self, sink: &mut impl Sink) -> Option<()> {
+        match self.byte()? {
+            OTHER => {
+                let name = self.text()?;
+                sink.other(name, &self.item(0)?.view());
+            }
+            place => {
+                let field = *Known::ALL.get(usize::from(place))?;
+                sink.known(field, &self.item(0)?.view());
+            }
+        }
+        Some(())
+    }
+
+    fn item(&mut self, depth: usize) -> Option<Item<'t>> {
+        let item = match self.byte()? {
+            NULL => Item::Null,
+            FALSE => Item::Bool(false),
+            TRUE => Item::Bool(true),
+            INT => Item::Int(i64::from_le_bytes(self.array()?)),
+            UINT => Item::UInt(u64::from_le_bytes(self.array()?)),
+            FLOAT => Item::Float(f64::from_le_bytes(self.array()?)),
+            TIME => {
+                let seconds = i64::from_le_bytes(self.array()?);
+                let nanoseconds = i32::from_le_bytes(self.array()?);
+                Item::Time(Timestamp::new(seconds, nanoseconds).ok()?)
+            }
+            MOMENT => Item::Moment(self.text()?),
+            UUID => Item::Uuid(Uuid::from_bytes(self.array()?)),
+            TEXT => Item::Text(self.text()?),
+            LIST if depth <= MAX_DEPTH => {
+                let items = (0..self.length()?).map(|_| self.item(depth + 1));
+                Item::List(items.collect::<Option<_>>()?)
+            }
+            MAP if depth <= MAX_DEPTH => {
+                let entries =
+                    (0..self.length()?).map(|_| Some((self.text()?, self.item(depth + 1)?)));
+                Item::Map(entries.collect::<Option<_>>()?)
+            }
+            _ => return None,
+        };
+        Some(item)
+    }
+
+    fn text(&mut self) -> Option<&'t str> {
+        let len = usize::try_from(self.length()?).ok()?;
+        let (text, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        str::from_utf8(text).ok()
+    }
+
+    fn length(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+}
+
+#[cfg(test)]
+mod tests;
