@@ -6,6 +6,7 @@ use guard_wire::encode::Fields;
 use crate::builder::AgentBuilder;
 use crate::config::ConfigError;
 use crate::intake::{self, SendError};
+use crate::outtake;
 use crate::shared::Shared;
 use crate::stats::Stats;
 
@@ -53,7 +54,7 @@ impl Buffer {
 
     /// Takes out everything of a kind, oldest first, each record as JSON.
     pub fn withdraw(&self, kind: Kind) -> Vec<Vec<u8>> {
-        self.shared.queue.withdraw(kind)
+        outtake::withdraw(&self.shared, kind)
     }
 
     /// The numbers of this moment.

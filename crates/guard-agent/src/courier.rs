@@ -14,6 +14,7 @@ use crate::builder::AgentBuilder;
 use crate::config::{ConfigError, OverflowPolicy};
 use crate::delivery::Flight;
 use crate::lock;
+use crate::outtake;
 use crate::rules::{self, Rules};
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -103,14 +104,13 @@ impl Courier {
                 () = self.first_rest() => {}
                 () = self.inner.shared.clock().sleep_until(end) => {}
             }
-            queue.withdraw(kind).is_empty()
+            outtake::withdraw(&self.inner.shared, kind).is_empty()
         })
     }
 
     async fn send_all(&self) {
         let shared = &self.inner.shared;
-        while let Some((kind, batch)) = shared.queue.take(shared.clock().now(), shared.batch_room())
-        {
+        while let Some((kind, batch)) = outtake::next_batch(shared) {
             Flight::new(shared, kind, batch).run().await;
         }
     }

@@ -6,6 +6,7 @@ use guard_wire::encode::Fields;
 
 use crate::agent::Agent;
 use crate::intake;
+use crate::outtake;
 use crate::report::flush_stage;
 
 impl Agent {
@@ -13,7 +14,7 @@ impl Agent {
     /// record as JSON. It is the caller's from then on, and counted as
     /// [`LossReason::Withdrawn`](crate::LossReason::Withdrawn). What is in flight goes on.
     pub fn withdraw(&self, kind: Kind) -> Vec<Vec<u8>> {
-        self.shared().queue.withdraw(kind)
+        outtake::withdraw(&self.shared(), kind)
     }
 
     /// Encodes a record that a buffer of the program's own is to hold: redacted,

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::config::OverflowPolicy;
 use crate::ledger::LossReason;
-use crate::queue::Pushed;
+use crate::queue::{Incoming, Pushed};
 use crate::report::Level;
 use crate::shared::Shared;
 
@@ -49,19 +49,36 @@ fn take_into(
     fields: impl Fields,
     buffer: &mut Vec<u8>,
 ) -> Result<(), SendError> {
-    buffer.clear();
-    let encoded = shared.encoder.encode(kind, fields, buffer);
-    let outcome = match encoded {
-        Ok(()) => enqueue(shared, kind, buffer),
-        Err(error) => {
-            refuse(shared, kind, &error);
-            Ok(())
+    let outcome = match copy(shared, kind, fields, buffer) {
+        Some(Pushed::NotEncoded) | None => {
+            buffer.clear();
+            match shared.encoder.encode(kind, fields, buffer) {
+                Ok(()) => enqueue(shared, kind, buffer),
+                Err(error) => {
+                    refuse(shared, kind, &error);
+                    Ok(())
+                }
+            }
         }
+        Some(pushed) => outcome(shared, pushed),
     };
     if buffer.capacity() > KEPT_SCRATCH {
         *buffer = Vec::new();
     }
     outcome
+}
+
+/// Queues a copy of a record, which is encoded when it is taken out. Nothing for one that
+/// may turn out to be invalid, and where a store needs it encoded at once.
+fn copy(shared: &Shared, kind: Kind, fields: impl Fields, buffer: &mut Vec<u8>) -> Option<Pushed> {
+    if shared.config.store.is_some() {
+        return None;
+    }
+    buffer.clear();
+    let size = shared.encoder.copy(kind, fields, buffer)?;
+    let bytes = buffer.as_slice();
+    let now = || shared.clock().now();
+    Some(shared.queue.push(kind, Incoming::Tape { bytes, size }, now))
 }
 
 /// Encodes one record and leaves it to the caller. Nothing for one that cannot be
@@ -82,7 +99,12 @@ pub(crate) fn encode(shared: &Shared, kind: Kind, fields: impl Fields) -> Option
 
 /// Queues a record that is encoded.
 pub(crate) fn enqueue(shared: &Shared, kind: Kind, bytes: &[u8]) -> Result<(), SendError> {
-    match shared.queue.push(kind, bytes, || shared.clock().now()) {
+    let now = || shared.clock().now();
+    outcome(shared, shared.queue.push(kind, Incoming::Json(bytes), now))
+}
+
+fn outcome(shared: &Shared, pushed: Pushed) -> Result<(), SendError> {
+    match pushed {
         Pushed::Queued => Ok(()),
         Pushed::Displaced(lost) => {
             shared.report(Level::Error, "intake", "queue_full", || {
@@ -93,23 +115,25 @@ pub(crate) fn enqueue(shared: &Shared, kind: Kind, bytes: &[u8]) -> Result<(), S
             });
             Ok(())
         }
-        Pushed::Full => Err(SendError {
+        Pushed::Full | Pushed::NotEncoded => Err(SendError {
             limit: shared.config.max_items(),
         }),
     }
 }
 
 fn refuse(shared: &Shared, kind: Kind, error: &EncodeError) {
-    let reason = match error {
-        EncodeError::TooLarge { .. } => LossReason::TooLarge,
-        _ => LossReason::Invalid,
-    };
+    let reason = report(shared, error);
     shared.queue.refuse(kind, reason);
-    let topic = match reason {
-        LossReason::TooLarge => "record_too_large",
-        _ => "record_invalid",
+}
+
+/// Reports why a record cannot be sent.
+pub(crate) fn report(shared: &Shared, error: &EncodeError) -> LossReason {
+    let (reason, topic) = match error {
+        EncodeError::TooLarge { .. } => (LossReason::TooLarge, "record_too_large"),
+        _ => (LossReason::Invalid, "record_invalid"),
     };
     shared.warn("intake", topic, || format!("record not sent: {error}"));
+    reason
 }
 
 fn is_enabled(shared: &Shared, kind: Kind) -> bool {

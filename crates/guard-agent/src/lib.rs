@@ -49,6 +49,7 @@ pub mod install_id;
 mod intake;
 mod journal;
 mod ledger;
+mod outtake;
 mod pipeline;
 mod queue;
 mod report;

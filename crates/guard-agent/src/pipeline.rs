@@ -14,6 +14,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::watch;
 
 use crate::delivery::Flight;
+use crate::outtake;
 use crate::rules;
 use crate::shared::Shared;
 use crate::status;
@@ -38,7 +39,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, mut stop: watch::Receiver<Option<I
         let is_done = last_flush.is_some_and(|flush| shared.queue.is_settled(flush));
         while !is_done
             && has_slot(shared, flights.len())
-            && let Some((kind, batch)) = shared.queue.take(clock.now(), shared.batch_room())
+            && let Some((kind, batch)) = outtake::next_batch(shared)
         {
             flights.push(Flight::new(shared, kind, batch).run());
         }

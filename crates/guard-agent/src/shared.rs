@@ -18,7 +18,7 @@ use crate::queue::{Limits, Queue};
 use crate::report::{Level, Reporter};
 use crate::rules::Known;
 use crate::tally::Tally;
-use crate::{install_id, lock};
+use crate::{install_id, lock, outtake};
 
 /// State of an agent under one configuration. Queue, tally and rules outlive a
 /// change of configuration.
@@ -112,9 +112,7 @@ impl Shared {
         rules: Arc<Known>,
         durability: Arc<Durability>,
     ) -> Self {
-        if config.store.is_some() {
-            queue.keep_book();
-        }
+        let has_store = config.store.is_some();
         let sealer = Sealer::new(&config);
         let encoder = Encoder::new(
             config.redactor.clone(),
@@ -124,7 +122,7 @@ impl Shared {
                 .saturating_sub(1),
         )
         .anonymize(config.settings.anonymize.clone());
-        Self {
+        let shared = Self {
             encoder,
             sealer,
             queue,
@@ -140,7 +138,11 @@ impl Shared {
             kick: Notify::new(),
             news: Notify::new(),
             config,
+        };
+        if has_store {
+            outtake::keep_book(&shared);
         }
+        shared
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -6,6 +6,7 @@ use super::store::{Stored, Usage};
 use super::*;
 use crate::Agent;
 use crate::lock;
+use crate::queue::Incoming;
 
 /// A store that counts what it is asked for.
 #[derive(Default, Clone)]
@@ -103,7 +104,8 @@ fn journal() -> (Journal, Counted) {
 fn push(journal: &Journal, count: usize, len: usize) {
     for _ in 0..count {
         let bytes = vec![b'x'; len];
-        journal.shared.queue.push(Kind::Event, &bytes, Instant::now);
+        let record = Incoming::Json(&bytes);
+        journal.shared.queue.push(Kind::Event, record, Instant::now);
     }
 }
 

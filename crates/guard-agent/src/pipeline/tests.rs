@@ -13,6 +13,7 @@ use crate::Agent;
 use crate::clock::Clock;
 use crate::delivery::transport::{Request, Response, Transport, TransportError};
 use crate::lock;
+use crate::queue::Incoming;
 
 const AGENTS: usize = 200;
 /// What each agent's application brings: with the interval of 30 s and batches of
@@ -107,7 +108,7 @@ async fn applications(agents: &[Arc<Shared>], seconds: usize) {
                 for _ in 0..RECORDS_A_SECOND {
                     let push = agent
                         .queue
-                        .push(Kind::Event, &RECORD, || agent.clock().now());
+                        .push(Kind::Event, Incoming::Json(&RECORD), || agent.clock().now());
                     assert_eq!(push, crate::queue::Pushed::Queued);
                 }
             }

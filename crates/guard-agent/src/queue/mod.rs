@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::book::{Fate, Orders, Saver, Unsaved};
 pub use self::record::RECORD_OVERHEAD;
-pub(crate) use self::record::Record;
+pub(crate) use self::record::{Incoming, Record, Scratch, fitting};
 use self::state::State;
 use crate::config::{Config, OverflowPolicy};
 use crate::delivery::pace::Arrived;
@@ -65,6 +65,8 @@ pub(crate) enum Pushed {
     Displaced(u64),
     /// There is no room; nothing was counted.
     Full,
+    /// There is a store, which takes nothing but what is encoded; nothing was counted.
+    NotEncoded,
 }
 
 /// How full the queue is.
@@ -109,9 +111,17 @@ impl Queue {
 
     /// Counts and queues a record, making room by the policy. `now` is asked only
     /// when it is the first to wait, or to be refused.
-    pub(crate) fn push(&self, kind: Kind, bytes: &[u8], now: impl FnOnce() -> Instant) -> Pushed {
+    pub(crate) fn push(
+        &self,
+        kind: Kind,
+        record: Incoming<'_>,
+        now: impl FnOnce() -> Instant,
+    ) -> Pushed {
         let mut state = lock(&self.state);
-        let weight = bytes.len() + RECORD_OVERHEAD;
+        if state.book.is_some() && matches!(record, Incoming::Tape { .. }) {
+            return Pushed::NotEncoded;
+        }
+        let weight = record.weight();
         let mut displaced = 0;
         while !state.make_room(weight) {
             if state.limits.policy != OverflowPolicy::Drop {
@@ -126,7 +136,7 @@ impl Queue {
             displaced += 1;
         }
         let was_due = state.is_full_batch();
-        state.enqueue(kind, bytes);
+        state.enqueue(kind, record);
         state.full_since = None;
         let is_first = state.since.is_none();
         if is_first {
@@ -324,20 +334,17 @@ impl Queue {
 
     /// Gives up on everything that waits: the process ends. How much it was.
     pub(crate) fn abandon(&self) -> u64 {
-        let drained = Kind::ALL.map(|kind| self.drain(kind, LossReason::Stopped).len() as u64);
-        drained.iter().sum()
+        let abandoned = Kind::ALL.map(|kind| {
+            let records = self.take_all(kind);
+            self.lose(kind, &records, LossReason::Stopped);
+            records.len() as u64
+        });
+        abandoned.iter().sum()
     }
 
-    /// Hands over everything that waits of a kind, oldest first.
-    pub(crate) fn withdraw(&self, kind: Kind) -> Vec<Vec<u8>> {
-        let records = self.drain(kind, LossReason::Withdrawn);
-        records.iter().map(|record| record.bytes.to_vec()).collect()
-    }
-
-    fn drain(&self, kind: Kind, reason: LossReason) -> Vec<Record> {
-        let records = lock(&self.state).drain(kind);
-        self.lose(kind, &records, reason);
-        records
+    /// Takes everything that waits of a kind, oldest first.
+    pub(crate) fn take_all(&self, kind: Kind) -> Vec<Record> {
+        lock(&self.state).drain(kind)
     }
 
     /// Accounts for records that are held elsewhere.

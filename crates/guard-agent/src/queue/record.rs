@@ -1,6 +1,9 @@
-//! A record in memory, and where its bytes lie.
+//! A record in memory, encoded or not yet, and where its bytes lie.
 
 use bytes::{Bytes, BytesMut};
+use guard_wire::Kind;
+use guard_wire::encode::{EncodeError, Encoder};
+use guard_wire::tape::Tape;
 
 /// Records are kept in blocks of this many bytes, so that taking one in costs a
 /// copy and no allocation. A block is freed with the last of its records.
@@ -10,28 +13,137 @@ const BLOCK: usize = 64 * 1024;
 /// least 15 parts in 16.
 const LARGE: usize = BLOCK / 16;
 
-/// What a record takes in memory beside its bytes, roughly.
-pub const RECORD_OVERHEAD: usize = 48;
+/// What a record takes in memory beside its bytes.
+pub const RECORD_OVERHEAD: usize = size_of::<Record>();
 
-/// One encoded record.
+/// A record that is handed in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Incoming<'b> {
+    /// Encoded.
+    Json(&'b [u8]),
+    /// Copied, to be encoded when it is taken out: about `size` bytes then.
+    Tape { bytes: &'b [u8], size: usize },
+}
+
+impl<'b> Incoming<'b> {
+    fn bytes(self) -> &'b [u8] {
+        match self {
+            Incoming::Json(bytes) | Incoming::Tape { bytes, .. } => bytes,
+        }
+    }
+
+    fn size(self) -> usize {
+        match self {
+            Incoming::Json(bytes) => bytes.len(),
+            Incoming::Tape { size, .. } => size,
+        }
+    }
+
+    pub(super) fn weight(self) -> usize {
+        self.size() + RECORD_OVERHEAD
+    }
+}
+
+/// One record: encoded, or a copy that will be.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(super) bytes: Bytes,
+    is_tape: bool,
+    /// The bytes of its JSON, as they were counted when it came in.
+    size: usize,
     pub(super) generation: u64,
     /// Counts the records of a queue in the order of their coming.
     pub(super) seq: u64,
 }
 
 impl Record {
+    pub(super) fn incoming(record: Incoming<'_>, block: &mut Block) -> Self {
+        Self {
+            is_tape: matches!(record, Incoming::Tape { .. }),
+            size: record.size(),
+            ..Self::encoded(block.copy(record.bytes()))
+        }
+    }
+
+    pub(super) fn encoded(bytes: Bytes) -> Self {
+        Self {
+            is_tape: false,
+            size: bytes.len(),
+            bytes,
+            generation: 0,
+            seq: 0,
+        }
+    }
+
+    pub(super) fn is_encoded(&self) -> bool {
+        !self.is_tape
+    }
+
+    /// The bytes of its JSON; about, if they are still to be written.
+    pub(super) fn size(&self) -> usize {
+        if self.is_tape {
+            self.size
+        } else {
+            self.bytes.len()
+        }
+    }
+
+    /// What it counts in the bounds for as long as it lives.
     pub(super) fn weight(&self) -> usize {
-        self.bytes.len() + RECORD_OVERHEAD
+        self.size + RECORD_OVERHEAD
+    }
+
+    /// Encodes what was only copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encoder::encode`]; the record stays as it is.
+    pub(crate) fn encode(
+        &mut self,
+        kind: Kind,
+        encoder: &Encoder,
+        scratch: &mut Scratch,
+    ) -> Result<(), EncodeError> {
+        if self.is_tape {
+            scratch.json.clear();
+            encoder.encode(kind, Tape::new(&self.bytes), &mut scratch.json)?;
+            self.bytes = scratch.block.copy(&scratch.json);
+            self.is_tape = false;
+        }
+        Ok(())
     }
 }
 
 impl AsRef<[u8]> for Record {
     fn as_ref(&self) -> &[u8] {
+        debug_assert!(!self.is_tape, "what leaves the queue is encoded");
         &self.bytes
     }
+}
+
+/// How many records fit, with their commas: at least one.
+pub(crate) fn fitting<'r>(
+    records: impl IntoIterator<Item = &'r Record>,
+    max_bytes: usize,
+) -> usize {
+    let mut room = max_bytes;
+    let fit = records
+        .into_iter()
+        .take_while(|record| match room.checked_sub(record.size() + 1) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        });
+    fit.count().max(1)
+}
+
+/// Where records are encoded that were only copied.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    json: Vec<u8>,
+    block: Block,
 }
 
 /// Where the bytes of the next records go. Each kind has its own: they leave

@@ -8,7 +8,7 @@ use guard_wire::Kind;
 
 use super::Limits;
 use super::book::{Book, Calls, Fate};
-use super::record::{Block, Record};
+use super::record::{Block, Incoming, Record, fitting};
 use crate::delivery::pace::Arrived;
 use crate::ledger::{Ledger, LossReason};
 
@@ -167,12 +167,12 @@ impl State {
         false
     }
 
-    pub(super) fn enqueue(&mut self, kind: Kind, bytes: &[u8]) {
-        let bytes = self.blocks[kind.index()].copy(bytes);
-        let record = self.count(bytes);
+    pub(super) fn enqueue(&mut self, kind: Kind, record: Incoming<'_>) {
+        let record = Record::incoming(record, &mut self.blocks[kind.index()]);
+        let record = self.count(record);
         self.ledger.queue(kind);
         self.arrived.records += 1;
-        self.arrived.bytes += record.bytes.len() as u64;
+        self.arrived.bytes += record.size() as u64;
         if let Some(book) = &mut self.book {
             book.add(record.seq, kind, record.bytes.clone());
         }
@@ -181,20 +181,17 @@ impl State {
 
     /// Puts a record that the store had in front.
     pub(super) fn restore(&mut self, kind: Kind, bytes: Bytes, token: u64) {
-        let record = self.count(bytes);
+        let record = self.count(Record::encoded(bytes));
         if let Some(book) = &mut self.book {
             book.restore(record.seq, token);
         }
         self.lanes[kind.index()].push_front(record);
     }
 
-    /// Makes a record of the present generation, and counts it.
-    fn count(&mut self, bytes: Bytes) -> Record {
-        let record = Record {
-            bytes,
-            generation: self.generation,
-            seq: self.next_seq,
-        };
+    /// Makes it a record of the present generation, and counts it.
+    fn count(&mut self, mut record: Record) -> Record {
+        record.generation = self.generation;
+        record.seq = self.next_seq;
         self.next_seq += 1;
         self.items += 1;
         self.bytes += record.weight();
@@ -214,7 +211,7 @@ impl State {
         };
         for kind in Kind::ALL {
             for record in &self.lanes[kind.index()] {
-                if !book.knows(record.seq) {
+                if record.is_encoded() && !book.knows(record.seq) {
                     book.add(record.seq, kind, record.bytes.clone());
                 }
             }
@@ -334,17 +331,4 @@ impl State {
             .front()
             .is_none_or(|(oldest, _)| *oldest >= generation)
     }
-}
-
-/// How many records fit, with their commas: at least one.
-fn fitting<'r>(records: impl Iterator<Item = &'r Record>, max_bytes: usize) -> usize {
-    let mut room = max_bytes;
-    let fit = records.take_while(|record| match room.checked_sub(record.bytes.len() + 1) {
-        Some(left) => {
-            room = left;
-            true
-        }
-        None => false,
-    });
-    fit.count().max(1)
 }

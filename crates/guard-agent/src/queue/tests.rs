@@ -18,7 +18,10 @@ fn queue() -> Queue {
 fn push(queue: &Queue, kind: Kind, count: usize) -> Vec<Pushed> {
     let now = Instant::now();
     (0..count)
-        .map(|index| queue.push(kind, format!("{{\"n\":{index}}}").as_bytes(), || now))
+        .map(|index| {
+            let record = format!("{{\"n\":{index}}}");
+            queue.push(kind, Incoming::Json(record.as_bytes()), || now)
+        })
         .collect()
 }
 
@@ -71,7 +74,7 @@ fn a_due_send_takes_both_kinds_batch_by_batch_within_the_limit() {
 #[test]
 fn a_record_larger_than_a_batch_is_taken_alone() {
     let queue = queue();
-    queue.push(Kind::Event, &[b'x'; 500], Instant::now);
+    queue.push(Kind::Event, Incoming::Json(&[b'x'; 500]), Instant::now);
     push(&queue, Kind::Event, 4);
     let (_, batch) = queue.take(Instant::now(), 100).expect("due");
     assert_eq!(batch.len(), 1);
@@ -147,7 +150,10 @@ fn whoever_waits_for_room_waits_for_enough_bytes() {
         ..LIMITS
     });
     let now = Instant::now();
-    let push = |bytes: usize| queue.push(Kind::Event, &vec![b'x'; bytes], || now);
+    let push = |bytes: usize| {
+        let record = vec![b'x'; bytes];
+        queue.push(Kind::Event, Incoming::Json(&record), || now)
+    };
     assert_eq!((push(9_000), push(950)), (Pushed::Queued, Pushed::Full));
     assert!(
         !queue.wait_for_room(Duration::ZERO, 0),
@@ -196,7 +202,7 @@ fn a_queue_is_full_from_the_first_refusal_until_it_takes_a_record() {
     let start = Instant::now();
     let push = |seconds: u64| {
         let now = start + Duration::from_secs(seconds);
-        queue.push(Kind::Event, b"{}", || now)
+        queue.push(Kind::Event, Incoming::Json(b"{}"), || now)
     };
     while push(0) == Pushed::Queued {
         assert_eq!(queue.full_since(), None);
@@ -235,7 +241,7 @@ fn records_that_are_given_back_go_first_and_in_order() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Push(bool, usize),
+    Push(bool, usize, Option<usize>),
     Refuse,
     Flush,
     Take(usize),
@@ -246,7 +252,8 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => (any::<bool>(), 1_usize..4000).prop_map(|(is_event, len)| Step::Push(is_event, len)),
+        6 => (any::<bool>(), 1_usize..4000, prop::option::of(1_usize..4000))
+            .prop_map(|(is_event, len, size)| Step::Push(is_event, len, size)),
         1 => Just(Step::Refuse),
         1 => Just(Step::Flush),
         3 => (1_usize..4000).prop_map(Step::Take),
@@ -265,9 +272,14 @@ proptest! {
         let mut flights = Vec::new();
         for step in steps {
             match step {
-                Step::Push(is_event, len) => {
+                Step::Push(is_event, len, size) => {
                     let kind = if is_event { Kind::Event } else { Kind::Metric };
-                    queue.push(kind, &vec![b'x'; len], || now);
+                    let bytes = vec![b'x'; len];
+                    let record = match size {
+                        None => Incoming::Json(&bytes),
+                        Some(size) => Incoming::Tape { bytes: &bytes, size },
+                    };
+                    queue.push(kind, record, || now);
                 }
                 Step::Refuse => queue.refuse(Kind::Event, LossReason::Invalid),
                 Step::Flush => { queue.start_flush(); }

@@ -1,0 +1,61 @@
+//! Outtake: from queued records to records that leave. What the caller's thread only
+//! copied is encoded here, on the thread that takes it out.
+
+use std::slice;
+
+use guard_wire::Kind;
+
+use crate::intake;
+use crate::ledger::LossReason;
+use crate::queue::{Record, Scratch, fitting};
+use crate::shared::Shared;
+
+/// The next batch that is due.
+pub(crate) fn next_batch(shared: &Shared) -> Option<(Kind, Vec<Record>)> {
+    let room = shared.batch_room();
+    loop {
+        let now = shared.clock().now();
+        let (kind, taken) = shared.queue.take(now, room)?;
+        let mut batch = encoded(shared, kind, taken);
+        // A copy says only about how long the record is.
+        let rest = batch.split_off(fitting(&batch, room).min(batch.len()));
+        shared.queue.give_back(kind, rest, now);
+        if !batch.is_empty() {
+            return Some((kind, batch));
+        }
+    }
+}
+
+/// Hands over everything that waits of a kind, oldest first.
+pub(crate) fn withdraw(shared: &Shared, kind: Kind) -> Vec<Vec<u8>> {
+    let records = encoded(shared, kind, shared.queue.take_all(kind));
+    shared.queue.lose(kind, &records, LossReason::Withdrawn);
+    let bytes = records.iter().map(|record| record.as_ref().to_vec());
+    bytes.collect()
+}
+
+/// Has what waits saved too, from now on: a store takes nothing but what is encoded.
+pub(crate) fn keep_book(shared: &Shared) {
+    shared.queue.keep_book();
+    for kind in Kind::ALL {
+        let records = encoded(shared, kind, shared.queue.take_all(kind));
+        let now = shared.clock().now();
+        shared.queue.give_back(kind, records, now);
+    }
+    shared.queue.enlist();
+}
+
+/// Encodes those that were only copied. What cannot be, which a copy rules out, is lost,
+/// counted and reported.
+fn encoded(shared: &Shared, kind: Kind, mut records: Vec<Record>) -> Vec<Record> {
+    let mut scratch = Scratch::default();
+    records.retain_mut(|record| {
+        let Err(error) = record.encode(kind, &shared.encoder, &mut scratch) else {
+            return true;
+        };
+        let reason = intake::report(shared, &error);
+        shared.queue.lose(kind, slice::from_ref(record), reason);
+        false
+    });
+    records
+}
