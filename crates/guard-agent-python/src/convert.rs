@@ -141,8 +141,10 @@ impl Reader {
             let written = if let Some(place) = names.place(key, next) {
                 next = place + 1;
                 let field = Known::ALL[place];
-                view_plain(value, |view| sink.known(field, view))
-                    .or_else(|| self.flat(value, field, sink))
+                match value.cast_exact::<PyDict>() {
+                    Ok(dict) => self.flat(dict, field, sink),
+                    Err(_) => view_plain(value, |view| sink.known(field, view)),
+                }
             } else if let Some(name) = Text::plain(key) {
                 view_plain(value, |view| sink.field(name.as_ref(), view))
             } else {

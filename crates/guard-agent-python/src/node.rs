@@ -94,10 +94,10 @@ pub(crate) fn view_plain<'py, R>(
         View::Bool(flag.is_true())
     } else if value.is_none() {
         View::Null
-    } else if let Some(text) = types::utc_text(value, &mut moment) {
-        View::Moment(text)
+    } else if let Some(uuid) = types::uuid_value(value) {
+        View::Uuid(uuid)
     } else {
-        View::Uuid(types::uuid_value(value)?)
+        View::Moment(types::utc_text(value, &mut moment)?)
     };
     Some(take(&view))
 }

@@ -39,6 +39,12 @@ const MAP: u8 = 11;
 /// What a number takes as JSON, by and large.
 const NUMBER: usize = 8;
 
+/// What a point in time takes beside that.
+const MOMENT_SIZE: usize = 24;
+
+/// What text takes beside itself, with the mark behind it.
+const QUOTES: usize = 3;
+
 /// Copies the fields of a record, as long as it is beyond doubt that they can be encoded.
 pub(crate) struct TapeWriter<'t> {
     out: &'t mut Vec<u8>,
@@ -116,14 +122,14 @@ impl<'t> TapeWriter<'t> {
     }
 
     fn value<T: Tree>(&mut self, value: &View<'_, T>, depth: usize) {
-        self.size += NUMBER;
         match value {
-            View::Null => self.out.push(NULL),
-            View::Bool(flag) => self.out.push(if *flag { TRUE } else { FALSE }),
+            View::Null => self.tag(NULL),
+            View::Bool(flag) => self.tag(if *flag { TRUE } else { FALSE }),
             View::Int(number) => self.number(INT, number.to_le_bytes()),
             View::UInt(number) => self.number(UINT, number.to_le_bytes()),
             View::Float(number) => self.number(FLOAT, number.to_le_bytes()),
             View::Time(at) => {
+                self.size += MOMENT_SIZE;
                 self.number(TIME, at.as_second().to_le_bytes());
                 let nanoseconds = at.subsec_nanosecond().to_le_bytes();
                 self.out.extend_from_slice(&nanoseconds);
@@ -131,7 +137,7 @@ impl<'t> TapeWriter<'t> {
             View::Moment(text) => self.text(MOMENT, text),
             View::Uuid(uuid) => {
                 self.size += uuid::fmt::Hyphenated::LENGTH;
-                self.out.push(UUID);
+                self.tag(UUID);
                 self.out.extend_from_slice(uuid.as_bytes());
             }
             View::Str(text) => self.text(TEXT, text),
@@ -158,19 +164,32 @@ impl<'t> TapeWriter<'t> {
         self.is_plain &= self.size <= self.max_size;
     }
 
+    fn tag(&mut self, tag: u8) {
+        self.size += NUMBER;
+        self.out.push(tag);
+    }
+
     #[inline]
     fn number(&mut self, tag: u8, bytes: [u8; 8]) {
+        self.size += NUMBER;
         let [a, b, c, d, e, f, g, h] = bytes;
         self.out.extend_from_slice(&[tag, a, b, c, d, e, f, g, h]);
     }
 
-    #[inline]
     fn text(&mut self, tag: u8, text: &str) {
-        self.is_plain &= text.len() <= self.max_text;
-        if self.is_plain {
-            self.out.push(tag);
-            self.name(text);
+        if let Some([a, b, c, d]) = self.measure(text) {
+            self.out.extend_from_slice(&[tag, a, b, c, d]);
+            self.out.extend_from_slice(text.as_bytes());
         }
+    }
+
+    /// The length of a text as it stands on the tape, if it is not too long.
+    #[inline]
+    fn measure(&mut self, text: &str) -> Option<[u8; 4]> {
+        self.size += text.len() + QUOTES;
+        self.is_plain &= text.len() <= self.max_text && self.size <= self.max_size;
+        let len = u32::try_from(text.len()).ok().filter(|_| self.is_plain)?;
+        Some(len.to_le_bytes())
     }
 
     #[inline]
@@ -182,7 +201,7 @@ impl<'t> TapeWriter<'t> {
 
     fn begin(&mut self, tag: u8, len: usize, depth: usize) {
         self.is_plain &= depth <= MAX_DEPTH;
-        self.out.push(tag);
+        self.tag(tag);
         self.length(len);
     }
 
@@ -205,12 +224,24 @@ impl Sink for TapeWriter<'_> {
         if !self.is_plain || matches!(value, View::Null) {
             return;
         }
-        if self.admits(field, value) {
-            self.size += field.json().len();
-            self.out.push(field as u8);
-            self.value(value, 0);
-        } else {
+        if !self.admits(field, value) {
             self.is_plain = false;
+            return;
+        }
+        self.size += field.json().len();
+        match value {
+            View::Str(text) => {
+                if let Some([a, b, c, d]) = self.measure(text) {
+                    // All at once: most fields are text.
+                    let head = [field as u8, TEXT, a, b, c, d];
+                    self.out.extend_from_slice(&head);
+                    self.out.extend_from_slice(text.as_bytes());
+                }
+            }
+            value => {
+                self.out.push(field as u8);
+                self.value(value, 0);
+            }
         }
     }
 
