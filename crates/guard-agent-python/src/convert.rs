@@ -15,14 +15,14 @@ use guard_wire::Kind;
 use guard_wire::field::Known;
 use guard_wire::fields::{Fields, Sink};
 use guard_wire::redact::MAX_DEPTH;
-use guard_wire::value::Tree as _;
+use guard_wire::value::{Tree as _, View};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use crate::errors::value_error;
-use crate::node::{Entries, Node, Text, name, plain_subclass, view_plain};
+use crate::node::{Entries, Node, Text, name, plain_subclass, plain_text, view_plain};
 use crate::objects::{dataclass_fields, each_entry, mapping, model_fields, sequence};
 use crate::types;
 
@@ -141,9 +141,14 @@ impl Reader {
             let written = if let Some(place) = names.place(key, next) {
                 next = place + 1;
                 let field = Known::ALL[place];
-                match value.cast_exact::<PyDict>() {
-                    Ok(dict) => self.flat(dict, field, sink),
-                    Err(_) => view_plain(value, |view| sink.known(field, view)),
+                if let Some(text) = plain_text(value) {
+                    // Most are: a way of its own, without a look at what else it might be.
+                    sink.known(field, &View::<Node<'_>>::Str(text));
+                    Some(())
+                } else if let Ok(dict) = value.cast_exact::<PyDict>() {
+                    self.flat(dict, field, sink)
+                } else {
+                    view_plain(value, |view| sink.known(field, view))
                 }
             } else if let Some(name) = Text::plain(key) {
                 view_plain(value, |view| sink.field(name.as_ref(), view))
@@ -170,9 +175,7 @@ impl Reader {
         }
         let mut is_whole = true;
         plain_entries(dict, |key, value| {
-            let name = key.cast_exact::<PyString>().ok();
-            is_whole = name
-                .and_then(|name| name.to_str().ok())
+            is_whole = plain_text(key)
                 .and_then(|name| view_plain(value, |view| sink.entry(name, view)))
                 .is_some();
             is_whole

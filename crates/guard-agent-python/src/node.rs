@@ -6,7 +6,7 @@ use guard_wire::value::{Tree, View};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
-use crate::types::{self, MomentText};
+use crate::types;
 
 /// Text held by the interpreter, or made here.
 pub(crate) enum Text<'py> {
@@ -68,11 +68,18 @@ impl<'py> Node<'py> {
             View::Bool(flag) => Node::Bool(flag),
             View::Int(number) => Node::Int(number),
             View::Float(number) => Node::Float(number),
-            View::Str(text) | View::Moment(text) => Node::made(text.to_owned()),
+            View::Str(text) => Node::made(text.to_owned()),
+            View::Moment(at) => Node::made(String::from_utf8_lossy(&at.text()).into_owned()),
             View::Uuid(uuid) => Node::made(uuid.to_string()),
             _ => Node::Null,
         })
     }
+}
+
+/// Text, unless it is of a subclass or has lone surrogates, which UTF-8 has no form for.
+#[inline]
+pub(crate) fn plain_text<'a>(value: &'a Bound<'_, PyAny>) -> Option<&'a str> {
+    value.cast_exact::<PyString>().ok()?.to_str().ok()
 }
 
 /// Hands on what most fields hold: a value that is read without running Python code.
@@ -82,11 +89,9 @@ pub(crate) fn view_plain<'py, R>(
     value: &Bound<'py, PyAny>,
     take: impl FnOnce(&View<'_, Node<'py>>) -> R,
 ) -> Option<R> {
-    if let Ok(text) = value.cast_exact::<PyString>() {
-        return text.to_str().ok().map(|text| take(&View::Str(text)));
-    }
-    let mut moment: MomentText = [0; _];
-    let view = if let Ok(number) = value.cast_exact::<PyFloat>() {
+    let view = if let Some(text) = plain_text(value) {
+        View::Str(text)
+    } else if let Ok(number) = value.cast_exact::<PyFloat>() {
         View::Float(number.value())
     } else if let Ok(number) = value.cast_exact::<PyInt>() {
         View::Int(number.extract().ok()?)
@@ -97,7 +102,7 @@ pub(crate) fn view_plain<'py, R>(
     } else if let Some(uuid) = types::uuid_value(value) {
         View::Uuid(uuid)
     } else {
-        View::Moment(types::utc_text(value, &mut moment)?)
+        View::Moment(types::utc_value(value)?)
     };
     Some(take(&view))
 }

@@ -10,7 +10,8 @@ use crate::anonymize::Anonymize;
 use crate::field::Known;
 pub use crate::fields::{Fields, Sink};
 use crate::json::{
-    JsonWriter, has_escapes, write_scalar, write_text, write_time, write_uuid, write_verbatim,
+    JsonWriter, has_escapes, write_moment, write_scalar, write_text, write_time, write_uuid,
+    write_verbatim,
 };
 use crate::key::Keys;
 use crate::kind::Kind;
@@ -397,6 +398,11 @@ impl Seen {
 }
 
 fn idempotency_key<'a, T: Tree>(value: &View<'a, T>) -> Option<Cow<'a, str>> {
+    if let View::Moment(moment) = value {
+        return String::from_utf8(moment.text().to_vec())
+            .ok()
+            .map(Cow::Owned);
+    }
     let key = value.as_str().filter(|key| !key.is_empty())?;
     if key.len() > MAX_KEY {
         let digest = ring::digest::digest(&ring::digest::SHA256, key.as_bytes());
@@ -408,7 +414,7 @@ fn idempotency_key<'a, T: Tree>(value: &View<'a, T>) -> Option<Cow<'a, str>> {
 fn write_timestamp<T: Tree>(out: &mut Vec<u8>, value: &View<'_, T>) -> Option<()> {
     match value {
         View::Time(at) => write_time(out, *at),
-        View::Moment(text) => write_verbatim(out, text),
+        View::Moment(moment) => write_moment(out, *moment),
         View::Str(text) if timestamp::is_plain(text) => write_verbatim(out, text),
         View::Str(text) => write_time(out, timestamp::parse(text)?),
         #[expect(clippy::cast_precision_loss, reason = "seconds are far below 2^52")]

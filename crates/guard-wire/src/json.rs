@@ -5,6 +5,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 use uuid::Uuid;
 
 use crate::redact::{self, Redactor};
+use crate::timestamp::Moment;
 use crate::truncate;
 use crate::value::{Tree, View};
 
@@ -13,6 +14,12 @@ pub(crate) fn write_time(out: &mut Vec<u8>, at: Timestamp) {
     // Writing into a Vec has no way to fail.
     let written = DateTimePrinter::new().print_timestamp(&at, &mut *out);
     debug_assert!(written.is_ok(), "a Vec takes everything");
+    out.push(b'"');
+}
+
+pub(crate) fn write_moment(out: &mut Vec<u8>, at: Moment) {
+    out.push(b'"');
+    out.extend_from_slice(&at.text());
     out.push(b'"');
 }
 
@@ -74,7 +81,7 @@ pub(crate) fn write_scalar<T: Tree>(out: &mut Vec<u8>, value: &View<'_, T>) {
         View::UInt(number) => write_json(out, number),
         View::Float(number) if number.is_finite() => write_json(out, number),
         View::Time(at) => write_time(out, *at),
-        View::Moment(text) => write_verbatim(out, text),
+        View::Moment(moment) => write_moment(out, *moment),
         View::Uuid(uuid) => write_uuid(out, *uuid),
         _ => out.extend_from_slice(b"null"),
     }

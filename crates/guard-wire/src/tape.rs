@@ -5,8 +5,9 @@
 //! bytes, and needs nothing of what the record was read from.
 //!
 //! A tape is read by the program that wrote it, and by no other: its form is nobody
-//! else's business. Each field is a byte that names it, or [`OTHER`] and its name, and
-//! a value: a byte that tells what it is, and what it holds. Numbers are little-endian.
+//! else's business. Each field is a byte that names it, or [`OTHER`] and its name, and a
+//! value. A byte tells what it is, unless it is the text of a field that has a byte: then
+//! that one says [`TYPED`] if it is not. Numbers are little-endian.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -17,11 +18,14 @@ use crate::field::Known;
 use crate::fields::{Fields, Sink};
 use crate::metric::MetricType;
 use crate::redact::MAX_DEPTH;
-use crate::timestamp;
+use crate::timestamp::{self, Moment};
 use crate::value::{Tree, View};
 
 /// Stands for a field that the contract does not list.
 const OTHER: u8 = u8::MAX;
+
+/// Added to the byte of a field whose value is not text.
+const TYPED: u8 = 0x80;
 
 const NULL: u8 = 0;
 const FALSE: u8 = 1;
@@ -63,7 +67,7 @@ pub(crate) struct TapeWriter<'t> {
 #[derive(Default)]
 struct Object {
     start: usize,
-    entries: u32,
+    entries: u16,
     size: usize,
 }
 
@@ -121,6 +125,31 @@ impl<'t> TapeWriter<'t> {
         }
     }
 
+    #[inline]
+    fn known_text(&mut self, field: Known, text: &str) {
+        if self.begin_known(field, &View::<Item<'_>>::Str(text))
+            && let Some([low, high]) = self.measure(text)
+        {
+            self.out.extend_from_slice(&[field as u8, low, high]);
+            self.out.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    fn known_other<T: Tree>(&mut self, field: Known, value: &View<'_, T>) {
+        if self.begin_known(field, value) {
+            self.out.push(field as u8 | TYPED);
+            self.value(value, 0);
+        }
+    }
+
+    /// Whether the field is to be written.
+    #[inline]
+    fn begin_known<T: Tree>(&mut self, field: Known, value: &View<'_, T>) -> bool {
+        self.is_plain = self.is_plain && self.admits(field, value);
+        self.size += field.json().len();
+        self.is_plain
+    }
+
     fn value<T: Tree>(&mut self, value: &View<'_, T>, depth: usize) {
         match value {
             View::Null => self.tag(NULL),
@@ -134,7 +163,11 @@ impl<'t> TapeWriter<'t> {
                 let nanoseconds = at.subsec_nanosecond().to_le_bytes();
                 self.out.extend_from_slice(&nanoseconds);
             }
-            View::Moment(text) => self.text(MOMENT, text),
+            View::Moment(moment) => {
+                self.size += MOMENT_SIZE;
+                self.tag(MOMENT);
+                self.out.extend_from_slice(&moment.to_bytes());
+            }
             View::Uuid(uuid) => {
                 self.size += uuid::fmt::Hyphenated::LENGTH;
                 self.tag(UUID);
@@ -177,40 +210,40 @@ impl<'t> TapeWriter<'t> {
     }
 
     fn text(&mut self, tag: u8, text: &str) {
-        if let Some([a, b, c, d]) = self.measure(text) {
-            self.out.extend_from_slice(&[tag, a, b, c, d]);
+        if let Some([low, high]) = self.measure(text) {
+            self.out.extend_from_slice(&[tag, low, high]);
             self.out.extend_from_slice(text.as_bytes());
         }
     }
 
     /// The length of a text as it stands on the tape, if it is not too long.
     #[inline]
-    fn measure(&mut self, text: &str) -> Option<[u8; 4]> {
+    fn measure(&mut self, text: &str) -> Option<[u8; 2]> {
         self.size += text.len() + QUOTES;
         self.is_plain &= text.len() <= self.max_text && self.size <= self.max_size;
-        let len = u32::try_from(text.len()).ok().filter(|_| self.is_plain)?;
-        Some(len.to_le_bytes())
+        self.is_plain.then(|| self.length(text.len()))
     }
 
     #[inline]
     fn name(&mut self, text: &str) {
-        self.size += text.len();
-        self.length(text.len());
+        self.size += text.len() + QUOTES;
+        let length = self.length(text.len());
+        self.out.extend_from_slice(&length);
         self.out.extend_from_slice(text.as_bytes());
     }
 
     fn begin(&mut self, tag: u8, len: usize, depth: usize) {
         self.is_plain &= depth <= MAX_DEPTH;
+        let length = self.length(len);
         self.tag(tag);
-        self.length(len);
+        self.out.extend_from_slice(&length);
     }
 
     #[inline]
-    fn length(&mut self, len: usize) {
-        match u32::try_from(len) {
-            Ok(len) => self.out.extend_from_slice(&len.to_le_bytes()),
-            Err(_) => self.is_plain = false,
-        }
+    fn length(&mut self, len: usize) -> [u8; 2] {
+        let fitting = u16::try_from(len);
+        self.is_plain &= fitting.is_ok();
+        fitting.unwrap_or(0).to_le_bytes()
     }
 }
 
@@ -221,27 +254,10 @@ impl Sink for TapeWriter<'_> {
 
     #[inline]
     fn known<T: Tree>(&mut self, field: Known, value: &View<'_, T>) {
-        if !self.is_plain || matches!(value, View::Null) {
-            return;
-        }
-        if !self.admits(field, value) {
-            self.is_plain = false;
-            return;
-        }
-        self.size += field.json().len();
         match value {
-            View::Str(text) => {
-                if let Some([a, b, c, d]) = self.measure(text) {
-                    // All at once: most fields are text.
-                    let head = [field as u8, TEXT, a, b, c, d];
-                    self.out.extend_from_slice(&head);
-                    self.out.extend_from_slice(text.as_bytes());
-                }
-            }
-            value => {
-                self.out.push(field as u8);
-                self.value(value, 0);
-            }
+            View::Null => {}
+            View::Str(text) => self.known_text(field, text),
+            value => self.known_other(field, value),
         }
     }
 
@@ -263,7 +279,7 @@ impl Sink for TapeWriter<'_> {
                 size: self.size,
             };
             self.size += field.json().len();
-            self.out.push(field as u8);
+            self.out.push(field as u8 | TYPED);
             self.begin(MAP, 0, 0);
         }
         is_open
@@ -272,7 +288,7 @@ impl Sink for TapeWriter<'_> {
     #[inline]
     fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
         if self.is_plain {
-            self.object.entries += 1;
+            self.object.entries = self.object.entries.saturating_add(1);
             self.name(name);
             self.value(value, 1);
         }
@@ -287,8 +303,9 @@ impl Sink for TapeWriter<'_> {
         if !whole {
             self.out.truncate(start);
             self.size = size;
-        } else if let Some(count) = self.out[start..].get_mut(2..6) {
+        } else if let Some(count) = self.out.get_mut(start + 2..start + 4) {
             count.copy_from_slice(&entries.to_le_bytes());
+            self.is_plain &= entries < u16::MAX;
         }
     }
 }
@@ -335,7 +352,7 @@ enum Item<'t> {
     UInt(u64),
     Float(f64),
     Time(Timestamp),
-    Moment(&'t str),
+    Moment(Moment),
     Uuid(Uuid),
     Text(&'t str),
     List(Vec<Item<'t>>),
@@ -353,7 +370,7 @@ impl<'t> Tree for Item<'t> {
             Item::UInt(number) => View::UInt(*number),
             Item::Float(number) => View::Float(*number),
             Item::Time(at) => View::Time(*at),
-            Item::Moment(text) => View::Moment(text),
+            Item::Moment(moment) => View::Moment(*moment),
             Item::Uuid(uuid) => View::Uuid(*uuid),
             Item::Text(text) => View::Str(text),
             Item::List(items) => View::List(items),
@@ -374,8 +391,12 @@ impl<'t> Reader<'t> {
                 sink.other(name, &self.item(0)?.view());
             }
             place => {
-                let field = *Known::ALL.get(usize::from(place))?;
-                sink.known(field, &self.item(0)?.view());
+                let field = *Known::ALL.get(usize::from(place & !TYPED))?;
+                if place & TYPED == 0 {
+                    sink.known(field, &View::<Item<'_>>::Str(self.text()?));
+                } else {
+                    sink.known(field, &self.item(0)?.view());
+                }
             }
         }
         Some(())
@@ -394,7 +415,7 @@ impl<'t> Reader<'t> {
                 let nanoseconds = i32::from_le_bytes(self.array()?);
                 Item::Time(Timestamp::new(seconds, nanoseconds).ok()?)
             }
-            MOMENT => Item::Moment(self.text()?),
+            MOMENT => Item::Moment(Moment::from_bytes(self.array()?)),
             UUID => Item::Uuid(Uuid::from_bytes(self.array()?)),
             TEXT => Item::Text(self.text()?),
             LIST if depth <= MAX_DEPTH => {
@@ -412,14 +433,14 @@ impl<'t> Reader<'t> {
     }
 
     fn text(&mut self) -> Option<&'t str> {
-        let len = usize::try_from(self.length()?).ok()?;
-        let (text, rest) = self.0.split_at_checked(len)?;
+        let len = self.length()?;
+        let (text, rest) = self.0.split_at_checked(len.into())?;
         self.0 = rest;
         str::from_utf8(text).ok()
     }
 
-    fn length(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
+    fn length(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
     }
 
     fn byte(&mut self) -> Option<u8> {

@@ -4,6 +4,87 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
+/// A point in time in UTC, as Python's `datetime` holds it.
+///
+/// ```
+/// use guard_wire::timestamp::Moment;
+///
+/// let at = Moment { year: 2026, month: 11, day: 22, hour: 14, minute: 28, second: 58, micros: 961_533 };
+/// assert_eq!(&at.text(), b"2026-11-22T14:28:58.961533+00:00");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a calendar's and a clock's fields")]
+pub struct Moment {
+    pub year: u16,
+    pub month: u8,
+    pub day: u8,
+    pub hour: u8,
+    pub minute: u8,
+    pub second: u8,
+    pub micros: u32,
+}
+
+impl Moment {
+    /// As `isoformat()` writes it, but always with its microseconds: RFC 3339.
+    pub fn text(self) -> [u8; 32] {
+        let mut text = *b"0000-00-00T00:00:00.000000+00:00";
+        for (number, at) in [
+            ((self.year / 100).into(), 0),
+            (self.year.into(), 2),
+            (self.month.into(), 5),
+            (self.day.into(), 8),
+            (self.hour.into(), 11),
+            (self.minute.into(), 14),
+            (self.second.into(), 17),
+            (self.micros / 10_000, 20),
+            (self.micros / 100, 22),
+            (self.micros, 24),
+        ] {
+            let number: u32 = number;
+            text[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
+        }
+        text
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; 11] {
+        let [y, z] = self.year.to_le_bytes();
+        let [a, b, c, d] = self.micros.to_le_bytes();
+        let Self {
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            ..
+        } = self;
+        [y, z, month, day, hour, minute, second, a, b, c, d]
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; 11]) -> Self {
+        let [y, z, month, day, hour, minute, second, a, b, c, d] = bytes;
+        Self {
+            year: u16::from_le_bytes([y, z]),
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            micros: u32::from_le_bytes([a, b, c, d]),
+        }
+    }
+}
+
+/// The numbers of two digits.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number: u8 = 0;
+    while number < 100 {
+        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+    }
+    pairs
+};
+
 /// Reads an RFC 3339 timestamp, with `T` or a space between date and time.
 /// Without an offset it is taken as UTC.
 ///

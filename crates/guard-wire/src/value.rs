@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::timestamp::Moment;
+
 /// One field of a record: its name and what it holds.
 pub type Field<'a> = (Cow<'a, str>, Value<'a>);
 
@@ -69,8 +71,8 @@ pub enum View<'a, T: Tree> {
     UInt(u64),
     Float(f64),
     Time(Timestamp),
-    /// A point in time as it is to be written: RFC 3339 in UTC.
-    Moment(&'a str),
+    /// A point in time, to be written as Python does.
+    Moment(Moment),
     /// A UUID, written with hyphens.
     Uuid(Uuid),
     Str(&'a str),
@@ -82,7 +84,7 @@ impl<'a, T: Tree> View<'a, T> {
     /// The text of a string, else nothing.
     pub(crate) fn as_str(&self) -> Option<&'a str> {
         match self {
-            View::Str(text) | View::Moment(text) => Some(text),
+            View::Str(text) => Some(text),
             _ => None,
         }
     }

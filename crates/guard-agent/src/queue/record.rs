@@ -1,5 +1,8 @@
 //! A record in memory, encoded or not yet, and where its bytes lie.
 
+use std::collections::VecDeque;
+use std::mem;
+
 use bytes::{Bytes, BytesMut};
 use guard_wire::Kind;
 use guard_wire::encode::{EncodeError, Encoder};
@@ -8,6 +11,10 @@ use guard_wire::tape::Tape;
 /// Records are kept in blocks of this many bytes, so that taking one in costs a
 /// copy and no allocation. A block is freed with the last of its records.
 const BLOCK: usize = 64 * 1024;
+
+/// So many blocks are kept for the records of the next burst, 4 MiB: to get memory from
+/// the system again takes as long as to fill it.
+const MAX_FULL: usize = 64;
 
 /// From this many bytes up a record lies alone: blocks are then filled to at
 /// least 15 parts in 16.
@@ -44,31 +51,36 @@ impl<'b> Incoming<'b> {
     }
 }
 
+/// No record is larger: no body is.
+fn bounded(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
 /// One record: encoded, or a copy that will be.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(super) bytes: Bytes,
-    is_tape: bool,
-    /// The bytes of its JSON, as they were counted when it came in.
-    size: usize,
     pub(super) generation: u64,
     /// Counts the records of a queue in the order of their coming.
     pub(super) seq: u64,
+    /// The bytes of its JSON, as they were counted when it came in.
+    size: u32,
+    is_tape: bool,
 }
 
 impl Record {
     pub(super) fn incoming(record: Incoming<'_>, block: &mut Block) -> Self {
         Self {
             is_tape: matches!(record, Incoming::Tape { .. }),
-            size: record.size(),
+            size: bounded(record.size()),
             ..Self::encoded(block.copy(record.bytes()))
         }
     }
 
     pub(super) fn encoded(bytes: Bytes) -> Self {
         Self {
+            size: bounded(bytes.len()),
             is_tape: false,
-            size: bytes.len(),
             bytes,
             generation: 0,
             seq: 0,
@@ -82,7 +94,7 @@ impl Record {
     /// The bytes of its JSON; about, if they are still to be written.
     pub(super) fn size(&self) -> usize {
         if self.is_tape {
-            self.size
+            self.size as usize
         } else {
             self.bytes.len()
         }
@@ -90,7 +102,7 @@ impl Record {
 
     /// What it counts in the bounds for as long as it lives.
     pub(super) fn weight(&self) -> usize {
-        self.size + RECORD_OVERHEAD
+        self.size as usize + RECORD_OVERHEAD
     }
 
     /// Encodes what was only copied.
@@ -149,17 +161,35 @@ pub(crate) struct Scratch {
 /// Where the bytes of the next records go. Each kind has its own: they leave
 /// the queue at different times, and the last one out frees the block.
 #[derive(Debug, Default)]
-pub(super) struct Block(BytesMut);
+pub(super) struct Block {
+    open: BytesMut,
+    /// Filled before, the oldest first: the first to be free for other records.
+    full: VecDeque<BytesMut>,
+}
 
 impl Block {
     pub(super) fn copy(&mut self, bytes: &[u8]) -> Bytes {
         if bytes.len() >= LARGE {
             return Bytes::copy_from_slice(bytes);
         }
-        if self.0.capacity() < bytes.len() {
-            self.0 = BytesMut::with_capacity(BLOCK);
+        if self.open.capacity() < bytes.len() {
+            let free = self.free();
+            self.full.push_back(mem::replace(&mut self.open, free));
         }
-        self.0.extend_from_slice(bytes);
-        self.0.split().freeze()
+        self.open.extend_from_slice(bytes);
+        self.open.split().freeze()
+    }
+
+    /// The oldest block, if no record lies in it any more, else a new one.
+    fn free(&mut self) -> BytesMut {
+        if let Some(mut oldest) = self.full.pop_front() {
+            if oldest.try_reclaim(BLOCK) {
+                return oldest;
+            }
+            if self.full.len() < MAX_FULL {
+                self.full.push_front(oldest);
+            }
+        }
+        BytesMut::with_capacity(BLOCK)
     }
 }

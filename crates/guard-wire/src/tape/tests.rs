@@ -78,21 +78,38 @@ fn what_may_not_be_encoded_is_not_copied() {
 }
 
 #[test]
-fn other_bytes_are_read_as_far_as_they_go() {
-    let mut tape = Vec::new();
-    let event = crate::SecurityEvent::new("x").metadata("n", json!([1, {"a": null}]));
-    encoder(100)
+fn a_tape_that_is_cut_is_read_as_far_as_it_goes() {
+    let event = crate::SecurityEvent::new("x")
+        .metadata("n", json!([1, {"a": null}]))
+        .reason("r");
+    let (mut tape, mut whole) = (Vec::new(), Vec::new());
+    let encoder = encoder(100);
+    encoder
         .copy(Kind::Event, event.fields(), &mut tape)
         .unwrap();
-    for end in 0..tape.len() {
-        let mut other = tape[..end].to_vec();
-        let outcomes = [&tape[..end], {
-            other.extend([0xff; 40]);
-            &other
-        }]
-        .map(|bytes| encoder(100).encode(Kind::Event, Tape::new(bytes), &mut Vec::new()));
-        // Without a type it is none; what is there is taken.
-        assert!(outcomes.iter().any(Result::is_err) || end > 20, "{end}");
+    encoder
+        .encode(Kind::Event, Tape::new(&tape), &mut whole)
+        .unwrap();
+    let all: serde_json::Value = serde_json::from_slice(&whole).unwrap();
+    let read = |bytes: &[u8]| {
+        let mut read = Vec::new();
+        let outcome = encoder.encode(Kind::Event, Tape::new(bytes), &mut read);
+        outcome.map(|()| serde_json::from_slice::<serde_json::Value>(&read).unwrap())
+    };
+    for end in 0..=tape.len() {
+        if let Ok(fields) = read(&tape[..end]) {
+            for (name, value) in fields.as_object().unwrap() {
+                assert!(name == "idempotency_key" || all[name] == *value, "{fields}");
+            }
+        }
+        for tail in [
+            &[0xff; 40][..],
+            &[0x7f; 40],
+            &[OTHER, 1, 0, b'n', LIST, 0xff],
+        ] {
+            // Whatever it is, it is JSON.
+            let _ = read(&[&tape[..end], tail].concat());
+        }
     }
 }
 
