@@ -19,11 +19,12 @@ use guard_wire::value::{Tree as _, View};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyDict, PyString};
 
 use crate::errors::value_error;
 use crate::node::{Entries, Node, Text, name, plain_subclass, plain_text, view_plain};
-use crate::objects::{dataclass_fields, each_entry, mapping, model_fields, sequence};
+use crate::objects::{PlainEntries, dataclass_fields, mapping, model_fields, sequence};
 use crate::types;
 
 /// The kind that Python calls `name`: "events" or "metrics".
@@ -87,15 +88,12 @@ impl Names {
     }
 }
 
-/// Hands on the entries of a dict for as long as `take` says so, which runs no Python code.
-#[expect(unsafe_code, reason = "said of `each_entry`")]
+/// Goes through the entries of a dict, which no Python code runs meanwhile to change.
+#[expect(unsafe_code, reason = "said of `PlainEntries`")]
 #[inline]
-fn plain_entries<'py>(
-    dict: &Bound<'py, PyDict>,
-    mut take: impl FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> bool,
-) {
-    // SAFETY:
-    unsafe { each_entry(dict, |key, value| take(&key, &value)) };
+fn plainly<'py, R>(dict: &Bound<'py, PyDict>, read: impl FnOnce(PlainEntries<'_, 'py>) -> R) -> R {
+    // SAFETY: in a critical section, and those who call this read without running Python code.
+    with_critical_section(dict, || read(unsafe { PlainEntries::of(dict) }))
 }
 
 /// Reads one object and all it holds.
@@ -129,40 +127,49 @@ impl Reader {
 
     fn fields(&mut self, dict: &Bound<'_, PyDict>, sink: &mut impl Sink) {
         let names = Names::of(dict.py());
-        let (mut next, mut left) = (0, MAX_FIELDS);
         let mut rest = Vec::new();
-        plain_entries(dict, |key, value| {
-            left -= 1;
-            if value.is_none() {
-                // Left out, so that its name does not matter either.
-                next += 1;
-                return left > 0;
-            }
-            let written = if let Some(place) = names.place(key, next) {
-                next = place + 1;
-                let field = Known::ALL[place];
-                if let Some(text) = plain_text(value) {
-                    // Most are: a way of its own, without a look at what else it might be.
-                    sink.known(field, &View::<Node<'_>>::Str(text));
-                    Some(())
-                } else if let Ok(dict) = value.cast_exact::<PyDict>() {
-                    self.flat(dict, field, sink)
-                } else {
-                    view_plain(value, |view| sink.known(field, view))
+        plainly(dict, |entries| {
+            let mut next = 0;
+            for (key, value) in entries.take(MAX_FIELDS) {
+                if value.is_none() {
+                    // Left out, so that its name does not matter either.
+                    next += 1;
+                    continue;
                 }
-            } else if let Some(name) = Text::plain(key) {
-                view_plain(value, |view| sink.field(name.as_ref(), view))
-            } else {
-                None
-            };
-            if written.is_none() {
-                rest.push((key.clone(), value.clone()));
+                let written = if let Some(place) = names.place(&key, next) {
+                    next = place + 1;
+                    self.known(Known::ALL[place], &value, sink)
+                } else if let Some(name) = Text::plain(&key) {
+                    view_plain(&value, |view| sink.field(name.as_ref(), view))
+                } else {
+                    None
+                };
+                if written.is_none() {
+                    rest.push((key.to_owned(), value.to_owned()));
+                }
             }
-            left > 0
         });
         // Not before the dict is left: reading may run Python code, which may change it.
         for (key, value) in rest {
             sink.field(name(&key).as_ref(), &self.field(&value).view());
+        }
+    }
+
+    #[inline]
+    fn known(
+        &mut self,
+        field: Known,
+        value: &Bound<'_, PyAny>,
+        sink: &mut impl Sink,
+    ) -> Option<()> {
+        if let Some(text) = plain_text(value) {
+            // Most are: a way of its own, without a look at what else it might be.
+            sink.known(field, &View::<Node<'_>>::Str(text));
+            Some(())
+        } else if let Ok(dict) = value.cast_exact::<PyDict>() {
+            self.flat(dict, field, sink)
+        } else {
+            view_plain(value, |view| sink.known(field, view))
         }
     }
 
@@ -173,12 +180,12 @@ impl Reader {
         if !sink.open(field) {
             return None;
         }
-        let mut is_whole = true;
-        plain_entries(dict, |key, value| {
-            is_whole = plain_text(key)
-                .and_then(|name| view_plain(value, |view| sink.entry(name, view)))
-                .is_some();
-            is_whole
+        let is_whole = plainly(dict, |mut entries| {
+            entries.all(|(key, value)| {
+                let name = plain_text(&key);
+                name.and_then(|name| view_plain(&value, |view| sink.entry(name, view)))
+                    .is_some()
+            })
         });
         sink.close(is_whole);
         is_whole.then(|| self.nodes_left = nodes_left)

@@ -3,7 +3,6 @@
 use std::ptr;
 
 use pyo3::prelude::*;
-use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
 use pyo3::{Borrowed, ffi, intern};
 
@@ -49,34 +48,42 @@ fn attribute_dict<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>
     }
 }
 
-/// Hands on the entries of a dict, one after the other, for as long as `take` says so.
-///
-/// # Safety
-///
-/// `take` neither runs Python code nor releases the interpreter: the dict might change,
-/// and what it held be freed.
-#[expect(
-    unsafe_code,
-    reason = "PyO3's iterator counts a reference to each key and value, which takes as long as \
-              reading them does"
-)]
-#[inline]
-pub(crate) unsafe fn each_entry<'py>(
-    dict: &Bound<'py, PyDict>,
-    mut take: impl FnMut(Borrowed<'_, 'py, PyAny>, Borrowed<'_, 'py, PyAny>) -> bool,
-) {
-    let py = dict.py();
-    with_critical_section(dict, || {
-        let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
-        // SAFETY: `dict` is one, and does not change, as the caller promises.
-        while unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut place, &mut key, &mut value) } != 0 {
-            // SAFETY: the dict holds both, and for as long as `take` has them, likewise.
-            let entry = unsafe { (Borrowed::from_ptr(py, key), Borrowed::from_ptr(py, value)) };
-            if !take(entry.0, entry.1) {
-                break;
-            }
+/// The entries of a dict, without a reference counted to each: that takes as long as
+/// reading most of them does.
+pub(crate) struct PlainEntries<'a, 'py> {
+    dict: &'a Bound<'py, PyDict>,
+    place: ffi::Py_ssize_t,
+}
+
+impl<'a, 'py> PlainEntries<'a, 'py> {
+    /// # Safety
+    ///
+    /// For as long as this is gone through nothing changes the dict: no Python code runs, the
+    /// interpreter is not released, and without a global lock the caller is in a critical
+    /// section of the dict. An entry is not used after that.
+    #[expect(unsafe_code, reason = "said above")]
+    pub(crate) const unsafe fn of(dict: &'a Bound<'py, PyDict>) -> Self {
+        Self { dict, place: 0 }
+    }
+}
+
+impl<'a, 'py> Iterator for PlainEntries<'a, 'py> {
+    type Item = (Borrowed<'a, 'py, PyAny>, Borrowed<'a, 'py, PyAny>);
+
+    #[expect(unsafe_code, reason = "PyO3's iterator counts references")]
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
+        let dict = self.dict.as_ptr();
+        // SAFETY: it is a dict that does not change meanwhile, as whoever made this has
+        // promised; it holds the key and the value.
+        unsafe {
+            (ffi::PyDict_Next(dict, &mut self.place, &mut key, &mut value) != 0).then(|| {
+                let py = self.dict.py();
+                (Borrowed::from_ptr(py, key), Borrowed::from_ptr(py, value))
+            })
         }
-    });
+    }
 }
 
 /// `object.__getattribute__(value, name)`

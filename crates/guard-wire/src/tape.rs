@@ -40,6 +40,15 @@ const TEXT: u8 = 9;
 const LIST: u8 = 10;
 const MAP: u8 = 11;
 
+/// A bit for each field that not every value is admitted for, by kind.
+const BOUND: [u32; Kind::ALL.len()] = {
+    let both = 1 << Known::IdempotencyKey as u8 | 1 << Known::Timestamp as u8;
+    [
+        both | 1 << Known::EventType as u8,
+        both | 1 << Known::MetricType as u8 | 1 << Known::Value as u8,
+    ]
+};
+
 /// What a number takes as JSON, by and large.
 const NUMBER: usize = 8;
 
@@ -145,7 +154,8 @@ impl<'t> TapeWriter<'t> {
     /// Whether the field is to be written.
     #[inline]
     fn begin_known<T: Tree>(&mut self, field: Known, value: &View<'_, T>) -> bool {
-        self.is_plain = self.is_plain && self.admits(field, value);
+        let is_bound = BOUND[self.kind.index()] >> (field as u8) & 1 != 0;
+        self.is_plain = self.is_plain && (!is_bound || self.admits(field, value));
         self.size += field.json().len();
         self.is_plain
     }
