@@ -71,6 +71,7 @@ class ProcessAgent:
     def _fill(self, queue: "BufferLoop | _native.Agent") -> None:
         """Has records go to `queue`; with the first of them it shows who serves in this process."""
         self._queue = queue
+        self.native.set_direct(False)
         self.send_event, self.send_metric = self._send_first_event, self._send_first_metric
 
     def _send_first_event(self, event: Any) -> _native.Ready[None] | None:
@@ -87,6 +88,7 @@ class ProcessAgent:
         while queue is not self._queue and await_at_shutdown(self.stop):
             queue = self._queue
             self.send_event, self.send_metric = queue.send_event, queue.send_metric
+            self.native.set_direct(queue is self.native)
 
     def reconfigure(self, config: AgentConfig) -> None:
         """Puts `config` in force; what is queued stays queued."""

@@ -4,6 +4,8 @@ from types import GenericAlias
 from typing import Any, Generic, TypeVar, final
 from uuid import UUID
 
+from typing_extensions import disjoint_base
+
 from guard_agent.config import AgentConfig
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "Ready",
     "Request",
     "Requests",
+    "Sender",
     "__version__",
     "after_fork",
     "backoff_delay",
@@ -68,6 +71,7 @@ class Agent:
         transport: Requests | None,
         store: Calls | None,
     ) -> None: ...
+    def set_direct(self, is_direct: bool) -> None: ...
     def send_event(self, event: Any, /) -> Ready[None] | None: ...
     def send_metric(self, metric: Any, /) -> Ready[None] | None: ...
     def try_again(
@@ -87,6 +91,12 @@ class Agent:
     def rules(self) -> str | None: ...
     def follow_rules(self) -> None: ...
     def stats(self) -> dict[str, Any]: ...
+
+@disjoint_base
+class Sender:
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Sender: ...
+    def send_event(self, event: Any) -> Coroutine[Any, Any, None]: ...
+    def send_metric(self, metric: Any) -> Coroutine[Any, Any, None]: ...
 
 @final
 class Buffer:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from guard_agent._agent import ProcessAgent, process_agent, replace_buffer, replace_transport
-from guard_agent._native import Ready
+from guard_agent._native import Ready, Sender
 from guard_agent._rules import RulesCallback
 from guard_agent.awaitables import Pending, in_background
 from guard_agent.buffer import until_taken, when_taken
@@ -115,7 +115,7 @@ class _Handler:
         return self._agent.stats()
 
 
-class GuardAgentHandler(_Handler):
+class GuardAgentHandler(Sender, _Handler):
     """The agent, for asynchronous code.
 
     Each call does its work, or starts it, at once; what it returns can be awaited, made a
@@ -135,38 +135,6 @@ class GuardAgentHandler(_Handler):
         ...     await agent.stop()
         >>> asyncio.run(main())
     """
-
-    def send_event(self, event: Any) -> Coroutine[Any, Any, None]:
-        """Queues a security event.
-
-        Never blocks the event loop and never touches the network. An event that cannot be
-        encoded is counted and logged. Under `buffer_overflow_policy="block"` what is returned
-        waits for room.
-
-        Args:
-            event: A `SecurityEvent`, any object with its attributes, or a mapping.
-
-        Raises:
-            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise", or the agent
-                stopped while the call waited for room.
-        """
-        # An attribute that is no method is called faster once it was fetched.
-        send = self._agent.send_event
-        return send(event) or self._when_room("events", event)
-
-    def send_metric(self, metric: Any) -> Coroutine[Any, Any, None]:
-        """Queues a metric, exactly as `send_event` does an event.
-
-        Args:
-            metric: A `SecurityMetric`, any object with its attributes, or a mapping.
-
-        Raises:
-            BufferFullError: The queue is full and `buffer_overflow_policy` is "raise", or the agent
-                stopped while the call waited for room.
-        """
-        # An attribute that is no method is called faster once it was fetched.
-        send = self._agent.send_metric
-        return send(metric) or self._when_room("metrics", metric)
 
     def start(self) -> Coroutine[Any, Any, None]:
         """Starts delivering and reporting status. The first record does so too."""
@@ -225,6 +193,11 @@ class GuardAgentHandler(_Handler):
 
     def _given(self, value: T) -> Coroutine[Any, Any, T]:
         return Ready(value)
+
+    def _send(self, kind: str, record: Any) -> Coroutine[Any, Any, None]:
+        """Sends what the native agent did not take at once."""
+        send = self._agent.send_event if kind == "events" else self._agent.send_metric
+        return send(record) or self._when_room(kind, record)
 
     def _when_room(self, kind: str, record: Any) -> Coroutine[Any, Any, None]:
         """Sends `record` as soon as the full queue has room for it."""

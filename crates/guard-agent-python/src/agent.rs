@@ -1,5 +1,6 @@
 //! The agent, as Python holds it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use guard_agent::{Agent as Core, Kind};
@@ -25,9 +26,24 @@ pub(crate) struct Agent {
     core: Core,
     /// What a call returns whose record was taken.
     taken: Py<Ready>,
+    /// Handlers may send without asking Python first.
+    is_direct: AtomicBool,
 }
 
 impl Agent {
+    /// Sends, if handlers may send here without asking Python first.
+    pub(crate) fn send_if_direct(
+        &self,
+        kind: Kind,
+        record: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Py<Ready>>> {
+        if self.is_direct.load(Ordering::Relaxed) {
+            self.send(kind, record)
+        } else {
+            Ok(None)
+        }
+    }
+
     fn send(&self, kind: Kind, record: &Bound<'_, PyAny>) -> PyResult<Option<Py<Ready>>> {
         match self.core.try_record(kind, Record(record)) {
             Ok(()) => Ok(Some(self.taken.clone_ref(record.py()))),
@@ -50,7 +66,17 @@ impl Agent {
             .on_rules_changed(rules_hook(rules_changed.unbind()));
         let core = py.detach(|| builder.build()).map_err(value_error)?;
         let taken = Py::new(py, Ready::NONE)?;
-        Ok(Self { core, taken })
+        let is_direct = AtomicBool::new(false);
+        Ok(Self {
+            core,
+            taken,
+            is_direct,
+        })
+    }
+
+    /// Whether handlers may send here without asking Python first.
+    fn set_direct(&self, is_direct: bool) {
+        self.is_direct.store(is_direct, Ordering::Relaxed);
     }
 
     #[pyo3(signature = (config, report, rules_changed, transport, store))]

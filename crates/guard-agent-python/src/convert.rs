@@ -79,12 +79,17 @@ impl Names {
 
     /// Where among them `key` is, looked for at `next` first: most records have their
     /// fields in order. Nothing for other names, and for other objects of the same text.
+    #[inline]
     fn place(&self, key: &Bound<'_, PyAny>, next: usize) -> Option<usize> {
-        let is_key = |name: &Py<PyString>| name.as_ptr() == key.as_ptr();
-        if self.0.get(next).is_some_and(is_key) {
-            return Some(next);
+        match self.0.get(next) {
+            Some(name) if name.as_ptr() == key.as_ptr() => Some(next),
+            _ => self.find(key),
         }
-        self.0.iter().position(is_key)
+    }
+
+    fn find(&self, key: &Bound<'_, PyAny>) -> Option<usize> {
+        let mut names = self.0.iter();
+        names.position(|name| name.as_ptr() == key.as_ptr())
     }
 }
 

@@ -22,6 +22,7 @@ mod node;
 mod objects;
 mod redis;
 mod report;
+mod sender;
 mod spool;
 mod stats;
 mod transport;
@@ -49,6 +50,8 @@ mod _native {
     use crate::redis::{redis_inspect, redis_requeue};
     #[pymodule_export]
     use crate::report::silence_reports;
+    #[pymodule_export]
+    use crate::sender::Sender;
     #[pymodule_export]
     use crate::spool::{
         spool_check, spool_directories, spool_quarantined, spool_records, spool_requeue,
