@@ -2,8 +2,10 @@
 
 use std::ptr;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple, PyType};
 use pyo3::{Borrowed, ffi, intern};
 
 use crate::types;
@@ -28,8 +30,10 @@ pub(crate) fn sequence<'py>(value: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, 
 pub(crate) fn model_fields<'py>(
     value: &Bound<'py, PyAny>,
 ) -> Option<(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>)> {
+    static EXTRA: PyOnceLock<Slot> = PyOnceLock::new();
     let py = value.py();
-    let extra = plain_attribute(value, intern!(py, "__pydantic_extra__")).ok()?;
+    let extra = EXTRA.get_or_try_init(py, || Slot::of(types::model(py)?, "__pydantic_extra__"));
+    let extra = extra.ok()?.read(value)?;
     let fields = attribute_dict(value).ok()?.cast_into::<PyDict>().ok()?;
     Some((fields, extra.cast_into().ok()))
 }
@@ -86,20 +90,42 @@ impl<'a, 'py> Iterator for PlainEntries<'a, 'py> {
     }
 }
 
-/// `object.__getattribute__(value, name)`
-#[expect(
-    unsafe_code,
-    reason = "PyO3 has no safe form but the call, which takes a multiple of the time"
-)]
-pub(crate) fn plain_attribute<'py>(
-    value: &Bound<'py, PyAny>,
-    name: &Bound<'py, PyString>,
-) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: both are live objects, which the function borrows; the result is a new
-    // reference, or null with an exception set.
-    unsafe {
-        let found = ffi::PyObject_GenericGetAttr(value.as_ptr(), name.as_ptr());
-        Bound::from_owned_ptr_or_err(value.py(), found)
+/// A slot of a class, such as `UUID.int`, read without searching the class for it.
+pub(crate) struct Slot {
+    descriptor: Py<PyAny>,
+    get: ffi::descrgetfunc,
+}
+
+impl Slot {
+    /// What `class` itself has under this name.
+    #[expect(
+        unsafe_code,
+        reason = "PyO3 has no form for what a type does as a descriptor"
+    )]
+    pub(crate) fn of(class: &Bound<'_, PyType>, name: &str) -> PyResult<Self> {
+        let descriptor = class.getattr("__dict__")?.get_item(name)?;
+        // SAFETY: the type of a live object, whose fields do not change.
+        let get = unsafe { (*descriptor.get_type_ptr()).tp_descr_get };
+        let get = get.ok_or_else(|| PyTypeError::new_err("no descriptor"))?;
+        let descriptor = descriptor.unbind();
+        Ok(Self { descriptor, get })
+    }
+
+    /// What stands there in `value`: nothing if it is of another class, or the slot is empty.
+    #[expect(
+        unsafe_code,
+        reason = "PyO3 has no safe form but the attribute, which takes a multiple of the time"
+    )]
+    pub(crate) fn read<'py>(&self, value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+        let py = value.py();
+        let class = value.get_type_ptr().cast();
+        // SAFETY: all are live objects, which the function borrows; the result is a new
+        // reference, or null with an exception set.
+        let found = unsafe {
+            let found = (self.get)(self.descriptor.as_ptr(), value.as_ptr(), class);
+            Bound::from_owned_ptr_or_err(py, found)
+        };
+        found.ok()
     }
 }
 

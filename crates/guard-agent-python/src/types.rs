@@ -9,7 +9,7 @@ use pyo3::types::{
 };
 use uuid::Uuid;
 
-use crate::objects;
+use crate::objects::Slot;
 
 /// One function for each type: imported once, then answered from memory.
 macro_rules! imported {
@@ -26,6 +26,7 @@ imported! {
     time = "datetime", "time";
     timedelta = "datetime", "timedelta";
     uuid = "uuid", "UUID";
+    model = "pydantic", "BaseModel";
     enumeration = "enum", "Enum";
     mapping = "collections.abc", "Mapping";
     sequence = "collections.abc", "Sequence";
@@ -55,7 +56,10 @@ pub(crate) fn uuid_value(value: &Bound<'_, PyAny>) -> Option<Uuid> {
     if !is_exact(value, uuid(value.py())) {
         return None;
     }
-    let number = objects::plain_attribute(value, intern!(value.py(), "int")).ok()?;
+    static INT: PyOnceLock<Slot> = PyOnceLock::new();
+    let py = value.py();
+    let int = INT.get_or_try_init(py, || Slot::of(uuid(py)?, "int"));
+    let number = int.ok()?.read(value)?;
     Some(Uuid::from_u128(number.extract().ok()?))
 }
 

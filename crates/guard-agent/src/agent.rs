@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use guard_wire::encode::Fields;
 use guard_wire::value::Field;
 use guard_wire::{Kind, SecurityEvent, SecurityMetric};
@@ -277,12 +277,18 @@ impl Agent {
     }
 
     /// The core of this process: after a fork, a fresh one.
-    fn core(&self) -> Arc<Core> {
-        let core = self.inner.core.load_full();
+    fn core(&self) -> Guard<Arc<Core>> {
+        let core = self.inner.core.load();
         if core.lineage == fork::lineage() {
             return core;
         }
-        let shared = &core.shared;
+        self.renew(Guard::into_inner(core));
+        self.inner.core.load()
+    }
+
+    /// Leaves the parent's core behind.
+    fn renew(&self, of_parent: Arc<Core>) {
+        let shared = &of_parent.shared;
         let fresh = Core::new(Shared::new(
             shared.config.clone(),
             shared.install_id.clone(),
@@ -291,14 +297,14 @@ impl Agent {
         if shared.rules.is_wanted() {
             fresh.shared.rules.want();
         }
-        let seen = self.inner.core.compare_and_swap(&core, Arc::new(fresh));
+        let cores = &self.inner.core;
+        let seen = cores.compare_and_swap(&of_parent, Arc::new(fresh));
         // The parent's core is left alone for ever: its locks may be held by
         // threads that do not exist here, its worker is not ours to stop.
-        if Arc::ptr_eq(&seen, &core) {
-            core.shared.durability.let_go();
-            std::mem::forget(core);
+        if Arc::ptr_eq(&seen, &of_parent) {
+            of_parent.shared.durability.let_go();
+            std::mem::forget(of_parent);
         }
-        self.inner.core.load_full()
     }
 }
 
