@@ -59,3 +59,6 @@ fn encoded(shared: &Shared, kind: Kind, mut records: Vec<Record>) -> Vec<Record>
     });
     records
 }
+
+#[cfg(test)]
+mod tests;
