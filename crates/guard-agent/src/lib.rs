@@ -17,9 +17,10 @@
 //! # The path of a record
 //!
 //! ```text
-//! send_event, send_metric      agent.rs, intake.rs    caller's thread: redact, truncate, encode once
+//! send_event, send_metric      agent.rs, intake.rs    caller's thread: copies the fields
 //!   -> queue                   queue/, ledger.rs      bounded; counts before it enqueues
 //!   -> pipeline                pipeline.rs            one thread, started on first use, per process
+//!   -> outtake                 outtake.rs             redact, truncate, encode once
 //!   -> batch                   batch.rs               sign, encrypt, compress
 //!   -> delivery                delivery/              classify -> backoff -> breaker; split, set aside
 //!   -> ledger                  accepted = delivered + queued + spooled + dropped, always

@@ -4,7 +4,7 @@
 //! hands over into bytes that are safe to send; a backend uses it to read them.
 //!
 //! ```text
-//! fields (borrowed Values)
+//! fields (borrowed Values), at once or from a tape::Tape
 //!   -> encode::Encoder: redact, truncate, write once as JSON  -> Record bytes
 //!   -> envelope::Envelope: many records, one body
 //!   -> sign::sign, encrypt::Encryptor                          -> what is posted
