@@ -5,9 +5,9 @@
 //! bytes, and needs nothing of what the record was read from.
 //!
 //! A tape is read by the program that wrote it, and by no other: its form is nobody
-//! else's business. Each field is a byte that names it, or [`OTHER`] and its name, and a
+//! else's business. Each field is a byte that names it, or `OTHER` and its name, and a
 //! value. A byte tells what it is, unless it is the text of a field that has a byte: then
-//! that one says [`TYPED`] if it is not. Numbers are little-endian.
+//! that one says `TYPED` if it is not. Numbers are little-endian.
 
 use jiff::Timestamp;
 use uuid::Uuid;
