@@ -6,7 +6,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple, PyType};
-use pyo3::{Borrowed, ffi, intern};
+use pyo3::{ffi, intern};
 
 use crate::types;
 
@@ -49,44 +49,6 @@ fn attribute_dict<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>
     unsafe {
         let found = ffi::PyObject_GenericGetDict(value.as_ptr(), ptr::null_mut());
         Bound::from_owned_ptr_or_err(value.py(), found)
-    }
-}
-
-/// The entries of a dict, without a reference counted to each: that takes as long as
-/// reading most of them does.
-pub(crate) struct PlainEntries<'a, 'py> {
-    dict: &'a Bound<'py, PyDict>,
-    place: ffi::Py_ssize_t,
-}
-
-impl<'a, 'py> PlainEntries<'a, 'py> {
-    /// # Safety
-    ///
-    /// For as long as this is gone through nothing changes the dict: no Python code runs, the
-    /// interpreter is not released, and without a global lock the caller is in a critical
-    /// section of the dict. An entry is not used after that.
-    #[expect(unsafe_code, reason = "said above")]
-    pub(crate) const unsafe fn of(dict: &'a Bound<'py, PyDict>) -> Self {
-        Self { dict, place: 0 }
-    }
-}
-
-impl<'a, 'py> Iterator for PlainEntries<'a, 'py> {
-    type Item = (Borrowed<'a, 'py, PyAny>, Borrowed<'a, 'py, PyAny>);
-
-    #[expect(unsafe_code, reason = "PyO3's iterator counts references")]
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
-        let dict = self.dict.as_ptr();
-        // SAFETY: it is a dict that does not change meanwhile, as whoever made this has
-        // promised; it holds the key and the value.
-        unsafe {
-            (ffi::PyDict_Next(dict, &mut self.place, &mut key, &mut value) != 0).then(|| {
-                let py = self.dict.py();
-                (Borrowed::from_ptr(py, key), Borrowed::from_ptr(py, value))
-            })
-        }
     }
 }
 

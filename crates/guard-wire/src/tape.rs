@@ -280,19 +280,17 @@ impl Sink for TapeWriter<'_> {
     }
 
     fn open(&mut self, field: Known) -> bool {
-        let start = self.out.len();
-        let is_open = self.is_plain && self.admits(field, &View::<Item<'_>>::Map(&[]));
-        if is_open {
-            self.object = Object {
-                start,
-                entries: 0,
-                size: self.size,
-            };
-            self.size += field.json().len();
+        self.object = Object {
+            start: self.out.len(),
+            entries: 0,
+            size: self.size,
+        };
+        if self.begin_known(field, &View::<Item<'_>>::Map(&[])) {
             self.out.push(field as u8 | TYPED);
             self.begin(MAP, 0, 0);
         }
-        is_open
+        // Of a record that is given up nothing needs to be read any more.
+        true
     }
 
     #[inline]
@@ -313,7 +311,9 @@ impl Sink for TapeWriter<'_> {
         if !whole {
             self.out.truncate(start);
             self.size = size;
-        } else if let Some(count) = self.out.get_mut(start + 2..start + 4) {
+        } else if self.is_plain
+            && let Some(count) = self.out.get_mut(start + 2..start + 4)
+        {
             count.copy_from_slice(&entries.to_le_bytes());
             self.is_plain &= entries < u16::MAX;
         }
