@@ -100,8 +100,8 @@ impl Listener {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     unsaved: BTreeMap<u64, (Kind, Bytes)>,
-    /// Records are being saved.
-    saving: bool,
+    /// The records that are being saved, ascending.
+    in_hand: Vec<u64>,
     /// The last attempt to save failed: the journal makes the next one.
     failed: bool,
     /// Of records that were settled before the journal told their token.
@@ -128,7 +128,9 @@ impl Book {
     /// Who is to be told when there is something to do. Whoever is not any more has
     /// nothing in hand.
     pub(super) fn attend(&mut self, saver: Saver, thread: Option<Thread>) {
-        self.saving &= thread.is_some();
+        if thread.is_none() {
+            self.in_hand.clear();
+        }
         let called = false;
         *self.listener(saver) = Listener { thread, called };
     }
@@ -178,7 +180,9 @@ impl Book {
     }
 
     pub(super) fn knows(&self, seq: u64) -> bool {
-        self.saved.contains_key(&seq) || self.unsaved.contains_key(&seq)
+        self.saved.contains_key(&seq)
+            || self.unsaved.contains_key(&seq)
+            || self.in_hand.binary_search(&seq).is_ok()
     }
 
     /// A record has left the queue.
@@ -187,7 +191,7 @@ impl Book {
             self.orders.settle(token, kind, bytes, fate);
         } else if fate == Fate::Done && self.unsaved.remove(&seq).is_some() {
             // Netted out.
-        } else if self.saving || self.unsaved.contains_key(&seq) {
+        } else if !self.in_hand.is_empty() || self.unsaved.contains_key(&seq) {
             self.fates.insert(seq, fate);
         }
     }
@@ -206,7 +210,7 @@ impl Book {
     /// but at least one. They are with the caller until [`saved`](Self::saved) or
     /// [`not_saved`](Self::not_saved).
     pub(super) fn take_unsaved(&mut self, saver: Saver, max_bytes: usize) -> Vec<Unsaved> {
-        if self.saving || saver != self.saver() {
+        if !self.in_hand.is_empty() || saver != self.saver() {
             return Vec::new();
         }
         let (mut group, mut bytes) = (Vec::new(), 0);
@@ -218,13 +222,13 @@ impl Book {
             let (seq, (kind, bytes)) = entry.remove_entry();
             group.push(Unsaved { seq, kind, bytes });
         }
-        self.saving = !group.is_empty();
+        self.in_hand = group.iter().map(|record| record.seq).collect();
         group
     }
 
     /// A group is saved, each record under its token.
     pub(super) fn saved(&mut self, group: &[Unsaved], tokens: &[u64]) {
-        self.saving = false;
+        self.in_hand.clear();
         self.unseen |= self.saver() == Saver::Writer;
         self.failed = false;
         for (record, token) in group.iter().zip(tokens) {
@@ -243,7 +247,7 @@ impl Book {
 
     /// A group could not be saved.
     pub(super) fn not_saved(&mut self, group: Vec<Unsaved>) {
-        self.saving = false;
+        self.in_hand.clear();
         self.failed = true;
         for Unsaved { seq, kind, bytes } in group {
             if self.fates.get(&seq) != Some(&Fate::Done) {
@@ -319,6 +323,15 @@ mod tests {
         settle(&mut book, 2, Fate::Done);
         assert_eq!(book.take_orders().remove, [11, 12]);
         assert!(book.orders.is_empty() && book.unsaved.is_empty());
+    }
+
+    #[test]
+    fn what_is_being_saved_is_known() {
+        let mut book = book(2);
+        let group = book.take_unsaved(Saver::Journal, 100);
+        assert!(book.knows(0) && book.knows(1));
+        book.saved(&group, &[10, 11]);
+        assert!(book.knows(0) && book.knows(1) && !book.knows(2));
     }
 
     #[test]
