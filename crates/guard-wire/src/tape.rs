@@ -19,7 +19,7 @@ use crate::fields::{Fields, Sink};
 use crate::metric::MetricType;
 use crate::redact::MAX_DEPTH;
 use crate::timestamp::{self, Moment};
-use crate::value::{Tree, View};
+use crate::value::{Tree, Value, View};
 
 /// Stands for a field that the contract does not list.
 const OTHER: u8 = u8::MAX;
@@ -136,7 +136,7 @@ impl<'t> TapeWriter<'t> {
 
     #[inline]
     fn known_text(&mut self, field: Known, text: &str) {
-        if self.begin_known(field, &View::<Item<'_>>::Str(text))
+        if self.begin_known(field, &View::<Value<'_>>::Str(text))
             && let Some([low, high]) = self.measure(text)
         {
             self.out.extend_from_slice(&[field as u8, low, high]);
@@ -285,7 +285,7 @@ impl Sink for TapeWriter<'_> {
             entries: 0,
             size: self.size,
         };
-        if self.begin_known(field, &View::<Item<'_>>::Map(&[])) {
+        if self.begin_known(field, &View::<Value<'_>>::Map(&[])) {
             self.out.push(field as u8 | TYPED);
             self.begin(MAP, 0, 0);
         }
@@ -354,41 +354,6 @@ impl Fields for Tape<'_> {
     }
 }
 
-/// A value on a tape.
-enum Item<'t> {
-    Null,
-    Bool(bool),
-    Int(i64),
-    UInt(u64),
-    Float(f64),
-    Time(Timestamp),
-    Moment(Moment),
-    Uuid(Uuid),
-    Text(&'t str),
-    List(Vec<Item<'t>>),
-    Map(Vec<(&'t str, Item<'t>)>),
-}
-
-impl<'t> Tree for Item<'t> {
-    type Name = &'t str;
-
-    fn view(&self) -> View<'_, Self> {
-        match self {
-            Item::Null => View::Null,
-            Item::Bool(flag) => View::Bool(*flag),
-            Item::Int(number) => View::Int(*number),
-            Item::UInt(number) => View::UInt(*number),
-            Item::Float(number) => View::Float(*number),
-            Item::Time(at) => View::Time(*at),
-            Item::Moment(moment) => View::Moment(*moment),
-            Item::Uuid(uuid) => View::Uuid(*uuid),
-            Item::Text(text) => View::Str(text),
-            Item::List(items) => View::List(items),
-            Item::Map(entries) => View::Map(entries),
-        }
-    }
-}
-
 /// What is left of a tape.
 struct Reader<'t>(&'t [u8]);
 
@@ -398,48 +363,48 @@ impl<'t> Reader<'t> {
         match self.byte()? {
             OTHER => {
                 let name = self.text()?;
-                sink.other(name, &self.item(0)?.view());
+                sink.other(name, &self.value(0)?.view());
             }
             place => {
                 let field = *Known::ALL.get(usize::from(place & !TYPED))?;
                 if place & TYPED == 0 {
-                    sink.known(field, &View::<Item<'_>>::Str(self.text()?));
+                    sink.known(field, &View::<Value<'_>>::Str(self.text()?));
                 } else {
-                    sink.known(field, &self.item(0)?.view());
+                    sink.known(field, &self.value(0)?.view());
                 }
             }
         }
         Some(())
     }
 
-    fn item(&mut self, depth: usize) -> Option<Item<'t>> {
-        let item = match self.byte()? {
-            NULL => Item::Null,
-            FALSE => Item::Bool(false),
-            TRUE => Item::Bool(true),
-            INT => Item::Int(i64::from_le_bytes(self.array()?)),
-            UINT => Item::UInt(u64::from_le_bytes(self.array()?)),
-            FLOAT => Item::Float(f64::from_le_bytes(self.array()?)),
+    fn value(&mut self, depth: usize) -> Option<Value<'t>> {
+        let value = match self.byte()? {
+            NULL => Value::Null,
+            FALSE => Value::Bool(false),
+            TRUE => Value::Bool(true),
+            INT => Value::Int(i64::from_le_bytes(self.array()?)),
+            UINT => Value::UInt(u64::from_le_bytes(self.array()?)),
+            FLOAT => Value::Float(f64::from_le_bytes(self.array()?)),
             TIME => {
                 let seconds = i64::from_le_bytes(self.array()?);
                 let nanoseconds = i32::from_le_bytes(self.array()?);
-                Item::Time(Timestamp::new(seconds, nanoseconds).ok()?)
+                Value::Time(Timestamp::new(seconds, nanoseconds).ok()?)
             }
-            MOMENT => Item::Moment(Moment::from_bytes(self.array()?)),
-            UUID => Item::Uuid(Uuid::from_bytes(self.array()?)),
-            TEXT => Item::Text(self.text()?),
+            MOMENT => Value::Moment(Moment::from_bytes(self.array()?)),
+            UUID => Value::Uuid(Uuid::from_bytes(self.array()?)),
+            TEXT => Value::from(self.text()?),
             LIST if depth <= MAX_DEPTH => {
-                let items = (0..self.length()?).map(|_| self.item(depth + 1));
-                Item::List(items.collect::<Option<_>>()?)
+                let items = (0..self.length()?).map(|_| self.value(depth + 1));
+                Value::List(items.collect::<Option<_>>()?)
             }
             MAP if depth <= MAX_DEPTH => {
-                let entries =
-                    (0..self.length()?).map(|_| Some((self.text()?, self.item(depth + 1)?)));
-                Item::Map(entries.collect::<Option<_>>()?)
+                let entries = (0..self.length()?)
+                    .map(|_| Some((self.text()?.into(), self.value(depth + 1)?)));
+                Value::Map(entries.collect::<Option<_>>()?)
             }
             _ => return None,
         };
-        Some(item)
+        Some(value)
     }
 
     fn text(&mut self) -> Option<&'t str> {

@@ -44,6 +44,10 @@ pub enum Value<'a> {
     Float(f64),
     /// A point in time, written as RFC 3339 in UTC.
     Time(Timestamp),
+    /// A point in time, written as Python does.
+    Moment(Moment),
+    /// A UUID, written with hyphens.
+    Uuid(Uuid),
     /// Text.
     Str(Cow<'a, str>),
     /// A list.
@@ -71,9 +75,7 @@ pub enum View<'a, T: Tree> {
     UInt(u64),
     Float(f64),
     Time(Timestamp),
-    /// A point in time, to be written as Python does.
     Moment(Moment),
-    /// A UUID, written with hyphens.
     Uuid(Uuid),
     Str(&'a str),
     List(&'a [T]),
@@ -101,6 +103,8 @@ impl<'v> Tree for Value<'v> {
             Value::UInt(number) => View::UInt(*number),
             Value::Float(number) => View::Float(*number),
             Value::Time(at) => View::Time(*at),
+            Value::Moment(at) => View::Moment(*at),
+            Value::Uuid(uuid) => View::Uuid(*uuid),
             Value::Str(text) => View::Str(text),
             Value::List(items) => View::List(items),
             Value::Map(fields) => View::Map(fields),

@@ -146,6 +146,18 @@ fn value() -> impl Strategy<Value = Value<'static>> {
         any::<f64>().prop_map(Value::Float),
         (-1_000_000_000_i64..4_000_000_000, 0..1_000_000_000)
             .prop_map(|(seconds, nanos)| Value::Time(Timestamp::new(seconds, nanos).unwrap())),
+        any::<u128>().prop_map(|number| Value::Uuid(Uuid::from_u128(number))),
+        (1_u16..=9999, 1_u8..=12, 1_u8..=31, 0_u32..1_000_000).prop_map(
+            |(year, month, day, micros)| Value::Moment(Moment {
+                year,
+                month,
+                day,
+                hour: 14,
+                minute: 28,
+                second: 58,
+                micros,
+            })
+        ),
         "\\PC{0,20}".prop_map(|text| Value::Str(text.into())),
         Just(Value::from("{\"cookie\": \"s3cret\"}")),
     ];
