@@ -419,6 +419,8 @@ fn five_failures_in_a_row_open_the_breaker_for_a_minute_then_one_probe_goes() {
         agent.stats().breaker == BreakerState::Open
     });
     assert_ne!(agent.stats().health, Health::Healthy);
+    // Not before the pause between attempts began: it would begin later then.
+    clock.wait_for_sleeper(0.0005, 0.03);
     clock.advance(Duration::from_millis(500));
     clock.wait_for_sleeper(59.0, 60.0);
     agent.flush(Duration::ZERO);
