@@ -1,8 +1,7 @@
-//! From Python objects to the tree that the agent encodes.
+//! From Python objects to what takes the fields of a record: a copy, or the encoder.
 //!
-//! What most fields hold goes to the encoder as it is met, and is written as JSON
-//! at once. Of all else [`Reader`] keeps hold as a tree of [`Node`]s, which the
-//! encoder then reads, so that no text is copied on its way.
+//! What most fields hold is handed on as it is met. Of all else [`Reader`] keeps hold as
+//! a tree of [`Node`]s, which is then read, so that no text is copied on its way.
 //!
 //! Nothing a caller hands over makes this fail: what holds too many values is
 //! replaced by a remark, and what JSON has no form for is written as its
@@ -225,8 +224,7 @@ impl Reader {
     }
 
     /// Hands on a dict that can be read without running Python code, as most metadata can.
-    fn flat(&mut self, value: &Bound<'_, PyAny>, field: Known, sink: &mut impl Sink) -> Option<()> {
-        let dict = value.cast_exact::<PyDict>().ok()?;
+    fn flat(&mut self, dict: &Bound<'_, PyDict>, field: Known, sink: &mut impl Sink) -> Option<()> {
         let nodes_left = self.nodes_left.checked_sub(dict.len())?;
         if !sink.open(field) {
             return None;

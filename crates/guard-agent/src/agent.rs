@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use guard_wire::encode::Fields;
+use guard_wire::fields::Fields;
 use guard_wire::value::Field;
 use guard_wire::{Kind, SecurityEvent, SecurityMetric};
 use jiff::Timestamp;

@@ -1,7 +1,7 @@
 //! A queue that nobody sends from, for programs that deliver records themselves.
 
 use guard_wire::Kind;
-use guard_wire::encode::Fields;
+use guard_wire::fields::Fields;
 
 use crate::builder::AgentBuilder;
 use crate::config::ConfigError;

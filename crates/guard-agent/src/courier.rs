@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use guard_wire::Kind;
-use guard_wire::encode::Fields;
+use guard_wire::fields::Fields;
 use jiff::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 

@@ -2,7 +2,7 @@
 //! or held by a buffer of the program's own, which then counts like the queue.
 
 use guard_wire::Kind;
-use guard_wire::encode::Fields;
+use guard_wire::fields::Fields;
 
 use crate::agent::Agent;
 use crate::intake;

@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 
 use guard_wire::Kind;
-use guard_wire::encode::{EncodeError, Fields};
+use guard_wire::encode::EncodeError;
+use guard_wire::fields::Fields;
 use thiserror::Error;
 
 use crate::config::OverflowPolicy;
@@ -115,6 +116,7 @@ fn outcome(shared: &Shared, pushed: Pushed) -> Result<(), SendError> {
             });
             Ok(())
         }
+        // What is encoded is never refused for that.
         Pushed::Full | Pushed::NotEncoded => Err(SendError {
             limit: shared.config.max_items(),
         }),

@@ -36,11 +36,12 @@ pub(crate) fn withdraw(shared: &Shared, kind: Kind) -> Vec<Vec<u8>> {
 
 /// Has what waits saved too, from now on: a store takes nothing but what is encoded.
 pub(crate) fn keep_book(shared: &Shared) {
-    shared.queue.keep_book();
-    for kind in Kind::ALL {
-        let records = encoded(shared, kind, shared.queue.take_all(kind));
-        let now = shared.clock().now();
-        shared.queue.give_back(kind, records, now);
+    if shared.queue.keep_book() {
+        for kind in Kind::ALL {
+            let records = encoded(shared, kind, shared.queue.take_all(kind));
+            let now = shared.clock().now();
+            shared.queue.give_back(kind, records, now);
+        }
     }
     shared.queue.enlist();
 }

@@ -112,7 +112,6 @@ impl Shared {
         rules: Arc<Known>,
         durability: Arc<Durability>,
     ) -> Self {
-        let has_store = config.store.is_some();
         let sealer = Sealer::new(&config);
         let encoder = Encoder::new(
             config.redactor.clone(),
@@ -139,7 +138,7 @@ impl Shared {
             news: Notify::new(),
             config,
         };
-        if has_store {
+        if shared.config.store.is_some() {
             outtake::keep_book(&shared);
         }
         shared

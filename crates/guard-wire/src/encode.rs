@@ -6,9 +6,11 @@
 
 use std::borrow::Cow;
 
+use thiserror::Error;
+
 use crate::anonymize::Anonymize;
 use crate::field::Known;
-pub use crate::fields::{Fields, Sink};
+use crate::fields::{Fields, Sink};
 use crate::json::{
     JsonWriter, has_escapes, write_moment, write_scalar, write_text, write_time, write_uuid,
     write_verbatim,
@@ -20,7 +22,6 @@ use crate::redact::{self, Redactor};
 use crate::tape::TapeWriter;
 use crate::value::{Tree, View};
 use crate::{hash, timestamp};
-use thiserror::Error;
 
 /// An idempotency key longer than this many bytes is replaced by its SHA-256.
 pub const MAX_KEY: usize = 128;
@@ -367,7 +368,8 @@ impl RecordWriter<'_> {
 }
 
 /// Whether more is done to this field than to write it, whatever its name is.
-fn has_rule(kind: Kind, field: Known) -> bool {
+#[inline]
+pub(crate) fn has_rule(kind: Kind, field: Known) -> bool {
     match field {
         Known::IdempotencyKey | Known::Timestamp => true,
         Known::EventType => kind == Kind::Event,

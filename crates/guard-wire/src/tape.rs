@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::Kind;
-use crate::encode::{MAX_KEY, Seen};
+use crate::encode::{MAX_KEY, Seen, has_rule};
 use crate::field::Known;
 use crate::fields::{Fields, Sink};
 use crate::metric::MetricType;
@@ -39,15 +39,6 @@ const UUID: u8 = 8;
 const TEXT: u8 = 9;
 const LIST: u8 = 10;
 const MAP: u8 = 11;
-
-/// A bit for each field that not every value is admitted for, by kind.
-const BOUND: [u32; Kind::ALL.len()] = {
-    let both = 1 << Known::IdempotencyKey as u8 | 1 << Known::Timestamp as u8;
-    [
-        both | 1 << Known::EventType as u8,
-        both | 1 << Known::MetricType as u8 | 1 << Known::Value as u8,
-    ]
-};
 
 /// What a number takes as JSON, by and large.
 const NUMBER: usize = 8;
@@ -154,8 +145,8 @@ impl<'t> TapeWriter<'t> {
     /// Whether the field is to be written.
     #[inline]
     fn begin_known<T: Tree>(&mut self, field: Known, value: &View<'_, T>) -> bool {
-        let is_bound = BOUND[self.kind.index()] >> (field as u8) & 1 != 0;
-        self.is_plain = self.is_plain && (!is_bound || self.admits(field, value));
+        let is_free = !has_rule(self.kind, field);
+        self.is_plain = self.is_plain && (is_free || self.admits(field, value));
         self.size += field.json().len();
         self.is_plain
     }

@@ -186,7 +186,8 @@ impl Block {
             if oldest.try_reclaim(BLOCK) {
                 return oldest;
             }
-            if self.full.len() < MAX_FULL {
+            // The one that is open now comes to them.
+            if self.full.len() + 1 < MAX_FULL {
                 self.full.push_front(oldest);
             }
         }

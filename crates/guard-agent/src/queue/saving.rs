@@ -14,11 +14,13 @@ use crate::ledger::LossReason;
 use crate::lock;
 
 impl Queue {
-    /// From now on there is a store, in which what waits is to be saved too.
-    pub(crate) fn keep_book(&self) {
+    /// From now on there is a store; whether there was none. No copies come in any more:
+    /// those that wait are to be encoded.
+    pub(crate) fn keep_book(&self) -> bool {
         let mut state = lock(&self.state);
+        let is_new = state.book.is_none();
         state.book.get_or_insert_with(Book::default);
-        state.enlist();
+        is_new
     }
 
     /// From now on this thread is told when there is something to do for it.

@@ -116,14 +116,18 @@ fn a_tape_that_is_cut_is_read_as_far_as_it_goes() {
 #[test]
 fn what_grows_most_by_being_encoded_is_not_too_large() {
     let encoder = Encoder::new(Redactor::new(["a"]), MAX_RECORD, MAX_RECORD);
-    let members = |member: &str| format!("{{{}\"z\":0}}", member.repeat(800 / member.len()));
-    let nested = serde_json::to_string(&members("\"a\":0,")).unwrap();
+    let object = |member: &str, len: usize| {
+        let members = member.repeat(len / member.len());
+        format!("{{{members}\"z\":0}}")
+    };
+    let members = |member: &str| object(member, 800);
+    let nested = serde_json::to_string(&object("\"a\":0,", 600)).unwrap();
     for text in [
         "\u{1}".repeat(800),
         members("\"a\":0,"),
         members("\"a\":0,\"b\":1e15,"),
         members("\"b\":[\"a\",0],"),
-        nested[..nested.len().min(900)].to_owned(),
+        nested,
     ] {
         let event = crate::SecurityEvent::new("x").reason(text);
         let (mut tape, mut json) = (Vec::new(), Vec::new());
