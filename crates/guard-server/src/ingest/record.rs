@@ -15,6 +15,14 @@ use crate::store::Record;
 const MAX_DEPTH: usize = 64;
 /// Bytes of an `event_type`, which is a key in every count by type.
 const MAX_TYPE_LEN: usize = 128;
+/// Bytes of an `idempotency_key`, which is stored in the record, in its column and
+/// in an index.
+const MAX_KEY_LEN: usize = 256;
+/// Bytes of a field that names something, such as an address or a method.
+const MAX_NAME_LEN: usize = 256;
+/// Bytes of an `endpoint`, which is stored in the record and in its column. Web
+/// servers take no longer ones, so that no attack stays unknown for its long path.
+const MAX_ENDPOINT_LEN: usize = 64 * 1024;
 
 /// Why a record is left out.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -31,8 +39,8 @@ pub(super) enum Invalid {
     Missing { field: &'static str },
     #[error("`{field}` is not a string")]
     NotAString { field: &'static str },
-    #[error("`event_type` is longer than {MAX_TYPE_LEN} bytes")]
-    LongType,
+    #[error("`{field}` is longer than {limit} bytes")]
+    TooLong { field: &'static str, limit: usize },
     #[error("`metric_type` is not one of the seven known types")]
     MetricType,
     #[error("`value` is not a number")]
@@ -53,6 +61,18 @@ struct Fields<'a> {
     metric_type: Option<&'a RawValue>,
     #[serde(borrow)]
     ip_address: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<&'a RawValue>,
+    #[serde(borrow)]
+    country: Option<&'a RawValue>,
+    #[serde(borrow)]
+    action_taken: Option<&'a RawValue>,
+    #[serde(borrow)]
+    decorator_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    rule_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    handler_name: Option<&'a RawValue>,
     #[serde(borrow)]
     endpoint: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -76,17 +96,27 @@ pub(super) fn read(kind: Kind, raw: &RawValue) -> Result<Record, Invalid> {
         Kind::Event => (event_type(&fields)?, None),
         Kind::Metric => metric(&fields)?,
     };
-    let optional = |field, raw| optional_string(field, raw).map(|text| text.map(Cow::into_owned));
+    check_names(&fields)?;
+    let optional = |field, raw, limit| {
+        let text = optional_string(field, raw)?;
+        text.map(|text| within(field, limit, text.into_owned()))
+            .transpose()
+    };
+    let endpoint = optional("endpoint", fields.endpoint, MAX_ENDPOINT_LEN)?;
+    let endpoint = match endpoint {
+        Some(endpoint) => Some(endpoint),
+        None => tagged_endpoint(&fields)?,
+    };
     Ok(Record {
-        idempotency_key: optional("idempotency_key", fields.idempotency_key)?
+        idempotency_key: optional("idempotency_key", fields.idempotency_key, MAX_KEY_LEN)?
             .filter(|key| !key.is_empty()),
         timestamp: fields
             .timestamp
             .and_then(read_timestamp)
             .ok_or(Invalid::Timestamp)?,
         type_name,
-        ip: optional("ip_address", fields.ip_address)?,
-        endpoint: optional("endpoint", fields.endpoint)?.or_else(|| tagged_endpoint(&fields)),
+        ip: optional("ip_address", fields.ip_address, MAX_NAME_LEN)?,
+        endpoint,
         value,
         body: text.to_owned(),
     })
@@ -94,10 +124,35 @@ pub(super) fn read(kind: Kind, raw: &RawValue) -> Result<Record, Invalid> {
 
 fn event_type(fields: &Fields<'_>) -> Result<String, Invalid> {
     let name = string("event_type", fields.event_type)?;
-    if name.len() > MAX_TYPE_LEN {
-        return Err(Invalid::LongType);
+    within("event_type", MAX_TYPE_LEN, name.into_owned())
+}
+
+/// Checks the fields that name something and have no column. They are text in what
+/// agents send; a value of another type is kept as it is.
+fn check_names(fields: &Fields<'_>) -> Result<(), Invalid> {
+    for (field, raw) in [
+        ("method", fields.method),
+        ("country", fields.country),
+        ("action_taken", fields.action_taken),
+        ("decorator_type", fields.decorator_type),
+        ("rule_type", fields.rule_type),
+        ("handler_name", fields.handler_name),
+    ] {
+        // Text takes at least as many bytes in JSON, so that it is rarely read here.
+        if raw.is_some_and(|raw| raw.get().len() > MAX_NAME_LEN)
+            && let Ok(Some(text)) = optional_string(field, raw)
+        {
+            within(field, MAX_NAME_LEN, text)?;
+        }
     }
-    Ok(name.into_owned())
+    Ok(())
+}
+
+fn within<T: AsRef<str>>(field: &'static str, limit: usize, text: T) -> Result<T, Invalid> {
+    if text.as_ref().len() > limit {
+        return Err(Invalid::TooLong { field, limit });
+    }
+    Ok(text)
 }
 
 fn metric(fields: &Fields<'_>) -> Result<(String, Option<f64>), Invalid> {
@@ -112,13 +167,16 @@ fn metric(fields: &Fields<'_>) -> Result<(String, Option<f64>), Invalid> {
 }
 
 /// Guards put the endpoint of a metric into its tags.
-fn tagged_endpoint(fields: &Fields<'_>) -> Option<String> {
+fn tagged_endpoint(fields: &Fields<'_>) -> Result<Option<String>, Invalid> {
     #[derive(Deserialize)]
     struct Tags {
         endpoint: String,
     }
-    let tags: Tags = serde_json::from_str(fields.tags?.get()).ok()?;
-    Some(tags.endpoint)
+    let tags = fields.tags.map(|tags| serde_json::from_str(tags.get()));
+    let Some(Ok(Tags { endpoint })) = tags else {
+        return Ok(None);
+    };
+    within("tags.endpoint", MAX_ENDPOINT_LEN, endpoint).map(Some)
 }
 
 fn string<'a>(field: &'static str, raw: Option<&'a RawValue>) -> Result<Cow<'a, str>, Invalid> {
@@ -251,12 +309,47 @@ mod tests {
         let long = "x".repeat(MAX_TYPE_LEN + 1);
         assert_eq!(
             with(&format!(r#","event_type":"{long}""#)),
-            Err(Invalid::LongType)
+            Err(Invalid::TooLong {
+                field: "event_type",
+                limit: MAX_TYPE_LEN
+            })
         );
         assert!(matches!(
             with(r#","event_type":"x","event_type":"y""#),
             Err(Invalid::Unreadable(_))
         ));
+    }
+
+    #[test]
+    fn a_field_may_be_as_long_as_its_limit() {
+        let base = r#""timestamp":"2026-11-22T14:28:58Z","event_type":"x""#;
+        for (field, limit) in [
+            ("idempotency_key", MAX_KEY_LEN),
+            ("ip_address", MAX_NAME_LEN),
+            ("method", MAX_NAME_LEN),
+            ("country", MAX_NAME_LEN),
+            ("action_taken", MAX_NAME_LEN),
+            ("decorator_type", MAX_NAME_LEN),
+            ("rule_type", MAX_NAME_LEN),
+            ("handler_name", MAX_NAME_LEN),
+            ("endpoint", MAX_ENDPOINT_LEN),
+        ] {
+            let with = |text: String| event(&format!(r#"{{{base},"{field}":"{text}"}}"#));
+            assert!(with("x".repeat(limit)).is_ok(), "{field}");
+            // Bytes count as they are meant, not as JSON writes them.
+            assert!(with("\\u0078".repeat(limit)).is_ok(), "{field}");
+            let too_long = Err(Invalid::TooLong { field, limit });
+            assert_eq!(with("x".repeat(limit + 1)), too_long);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_kept_as_it_is() {
+        let long = "x".repeat(MAX_NAME_LEN + 1);
+        let json = format!(
+            r#"{{"timestamp":"2026-11-22T14:28:58Z","event_type":"x","method":["{long}"]}}"#
+        );
+        assert_eq!(event(&json).unwrap().body, json);
     }
 
     #[test]
@@ -282,6 +375,15 @@ mod tests {
         assert_eq!(record.endpoint.as_deref(), Some("/x"));
         let none = with(r#""metric_type":"error_rate","value":null"#).unwrap();
         assert_eq!(none.value, None);
+        let long = "/".repeat(MAX_ENDPOINT_LEN + 1);
+        let tagged = format!(r#""metric_type":"error_rate","tags":{{"endpoint":"{long}"}}"#);
+        assert_eq!(
+            with(&tagged),
+            Err(Invalid::TooLong {
+                field: "tags.endpoint",
+                limit: MAX_ENDPOINT_LEN
+            })
+        );
         assert_eq!(
             with(r#""metric_type":"mood","value":1"#),
             Err(Invalid::MetricType)

@@ -1,9 +1,10 @@
 //! What agents in the field send that a strict server would stumble over.
 
+use guard_server::Limits;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{AT, Server, batch, event, gzip, metric};
+use crate::support::{AT, Server, Setup, batch, event, gzip, metric};
 
 #[tokio::test]
 async fn times_with_a_space_a_t_or_no_offset_are_the_same_time() {
@@ -121,6 +122,44 @@ async fn a_bad_record_is_left_out_counted_and_named_and_the_rest_is_taken() {
     let summary = server.summary().await;
     assert_eq!(summary["invalid"], json!({ "events": 4, "metrics": 1 }));
     assert_eq!(summary["events"]["total"], 2);
+}
+
+#[tokio::test]
+async fn a_field_that_is_too_long_leaves_its_record_out_with_the_reason() {
+    let limits = Limits {
+        encoded: 1 << 20,
+        decoded: 1 << 20,
+    };
+    let setup = Setup {
+        limits,
+        ..Setup::default()
+    };
+    let server = setup.start().await;
+    let long = "x".repeat(70_000);
+    let fields = [
+        "idempotency_key",
+        "event_type",
+        "ip_address",
+        "method",
+        "endpoint",
+    ];
+    let mut events = vec![event("a")];
+    for field in fields {
+        let mut with = event(field);
+        with[field] = json!(long);
+        events.push(with);
+    }
+    let body = batch("1", &events, &[]);
+    let answer = server.take("/api/v1/events", body).await;
+    assert_eq!(answer["events_processed"], 1);
+    for (field, left_out) in fields.iter().zip(answer["invalid"].as_array().unwrap()) {
+        let reason = left_out["reason"].as_str().unwrap();
+        let expected = format!("`{field}` is longer than ");
+        assert!(reason.starts_with(&expected), "{reason}");
+    }
+    let summary = server.summary().await;
+    assert_eq!(summary["invalid"], json!({ "events": 5, "metrics": 0 }));
+    assert_eq!(summary["events"]["total"], 1);
 }
 
 #[tokio::test]
