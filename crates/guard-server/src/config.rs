@@ -10,7 +10,7 @@ use crate::auth::{self, KeyError};
 use crate::rules::command::RulesCommand;
 use crate::secret::Secret;
 use crate::state::Limits;
-use crate::store::ProjectSettings;
+use crate::store::{ProjectSettings, StoreLimits};
 
 /// Default of `--listen`: reachable from this machine only.
 const LISTEN: &str = "127.0.0.1:8400";
@@ -129,6 +129,29 @@ pub struct Args {
     )]
     pub max_connections: u32,
 
+    /// Types of events that are counted by name; those that come later are counted
+    /// together, as `other`.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_MAX_EVENT_TYPES",
+        default_value_t = StoreLimits::default().types,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub max_event_types: u32,
+
+    /// Installs whose last status is kept, and processes of agents whose rules are
+    /// kept account of. Of more, new ones are passed over until one of the others is
+    /// silent for an hour.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_MAX_INSTALLS",
+        default_value_t = StoreLimits::default().installs,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub max_installs: u32,
+
     /// What to do instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -151,6 +174,8 @@ pub struct Config {
     pub database: PathBuf,
     /// How large bodies may be.
     pub limits: Limits,
+    /// How many different values are counted or remembered.
+    pub store_limits: StoreLimits,
     /// Connections at a time.
     pub max_connections: usize,
     /// What is set for the project `default`.
@@ -213,6 +238,10 @@ impl Args {
             limits: Limits {
                 encoded: self.max_body_bytes as usize,
                 decoded: self.max_decoded_bytes as usize,
+            },
+            store_limits: StoreLimits {
+                types: self.max_event_types,
+                installs: self.max_installs,
             },
             max_connections: self.max_connections as usize,
             settings: ProjectSettings {

@@ -38,6 +38,7 @@ mod sender;
 pub mod serve;
 mod state;
 pub mod store;
+mod trouble;
 
 pub use routes::router;
 pub use state::{Access, AppState, Limits};

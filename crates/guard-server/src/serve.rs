@@ -54,7 +54,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     connections::raise_file_limit();
-    let store = Arc::new(Sqlite::open(&config.database)?);
+    let store = Arc::new(Sqlite::open_with(&config.database, config.store_limits)?);
     let listen_error = |source| ServeError::Listen {
         listen: config.listen.clone(),
         source,

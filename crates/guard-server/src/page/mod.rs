@@ -4,7 +4,7 @@
 mod who;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::auth::{KeyHash, basic_password};
 use crate::error::ApiError;
 use crate::rules::adoption::{Adoption, adoption};
 use crate::state::{Access, AppState};
-use crate::store::{Page, Project, StoredRecord, Summary};
+use crate::store::{KindSummary, Page, Project, StoredRecord, Summary};
 
 const STYLE: &str = include_str!("page.css");
 const NEWEST: u16 = 50;
@@ -142,8 +142,8 @@ fn render(
     newest: &[StoredRecord],
 ) -> String {
     let figures = figures(summary);
-    let events = counts("Events by type", &summary.events.by_type);
-    let metrics = counts("Metrics by type", &summary.metrics.by_type);
+    let events = counts("Events by type", &summary.events);
+    let metrics = counts("Metrics by type", &summary.metrics);
     let agents = agents(summary);
     let rules = who::section_of(adoption);
     let newest = newest_events(newest);
@@ -174,15 +174,17 @@ fn figures(summary: &Summary) -> String {
     format!("<dl>{cells}</dl>")
 }
 
-fn counts(title: &str, by_type: &BTreeMap<String, u64>) -> String {
-    let mut rows: Vec<_> = by_type.iter().collect();
+fn counts(title: &str, summary: &KindSummary) -> String {
+    let mut rows: Vec<_> = summary.by_type.iter().collect();
     rows.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
     let row = |name: &str, n| format!("<tr><td>{}</td><td class=\"n\">{n}</td></tr>", shown(name));
     let others = rows.split_off(rows.len().min(MAX_TYPES));
     let mut rows: String = rows.iter().map(|(name, n)| row(name, **n)).collect();
-    if !others.is_empty() {
-        let name = format!("{} others", others.len());
-        rows.push_str(&row(&name, others.iter().map(|(_, n)| **n).sum()));
+    let n = summary.other + others.iter().map(|(_, n)| **n).sum::<u64>();
+    if summary.other > 0 {
+        rows.push_str(&row("all others", n));
+    } else if n > 0 {
+        rows.push_str(&row(&format!("{} others", others.len()), n));
     }
     section(title, &["type", "records"], &rows, "None yet.")
 }
@@ -305,6 +307,21 @@ mod tests {
             assert!(!opens(host), "{host}");
         }
         assert!(!names_loopback(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn types_that_have_no_count_share_the_row_of_the_rare_ones() {
+        let frequent = (0..MAX_TYPES).map(|n| (format!("frequent-{n}"), 2));
+        let summary = KindSummary {
+            total: 0,
+            by_type: frequent.chain([("rare".to_owned(), 1)]).collect(),
+            other: 7,
+        };
+        let table = counts("", &summary);
+        assert!(
+            table.contains("<td>all others</td><td class=\"n\">8</td>"),
+            "{table}"
+        );
     }
 
     #[test]

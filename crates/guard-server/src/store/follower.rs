@@ -5,11 +5,11 @@ use serde::Serialize;
 
 use super::ProjectId;
 
-/// Agents, counted by process, that are remembered for each project; of more the
-/// one longest unseen is forgotten. The same bound holds for status reports.
-pub const MAX_AGENTS: u16 = 10_000;
-/// An agent that was not heard of for this long is forgotten.
+/// An agent that asks for rules and was not heard of for this long is forgotten.
 pub const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// An agent that was not heard of for this long makes way for a new one, when as many
+/// as may be are remembered. Agents report every five minutes.
+pub const MAKES_WAY_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// Who sent a request, as its headers say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-pub use follower::{AgentId, FORGET_AFTER, Follower, Heard, MAX_AGENTS, Sighting, Since};
+pub use follower::{AgentId, FORGET_AFTER, Follower, Heard, MAKES_WAY_AFTER, Sighting, Since};
 pub use sqlite::{OpenError, Sqlite};
 
 use crate::auth::KeyHash;
@@ -38,6 +38,24 @@ pub enum StoreError {
 /// A list ends with the record by which it holds so many bytes of JSON, also
 /// before its limit.
 pub const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
+
+/// How many different values a store counts or remembers, for each project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// Types of each kind of record that have a count; the others are counted together.
+    pub types: u32,
+    /// Installs whose last status is kept, and processes whose rules are kept account of.
+    pub installs: u32,
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            types: 1000,
+            installs: 10_000,
+        }
+    }
+}
 
 /// Names a project within the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -169,8 +187,10 @@ pub trait Control: Send + Sync {
     /// Removes `draft`, unless another one was saved since.
     fn remove_draft(&self, project: ProjectId, draft: Draft) -> Answer<'_, ()>;
 
-    /// Remembers what was heard of agents, in this order; at most [`MAX_AGENTS`] of
-    /// a project, none that was unseen for [`FORGET_AFTER`].
+    /// Remembers what was heard of agents, in this order; at most
+    /// [`StoreLimits::installs`] of a project, none that was unseen for [`FORGET_AFTER`].
+    /// Of more, those that are new are passed over unless one of the others was unseen
+    /// for [`MAKES_WAY_AFTER`].
     fn save_sightings(&self, sightings: Arc<[Sighting]>) -> Answer<'_, ()>;
 
     /// The agents that ask for the rules of a project, by installation and process.
@@ -277,6 +297,14 @@ pub struct KindSummary {
     pub total: u64,
     /// By `event_type` or `metric_type`.
     pub by_type: BTreeMap<String, u64>,
+    /// Those of types beyond [`StoreLimits::types`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub other: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// The latest report of one installation, as queries answer it.
@@ -338,7 +366,9 @@ pub trait Telemetry: Send + Sync {
     /// Stores a batch, all or nothing. When it answers, the batch is committed.
     fn append(&self, batch: Batch) -> Answer<'_, Receipt>;
 
-    /// Keeps the latest report of an installation, of at most [`MAX_AGENTS`] of a project.
+    /// Keeps the latest report of an installation, of at most [`StoreLimits::installs`]
+    /// of a project. Of more, a new one is passed over unless one of the others was not
+    /// heard of for [`MAKES_WAY_AFTER`].
     fn save_status(&self, report: StatusReport) -> Answer<'_, ()>;
 
     /// All that the project received, in numbers.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use guard_server::Limits;
+use guard_server::store::StoreLimits;
 use serde_json::{Value, json};
 
 use crate::support::{AT, Server, Setup, batch, event, read, refused};
@@ -28,6 +29,69 @@ async fn a_summary_counts_by_type() {
         server.summary().await["events"],
         json!({ "total": 3, "by_type": { "a": 2, "b": 1 } })
     );
+}
+
+#[tokio::test]
+async fn types_beyond_the_limit_are_counted_together() {
+    let server = Server::start().await;
+    let of = |n: usize| json!({ "timestamp": AT, "event_type": format!("type-{n:04}") });
+    for (id, range) in [
+        ("1", 0..500),
+        ("2", 400..900),
+        ("3", 800..1300),
+        ("4", 1200..1300),
+    ] {
+        let events: Vec<_> = range.map(of).collect();
+        server.take("/api/v1/events", batch(id, &events, &[])).await;
+    }
+    let events = &server.summary().await["events"];
+    let by_type = events["by_type"].as_object().unwrap();
+    assert_eq!(by_type.len(), 1000);
+    assert_eq!(
+        (&by_type["type-0450"], &by_type["type-0850"]),
+        (&json!(2), &json!(2))
+    );
+    assert_eq!(
+        (&events["other"], &events["total"]),
+        (&json!(400), &json!(1600))
+    );
+    assert_eq!(server.stored("events").await.len(), 1000, "a page of them");
+}
+
+#[tokio::test]
+async fn invented_installs_displace_no_real_ones() {
+    let store_limits = StoreLimits {
+        installs: 3,
+        ..StoreLimits::default()
+    };
+    let setup = Setup {
+        store_limits,
+        ..Setup::default()
+    };
+    let server = setup.start().await;
+    let report = async |install: &str| {
+        let request = server.post("/api/v1/status", r#"{"status": "healthy"}"#);
+        let request = request.header("X-Agent-Install-Id", install);
+        assert_eq!(request.send().await.unwrap().status(), 200);
+        let request = server
+            .get("/api/v1/rules")
+            .header("X-Agent-Install-Id", install);
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    };
+    report("real-1").await;
+    report("real-2").await;
+    for n in 0..20 {
+        report(&format!("invented-{n}")).await;
+    }
+    let names = |agents: &Value| {
+        let agents = agents.as_array().unwrap().iter();
+        let names = agents.map(|agent| agent["install_id"].as_str().unwrap().to_owned());
+        names.collect::<BTreeSet<_>>()
+    };
+    let expected = BTreeSet::from(["invented-0", "real-1", "real-2"].map(str::to_owned));
+    assert_eq!(names(&server.summary().await["agents"]), expected);
+    let adoption = server.get("/api/v1/rules/adoption").send().await.unwrap();
+    assert_eq!(names(&read(adoption).await.1["agents"]), expected);
 }
 
 #[tokio::test]

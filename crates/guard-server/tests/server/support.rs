@@ -6,7 +6,7 @@ use std::sync::{Arc, Once};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use guard_server::auth::KeyHash;
-use guard_server::store::{Control, ProjectSettings, Sqlite, Telemetry};
+use guard_server::store::{Control, ProjectSettings, Sqlite, StoreLimits, Telemetry};
 use guard_server::{Access, AppState, DEFAULT_PROJECT, Limits, connections, router};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -40,6 +40,7 @@ pub(crate) struct Setup {
     pub(crate) encryption_key: Option<&'static str>,
     pub(crate) signing_secret: Option<&'static str>,
     pub(crate) limits: Limits,
+    pub(crate) store_limits: StoreLimits,
     pub(crate) access: Access,
 }
 
@@ -52,6 +53,7 @@ impl Default for Setup {
                 encoded: 64 * 1024,
                 decoded: 256 * 1024,
             },
+            store_limits: StoreLimits::default(),
             access: Access::Loopback,
         }
     }
@@ -60,7 +62,8 @@ impl Default for Setup {
 impl Setup {
     pub(crate) async fn start(self) -> Server {
         let directory = tempfile::tempdir().unwrap();
-        let store = Arc::new(Sqlite::open(&directory.path().join("guard.db")).unwrap());
+        let path = directory.path().join("guard.db");
+        let store = Arc::new(Sqlite::open_with(&path, self.store_limits).unwrap());
         let settings = ProjectSettings {
             key: Some(KeyHash::of(KEY)),
             encryption_key: self.encryption_key.map(Into::into),

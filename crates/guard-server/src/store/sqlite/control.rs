@@ -154,9 +154,14 @@ impl Control for Sqlite {
 
     fn save_sightings(&self, sightings: Arc<[Sighting]>) -> Answer<'_, ()> {
         let bytes = sightings.len() * size_of::<Sighting>();
-        Box::pin(self.writer.write(bytes, move |connection| {
-            followers::save(connection, &sightings)
-        }))
+        let installs = self.limits.installs;
+        Box::pin(async move {
+            let saving = self.writer.write(bytes, move |connection| {
+                followers::save(connection, &sightings, installs)
+            });
+            self.tell_of_crowd(saving.await?);
+            Ok(())
+        })
     }
 
     fn followers(&self, project: ProjectId) -> Answer<'_, Vec<Follower>> {

@@ -1,27 +1,66 @@
 //! Agents that ask for rules, in SQLite.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 
+use super::room::{Room, Table};
 use super::unreadable;
-use crate::store::{
-    AgentId, FORGET_AFTER, Follower, Heard, MAX_AGENTS, ProjectId, Sighting, Since,
+use crate::store::{AgentId, FORGET_AFTER, Follower, Heard, ProjectId, Sighting, Since};
+
+const FOLLOWERS: Table = Table {
+    name: "rule_followers",
+    seen: "seen_at",
 };
 
-pub(super) fn save(connection: &Connection, sightings: &[Sighting]) -> rusqlite::Result<()> {
+/// Returns how many agents there was no room for.
+pub(super) fn save(
+    connection: &Connection,
+    sightings: &[Sighting],
+    limit: u32,
+) -> rusqlite::Result<u64> {
     let mut latest = HashMap::<ProjectId, Timestamp>::new();
+    let mut rooms = HashMap::new();
+    let mut passed_over = 0;
     for sighting in sightings {
-        note(connection, sighting)?;
         let latest = latest.entry(sighting.project).or_insert(sighting.at);
         *latest = sighting.at.max(*latest);
+        if let Heard::Asked { .. } = sighting.what
+            && !is_known(connection, sighting)?
+        {
+            let room = match rooms.entry(sighting.project) {
+                Entry::Occupied(room) => room.into_mut(),
+                Entry::Vacant(place) => {
+                    place.insert(Room::of(connection, FOLLOWERS, sighting.project, limit)?)
+                }
+            };
+            if !room.take(sighting.at)? {
+                passed_over += 1;
+                continue;
+            }
+        }
+        note(connection, sighting)?;
     }
     for (project, now) in latest {
         forget(connection, project, now)?;
     }
-    Ok(())
+    Ok(passed_over)
+}
+
+fn is_known(connection: &Connection, sighting: &Sighting) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM rule_followers
+             WHERE project_id = ?1 AND install_id = ?2 AND process = ?3",
+        )?
+        .exists(params![
+            sighting.project.0,
+            sighting.agent.install_id,
+            sighting.agent.process
+        ])
 }
 
 fn note(connection: &Connection, sighting: &Sighting) -> rusqlite::Result<()> {
@@ -82,15 +121,8 @@ fn forget(connection: &Connection, project: ProjectId, now: Timestamp) -> rusqli
     let unseen_since = now.saturating_sub(FORGET_AFTER).unwrap_or(now);
     connection
         .prepare_cached("DELETE FROM rule_followers WHERE project_id = ?1 AND seen_at < ?2")?
-        .execute(params![project.0, unseen_since.as_microsecond()])?;
-    connection
-        .prepare_cached(
-            "DELETE FROM rule_followers WHERE project_id = ?1 AND (install_id, process) IN
-                (SELECT install_id, process FROM rule_followers WHERE project_id = ?1
-                 ORDER BY seen_at DESC LIMIT -1 OFFSET ?2)",
-        )?
-        .execute(params![project.0, MAX_AGENTS])?;
-    Ok(())
+        .execute(params![project.0, unseen_since.as_microsecond()])
+        .map(drop)
 }
 
 pub(super) fn all(connection: &Connection, project: ProjectId) -> rusqlite::Result<Vec<Follower>> {

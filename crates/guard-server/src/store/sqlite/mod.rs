@@ -3,6 +3,7 @@
 
 mod control;
 mod followers;
+mod room;
 mod schema;
 mod telemetry;
 mod writer;
@@ -12,7 +13,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags};
@@ -20,7 +21,8 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use self::writer::Writer;
-use super::StoreError;
+use super::{MAKES_WAY_AFTER, StoreError, StoreLimits};
+use crate::trouble::TroubleLog;
 
 /// How long a connection waits for another process, such as `guard-server rules set`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,16 +69,28 @@ pub struct Sqlite {
     // what is in the log into the file.
     readers: Arc<Readers>,
     writer: Writer,
+    limits: StoreLimits,
+    /// There is no room for all agents.
+    crowd: TroubleLog,
 }
 
 impl Sqlite {
+    /// Opens the database at `path` with the usual limits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open_with`].
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_with(path, StoreLimits::default())
+    }
+
     /// Opens the database at `path`, making it and its directory if they are
     /// missing, readable for this user only.
     ///
     /// # Errors
     ///
     /// [`OpenError`] when it cannot be written or is not a database this server knows.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open_with(path: &Path, limits: StoreLimits) -> Result<Self, OpenError> {
         make_private(path)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -96,7 +110,22 @@ impl Sqlite {
                 turns: Arc::new(Semaphore::new(READERS)),
             }),
             writer,
+            limits,
+            crowd: TroubleLog::default(),
         })
+    }
+
+    /// Tells of agents that there was no room for, now and then.
+    fn tell_of_crowd(&self, passed_over: u64) {
+        if passed_over == 0 {
+            self.crowd.succeeded();
+        } else if self.crowd.failed(0, Instant::now()) {
+            tracing::warn!(
+                "{} agents of a project are remembered; new ones are passed over until one of \
+                 those is silent for {MAKES_WAY_AFTER:#}: raise --max-installs",
+                self.limits.installs
+            );
+        }
     }
 
     /// Runs `query` on a reader's connection, on a thread that may block.

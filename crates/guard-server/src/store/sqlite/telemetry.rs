@@ -8,14 +8,21 @@ use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, Row, params};
 use serde_json::value::RawValue;
 
+use super::room::{Room, Table};
 use super::{Sqlite, unreadable};
 use crate::store::{
-    AgentReport, Answer, Batch, MAX_AGENTS, MAX_LIST_BYTES, Page, ProjectId, Receipt, Record,
-    StatusReport, StoredRecord, Summary, Telemetry,
+    AgentReport, Answer, Batch, MAX_LIST_BYTES, Page, ProjectId, Receipt, Record, StatusReport,
+    StoredRecord, Summary, Telemetry,
 };
 
 /// Agents that a summary names at most.
 const SUMMARY_AGENTS: u16 = 100;
+/// What stands for the types beyond the limit; no record has it as its type.
+const OTHER: &str = "";
+const STATUS: Table = Table {
+    name: "agent_status",
+    seen: "received_at",
+};
 
 impl Telemetry for Sqlite {
     fn append(&self, batch: Batch) -> Answer<'_, Receipt> {
@@ -24,16 +31,23 @@ impl Telemetry for Sqlite {
             .flat_map(|kind| batch.records(kind))
             .map(|record| size_of::<Record>() + record.body.len())
             .sum();
+        let types = self.limits.types;
         Box::pin(
             self.writer
-                .write(bytes, move |connection| append(connection, &batch)),
+                .write(bytes, move |connection| append(connection, &batch, types)),
         )
     }
 
     fn save_status(&self, report: StatusReport) -> Answer<'_, ()> {
-        Box::pin(self.writer.write(report.body.len(), move |connection| {
-            save_status(connection, &report)
-        }))
+        let installs = self.limits.installs;
+        Box::pin(async move {
+            let saving = self.writer.write(report.body.len(), move |connection| {
+                save_status(connection, &report, installs)
+            });
+            let is_kept = saving.await?;
+            self.tell_of_crowd(u64::from(!is_kept));
+            Ok(())
+        })
     }
 
     fn summary(&self, project: ProjectId) -> Answer<'_, Summary> {
@@ -59,7 +73,12 @@ impl Telemetry for Sqlite {
     }
 }
 
-fn save_status(connection: &Connection, report: &StatusReport) -> rusqlite::Result<()> {
+/// Whether there was room for it.
+fn save_status(
+    connection: &Connection,
+    report: &StatusReport,
+    installs: u32,
+) -> rusqlite::Result<bool> {
     let known = connection
         .prepare_cached(
             "UPDATE agent_status SET received_at = ?3, body = ?4
@@ -72,7 +91,11 @@ fn save_status(connection: &Connection, report: &StatusReport) -> rusqlite::Resu
             report.body
         ])?;
     if known > 0 {
-        return Ok(());
+        return Ok(true);
+    }
+    let mut room = Room::of(connection, STATUS, report.project, installs)?;
+    if !room.take(report.received_at)? {
+        return Ok(false);
     }
     connection
         .prepare_cached(
@@ -85,17 +108,14 @@ fn save_status(connection: &Connection, report: &StatusReport) -> rusqlite::Resu
             report.received_at.as_microsecond(),
             report.body
         ])?;
-    connection
-        .prepare_cached(
-            "DELETE FROM agent_status WHERE project_id = ?1 AND install_id IN
-                (SELECT install_id FROM agent_status WHERE project_id = ?1
-                 ORDER BY received_at DESC LIMIT -1 OFFSET ?2)",
-        )?
-        .execute(params![report.project.0, MAX_AGENTS])?;
-    Ok(())
+    Ok(true)
 }
 
-pub(super) fn append(connection: &Connection, batch: &Batch) -> rusqlite::Result<Receipt> {
+pub(super) fn append(
+    connection: &Connection,
+    batch: &Batch,
+    types: u32,
+) -> rusqlite::Result<Receipt> {
     let mut receipt = Receipt::default();
     for kind in Kind::ALL {
         let mut stored = BTreeMap::<&str, u64>::new();
@@ -108,9 +128,7 @@ pub(super) fn append(connection: &Connection, batch: &Batch) -> rusqlite::Result
                 duplicates += 1;
             }
         }
-        for (type_name, n) in &stored {
-            tally(connection, batch.project, kind, "stored", type_name, *n)?;
-        }
+        tally_types(connection, batch.project, kind, &stored, types)?;
         tally(connection, batch.project, kind, "duplicate", "", duplicates)?;
         tally(
             connection,
@@ -165,6 +183,47 @@ fn insert_record(
     Ok(changed == 1)
 }
 
+/// Counts by type what was stored. Types that are new when there are `limit` of them
+/// already are counted together.
+fn tally_types(
+    connection: &Connection,
+    project: ProjectId,
+    kind: Kind,
+    stored: &BTreeMap<&str, u64>,
+    limit: u32,
+) -> rusqlite::Result<()> {
+    let mut known = connection.prepare_cached(
+        "SELECT 1 FROM tallies
+         WHERE project_id = ?1 AND kind = ?2 AND outcome = 'stored' AND type = ?3",
+    )?;
+    let mut others = 0;
+    let mut room = None;
+    for (type_name, n) in stored {
+        if !known.exists(params![project.0, kind.as_str(), type_name])? {
+            let left = match room {
+                Some(left) => left,
+                None => limit.saturating_sub(count_types(connection, project, kind)?),
+            };
+            room = Some(left.saturating_sub(1));
+            if left == 0 {
+                others += n;
+                continue;
+            }
+        }
+        tally(connection, project, kind, "stored", type_name, *n)?;
+    }
+    tally(connection, project, kind, "stored", OTHER, others)
+}
+
+fn count_types(connection: &Connection, project: ProjectId, kind: Kind) -> rusqlite::Result<u32> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) FROM tallies
+             WHERE project_id = ?1 AND kind = ?2 AND outcome = 'stored' AND type <> ?3",
+        )?
+        .query_row(params![project.0, kind.as_str(), OTHER], |row| row.get(0))
+}
+
 fn tally(
     connection: &Connection,
     project: ProjectId,
@@ -199,7 +258,10 @@ fn summary(connection: &Connection, project: ProjectId) -> rusqlite::Result<Summ
                 "stored" => {
                     let stored = summary.of_mut(kind);
                     stored.total += n;
-                    stored.by_type.insert(row.get(1)?, n);
+                    match row.get::<_, String>(1)? {
+                        other if other == OTHER => stored.other = n,
+                        type_name => drop(stored.by_type.insert(type_name, n)),
+                    }
                 }
                 "duplicate" => *summary.duplicates.of_mut(kind) += n,
                 _ => *summary.invalid.of_mut(kind) += n,

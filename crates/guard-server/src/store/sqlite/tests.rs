@@ -95,7 +95,7 @@ async fn a_job_that_fails_does_not_take_others_of_its_group_with_it() {
 async fn a_job_that_panics_is_undone_and_the_next_one_is_done() {
     let (_directory, store) = store();
     let panics = store.writer.write(0, |connection| -> rusqlite::Result<()> {
-        append(connection, &batch(&["a"], 10))?;
+        append(connection, &batch(&["a"], 10), 1)?;
         panic!("a defect")
     });
     assert_eq!(panics.await, Err(StoreError::Unavailable));

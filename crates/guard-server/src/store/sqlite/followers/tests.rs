@@ -1,19 +1,30 @@
 //! What is remembered of agents, and what is forgotten.
 
-use std::sync::Arc;
-
 use tempfile::TempDir;
 
 use super::*;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Control as _, StatusReport, Telemetry as _};
+use crate::store::{Control as _, MAKES_WAY_AFTER, StatusReport, StoreLimits, Telemetry as _};
 
 const PROJECT: ProjectId = ProjectId(1);
 
 fn store() -> (TempDir, Sqlite) {
+    store_for(StoreLimits::default().installs)
+}
+
+fn store_for(installs: u32) -> (TempDir, Sqlite) {
     let directory = tempfile::tempdir().unwrap();
-    let store = Sqlite::open(&directory.path().join("guard.db")).unwrap();
+    let limits = StoreLimits {
+        installs,
+        ..StoreLimits::default()
+    };
+    let store = Sqlite::open_with(&directory.path().join("guard.db"), limits).unwrap();
     (directory, store)
+}
+
+async fn names(store: &Sqlite) -> Vec<String> {
+    let kept = store.followers(PROJECT).await.unwrap();
+    kept.into_iter().map(|it| it.id.install_id).collect()
 }
 
 fn at(second: i64) -> Timestamp {
@@ -110,16 +121,29 @@ async fn who_never_asked_for_rules_is_not_remembered() {
 }
 
 #[tokio::test]
-async fn more_agents_than_the_limit_displace_the_longest_unseen() {
-    let (_directory, store) = store();
-    let count = i64::from(MAX_AGENTS) + 2;
-    let all: Arc<[_]> = (0..count)
-        .map(|n| sighting(&n.to_string(), n, ASKED))
-        .collect();
-    store.save_sightings(all).await.unwrap();
-    let kept = store.followers(PROJECT).await.unwrap();
-    assert_eq!(kept.len(), usize::from(MAX_AGENTS));
-    assert_eq!(kept.iter().map(|it| it.seen_at).min(), Some(at(2)));
+async fn agents_beyond_the_limit_displace_none_that_was_heard_of() {
+    let (_directory, store) = store_for(2);
+    let all = ["real", "invented-1", "invented-2", "invented-3"];
+    let all = (0..).zip(all);
+    let all = all.map(|(second, install)| sighting(install, second, ASKED));
+    store.save_sightings(all.collect()).await.unwrap();
+    assert_eq!(names(&store).await, ["invented-1", "real"]);
+}
+
+#[tokio::test]
+async fn the_longest_unseen_makes_way_when_it_was_silent_for_long() {
+    let (_directory, store) = store_for(2);
+    let hour = MAKES_WAY_AFTER.as_secs();
+    let seen = [
+        ("silent", 0),
+        ("here", 1),
+        ("late", hour),
+        ("new", hour + 1),
+        ("more", hour + 1),
+    ];
+    let seen = seen.map(|(install, second)| sighting(install, second, ASKED));
+    store.save_sightings(seen.into()).await.unwrap();
+    assert_eq!(names(&store).await, ["here", "new"]);
 }
 
 #[tokio::test]
@@ -129,35 +153,30 @@ async fn an_agent_that_is_unseen_for_a_day_is_forgotten() {
     let seen = [("gone", 0), ("here", 1), ("new", day + 1)];
     let seen = seen.map(|(install, second)| sighting(install, second, ASKED));
     store.save_sightings(seen.into()).await.unwrap();
-    let kept = store.followers(PROJECT).await.unwrap();
-    let names: Vec<_> = kept.iter().map(|it| it.id.install_id.as_str()).collect();
-    assert_eq!(names, ["here", "new"]);
+    assert_eq!(names(&store).await, ["here", "new"]);
 }
 
 #[tokio::test]
-async fn status_reports_of_more_installs_than_the_limit_displace_the_oldest() {
-    let (_directory, store) = store();
-    let report = |n: i64| StatusReport {
-        project: PROJECT,
-        install_id: n.to_string(),
-        received_at: at(n),
-        body: "{}".to_owned(),
+async fn status_reports_of_installs_beyond_the_limit_displace_none_but_the_silent() {
+    let (_directory, store) = store_for(2);
+    let report = async |install: &str, second: i64| {
+        let report = StatusReport {
+            project: PROJECT,
+            install_id: install.to_owned(),
+            received_at: at(second),
+            body: "{}".to_owned(),
+        };
+        store.save_status(report).await.unwrap();
+        let agents = store.summary(PROJECT).await.unwrap().agents;
+        agents
+            .into_iter()
+            .map(|it| it.install_id)
+            .collect::<Vec<_>>()
     };
-    let full = store.writer.write(0, |connection| {
-        let many =
-            "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?1 - 1)
-            INSERT INTO agent_status SELECT 1, i, i * 1000000, '{}' FROM n";
-        connection.execute(many, [MAX_AGENTS])
-    });
-    assert_eq!(full.await, Ok(usize::from(MAX_AGENTS)));
-    let next = i64::from(MAX_AGENTS);
-    store.save_status(report(next)).await.unwrap();
-    store.save_status(report(next)).await.unwrap();
-    let oldest = store
-        .read(|connection| {
-            let sql = "SELECT count(*), min(received_at) FROM agent_status";
-            connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
-        })
-        .await;
-    assert_eq!(oldest, Ok((next, 1_000_000)));
+    report("real", 0).await;
+    assert_eq!(report("other", 1).await, ["other", "real"]);
+    assert_eq!(report("invented", 2).await, ["other", "real"]);
+    assert_eq!(report("real", 3).await, ["real", "other"]);
+    let hour = MAKES_WAY_AFTER.as_secs();
+    assert_eq!(report("new", hour + 2).await, ["new", "real"]);
 }

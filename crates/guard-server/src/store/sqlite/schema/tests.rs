@@ -55,7 +55,7 @@ fn old_file(path: &Path, version: usize) {
         connection.execute(rules, [document]).unwrap();
     }
     if version >= 3 {
-        let draft = "INSERT INTO rule_drafts VALUES (1, '{\"version\":1}', 6, 'me')";
+        let draft = "INSERT INTO rule_drafts (project_id, document, saved_at, author) VALUES (1, '{\"version\":1}', 6, 'me')";
         connection.execute(draft, []).unwrap();
     }
 }
@@ -117,6 +117,25 @@ async fn a_file_of_every_older_server_takes_what_is_new() {
     }
 }
 
+#[tokio::test]
+async fn a_file_with_very_many_types_keeps_the_counts_of_the_frequent_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("guard.db");
+    old_file(&path, 5);
+    let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+        INSERT INTO tallies SELECT 1, 'event', 'stored', 'type-' || i, i + 1 FROM n";
+    let connection = Connection::open(&path).unwrap();
+    connection.execute(many, []).unwrap();
+    drop(connection);
+
+    let store = Sqlite::open(&path).unwrap();
+    let events = store.summary(PROJECT).await.unwrap().events;
+    assert_eq!(events.by_type.len(), 1000);
+    assert_eq!(events.by_type.values().min(), Some(&4002));
+    assert_eq!(events.total, 1 + (2..=5001).sum::<u64>());
+    assert_eq!(events.other, 1 + (2..=4001).sum::<u64>());
+}
+
 #[test]
 fn a_step_that_files_have_taken_is_never_changed() {
     let taken = STEPS.iter().map(|step| fingerprint(&[step]));
@@ -126,6 +145,7 @@ fn a_step_that_files_have_taken_is_never_changed() {
         "d4d2756e5d6cf3742c8fc72dc0f2400b",
         "7fba89202d81f4b9d918e0820f8fa1f6",
         "88d85329bef2ccbde39fc9b6057b1461",
+        "e510d93888078db45cc91e0fc1db6157",
     ];
     assert_eq!(taken.collect::<Vec<_>>(), expected);
 }

@@ -1,0 +1,67 @@
+//! Room for agents: when a project has as many as are remembered, one that was not
+//! heard of for long makes way for a new one. One that was keeps its place, however
+//! many new ones come: invented names do not displace the real ones.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use crate::store::{MAKES_WAY_AFTER, ProjectId};
+
+/// A table of agents, with the column that says when each was last heard of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    pub(super) seen: &'static str,
+}
+
+/// The room for agents of one project in one table.
+pub(super) struct Room<'a> {
+    connection: &'a Connection,
+    table: Table,
+    project: ProjectId,
+    left: usize,
+}
+
+impl<'a> Room<'a> {
+    pub(super) fn of(
+        connection: &'a Connection,
+        table: Table,
+        project: ProjectId,
+        limit: u32,
+    ) -> rusqlite::Result<Self> {
+        let count: u32 = connection
+            .prepare_cached(&format!(
+                "SELECT count(*) FROM {} WHERE project_id = ?1",
+                table.name
+            ))?
+            .query_row([project.0], |row| row.get(0))?;
+        Ok(Self {
+            connection,
+            table,
+            project,
+            left: limit.saturating_sub(count) as usize,
+        })
+    }
+
+    /// Whether there is a place for an agent that is heard of at `now`, who takes it.
+    pub(super) fn take(&mut self, now: Timestamp) -> rusqlite::Result<bool> {
+        if self.left == 0 {
+            self.left = self.displace(now)?;
+        }
+        let is_there = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        Ok(is_there)
+    }
+
+    /// Forgets the longest unseen, if it is unseen for long enough.
+    fn displace(&self, now: Timestamp) -> rusqlite::Result<usize> {
+        let Table { name, seen } = self.table;
+        let unseen_since = now.saturating_sub(MAKES_WAY_AFTER).unwrap_or(now);
+        self.connection
+            .prepare_cached(&format!(
+                "DELETE FROM {name} WHERE project_id = ?1 AND {seen} < ?2 AND {seen} =
+                    (SELECT min({seen}) FROM {name} WHERE project_id = ?1)"
+            ))?
+            .execute(params![self.project.0, unseen_since.as_microsecond()])
+    }
+}

@@ -1,0 +1,97 @@
+//! Trouble that goes on is told once, not with every request that meets it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often trouble of one kind is told at most, however often it comes and goes.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Decides what of a series of failures and successes goes to the log.
+#[derive(Debug, Default)]
+pub(crate) struct TroubleLog {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// When each kind was last told.
+    told: HashMap<i32, Instant>,
+    /// The kinds that were told since the last success.
+    current: Vec<i32>,
+    /// Failures since the last success.
+    failures: u64,
+}
+
+impl TroubleLog {
+    /// Notes a failure of `kind`. Returns whether to tell it.
+    pub(crate) fn failed(&self, kind: i32, now: Instant) -> bool {
+        let mut state = self.state();
+        state.failures += 1;
+        let is_recent = |told: &Instant| now.saturating_duration_since(*told) < AGAIN_AFTER;
+        if state.current.contains(&kind) || state.told.get(&kind).is_some_and(is_recent) {
+            return false;
+        }
+        state.current.push(kind);
+        state.told.insert(kind, now);
+        true
+    }
+
+    /// Notes a success. Returns how many failures it ends, if they were told.
+    pub(crate) fn succeeded(&self) -> Option<u64> {
+        let mut state = self.state();
+        let failures = std::mem::take(&mut state.failures);
+        let was_told = !std::mem::take(&mut state.current).is_empty();
+        was_told.then_some(failures)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: i32 = 13;
+    const BROKEN: i32 = 10;
+
+    #[test]
+    fn trouble_is_told_once_and_once_when_it_is_over() {
+        let (log, start) = (TroubleLog::default(), Instant::now());
+        assert_eq!(log.succeeded(), None);
+        let told = (0..10_000).map(|second| log.failed(FULL, start + Duration::from_secs(second)));
+        assert_eq!(told.filter(|told| *told).count(), 1);
+        assert_eq!(log.succeeded(), Some(10_000));
+        assert_eq!(log.succeeded(), None);
+    }
+
+    #[test]
+    fn trouble_of_another_kind_is_told_as_well() {
+        let (log, now) = (TroubleLog::default(), Instant::now());
+        let told = [FULL, BROKEN, FULL, BROKEN].map(|kind| log.failed(kind, now));
+        assert_eq!(told, [true, true, false, false]);
+    }
+
+    #[test]
+    fn trouble_that_comes_and_goes_is_told_once_a_minute() {
+        let (log, start) = (TroubleLog::default(), Instant::now());
+        let (mut told, mut ended) = (0, 0);
+        for millisecond in (0..180_000).step_by(10) {
+            told += u32::from(log.failed(FULL, start + Duration::from_millis(millisecond)));
+            ended += u32::from(log.succeeded().is_some());
+        }
+        assert_eq!((told, ended), (3, 3));
+    }
+
+    #[test]
+    fn trouble_that_came_again_within_the_minute_is_told_when_it_goes_on() {
+        let (log, start) = (TroubleLog::default(), Instant::now());
+        log.failed(FULL, start);
+        log.succeeded();
+        assert!(!log.failed(FULL, start + Duration::from_secs(59)));
+        assert!(log.failed(FULL, start + Duration::from_secs(60)));
+        assert_eq!(log.succeeded(), Some(2));
+    }
+}
