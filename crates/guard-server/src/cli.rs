@@ -34,7 +34,7 @@ pub(crate) async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
             .map_err(|error| (FAILED, format!("cannot read {}: {error}", file.display())))?,
         _ => Vec::new(),
     };
-    let store = Sqlite::open(&database).map_err(failed_with(FAILED))?;
+    let store = Sqlite::open_existing(&database).map_err(failed_with(FAILED))?;
     let project = store.project_named(DEFAULT_PROJECT).await;
     let project = project.map_err(failed_with(FAILED))?.ok_or((
         FAILED,

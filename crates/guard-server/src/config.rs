@@ -210,7 +210,7 @@ impl Args {
             return Ok(self.data_dir.join(DATABASE_FILE));
         };
         url.strip_prefix(SQLITE_SCHEME)
-            .filter(|path| !path.is_empty() && !path.contains('?'))
+            .and_then(plain_path)
             .map(PathBuf::from)
             .ok_or_else(|| ConfigError::DatabaseUrl {
                 url: without_userinfo(url),
@@ -253,6 +253,22 @@ impl Args {
     }
 }
 
+/// The path that SQLite takes `text` for, which may be a URI without parameters.
+fn plain_path(text: &str) -> Option<&str> {
+    let Some(uri) = text.strip_prefix("file:") else {
+        let is_path = !text.is_empty() && text != ":memory:" && !text.contains('?');
+        return is_path.then_some(text);
+    };
+    let path = match uri.strip_prefix("//") {
+        Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
+        None => uri,
+    };
+    // Behind an authority a path begins with a slash.
+    let is_path = path.starts_with('/') || (path == uri && !uri.is_empty());
+    let is_plain = !path.contains(['?', '#', '%']) && path != ":memory:";
+    (is_path && is_plain).then_some(path)
+}
+
 /// A URL of another database may hold a password.
 fn without_userinfo(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
@@ -290,6 +306,32 @@ mod tests {
             database(&["--database-url", "sqlite:///srv/g.db"]),
             PathBuf::from("/srv/g.db")
         );
+    }
+
+    #[test]
+    fn a_uri_of_sqlite_names_the_file_that_sqlite_opens() {
+        let database = |url: &str| check(&["--database-url", url]).map(|it| it.database);
+        for url in [
+            "sqlite://file:/srv/g.db",
+            "sqlite://file:///srv/g.db",
+            "sqlite://file://localhost/srv/g.db",
+        ] {
+            assert_eq!(database(url).unwrap(), PathBuf::from("/srv/g.db"), "{url}");
+        }
+        assert_eq!(
+            database("sqlite://file:g.db").unwrap(),
+            PathBuf::from("g.db")
+        );
+        for url in [
+            "sqlite://file:",
+            "sqlite://file://host/srv/g.db",
+            "sqlite://file:/srv/g.db?mode=memory",
+            "sqlite://file:/srv/g%2edb",
+            "sqlite://file::memory:",
+            "sqlite://:memory:",
+        ] {
+            assert!(database(url).is_err(), "{url}");
+        }
     }
 
     #[test]

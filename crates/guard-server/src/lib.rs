@@ -31,6 +31,7 @@ mod fingerprint;
 mod ingest;
 mod page;
 mod query;
+mod ready;
 mod routes;
 pub mod rules;
 pub mod secret;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use guard_server::config::{Args, Command};
 use guard_server::serve;
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -26,6 +27,7 @@ async fn main() -> ExitCode {
         // They would be told by a write that panics where it fails as well.
         .log_internal_errors(false)
         .init();
+    outlive_file_size_limit();
     let args = Args::parse();
     let outcome = match &args.command {
         Some(Command::Rules(command)) => cli::rules(&args, command).await,
@@ -55,6 +57,15 @@ async fn run(args: Args) -> Result<(), (u8, String)> {
     serve::run(config, &mut std::io::stdout(), shutdown)
         .await
         .map_err(failed_with(FAILED))
+}
+
+/// Has writes beyond the limit of a file's size fail, as on a full disk. The signal that
+/// the system sends then would end the process.
+fn outlive_file_size_limit() {
+    let kind = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    if let Err(error) = signal(kind) {
+        tracing::warn!(%error, "a file that grows to its limit will end the server");
+    }
 }
 
 fn failed_with<E: Display>(code: u8) -> impl Fn(E) -> (u8, String) {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::{ingest, page, query, rules};
+use crate::{ingest, page, query, ready, rules};
 
 /// The whole server as a router.
 ///
@@ -33,6 +33,7 @@ pub fn router(state: Arc<AppState>) -> Router {
     Router::new()
         .route("/", get(page::show))
         .route("/health", get(alive))
+        .route("/ready", get(ready::ready))
         .route(Kind::Event.path(), post(ingest::plain).get(query::events))
         .route(Kind::Metric.path(), post(ingest::plain).get(query::metrics))
         .route("/api/v1/events/encrypted", post(ingest::encrypted))

@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
+use crate::ready::Readiness;
 use crate::rules::{self, Feed, Sightings};
 use crate::store::{Control, Telemetry};
+use crate::trouble::TroubleLog;
 
 /// Bodies that are inflated and read at the same time; bounds the memory they take.
 const MAX_DECODING: usize = 8;
@@ -58,6 +60,9 @@ pub struct AppState {
     pub(crate) decoding: Arc<Semaphore>,
     pub(crate) feed: Feed,
     pub(crate) sightings: Sightings,
+    pub(crate) readiness: Readiness,
+    composing: TroubleLog,
+    remembering: TroubleLog,
     /// Held while rules are changed: changes take turns instead of outrunning each other.
     pub(crate) changing: tokio::sync::Mutex<()>,
 }
@@ -73,6 +78,9 @@ impl AppState {
         Self {
             feed: Feed::new(Arc::clone(&control)),
             sightings: Sightings::new(Arc::clone(&control)),
+            readiness: Readiness::default(),
+            composing: TroubleLog::default(),
+            remembering: TroubleLog::default(),
             control,
             telemetry: store,
             limits,
@@ -92,7 +100,8 @@ impl AppState {
         loop {
             ticks.tick().await;
             let now = Timestamp::now();
-            if let Err(error) = rules::book::compose_due(&*self.control, now).await {
+            let composed = rules::book::compose_due(&*self.control, now).await;
+            if let Some(error) = self.composing.to_tell(composed) {
                 tracing::warn!(%error, "cannot compose the rules anew");
             }
             self.feed.refresh_all().await;
@@ -106,7 +115,7 @@ impl AppState {
     /// A failure is logged; the next call may mend it.
     pub async fn remember(&self) -> bool {
         let outcome = self.sightings.store().await;
-        if let Err(error) = outcome {
+        if let Some(error) = self.remembering.to_tell(outcome) {
             tracing::warn!(%error, "cannot remember yet which agents have which rules");
         }
         outcome.is_ok()

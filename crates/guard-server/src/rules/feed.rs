@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::fingerprint::fingerprint;
 use crate::store::{Control, ProjectId, StoreError, StoredRules};
+use crate::trouble::TroubleLog;
 
 /// What agents are answered while no rules are set.
 const NO_RULES: &str = "{}";
@@ -83,6 +84,7 @@ pub(crate) struct Feed {
     control: Arc<dyn Control>,
     projects: Mutex<HashMap<ProjectId, Sender>>,
     stopping: watch::Sender<bool>,
+    refreshing: TroubleLog,
 }
 
 impl Feed {
@@ -91,6 +93,7 @@ impl Feed {
             control,
             projects: Mutex::default(),
             stopping: watch::Sender::new(false),
+            refreshing: TroubleLog::default(),
         }
     }
 
@@ -141,7 +144,8 @@ impl Feed {
     pub(crate) async fn refresh_all(&self) {
         let projects: Vec<_> = self.projects().keys().copied().collect();
         for project in projects {
-            if let Err(error) = self.refresh(project).await {
+            let refreshed = self.refresh(project).await;
+            if let Some(error) = self.refreshing.to_tell(refreshed) {
                 tracing::warn!(%error, "cannot look for new rules");
             }
         }

@@ -24,7 +24,7 @@ use crate::secret::Secret;
 /// What every call of a store returns.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Why a store could not answer. Both pass: ask again later.
+/// Why a store could not answer. Agents keep their records: ask again later.
 #[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]
 pub enum StoreError {
     /// More is waiting to be written than the store takes at once.
@@ -33,6 +33,12 @@ pub enum StoreError {
     /// The database failed, for example on a full disk; the log says how.
     #[error("the store is unavailable")]
     Unavailable,
+    /// The file of the database is no longer where it was opened.
+    #[error("the database was moved, removed or replaced")]
+    Misplaced,
+    /// A part of the database cannot be read.
+    #[error("the database is damaged")]
+    Damaged,
 }
 
 /// A list ends with the record by which it holds so many bytes of JSON, also
@@ -370,6 +376,12 @@ pub trait Telemetry: Send + Sync {
     /// of a project. Of more, a new one is passed over unless one of the others was not
     /// heard of for [`MAKES_WAY_AFTER`].
     fn save_status(&self, report: StatusReport) -> Answer<'_, ()>;
+
+    /// Commits something, as a sign that batches can be stored. A store that has no way
+    /// to tell answers that they can.
+    fn probe(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// All that the project received, in numbers.
     fn summary(&self, project: ProjectId) -> Answer<'_, Summary>;

@@ -17,6 +17,7 @@ mod page;
 mod process;
 mod properties;
 mod queries;
+mod readiness;
 mod rules;
 mod support;
 mod traps;

@@ -1,5 +1,6 @@
 //! The real binary: how it starts, how it stops, and what it keeps.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -40,7 +41,7 @@ impl Process {
         Self::run(command(data, args), lines)
     }
 
-    fn run(mut command: Command, lines: usize) -> Self {
+    pub(crate) fn run(mut command: Command, lines: usize) -> Self {
         let mut child = command
             .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
@@ -67,7 +68,7 @@ impl Process {
     }
 
     /// Whether the server acknowledged the batch.
-    async fn post(&self, body: String) -> bool {
+    pub(crate) async fn post(&self, body: String) -> bool {
         let request = client().post(format!("{}/api/v1/events", self.origin));
         let request = request.header("X-API-Key", KEY).body(body);
         matches!(request.send().await, Ok(response) if response.status() == 200)
@@ -208,6 +209,27 @@ fn the_data_is_readable_for_its_owner_only() {
 }
 
 #[test]
+fn a_database_that_is_named_by_a_uri_is_readable_for_its_owner_only_too() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let parent = tempfile::tempdir().unwrap();
+    let data = parent.path().join("guard-data");
+    let url = format!("sqlite://file:{}", data.join("guard.db").display());
+    let arguments = ["--api-key", KEY, "--database-url", &url];
+    let _server = Process::start(parent.path(), &arguments, 2);
+    let files = data.read_dir().unwrap();
+    let modes = files.map(|file| {
+        let path = file.unwrap().path();
+        let mode = path.metadata().unwrap().permissions().mode();
+        (path.file_name().unwrap().to_owned(), mode & 0o777)
+    });
+    let expected = ["guard.db", "guard.db-shm", "guard.db-wal"];
+    assert_eq!(
+        modes.collect::<BTreeMap<_, _>>(),
+        expected.map(|name| (name.into(), 0o600)).into()
+    );
+}
+
+#[test]
 fn a_request_in_flight_is_finished_when_the_server_is_told_to_stop() {
     for signal in ["-TERM", "-INT"] {
         let data = tempfile::tempdir().unwrap();
@@ -294,7 +316,7 @@ fn an_output_that_cannot_be_written_is_said_in_one_line() {
     assert!(stderr.contains("No space left"), "{stderr}");
 }
 
-fn fails(mut command: Command, code: i32) -> String {
+pub(crate) fn fails(mut command: Command, code: i32) -> String {
     let Output { status, stderr, .. } = command.output().unwrap();
     let stderr = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(code), "{stderr}");
@@ -353,6 +375,7 @@ async fn rules_are_set_beside_a_running_server() {
     let set = || command(data.path(), &["rules", "set", file.to_str().unwrap()]);
     let stderr = fails(set(), 1);
     assert!(stderr.contains("start guard-server once first"), "{stderr}");
+    assert!(!data.path().join("guard.db").exists());
 
     let server = Process::with_key(data.path());
     assert!(set().output().unwrap().status.success());

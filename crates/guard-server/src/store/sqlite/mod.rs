@@ -3,64 +3,36 @@
 
 mod control;
 mod followers;
+mod health;
+mod open;
+mod probe;
 mod room;
 mod schema;
 mod telemetry;
 mod writer;
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags};
-use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use self::health::Health;
+pub use self::open::OpenError;
 use self::writer::Writer;
 use super::{MAKES_WAY_AFTER, StoreError, StoreLimits};
 use crate::trouble::TroubleLog;
 
 /// How long a connection waits for another process, such as `guard-server rules set`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Idempotency keys are random, so each lands on another page of its index:
-/// a cache that holds the pages in use saves reading them again and again.
-const WRITER_CACHE_KIB: i64 = 64 * 1024;
-/// Pages of 4 KiB in the log before they are moved into the file. The same page
-/// changes many times on the way and is moved once.
-const CHECKPOINT_PAGES: i64 = 4096;
 /// Queries that run at the same time, each on a connection and a thread of its
 /// own; bounds what a thousand agents that ask at once cost.
 const READERS: usize = 8;
-
-/// Why the file cannot be used.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// The directory or file cannot be made or written.
-    #[error("cannot write {}: {source}; choose another --data-dir or --database-url", path.display())]
-    Path {
-        /// What cannot be written.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file was written by a newer server.
-    #[error(
-        "the database has schema version {found}, this server knows {known}: use a newer guard-server"
-    )]
-    Newer {
-        /// The file's version.
-        found: u32,
-        /// The newest known version.
-        known: u32,
-    },
-    /// The file is not a usable database.
-    #[error("cannot open the database: {0}")]
-    Database(#[from] rusqlite::Error),
-}
+/// How long the check of a probe takes at most.
+const PROBE_CHECK_TIME: Duration = Duration::from_millis(20);
 
 /// The embedded store. Dropping it waits for the last write and closes the file.
 #[derive(Debug)]
@@ -69,6 +41,7 @@ pub struct Sqlite {
     // what is in the log into the file.
     readers: Arc<Readers>,
     writer: Writer,
+    health: Arc<Health>,
     limits: StoreLimits,
     /// There is no room for all agents.
     crowd: TroubleLog,
@@ -85,34 +58,67 @@ impl Sqlite {
     }
 
     /// Opens the database at `path`, making it and its directory if they are
-    /// missing, readable for this user only.
+    /// missing, readable for this user only. One that is there is checked first, and
+    /// never replaced.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] when it cannot be written or is not a database this server knows.
+    /// [`OpenError`] when it cannot be written, is empty or damaged, or is not a database
+    /// this server knows.
     pub fn open_with(path: &Path, limits: StoreLimits) -> Result<Self, OpenError> {
-        make_private(path)?;
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-        schema::migrate(&mut connection)?;
-        let writer = Writer::start(connection).map_err(|source| OpenError::Path {
-            path: path.to_owned(),
+        let path = absolute(path)?;
+        open::make_missing(&path)?;
+        Self::start(path, true, limits)
+    }
+
+    /// Opens the database at `path` beside a server that may be running: at once, without
+    /// the check. Never makes one.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when it is not there, cannot be written, or is not a database this
+    /// server knows.
+    pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
+        Self::start(absolute(path)?, false, StoreLimits::default())
+    }
+
+    fn start(path: PathBuf, is_checked: bool, limits: StoreLimits) -> Result<Self, OpenError> {
+        let connection = open::existing(&path, is_checked)?;
+        let failed = |source| OpenError::Path {
+            path: path.clone(),
             source,
-        })?;
+        };
+        let real = path.canonicalize().map_err(failed)?;
+        let health = Arc::new(Health::of(&path, &real).map_err(failed)?);
+        let writer = Writer::start(connection, Arc::clone(&health)).map_err(failed)?;
         Ok(Self {
             readers: Arc::new(Readers {
-                path: path.to_owned(),
+                path: real,
+                health: Arc::clone(&health),
                 idle: Mutex::default(),
                 turns: Arc::new(Semaphore::new(READERS)),
             }),
             writer,
+            health,
             limits,
             crowd: TroubleLog::default(),
         })
+    }
+
+    /// Commits something, as much as the last write that failed had, and looks for damage.
+    async fn probe(&self) -> Result<(), StoreError> {
+        let owed = self.health.owed();
+        self.writer
+            .write(owed, move |connection| {
+                probe::write(connection, owed, Timestamp::now())
+            })
+            .await?;
+        let found = self.blocking(|readers| probe::check(&mut readers.open()?, PROBE_CHECK_TIME));
+        if let Some(what) = found.await? {
+            self.health.damaged(&what);
+            return Err(StoreError::Damaged);
+        }
+        Ok(())
     }
 
     /// Tells of agents that there was no room for, now and then.
@@ -133,55 +139,43 @@ impl Sqlite {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.blocking(|readers| readers.with(query)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Readers) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let readers = Arc::clone(&self.readers);
         let turn = Arc::clone(&readers.turns).acquire_owned().await;
         let turn = turn.map_err(|_| StoreError::Unavailable)?;
-        let result = tokio::task::spawn_blocking(move || {
+        let outcome = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            readers.with(query)
+            let outcome = work(&readers);
+            readers.health.queried(&outcome);
+            outcome
         })
         .await;
-        match result {
+        match outcome {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "a query failed");
-                Err(StoreError::Unavailable)
-            }
-            Err(_) => Err(StoreError::Unavailable),
+            _ => Err(self.health.error()),
         }
     }
 }
 
-/// Makes the directory (0700) and the file (0600) where they are missing;
-/// SQLite gives the files beside it the same mode.
-fn make_private(path: &Path) -> Result<(), OpenError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| OpenError::Path { path, source }
-    };
-    if let Some(directory) = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(failed(directory))?;
-    }
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed(path))?;
-    Ok(())
+/// SQLite takes a path that begins with a slash as it is, others perhaps as a URI.
+fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+    std::path::absolute(path).map_err(|source| OpenError::Path {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Connections for queries, opened as they are needed.
 #[derive(Debug)]
 struct Readers {
     path: PathBuf,
+    health: Arc<Health>,
     idle: Mutex<Vec<Connection>>,
     turns: Arc<Semaphore>,
 }
@@ -207,6 +201,10 @@ impl Readers {
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        if !self.health.in_place() {
+            // It may be another database.
+            return Err(rusqlite::Error::InvalidPath(self.path.clone()));
+        }
         Ok(connection)
     }
 

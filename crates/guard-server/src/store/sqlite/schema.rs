@@ -153,10 +153,15 @@ const STEPS: &[&str] = &[
 #[expect(clippy::cast_possible_truncation, reason = "a handful of steps")]
 const VERSION: u32 = STEPS.len() as u32;
 
+/// How many steps `connection`'s file has taken.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
 /// Takes the steps that `connection`'s file still lacks, all or none.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let taken: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let taken = version(&transaction)?;
     if taken > VERSION {
         return Err(OpenError::Newer {
             found: taken,

@@ -50,6 +50,10 @@ impl Telemetry for Sqlite {
         })
     }
 
+    fn probe(&self) -> Answer<'_, ()> {
+        Box::pin(self.probe())
+    }
+
     fn summary(&self, project: ProjectId) -> Answer<'_, Summary> {
         Box::pin(self.read(move |connection| summary(connection, project)))
     }

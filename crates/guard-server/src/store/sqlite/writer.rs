@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::health::Health;
 use crate::store::StoreError;
 
 /// How many jobs may wait.
@@ -26,7 +27,7 @@ type Work = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Acknowledge> + Send>
 struct Job {
     work: Work,
     /// Given back when the job is dropped.
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 /// The way to the writing thread, which ends when this is dropped.
@@ -35,19 +36,22 @@ pub(super) struct Writer {
     /// `None` only while dropping.
     jobs: Option<SyncSender<Job>>,
     room: Arc<Semaphore>,
+    health: Arc<Health>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
     /// Starts the thread, which owns `connection`.
-    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+    pub(super) fn start(connection: Connection, health: Arc<Health>) -> std::io::Result<Self> {
         let (jobs, waiting) = mpsc::sync_channel(MAX_JOBS);
+        let noted = Arc::clone(&health);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write_all(connection, &waiting))?;
+            .spawn(move || write_all(connection, &waiting, &noted))?;
         Ok(Self {
             jobs: Some(jobs),
             room: Arc::new(Semaphore::new(MAX_BYTES as usize)),
+            health,
             thread: Some(thread),
         })
     }
@@ -73,12 +77,12 @@ impl Writer {
             }))
         });
         let jobs = self.jobs.as_ref().ok_or(StoreError::Unavailable)?;
-        jobs.try_send(Job { work, _room: room })
+        jobs.try_send(Job { work, room })
             .map_err(|error| match error {
                 TrySendError::Full(_) => StoreError::Busy,
                 TrySendError::Disconnected(_) => StoreError::Unavailable,
             })?;
-        answered.await.map_err(|_| StoreError::Unavailable)
+        answered.await.map_err(|_| self.health.error())
     }
 }
 
@@ -93,28 +97,45 @@ impl Drop for Writer {
     }
 }
 
-fn write_all(mut connection: Connection, waiting: &Receiver<Job>) {
+fn write_all(mut connection: Connection, waiting: &Receiver<Job>, health: &Health) {
     while let Ok(first) = waiting.recv() {
+        // What is written to a file that nobody finds is lost. Dropping a job tells
+        // those who wait for it.
+        if !health.in_place() || health.obstacle().is_some() {
+            continue;
+        }
         let group = std::iter::once(first).chain(waiting.try_iter().take(MAX_GROUP - 1));
+        let mut bytes = 0;
         // A panic undoes the transaction as an error does; the thread outlives both.
-        match catch_unwind(AssertUnwindSafe(|| write_group(&mut connection, group))) {
-            Ok(Ok(done)) => done.into_iter().for_each(|acknowledge| acknowledge()),
-            // Dropping the acknowledgements tells those who wait for them.
-            Ok(Err(error)) => tracing::error!(%error, "a write failed"),
+        let write = AssertUnwindSafe(|| write_group(&mut connection, group, &mut bytes, health));
+        match catch_unwind(write) {
+            Ok(Ok(done)) => {
+                // Only now is it known that the file was there when all was committed.
+                if health.in_place() {
+                    health.committed(bytes);
+                    done.into_iter().for_each(|acknowledge| acknowledge());
+                }
+            }
+            Ok(Err(error)) => health.write_failed(&error, bytes),
             Err(_) => tracing::error!("a write panicked"),
         }
     }
 }
 
-/// Does the work of `group` in one transaction. A job that fails by itself is
-/// undone by itself; an error returned here means that nothing was written.
+/// Does the work of `group` in one transaction, and adds up in `bytes` what it holds. A
+/// job that fails by itself is undone by itself; an error returned here means that
+/// nothing was written.
 fn write_group(
     connection: &mut Connection,
     group: impl Iterator<Item = Job>,
+    bytes: &mut usize,
+    health: &Health,
 ) -> rusqlite::Result<Vec<Acknowledge>> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut done = Vec::new();
     for job in group {
+        let size = job.room.num_permits();
+        *bytes += size;
         let savepoint = transaction.savepoint()?;
         match (job.work)(&savepoint) {
             Ok(acknowledge) => {
@@ -124,7 +145,8 @@ fn write_group(
             // SQLite itself ends the transaction on, say, a full disk.
             Err(error) if savepoint.is_autocommit() => return Err(error),
             Err(error) => {
-                tracing::error!(%error, "a write failed");
+                health.write_failed(&error, size);
+                *bytes -= size;
                 savepoint.finish()?;
             }
         }

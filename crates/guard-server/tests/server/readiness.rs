@@ -1,0 +1,243 @@
+//! Whether the server can store records, and what becomes of them while it cannot.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use reqwest::{Response, StatusCode};
+use rusqlite::Connection;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::process::{Process, command, fails};
+use crate::support::{KEY, Server, batch, client, event, read};
+
+/// A running server whose log can be read.
+struct Logged {
+    data: TempDir,
+    process: Process,
+}
+
+impl Logged {
+    fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap())
+    }
+
+    fn start_in(data: TempDir) -> Self {
+        let mut command = command(data.path(), &["--api-key", KEY]);
+        let log = File::create(data.path().join("log")).unwrap();
+        command.stderr(log);
+        let process = Process::run(command, 2);
+        Self { data, process }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.data.path().join(name)
+    }
+
+    /// Lines of the log that contain `text`.
+    fn logged(&self, text: &str) -> usize {
+        let log = fs::read_to_string(self.path("log")).unwrap();
+        log.lines().filter(|line| line.contains(text)).count()
+    }
+
+    async fn post(&self, events: &[Value]) -> Response {
+        let url = format!("{}/api/v1/events", self.process.origin);
+        let request = client().post(url).header("X-API-Key", KEY);
+        request.body(batch("b", events, &[])).send().await.unwrap()
+    }
+
+    /// What `path` is answered, which needs no key.
+    async fn status(&self, path: &str) -> StatusCode {
+        let url = format!("{}{path}", self.process.origin);
+        client().get(url).send().await.unwrap().status()
+    }
+
+    /// Asks until the answer is another one: answers are kept for a second.
+    async fn becomes(&self, expected: StatusCode) {
+        while self.status("/ready").await != expected {}
+    }
+
+    /// Everything that takes records refuses them for now, and the server lives.
+    async fn takes_nothing(&self) {
+        for _ in 0..30 {
+            let response = self.post(&[event("lost")]).await;
+            assert_eq!(response.status(), 503);
+            assert!(response.headers().contains_key("Retry-After"));
+        }
+        self.becomes(StatusCode::SERVICE_UNAVAILABLE).await;
+        assert_eq!(self.status("/health").await, 200);
+    }
+
+    /// Ends it and answers its data.
+    fn stop(mut self) -> TempDir {
+        self.process.signal("-TERM");
+        assert_eq!(self.process.wait(), Some(0));
+        self.data
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stores_records_is_ready() {
+    let server = Server::start().await;
+    let request = server.request(reqwest::Method::GET, "/ready");
+    let (status, answer) = read(request.send().await.unwrap()).await;
+    assert_eq!((status, answer), (200, json!({ "status": "ready" })));
+}
+
+/// Something done to a file of the database.
+type Act = fn(&Path);
+
+/// Puts a copy of a file in its place.
+fn replace(path: &Path) {
+    let copy = path.with_extension("copy");
+    fs::copy(path, &copy).unwrap();
+    fs::rename(&copy, path).unwrap();
+}
+
+#[tokio::test]
+async fn files_of_the_database_that_are_gone_or_replaced_are_noticed_and_said_once() {
+    let actions: [Act; 2] = [|path| fs::remove_file(path).unwrap(), replace];
+    for name in ["guard.db", "guard.db-wal", "guard.db-shm"] {
+        for act in actions {
+            let server = Logged::start();
+            assert_eq!(server.post(&[event("a")]).await.status(), 200);
+            server.becomes(StatusCode::OK).await;
+            act(&server.path(name));
+            server.takes_nothing().await;
+            assert_eq!(server.logged("moved, removed or replaced"), 1, "{name}");
+            assert_eq!(server.logged("ERROR"), 1, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_put_back_is_used_again() {
+    let server = Logged::start();
+    assert_eq!(server.post(&[event("a")]).await.status(), 200);
+    fs::rename(server.path("guard.db"), server.path("away.db")).unwrap();
+    server.takes_nothing().await;
+    fs::rename(server.path("away.db"), server.path("guard.db")).unwrap();
+    server.becomes(StatusCode::OK).await;
+    assert_eq!(server.post(&[event("b")]).await.status(), 200);
+    assert_eq!(server.logged("back in its place"), 1);
+    let (_, summary) = server.process.get("/api/v1/summary", KEY).await;
+    assert_eq!(summary["events"]["total"], 2);
+}
+
+fn limit_files(server: &Logged, bytes: Option<u64>) {
+    let pid = Pid::from_raw(server.process.id().try_into().unwrap());
+    let limit = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    prlimit(pid, Resource::Fsize, limit).unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_once_and_once_when_it_is_over() {
+    let server = Logged::start();
+    assert_eq!(server.post(&[event("a")]).await.status(), 200);
+    server.becomes(StatusCode::OK).await;
+    let log = server.path("guard.db-wal").metadata().unwrap().len();
+    // A small commit still fits, a large one does not.
+    limit_files(&server, Some(log + 100_000));
+    let mut large = event("b");
+    large["reason"] = json!("x".repeat(200_000));
+    for _ in 0..100 {
+        assert_eq!(
+            server.post(std::slice::from_ref(&large)).await.status(),
+            503
+        );
+    }
+    server.becomes(StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(server.status("/health").await, 200);
+    assert_eq!(server.logged("ERROR"), 1);
+
+    limit_files(&server, None);
+    server.becomes(StatusCode::OK).await;
+    assert_eq!(server.post(&[large]).await.status(), 200);
+    assert_eq!(server.logged("writing works again"), 1);
+    assert_eq!(server.logged("ERROR"), 1);
+}
+
+/// Writes garbage over all but the first page.
+fn damage(path: &Path) {
+    let mut file = OpenOptions::new().write(true).open(path).unwrap();
+    let len = file.metadata().unwrap().len();
+    file.seek(SeekFrom::Start(4096)).unwrap();
+    let garbage = vec![0x5a; usize::try_from(len - 4096).unwrap()];
+    file.write_all(&garbage).unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_is_damaged_while_the_server_runs_is_noticed_and_said_once() {
+    let server = Logged::start();
+    assert_eq!(server.post(&[event("a")]).await.status(), 200);
+    let server = Logged::start_in(server.stop());
+    damage(&server.path("guard.db"));
+    server.becomes(StatusCode::SERVICE_UNAVAILABLE).await;
+    server.takes_nothing().await;
+    assert_eq!(server.logged("nothing is stored from now on"), 1);
+}
+
+/// Data with one event, of a server that was stopped.
+async fn data() -> TempDir {
+    let server = Logged::start();
+    assert_eq!(server.post(&[event("a")]).await.status(), 200);
+    server.stop()
+}
+
+#[tokio::test]
+async fn a_database_that_was_there_and_is_not_whole_is_refused_with_the_remedy_and_kept() {
+    let empty = |path: &Path| drop(File::create(path).unwrap());
+    let cut = |path: &Path| {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        file.set_len(10_000).unwrap();
+    };
+    let text = |path: &Path| fs::write(path, "no database, ".repeat(1000)).unwrap();
+    let foreign = |path: &Path| {
+        fs::remove_file(path).unwrap();
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    };
+    let actions: [(Act, &str); 5] = [
+        (empty, "empty: restore a backup"),
+        (cut, "damaged"),
+        (damage, "damaged"),
+        (text, "damaged"),
+        (foreign, "not one of guard-server"),
+    ];
+    for (act, remedy) in actions {
+        let data = data().await;
+        let path = data.path().join("guard.db");
+        act(&path);
+        let before = fs::read(&path).unwrap();
+        let stderr = fails(command(data.path(), &["--listen", "127.0.0.1:0"]), 1);
+        assert!(stderr.contains(remedy), "{stderr}");
+        assert!(fs::read(&path).unwrap() == before, "{remedy}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_while_its_log_is_there_is_not_replaced() {
+    let mut server = Logged::start();
+    assert_eq!(server.post(&[event("a")]).await.status(), 200);
+    server.process.signal("-KILL");
+    server.process.wait();
+    fs::remove_file(server.path("guard.db")).unwrap();
+    let arguments = ["--listen", "127.0.0.1:0"];
+    let stderr = fails(command(server.data.path(), &arguments), 1);
+    assert!(stderr.contains("put the database back"), "{stderr}");
+    assert!(!server.path("guard.db").exists());
+}
+
+#[tokio::test]
+async fn a_first_start_that_was_interrupted_is_begun_again() {
+    let data = tempfile::tempdir().unwrap();
+    fs::write(data.path().join("guard.db-new"), "half of it").unwrap();
+    let server = Logged::start_in(data);
+    assert_eq!(server.post(&[event("a")]).await.status(), 200);
+    assert!(!server.path("guard.db-new").exists());
+}
