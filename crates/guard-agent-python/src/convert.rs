@@ -72,6 +72,7 @@ struct Names([Py<PyString>; Known::ALL.len()]);
 impl Names {
     fn of(py: Python<'_>) -> &Self {
         static NAMES: PyOnceLock<Names> = PyOnceLock::new();
+        // Making text runs no Python code.
         NAMES.get_or_init(py, || {
             Self(Known::ALL.map(|field| PyString::intern(py, field.name()).unbind()))
         })

@@ -8,6 +8,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
+use crate::once;
+
 /// A `ValueError` with the error's text.
 pub(crate) fn value_error<E: Display>(error: E) -> PyErr {
     PyValueError::new_err(error.to_string())
@@ -16,7 +18,7 @@ pub(crate) fn value_error<E: Display>(error: E) -> PyErr {
 /// A `guard_agent.exceptions.BufferFullError`.
 pub(crate) fn buffer_full(py: Python<'_>, error: &SendError) -> PyErr {
     static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    match TYPE.import(py, "guard_agent.exceptions", "BufferFullError") {
+    match once::import(&TYPE, py, "guard_agent.exceptions", "BufferFullError") {
         Ok(class) => PyErr::from_type(class.clone(), error.to_string()),
         Err(failed) => failed,
     }

@@ -16,7 +16,7 @@ use pyo3::types::{PyString, PyType};
 use pyo3::{ffi, intern};
 use uuid::Builder;
 
-use crate::types;
+use crate::{once, types};
 
 const KEY_BYTES: usize = 16;
 /// Random bytes are asked of the system for this many keys at once.
@@ -79,7 +79,7 @@ pub(crate) fn new_key(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 /// `uuid.SafeUUID.unknown`
 fn unknown(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static UNKNOWN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let unknown = UNKNOWN.get_or_try_init(py, || {
+    let unknown = once::get_or_make(&UNKNOWN, py, || {
         let safe = py.import("uuid")?.getattr("SafeUUID")?;
         safe.getattr("unknown").map(Bound::unbind)
     })?;

@@ -20,6 +20,7 @@ mod keyvalue;
 mod lane;
 mod node;
 mod objects;
+mod once;
 mod redis;
 mod report;
 mod sender;

@@ -8,7 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple, PyType};
 use pyo3::{ffi, intern};
 
-use crate::types;
+use crate::{once, types};
 
 /// The items of the built-in containers.
 pub(crate) fn sequence<'py>(value: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, PyAny>>> {
@@ -32,7 +32,9 @@ pub(crate) fn model_fields<'py>(
 ) -> Option<(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>)> {
     static EXTRA: PyOnceLock<Slot> = PyOnceLock::new();
     let py = value.py();
-    let extra = EXTRA.get_or_try_init(py, || Slot::of(types::model(py)?, "__pydantic_extra__"));
+    let extra = once::get_or_make(&EXTRA, py, || {
+        Slot::of(types::model(py)?, "__pydantic_extra__")
+    });
     let extra = extra.ok()?.read(value)?;
     let fields = attribute_dict(value).ok()?.cast_into::<PyDict>().ok()?;
     Some((fields, extra.cast_into().ok()))
@@ -112,6 +114,7 @@ pub(crate) fn mapping<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDic
         return None;
     }
     let dict = PyDict::new(py);
-    dict.update(value.cast().ok()?).ok()?;
+    // Not as `PyMapping`, whose check imports inside of a cell.
+    dict.call_method1(intern!(py, "update"), (value,)).ok()?;
     Some(dict)
 }

@@ -8,6 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::agent::Agent;
+use crate::once;
 
 /// Sends records by the agent of the handler that inherits this, its `_agent.native`.
 /// What that does not take at once goes to the handler's `_send`.
@@ -19,9 +20,9 @@ pub(crate) struct Sender {
 impl Sender {
     fn send(slf: &Bound<'_, Self>, kind: Kind, record: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let agent = slf.get().agent.get_or_try_init(py, || {
+        let agent = once::get_or_make(&slf.get().agent, py, || {
             let native = slf.getattr("_agent")?.getattr("native")?;
-            PyResult::Ok(native.cast_into()?.unbind())
+            Ok(native.cast_into()?.unbind())
         })?;
         if let Some(taken) = agent.get().send_if_direct(kind, record)? {
             return Ok(taken.into_any());

@@ -10,13 +10,14 @@ use pyo3::types::{
 use uuid::Uuid;
 
 use crate::objects::Slot;
+use crate::once;
 
 /// One function for each type: imported once, then answered from memory.
 macro_rules! imported {
     ($($name:ident = $module:literal, $type:literal;)*) => {
         $(pub(crate) fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
             static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-            TYPE.import(py, $module, $type)
+            once::import(&TYPE, py, $module, $type)
         })*
     };
 }
@@ -58,7 +59,7 @@ pub(crate) fn uuid_value(value: &Bound<'_, PyAny>) -> Option<Uuid> {
     }
     static INT: PyOnceLock<Slot> = PyOnceLock::new();
     let py = value.py();
-    let int = INT.get_or_try_init(py, || Slot::of(uuid(py)?, "int"));
+    let int = once::get_or_make(&INT, py, || Slot::of(uuid(py)?, "int"));
     let number = int.ok()?.read(value)?;
     Some(Uuid::from_u128(number.extract().ok()?))
 }
