@@ -85,7 +85,7 @@ class ProcessAgent:
     def _meet_server(self) -> None:
         queue = None
         # The queue may be another one by the time that it was found.
-        while queue is not self._queue and await_at_shutdown(self.stop):
+        while queue is not self._queue and await_at_shutdown(self._stop_before_a_signal):
             queue = self._queue
             self.send_event, self.send_metric = queue.send_event, queue.send_metric
             self.native.set_direct(queue is self.native)
@@ -183,6 +183,12 @@ class ProcessAgent:
 
     def stop(self) -> None:
         self.native.stop(self._end_buffer())
+
+    def _stop_before_a_signal(self) -> None:
+        """Stops, and once more if records came meanwhile: nothing delivers after the signal."""
+        self.stop()
+        if self.native.stats()["running"]:
+            self.stop()
 
     def close(self) -> None:
         """Ends the agent together with the interpreter."""
@@ -318,7 +324,6 @@ def process_agent(
         try:
             if _agent is None:
                 _agent = ProcessAgent(config)
-                _register_exit()
             else:
                 _agent.reconfigure(config)
         except ValueError as error:
@@ -398,3 +403,6 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+# With the import rather than with the first agent: functions of `atexit` run in reverse order, and
+# those that a program registers after it may still send.
+_register_exit()

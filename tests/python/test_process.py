@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.backend import Backend
@@ -14,25 +16,31 @@ from guard_agent import AgentConfig, SyncGuardAgentHandler, get_current_timestam
 Make = Callable[..., AgentConfig]
 DEADLINE_SECONDS = 60
 
-PROGRAM = """
+IMPORTS = """
     import logging, sys
     logging.basicConfig(level=logging.WARNING)
     from guard_agent import AgentConfig, SecurityEvent, get_current_timestamp, guard_agent
 
     def event(name):
         return SecurityEvent(timestamp=get_current_timestamp(), event_type=name)
-
+"""
+AGENT = """
     agent = guard_agent(AgentConfig(
         api_key="an-api-key-for-tests", endpoint=sys.argv[1], flush_interval=3600, timeout=3600,
     ))
 """
 
 
-def run(program: str, backend: Backend) -> "subprocess.CompletedProcess[str]":
-    """A whole interpreter, from start to exit."""
-    source = textwrap.dedent(PROGRAM) + textwrap.dedent(program)
+def command(program: str, backend: Backend, before: str = "") -> list[str]:
+    parts = (IMPORTS, before, AGENT, program)
+    source = "".join(textwrap.dedent(part) for part in parts)
+    return [sys.executable, "-W", "error", "-c", source, backend.url]
+
+
+def run(program: str, backend: Backend, before: str = "") -> "subprocess.CompletedProcess[str]":
+    """A whole interpreter, from start to exit; `before` runs before the agent is made."""
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", source, backend.url],
+        command(program, backend, before),
         capture_output=True,
         text=True,
         timeout=DEADLINE_SECONDS,
@@ -379,3 +387,116 @@ def test_parent_and_forked_child_each_send_their_own_records_once(
     agent.flush_buffer()
     assert len(backend.metrics) == 21
     assert len({metric["idempotency_key"] for metric in backend.metrics}) == 21
+
+
+LATE = """
+    import os, threading
+    from guard_agent import SyncGuardAgentHandler
+
+    sync = SyncGuardAgentHandler(agent.config)
+    sync.start()
+
+    def send():
+        for number in range(300):
+            sync.send_event(event(str(number)))
+            begun.set()
+
+    begun = threading.Event()
+    sender = threading.Thread(target=send)
+    sender.start()
+    begun.wait()
+    sync.stop()
+    sender.join()
+"""
+PROCESSES = 40
+AT_ONCE = 4
+
+
+def test_nothing_is_lost_of_a_thread_that_sends_beside_stop(backend: Backend) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        exits = list(pool.map(lambda _: run(LATE, backend), range(PROCESSES)))
+    assert [(ended.returncode, ended.stderr) for ended in exits] == [(0, "")] * PROCESSES
+    counts = Counter(event["event_type"] for event in backend.events)
+    assert counts == {str(number): PROCESSES for number in range(300)}
+
+
+def test_a_record_that_a_task_sends_while_stop_delivers_is_delivered(backend: Backend) -> None:
+    backend.hold.clear()
+    program = """
+    import asyncio
+
+    async def main():
+        await agent.send_event(event("early"))
+        stopping = asyncio.ensure_future(agent.stop())
+        # The backend has the first batch by then.
+        await asyncio.to_thread(sys.stdin.readline)
+        await agent.send_event(event("late"))
+        print("sent", flush=True)
+        await stopping
+
+    asyncio.run(main())
+    """
+    with subprocess.Popen(
+        command(program, backend),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert backend.asked.wait(DEADLINE_SECONDS)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "sent\n"
+        backend.hold.set()
+    assert process.returncode == 0
+    assert [event["event_type"] for event in backend.events] == ["early", "late"]
+
+
+def test_what_a_function_of_atexit_sends_is_delivered(backend: Backend) -> None:
+    # It runs after all that was registered later.
+    before = """
+    import atexit
+    atexit.register(lambda: agent.send_event(event("last")))
+    """
+    ended = run("", backend, before)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [event["event_type"] for event in backend.events] == ["last"]
+
+
+def test_python_code_that_an_import_of_the_agents_runs_may_send(backend: Backend) -> None:
+    """As a destructor may, when garbage is collected meanwhile."""
+    before = """
+    import builtins, collections, datetime, enum
+
+    class Sends:
+        is_busy = False
+
+        def __del__(self):
+            # The same: what is being made for the one is needed for the other.
+            Sends.is_busy = True
+            agent.send_event(record)
+            Sends.is_busy = False
+
+    def import_and_send(*args, real=builtins.__import__, **kwargs):
+        if record is not None and not Sends.is_busy:
+            Sends()
+        return real(*args, **kwargs)
+
+    record = None
+    builtins.__import__ = import_and_send
+    """
+    program = """
+    class Color(enum.Enum):
+        RED = 1
+
+    values = [Color.RED, datetime.timedelta(1), datetime.date.today(), collections.deque([1])]
+    fields = {"timestamp": get_current_timestamp(), "event_type": "x"}
+    mapping = fields | {"metadata": {"values": values}}
+    for record in event("x"), mapping, collections.UserDict(fields):
+        agent.send_event(record)
+    record = None
+    """
+    ended = run(program, backend, before)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(backend.events) > 3

@@ -29,6 +29,7 @@ class Backend:
         rules: What GET /api/v1/rules answers; None answers 404. What `publish` is given instead
             is answered with a tag, and requests that name it are held until there is another.
         hold: Posts are answered only while this is set.
+        asked: Is set once a batch has come, answered or not.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,7 @@ class Backend:
         self._published = threading.Condition()
         self.hold = threading.Event()
         self.hold.set()
+        self.asked = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(
@@ -73,6 +75,11 @@ class Backend:
         with self._published:
             self._published.wait_for(lambda: self.tag is None or self.tag != known, 30)
 
+    def wait_to_answer(self, path: str) -> None:
+        if path != "/api/v1/status":
+            self.asked.set()
+        self.hold.wait()
+
     def records(self, kind: str) -> list[dict[str, Any]]:
         """All "events" or "metrics" received."""
         posts = [request for request in self.received if request.path == f"/api/v1/{kind}"]
@@ -95,7 +102,7 @@ def _handler(backend: Backend) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
-            backend.hold.wait()
+            backend.wait_to_answer(self.path)
             self._record(json.loads(body))
             refuses = backend.refused is not None and backend.refused.encode() in body
             self._answer(400 if refuses else backend.status, ACCEPTED)

@@ -1,9 +1,8 @@
 //! The agent as its users hold it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use guard_wire::fields::Fields;
@@ -13,13 +12,11 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::intake::{self, SendError};
-use crate::lock;
-use crate::report::Level;
+use crate::process::Core;
 use crate::rules::{Rules, RulesUpdates};
 use crate::shared::Shared;
 use crate::stats::Stats;
-use crate::worker::Worker;
-use crate::{fork, install_id};
+use crate::{fork, install_id, threads};
 
 /// How long one wait for room lasts before the agent looks around again.
 const ROOM_WAIT: Duration = Duration::from_millis(500);
@@ -36,17 +33,6 @@ pub struct Agent {
 
 struct Inner {
     core: ArcSwap<Core>,
-}
-
-/// The agent in one process.
-struct Core {
-    lineage: u32,
-    shared: Arc<Shared>,
-    /// Whether the worker was started and not stopped; read without the lock.
-    running: Arc<AtomicBool>,
-    worker: Mutex<Option<Worker>>,
-    /// When the last stop ended that left records behind.
-    gave_up: Mutex<Option<Instant>>,
 }
 
 impl Agent {
@@ -89,7 +75,7 @@ impl Agent {
         let stops = self.stops();
         loop {
             match self.try_again(kind, fields, stops) {
-                Err(_) if self.blocks() && self.stops() == stops => {
+                Err(_) if self.blocks() && self.stops() == stops && self.may_wait() => {
                     self.wait_for_room(ROOM_WAIT, stops);
                 }
                 outcome => return outcome,
@@ -106,8 +92,9 @@ impl Agent {
     /// [`SendError`] when the buffer is full and nothing may be dropped for room.
     pub fn try_record(&self, kind: Kind, fields: impl Fields) -> Result<(), SendError> {
         let core = self.core();
-        core.ensure_running();
-        intake::take(&core.shared, kind, fields)
+        let outcome = intake::take(&core.shared, kind, fields);
+        self.ensure_running_after(&core, None);
+        outcome
     }
 
     /// Like [`try_record`](Self::try_record), for a record that waits for room since the
@@ -118,8 +105,9 @@ impl Agent {
     /// As [`try_record`](Self::try_record).
     pub fn try_again(&self, kind: Kind, fields: impl Fields, stops: u64) -> Result<(), SendError> {
         let core = self.core();
-        core.ensure_running_since(stops);
-        intake::take(&core.shared, kind, fields)
+        let outcome = intake::take(&core.shared, kind, fields);
+        self.ensure_running_after(&core, outcome.err().map(|_| stops));
+        outcome
     }
 
     /// Whether a full buffer makes callers wait.
@@ -151,7 +139,7 @@ impl Agent {
     /// Starts the worker now, rather than with the first record. Does nothing
     /// when it runs.
     pub fn start(&self) {
-        self.core().ensure_running();
+        self.ensure_running();
     }
 
     /// Whether the worker runs.
@@ -163,53 +151,57 @@ impl Agent {
     /// delivered or lost, at most `timeout`; whether it is. What memory had no room
     /// for and rests in the store alone is not waited for. Batches that wait
     /// for another attempt are tried at once.
+    ///
+    /// On a thread of the agent's own, as in [`on_report`](crate::AgentBuilder::on_report),
+    /// it sends nothing and returns false at once: the thread would wait for itself.
     pub fn flush(&self, timeout: Duration) -> bool {
         let core = self.core();
         let shared = &core.shared;
         if shared.queue.fill().items == 0 {
             return true;
         }
-        core.ensure_running();
+        if !self.may_wait() {
+            return false;
+        }
+        self.ensure_running();
         let generation = shared.queue.start_flush();
         shared.kick();
         shared.queue.wait_for_flush(generation, timeout)
     }
 
     /// Delivers what was queued before the call, as far as the shutdown timeout
-    /// allows, and ends the worker; whether memory is empty. With a store what
+    /// allows, and ends the worker; whether all of it was delivered, or is lost. With a store what
     /// could not be delivered rests there, synced; without one it stays queued: another
     /// [`start`](Self::start), or another record, goes on with it. What one stop has just tried in
     /// vain the next does not try again, nor does [`close`](Self::close), within the same time.
+    ///
+    /// A record that comes while it delivers starts the agent again, as one does that comes later.
+    ///
+    /// On a thread of the agent's own, as in [`on_report`](crate::AgentBuilder::on_report), it
+    /// stops nothing and returns false: the thread would wait for itself.
     pub fn stop(&self) -> bool {
         let core = self.core();
-        core.stop(core.shared.config.settings.shutdown_timeout, true)
+        core.stop(core.shared.config.settings.shutdown_timeout)
     }
 
     /// Like [`stop`](Self::stop), within another time than the shutdown timeout.
     pub fn stop_within(&self, timeout: Duration) -> bool {
-        self.core().stop(timeout, true)
+        self.core().stop(timeout)
     }
 
     /// Stops for good: what can neither be delivered nor saved within the shutdown
     /// timeout is counted as lost. That makes room for records that wait for it: their
-    /// callers are not refused while the process ends.
+    /// callers are not refused while the process ends. What comes while it delivers is
+    /// delivered too, but not what comes even then.
     pub fn close(&self) {
         self.close_within(self.core().shared.config.settings.shutdown_timeout);
     }
 
     /// Like [`close`](Self::close), within another time than the shutdown timeout.
     pub fn close_within(&self, timeout: Duration) {
-        let core = self.core();
-        if !core.stop(timeout, false) {
-            let lost = core.shared.queue.abandon();
-            core.shared.report(Level::Error, "worker", "stopped", || {
-                format!(
-                    "the process ended before {lost} record(s) could be delivered: lost; end the \
-                     backend after its applications, or set spool_dir"
-                )
-            });
+        if self.may_wait() {
+            self.core().close(timeout);
         }
-        core.shared.durability.close();
     }
 
     /// The rules in force; nothing when the backend has none, or none could be
@@ -218,10 +210,13 @@ impl Agent {
     /// once; when they are older than their time to live, and no held request
     /// would tell of a change, the backend is asked in the background.
     pub fn rules(&self) -> Option<Arc<Rules>> {
-        let core = self.core();
-        let shared = core.follow_rules();
+        let shared = self.follow_rules();
         let wall = Timestamp::try_from(shared.clock().wall()).unwrap_or_default();
-        let patience = shared.config.settings.timeout + Duration::from_secs(1);
+        let patience = if self.may_wait() {
+            shared.config.settings.timeout + Duration::from_secs(1)
+        } else {
+            Duration::ZERO
+        };
         shared.rules.ask(shared.clock().now(), wall, patience)
     }
 
@@ -239,7 +234,7 @@ impl Agent {
     /// # }
     /// ```
     pub fn rules_updates(&self) -> RulesUpdates {
-        self.core().follow_rules().rules.updates()
+        self.follow_rules().rules.updates()
     }
 
     /// The numbers of this moment.
@@ -264,16 +259,40 @@ impl Agent {
             install_id::resolve(None, new.install_id.as_deref()).id
         };
         let next = Arc::new(Core::new(core.shared.reconfigured(config, install_id)));
-        // First of all: a record that came between would start the old one again.
         self.inner.core.store(Arc::clone(&next));
-        let was_running = core.end_worker(&mut lock(&core.worker), core.shared.clock().now());
-        if was_running {
-            next.ensure_running();
+        if core.retire() {
+            next.ensure_running(None);
         }
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.core().shared)
+    }
+
+    fn ensure_running(&self) {
+        self.ensure_running_after(&self.core(), None);
+    }
+
+    /// Starts the worker after a record came to `core`, unless it runs, or the agent has stopped
+    /// more than `stops` times. Not before: a worker that is ending might not see the record.
+    fn ensure_running_after(&self, core: &Core, stops: Option<u64>) {
+        if core.is_running() || core.ensure_running(stops) {
+            return;
+        }
+        // Another configuration came into force meanwhile.
+        while !self.core().ensure_running(stops) {}
+    }
+
+    /// Whether this thread may wait for what the agent does. Its own threads may not.
+    pub(crate) fn may_wait(&self) -> bool {
+        !threads::is_own(&self.core().shared)
+    }
+
+    fn follow_rules(&self) -> Arc<Shared> {
+        let shared = self.shared();
+        shared.rules.want();
+        self.ensure_running();
+        shared
     }
 
     /// The core of this process: after a fork, a fresh one.
@@ -308,122 +327,17 @@ impl Agent {
     }
 }
 
-impl Core {
-    fn new(shared: Shared) -> Self {
-        Self {
-            lineage: fork::lineage(),
-            shared: Arc::new(shared),
-            running: Arc::default(),
-            worker: Mutex::new(None),
-            gave_up: Mutex::new(None),
-        }
-    }
-
-    fn ensure_running(&self) {
-        if !self.is_running() {
-            self.start(&mut lock(&self.worker));
-        }
-    }
-
-    /// Starts the worker unless the agent has stopped more than `stops` times.
-    fn ensure_running_since(&self, stops: u64) {
-        if !self.is_running() {
-            let mut worker = lock(&self.worker);
-            if self.shared.queue.releases() == stops {
-                self.start(&mut worker);
-            }
-        }
-    }
-
-    fn start(&self, worker: &mut Option<Worker>) {
-        if self.is_running() {
-            return;
-        }
-        if let Some(failed) = worker.take() {
-            failed.stop(&self.shared, self.shared.clock().now());
-        }
-        self.running.store(true, Ordering::Release);
-        match Worker::start(Arc::clone(&self.shared), Arc::clone(&self.running)) {
-            Ok(started) => *worker = Some(started),
-            Err(error) => {
-                self.running.store(false, Ordering::Release);
-                self.shared.error("worker", "worker_start", || {
-                    format!("the worker cannot start: {error}; records queue up until it can")
-                });
-            }
-        }
-    }
-
-    fn is_running(&self) -> bool {
-        self.running.load(Ordering::Acquire)
-    }
-
-    /// Ends the worker, which may deliver until `deadline`; whether there was one.
-    fn end_worker(&self, worker: &mut Option<Worker>, deadline: Instant) -> bool {
-        let ended = worker.take();
-        let was_running = ended.is_some();
-        if let Some(ended) = ended {
-            ended.stop(&self.shared, deadline);
-        }
-        self.running.store(false, Ordering::Release);
-        was_running
-    }
-
-    /// Delivers what it can within `timeout` and ends the worker; whether memory is empty.
-    /// With `release` those who wait for room give up.
-    fn stop(&self, timeout: Duration, release: bool) -> bool {
-        let shared = &self.shared;
-        if self.has_just_given_up() {
-            return false;
-        }
-        if shared.queue.fill().items > 0 {
-            self.ensure_running();
-        }
-        let deadline = shared.clock().now() + timeout;
-        // Held to the end: what is queued meanwhile, or waits for room, starts no other worker.
-        let mut worker = lock(&self.worker);
-        self.end_worker(&mut worker, deadline);
-        if release {
-            shared.queue.release();
-        }
-        drop(worker);
-        let left = shared.queue.fill().items;
-        *lock(&self.gave_up) = (left > 0).then(|| shared.clock().now());
-        if left > 0 {
-            shared.warn("worker", "stop", || {
-                format!(
-                    "stopped with {left} record(s) undelivered; they wait in memory; see why the \
-                     backend does not take them"
-                )
-            });
-        }
-        left == 0
-    }
-
-    /// Whether a stop left records behind a moment ago, and nothing came in since: whoever
-    /// ends a process may ask several times, and waits once.
-    fn has_just_given_up(&self) -> bool {
-        let now = self.shared.clock().now();
-        let within = self.shared.config.settings.shutdown_timeout;
-        !self.is_running()
-            && lock(&self.gave_up).is_some_and(|at| now.saturating_duration_since(at) < within)
-    }
-
-    fn follow_rules(&self) -> &Shared {
-        self.shared.rules.want();
-        self.ensure_running();
-        &self.shared
-    }
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
         let core = self.core.load_full();
-        if core.lineage == fork::lineage() {
-            core.stop(core.shared.config.settings.shutdown_timeout, false);
-            core.shared.durability.close();
-        } else {
+        let timeout = core.shared.config.settings.shutdown_timeout;
+        if core.lineage != fork::lineage() {
             std::mem::forget(core);
+        } else if threads::is_own(&core.shared) {
+            // A hook held the last agent. The worker cannot wait for itself.
+            core.let_end(timeout);
+        } else {
+            core.close(timeout);
         }
     }
 }

@@ -74,7 +74,11 @@ impl Agent {
     ///
     /// [`ConfigError`]; the old configuration then stays in force.
     pub fn reconfigure(&self, builder: AgentBuilder) -> Result<(), ConfigError> {
-        self.adopt(builder.validate()?);
+        let config = builder.validate()?;
+        if !self.may_wait() {
+            return Err(ConfigError::OwnThread);
+        }
+        self.adopt(config);
         Ok(())
     }
 }
@@ -129,7 +133,9 @@ impl AgentBuilder {
     }
 
     /// Hears what the agent has to say, instead of `tracing`. Called on any
-    /// thread, also the caller's; must not block and must not call the agent.
+    /// thread, also the caller's and the agent's own; must not block. It may call the agent, but
+    /// on the agent's own threads nothing waits there: [`Agent::flush`] and [`Agent::stop`]
+    /// return false at once, [`Agent::close`] does nothing, and [`Agent::reconfigure`] is an error.
     #[must_use]
     pub fn on_report(mut self, hook: impl Fn(&Report) + Send + Sync + 'static) -> Self {
         self.hook = Some(Arc::new(hook));
@@ -139,7 +145,7 @@ impl AgentBuilder {
     /// Called when other rules are in force, or none any more; [`Agent::rules`]
     /// then answers with them. Outlives forks and [`Agent::reconfigure`], unlike
     /// [`RulesUpdates`](crate::RulesUpdates). Called on the worker's thread: must not
-    /// block and must not call the agent.
+    /// block, and may call the agent as [`on_report`](Self::on_report) may.
     #[must_use]
     pub fn on_rules_changed(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.rules_hook = Some(Arc::new(hook));

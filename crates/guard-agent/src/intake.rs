@@ -34,14 +34,16 @@ pub(crate) fn take(shared: &Shared, kind: Kind, fields: impl Fields) -> Result<(
     if !is_enabled(shared, kind) {
         return Ok(());
     }
-    SCRATCH.with(|scratch| {
+    let with_scratch = SCRATCH.try_with(|scratch| {
         // Reading fields and reporting may run code of the host's, which may send: a
         // second record of the same thread within the first gets a buffer of its own.
         match scratch.try_borrow_mut() {
             Ok(mut buffer) => take_into(shared, kind, fields, &mut buffer),
             Err(_) => take_into(shared, kind, fields, &mut Vec::new()),
         }
-    })
+    });
+    // A destructor that runs at the end of a thread may find it gone.
+    with_scratch.unwrap_or_else(|_| take_into(shared, kind, fields, &mut Vec::new()))
 }
 
 fn take_into(

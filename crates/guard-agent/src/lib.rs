@@ -52,6 +52,7 @@ mod journal;
 mod ledger;
 mod outtake;
 mod pipeline;
+mod process;
 mod queue;
 mod report;
 mod rules;
@@ -59,6 +60,7 @@ mod shared;
 mod stats;
 mod status;
 mod tally;
+mod threads;
 mod worker;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

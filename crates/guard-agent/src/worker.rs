@@ -1,11 +1,11 @@
 //! The worker: one thread with a runtime of its own.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use guard_wire::header;
 use tokio::runtime;
@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use crate::delivery::http::{HttpOptions, HttpTransport, headers};
 use crate::delivery::transport::Transport;
 use crate::journal::thread::JournalThread;
-use crate::pipeline;
 use crate::shared::Shared;
+use crate::{pipeline, threads};
 
 /// How long after its deadline a worker may still take to end. Beyond it hangs
 /// in something that is not ours, and is left alone.
@@ -45,24 +45,23 @@ impl Worker {
             None => None,
         };
         let (end, ended) = channel();
-        thread::Builder::new()
-            .name("guard-agent".to_owned())
-            .spawn(move || {
-                let work = || {
-                    shared.set_transport(transport(&shared));
-                    runtime.block_on(pipeline::run(&shared, stopped));
-                };
-                if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                    running.store(false, Ordering::Release);
-                    shared.error("worker", "worker", || {
+        let theirs = Arc::clone(&shared);
+        threads::spawn("guard-agent", &shared, move || {
+            let work = || {
+                theirs.set_transport(transport(&theirs));
+                runtime.block_on(pipeline::run(&theirs, stopped));
+            };
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                running.store(false, Ordering::Release);
+                theirs.error("worker", "worker", || {
                     "the worker failed and starts again with the next record; please report this"
                         .to_owned()
                 });
-                }
-                // A lookup that hangs in the system's resolver must not hold the end up.
-                runtime.shutdown_background();
-                drop(end);
-            })?;
+            }
+            // A lookup that hangs in the system's resolver must not hold the end up.
+            runtime.shutdown_background();
+            drop(end);
+        })?;
         Ok(Self {
             ended,
             journal,
@@ -72,19 +71,52 @@ impl Worker {
 
     /// Ends the worker: it delivers what it can until `deadline`, and saves the
     /// rest if there is a store. Returns soon after that at the latest.
-    pub(crate) fn stop(self, shared: &Shared, deadline: Instant) {
+    pub(crate) fn stop(self, shared: &Shared, deadline: Instant) -> LeftBehind {
         let left = || deadline.saturating_duration_since(shared.clock().now());
         let saving = self.journal.as_ref().map(|_| left() / SAVING_SHARE);
         let sending = left() - saving.unwrap_or_default();
         self.stop.send_replace(Some(shared.clock().now() + sending));
         let wait = self.ended.recv_timeout(sending + END_GRACE);
-        if wait == Err(RecvTimeoutError::Timeout) {
+        let journal = self.journal.is_some_and(|it| !it.stop(left() + END_GRACE));
+        LeftBehind {
+            worker: wait == Err(RecvTimeoutError::Timeout),
+            journal,
+        }
+    }
+
+    /// Has the worker deliver what it can until `deadline`, and end by itself.
+    pub(crate) fn let_end(self, deadline: Instant) {
+        self.stop.send_replace(Some(deadline));
+        if let Some(journal) = self.journal {
+            journal.let_end();
+        }
+    }
+}
+
+/// What did not end in its time.
+#[must_use]
+#[derive(Default)]
+pub(crate) struct LeftBehind {
+    worker: bool,
+    journal: bool,
+}
+
+impl LeftBehind {
+    /// Reports it.
+    pub(crate) fn tell(self, shared: &Shared) {
+        if self.worker {
             shared.error("worker", "worker_end", || {
                 "the worker does not end and is left behind; please report this".to_owned()
             });
         }
-        if let Some(journal) = self.journal {
-            journal.stop(shared, left() + END_GRACE);
+        if self.journal {
+            shared.error("spool", "journal_end", || {
+                let left = shared.queue.unsaved();
+                format!(
+                    "the spool does not answer; {left} record(s) are not saved; see whether the \
+                     disk or Redis hangs"
+                )
+            });
         }
     }
 }

@@ -24,6 +24,12 @@ pub enum ConfigError {
         /// What to give instead.
         remedy: String,
     },
+    /// It was given on a thread of the agent's own, as in
+    /// [`on_report`](crate::AgentBuilder::on_report), which cannot replace itself.
+    #[error(
+        "an agent's own thread cannot give it another configuration; do that on another thread"
+    )]
+    OwnThread,
 }
 
 impl ConfigError {

@@ -4,7 +4,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::journal::store::OpenStore;
 use crate::lock;
 use crate::queue::Saver;
 use crate::shared::Shared;
+use crate::threads;
 
 /// A running journal.
 pub(crate) struct JournalThread {
@@ -27,20 +28,19 @@ impl JournalThread {
         let stopping = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stopping);
         let (end, ended) = channel();
-        let handle = thread::Builder::new()
-            .name("guard-agent-journal".to_owned())
-            .spawn(move || {
-                let work = || run(&shared, open, &told);
-                if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                    shared.durability.fail();
-                    shared.error("spool", "journal", || {
-                        "the journal failed; records are kept in memory until the next start; \
-                         please report this"
-                            .to_owned()
-                    });
-                }
-                drop(end);
-            })?;
+        let theirs = Arc::clone(&shared);
+        let handle = threads::spawn("guard-agent-journal", &shared, move || {
+            let work = || run(&theirs, open, &told);
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                theirs.durability.fail();
+                theirs.error("spool", "journal", || {
+                    "the journal failed; records are kept in memory until the next start; \
+                     please report this"
+                        .to_owned()
+                });
+            }
+            drop(end);
+        })?;
         let thread = handle.thread().clone();
         Ok(Self {
             thread,
@@ -49,19 +49,20 @@ impl JournalThread {
         })
     }
 
-    /// Has everything saved, and waits for that at most `patience`.
-    pub(crate) fn stop(self, shared: &Shared, patience: Duration) {
+    /// Has everything saved, and waits for that at most `patience`; whether it ended.
+    pub(crate) fn stop(self, patience: Duration) -> bool {
+        self.call_for_end();
+        self.ended.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
+    }
+
+    /// Has everything saved, and ends by itself.
+    pub(crate) fn let_end(self) {
+        self.call_for_end();
+    }
+
+    fn call_for_end(&self) {
         self.stopping.store(true, Ordering::Release);
         self.thread.unpark();
-        if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(patience) {
-            shared.error("spool", "journal_end", || {
-                let left = shared.queue.unsaved();
-                format!(
-                    "the spool does not answer; {left} record(s) are not saved; see whether the \
-                     disk or Redis hangs"
-                )
-            });
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::thread::gather;
 use super::{GATHER, by_groups, records};
 use crate::queue::Saver;
 use crate::shared::Shared;
+use crate::threads;
 
 /// A running writer.
 pub(super) struct Writer {
@@ -25,20 +26,18 @@ impl Writer {
     pub(super) fn start(shared: &Arc<Shared>, appender: Appender) -> io::Result<Self> {
         let stopping = Arc::new(AtomicBool::new(false));
         let (told, theirs) = (Arc::clone(&stopping), Arc::clone(shared));
-        let thread = thread::Builder::new()
-            .name("guard-agent-writer".to_owned())
-            .spawn(move || {
-                let work = || run(&theirs, &appender, &told);
-                if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                    theirs.queue.dismiss(Saver::Writer);
-                    // What it had in hand, too.
-                    theirs.queue.enlist();
-                    theirs.error("spool", "writer", || {
-                        "the writer failed; the journal saves what comes in; please report this"
-                            .to_owned()
-                    });
-                }
-            })?;
+        let thread = threads::spawn("guard-agent-writer", shared, move || {
+            let work = || run(&theirs, &appender, &told);
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                theirs.queue.dismiss(Saver::Writer);
+                // What it had in hand, too.
+                theirs.queue.enlist();
+                theirs.error("spool", "writer", || {
+                    "the writer failed; the journal saves what comes in; please report this"
+                        .to_owned()
+                });
+            }
+        })?;
         shared.queue.attend(Saver::Writer, thread.thread().clone());
         Ok(Self { thread, stopping })
     }

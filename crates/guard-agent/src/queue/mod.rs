@@ -82,6 +82,22 @@ pub(crate) struct Fill {
     pub(crate) ratio: f64,
 }
 
+/// A moment in the life of a queue.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    generation: u64,
+    arrived: u64,
+}
+
+/// What has not been settled since a [`Mark`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Left {
+    /// Records in memory that were queued before it.
+    pub(crate) before: usize,
+    /// Records came after it, and wait in memory or in the store.
+    pub(crate) is_late: bool,
+}
+
 /// The bounded queue of one agent.
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -209,6 +225,26 @@ impl Queue {
         drop(state);
         self.wake.notify_one();
         generation
+    }
+
+    /// Makes everything that waits due, and remembers where it ends.
+    pub(crate) fn mark(&self) -> Mark {
+        let mut state = lock(&self.state);
+        Mark {
+            generation: state.flush(),
+            arrived: state.arrived.records,
+        }
+    }
+
+    /// What is left of the records before `mark`, and whether others have come.
+    pub(crate) fn left_since(&self, mark: &Mark) -> Left {
+        let state = lock(&self.state);
+        let (before, since) = state.unsettled_around(mark.generation);
+        let may_be_saved = state.book.is_some() && state.arrived.records > mark.arrived;
+        Left {
+            before,
+            is_late: since > 0 || may_be_saved,
+        }
     }
 
     /// Waits until everything before `generation` is settled; whether it is.

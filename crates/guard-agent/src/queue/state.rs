@@ -331,4 +331,17 @@ impl State {
             .front()
             .is_none_or(|(oldest, _)| *oldest >= generation)
     }
+
+    /// How many records are not settled: those before `generation`, and the others.
+    pub(super) fn unsettled_around(&self, generation: u64) -> (usize, usize) {
+        let (mut before, mut since) = (0, 0);
+        for (born, count) in &self.unsettled {
+            if *born < generation {
+                before += count;
+            } else {
+                since += count;
+            }
+        }
+        (before, since)
+    }
 }

@@ -4,6 +4,7 @@ mod answers;
 mod behaviour;
 mod bounds;
 mod durability;
+mod ends;
 mod faults;
 mod parts;
 mod redis;

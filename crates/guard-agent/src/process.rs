@@ -1,0 +1,192 @@
+//! The agent in one process: starts its worker, and ends it.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::queue::Left;
+use crate::shared::Shared;
+use crate::worker::{LeftBehind, Worker};
+use crate::{fork, lock, threads};
+
+/// The agent in one process.
+pub(crate) struct Core {
+    pub(crate) lineage: u32,
+    pub(crate) shared: Arc<Shared>,
+    /// Whether the worker was started and not stopped; read without the lock.
+    running: Arc<AtomicBool>,
+    worker: Mutex<Option<Worker>>,
+    /// Another core has taken over: this one starts no worker any more. Set under the lock.
+    is_retired: AtomicBool,
+    /// When the last stop ended that left records behind.
+    gave_up: Mutex<Option<Instant>>,
+}
+
+impl Core {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self {
+            lineage: fork::lineage(),
+            shared: Arc::new(shared),
+            running: Arc::default(),
+            worker: Mutex::new(None),
+            is_retired: AtomicBool::new(false),
+            gave_up: Mutex::new(None),
+        }
+    }
+
+    /// Starts the worker unless it runs, or the agent has stopped more than `stops` times;
+    /// whether this core is still in force.
+    pub(crate) fn ensure_running(&self, stops: Option<u64>) -> bool {
+        // Whoever holds the lock may be waiting for the agent's own threads.
+        if self.is_running() || threads::is_own(&self.shared) {
+            return true;
+        }
+        let mut worker = lock(&self.worker);
+        let is_wanted = stops.is_none_or(|stops| self.shared.queue.releases() == stops);
+        let started = if is_wanted {
+            self.start(&mut worker)
+        } else {
+            Ok(())
+        };
+        drop(worker);
+        self.tell(started);
+        !self.is_retired.load(Ordering::Acquire)
+    }
+
+    /// To be called under the lock; [`tell`](Self::tell) takes the outcome after it, because a
+    /// report may call the agent.
+    fn start(&self, worker: &mut Option<Worker>) -> io::Result<()> {
+        if self.is_running() || self.is_retired.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if let Some(failed) = worker.take() {
+            // That it failed was reported.
+            let _ = failed.stop(&self.shared, self.shared.clock().now());
+        }
+        self.running.store(true, Ordering::Release);
+        let started = Worker::start(Arc::clone(&self.shared), Arc::clone(&self.running));
+        if started.is_err() {
+            self.running.store(false, Ordering::Release);
+        }
+        *worker = Some(started?);
+        Ok(())
+    }
+
+    fn tell(&self, started: io::Result<()>) {
+        if let Err(error) = started {
+            self.shared.error("worker", "worker_start", || {
+                format!("the worker cannot start: {error}; records queue up until it can")
+            });
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Ends the worker, which may deliver until `deadline`.
+    fn end_worker(&self, worker: &mut Option<Worker>, deadline: Instant) -> LeftBehind {
+        let ended = worker.take();
+        let behind = ended.map(|ended| ended.stop(&self.shared, deadline));
+        self.running.store(false, Ordering::Release);
+        behind.unwrap_or_default()
+    }
+
+    /// Another core takes over; whether the worker ran.
+    pub(crate) fn retire(&self) -> bool {
+        let mut worker = lock(&self.worker);
+        self.is_retired.store(true, Ordering::Release);
+        let was_running = worker.is_some();
+        let behind = self.end_worker(&mut worker, self.shared.clock().now());
+        drop(worker);
+        behind.tell(&self.shared);
+        was_running
+    }
+
+    /// Delivers what it can within `timeout` and ends the worker; whether nothing is left of what
+    /// was queued before.
+    pub(crate) fn stop(&self, timeout: Duration) -> bool {
+        let shared = &self.shared;
+        if threads::is_own(shared) || self.has_just_given_up() {
+            return false;
+        }
+        let left = self.end(shared.clock().now() + timeout, false).before;
+        *lock(&self.gave_up) = (left > 0).then(|| shared.clock().now());
+        if left > 0 {
+            shared.warn("worker", "stop", || {
+                format!(
+                    "stopped with {left} record(s) undelivered; they wait in memory; see why the \
+                     backend does not take them"
+                )
+            });
+        }
+        left == 0
+    }
+
+    /// Delivers what it can within `timeout`, ends the worker, and gives up on what is left.
+    pub(crate) fn close(&self, timeout: Duration) {
+        let shared = &self.shared;
+        let deadline = shared.clock().now() + timeout;
+        let mut remedy = "end the backend after its applications, or set spool_dir";
+        if !self.has_just_given_up() {
+            let left = self.end(deadline, true);
+            if left.before == 0 && left.is_late {
+                self.end(deadline, true);
+                remedy = "end what sends before the process ends";
+            }
+        }
+        let lost = shared.queue.abandon();
+        if lost > 0 {
+            shared.error("worker", "stopped", || {
+                format!(
+                    "the process ended before {lost} record(s) could be delivered: lost; {remedy}"
+                )
+            });
+        }
+        shared.durability.close();
+    }
+
+    /// Delivers what it can until `deadline` and ends the worker. Unless that is for good, those
+    /// who wait for room give up, and what came meanwhile starts the worker again.
+    fn end(&self, deadline: Instant, for_good: bool) -> Left {
+        let queue = &self.shared.queue;
+        if queue.fill().items > 0 {
+            self.ensure_running(None);
+        }
+        // Held to the end: what is queued meanwhile, or waits for room, starts no other worker.
+        let mut worker = lock(&self.worker);
+        let mark = queue.mark();
+        let behind = self.end_worker(&mut worker, deadline);
+        if !for_good {
+            queue.release();
+        }
+        // Whoever queues a record after this look sees that no worker runs.
+        let left = queue.left_since(&mark);
+        let started = if left.is_late && !for_good {
+            self.start(&mut worker)
+        } else {
+            Ok(())
+        };
+        drop(worker);
+        behind.tell(&self.shared);
+        self.tell(started);
+        left
+    }
+
+    /// Whether a stop left records behind a moment ago, and nothing came in since: whoever
+    /// ends a process may ask several times, and waits once.
+    fn has_just_given_up(&self) -> bool {
+        let now = self.shared.clock().now();
+        let within = self.shared.config.settings.shutdown_timeout;
+        !self.is_running()
+            && lock(&self.gave_up).is_some_and(|at| now.saturating_duration_since(at) < within)
+    }
+
+    /// Has the worker end by itself within `timeout`, and waits for nothing.
+    pub(crate) fn let_end(&self, timeout: Duration) {
+        if let Some(worker) = lock(&self.worker).take() {
+            worker.let_end(self.shared.clock().now() + timeout);
+        }
+    }
+}

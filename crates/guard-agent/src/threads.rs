@@ -1,0 +1,34 @@
+//! The agent's own threads. They run hooks and transports of the program, which may call the
+//! agent: what waits for such a thread must not be called there.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crate::queue::Queue;
+use crate::shared::Shared;
+
+thread_local! {
+    /// The queue of the agent that this thread works for. Needs no destructor, so that it can be
+    /// read until the very end of the thread.
+    static QUEUE: Cell<*const Queue> = const { Cell::new(std::ptr::null()) };
+}
+
+/// Starts a thread that works for the agent of `shared`.
+pub(crate) fn spawn(
+    name: &str,
+    shared: &Arc<Shared>,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let queue = Arc::clone(&shared.queue);
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        QUEUE.set(Arc::as_ptr(&queue));
+        work();
+    })
+}
+
+/// Whether this thread works for the agent of `shared`.
+pub(crate) fn is_own(shared: &Shared) -> bool {
+    QUEUE.get() == Arc::as_ptr(&shared.queue)
+}
