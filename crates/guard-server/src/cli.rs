@@ -1,6 +1,7 @@
 //! `guard-server rules ...`: works on the database itself, beside a running
 //! server or without one.
 
+use std::fmt::Display;
 use std::io::{ErrorKind, Write as _};
 use std::iter::once;
 
@@ -14,6 +15,7 @@ use guard_server::rules::draft;
 use guard_server::rules::operation::Operation;
 use guard_server::rules::policy::Entry;
 use guard_server::store::{Control as _, Project, Sqlite};
+use guard_server::visible::{visible, visible_json};
 use jiff::Timestamp;
 
 use crate::{FAILED, USAGE, failed_with};
@@ -58,13 +60,15 @@ pub(crate) async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
                     .map_err(failed_with(FAILED))?;
             }
             let draft = draft::get(&store, project.id).await;
-            return print(once(draft.map_err(failed_with(FAILED))?.document));
+            return print_json(&draft.map_err(failed_with(FAILED))?.document);
         }
         RulesCommand::Diff => {
             let changes = draft::diff(&store, project.id).await;
             let changes = changes.map_err(failed_with(FAILED))?.into_iter();
             return print(changes.map(|change| {
-                format!("{}\t{}\t{}", change.field, change.published, change.draft)
+                let json = [change.published, change.draft].map(|value| value.to_string());
+                let [published, draft] = json.each_ref().map(|json| visible_json(json));
+                row(&[&change.field, &published, &draft])
             }));
         }
         RulesCommand::Publish { note } => {
@@ -121,7 +125,7 @@ async fn show(store: &Sqlite, project: &Project, version: Option<i64>) -> Outcom
         let stored = store.rules(project.id).await.map_err(failed_with(FAILED))?;
         stored.map(|rules| rules.document)
     };
-    print(once(document.unwrap_or_else(|| "{}".to_owned())))
+    print_json(document.as_deref().unwrap_or("{}"))
 }
 
 async fn list(store: &Sqlite, project: &Project) -> Outcome<()> {
@@ -131,7 +135,7 @@ async fn list(store: &Sqlite, project: &Project) -> Outcome<()> {
         let ends = entry.ends_at.map(|ends| ends.to_string());
         let [ends, author, reason] =
             [ends, entry.author, entry.reason].map(Option::unwrap_or_default);
-        format!("{}\t{ends}\t{author}\t{reason}", entry.operation)
+        row(&[&entry.operation, &ends, &author, &reason])
     }))
 }
 
@@ -140,8 +144,13 @@ async fn history(store: &Sqlite, project: &Project) -> Outcome<()> {
     let history = history.map_err(failed_with(FAILED))?;
     print(history.into_iter().map(|(version, change)| {
         let [author, reason] = [change.author, change.reason].map(Option::unwrap_or_default);
-        let (at, action) = (change.created_at, change.action);
-        format!("{version}\t{at}\t{action}\t{author}\t{reason}")
+        row(&[
+            &version,
+            &change.created_at,
+            &change.action,
+            &author,
+            &reason,
+        ])
     }))
 }
 
@@ -154,16 +163,29 @@ async fn who(store: &Sqlite, project: &Project, version: Option<i64>) -> Outcome
         let version = |version: Option<i64>| version.map_or_else(String::new, |it| it.to_string());
         let fetched = version(known.fetched.map(|it| it.version));
         let applied = known.applied.map(|it| it.version).max(known.in_force);
-        format!(
-            "{state}\t{}\t{}\t{}\t{fetched}\t{}\t{pace}\t{}\t{}",
-            known.id.install_id,
-            known.id.process,
-            known.id.agent,
-            version(applied),
-            known.seen_at,
-            known.refused.unwrap_or_default(),
-        )
+        row(&[
+            &state,
+            &known.id.install_id,
+            &known.id.process,
+            &known.id.agent,
+            &fetched,
+            &version(applied),
+            &pace,
+            &known.seen_at,
+            &known.refused.unwrap_or_default(),
+        ])
     }))
+}
+
+/// A line of columns. What stands in one cannot look like another, or change the terminal.
+fn row(columns: &[&dyn Display]) -> String {
+    let columns = columns.iter().map(|column| column.to_string());
+    let columns = columns.map(|column| visible(&column).into_owned());
+    columns.collect::<Vec<_>>().join("\t")
+}
+
+fn print_json(document: &str) -> Outcome<()> {
+    print(once(visible_json(document).into_owned()))
 }
 
 /// Prints lines. A reader that has enough of them, such as `head`, is no failure.

@@ -10,6 +10,9 @@ use crate::store::StoreError;
 /// Seconds after which an agent may try again.
 const RETRY_AFTER: u16 = 2;
 
+/// Characters of what went wrong that are told; it may quote what was sent.
+const MAX_DETAIL: usize = 2000;
+
 /// An answer other than success.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -19,10 +22,12 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            detail: detail.into(),
+        let mut detail = detail.into();
+        if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL) {
+            detail.truncate(end);
+            detail.push('…');
         }
+        Self { status, detail }
     }
 
     pub(crate) const fn status(&self) -> StatusCode {

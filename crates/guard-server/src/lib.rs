@@ -40,6 +40,7 @@ pub mod serve;
 mod state;
 pub mod store;
 mod trouble;
+pub mod visible;
 
 pub use routes::router;
 pub use state::{Access, AppState, Limits};

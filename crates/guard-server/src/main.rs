@@ -9,9 +9,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use guard_server::config::{Args, Command};
 use guard_server::serve;
+use guard_server::visible::visible;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format;
 
 /// What was asked for failed.
 const FAILED: u8 = 1;
@@ -20,13 +23,7 @@ const USAGE: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // They would be told by a write that panics where it fails as well.
-        .log_internal_errors(false)
-        .init();
+    log_to_stderr();
     outlive_file_size_limit();
     let args = Args::parse();
     let outcome = match &args.command {
@@ -37,10 +34,29 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => {
             // Where it cannot be said, the exit code still says that it failed.
-            let _ = writeln!(std::io::stderr(), "guard-server: {message}");
+            let _ = writeln!(std::io::stderr(), "guard-server: {}", visible(&message));
             ExitCode::from(code)
         }
     }
+}
+
+/// Logs an event a line. What it quotes may hold line breaks, and forges no other line.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let fields = format::debug_fn(|writer, field, value| {
+        let text = format!("{value:?}");
+        match field.name() {
+            "message" => write!(writer, "{}", visible(&text)),
+            name => write!(writer, "{name}={}", visible(&text)),
+        }
+    });
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .fmt_fields(fields.delimited(" "))
+        .with_writer(std::io::stderr)
+        // They would be told by a write that panics where it fails as well.
+        .log_internal_errors(false)
+        .init();
 }
 
 async fn run(args: Args) -> Result<(), (u8, String)> {

@@ -26,6 +26,7 @@ use crate::error::ApiError;
 use crate::rules::adoption::{Adoption, adoption};
 use crate::state::{Access, AppState};
 use crate::store::{KindSummary, Page, Project, StoredRecord, Summary};
+use crate::visible::visible;
 
 const STYLE: &str = include_str!("page.css");
 const NEWEST: u16 = 50;
@@ -249,13 +250,13 @@ fn cell(fields: &HashMap<String, &RawValue>, key: &str) -> String {
     }
 }
 
-/// Text as it stands in a cell: the start of it, escaped.
+/// Text as it stands in a cell: the start of it, all of it visible, escaped.
 fn shown(text: &str) -> String {
     let start = match text.char_indices().nth(MAX_CELL) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
         None => Cow::Borrowed(text),
     };
-    escape(&start)
+    escape(&visible(&start))
 }
 
 /// Text as it may stand in an element or a quoted attribute.

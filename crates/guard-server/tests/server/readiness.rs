@@ -2,81 +2,17 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use reqwest::{Response, StatusCode};
+use reqwest::StatusCode;
 use rusqlite::Connection;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::process::{Process, command, fails};
-use crate::support::{KEY, Server, batch, client, event, read};
-
-/// A running server whose log can be read.
-struct Logged {
-    data: TempDir,
-    process: Process,
-}
-
-impl Logged {
-    fn start() -> Self {
-        Self::start_in(tempfile::tempdir().unwrap())
-    }
-
-    fn start_in(data: TempDir) -> Self {
-        let mut command = command(data.path(), &["--api-key", KEY]);
-        let log = File::create(data.path().join("log")).unwrap();
-        command.stderr(log);
-        let process = Process::run(command, 2);
-        Self { data, process }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.data.path().join(name)
-    }
-
-    /// Lines of the log that contain `text`.
-    fn logged(&self, text: &str) -> usize {
-        let log = fs::read_to_string(self.path("log")).unwrap();
-        log.lines().filter(|line| line.contains(text)).count()
-    }
-
-    async fn post(&self, events: &[Value]) -> Response {
-        let url = format!("{}/api/v1/events", self.process.origin);
-        let request = client().post(url).header("X-API-Key", KEY);
-        request.body(batch("b", events, &[])).send().await.unwrap()
-    }
-
-    /// What `path` is answered, which needs no key.
-    async fn status(&self, path: &str) -> StatusCode {
-        let url = format!("{}{path}", self.process.origin);
-        client().get(url).send().await.unwrap().status()
-    }
-
-    /// Asks until the answer is another one: answers are kept for a second.
-    async fn becomes(&self, expected: StatusCode) {
-        while self.status("/ready").await != expected {}
-    }
-
-    /// Everything that takes records refuses them for now, and the server lives.
-    async fn takes_nothing(&self) {
-        for _ in 0..30 {
-            let response = self.post(&[event("lost")]).await;
-            assert_eq!(response.status(), 503);
-            assert!(response.headers().contains_key("Retry-After"));
-        }
-        self.becomes(StatusCode::SERVICE_UNAVAILABLE).await;
-        assert_eq!(self.status("/health").await, 200);
-    }
-
-    /// Ends it and answers its data.
-    fn stop(mut self) -> TempDir {
-        self.process.signal("-TERM");
-        assert_eq!(self.process.wait(), Some(0));
-        self.data
-    }
-}
+use crate::logged::Logged;
+use crate::process::{command, fails};
+use crate::support::{KEY, Server, event, read};
 
 #[tokio::test]
 async fn a_server_that_stores_records_is_ready() {
@@ -175,7 +111,7 @@ fn damage(path: &Path) {
 async fn a_database_that_is_damaged_while_the_server_runs_is_noticed_and_said_once() {
     let server = Logged::start();
     assert_eq!(server.post(&[event("a")]).await.status(), 200);
-    let server = Logged::start_in(server.stop());
+    let server = Logged::start_in(server.stop(), "info");
     damage(&server.path("guard.db"));
     server.becomes(StatusCode::SERVICE_UNAVAILABLE).await;
     server.takes_nothing().await;
@@ -237,7 +173,7 @@ async fn a_database_that_is_gone_while_its_log_is_there_is_not_replaced() {
 async fn a_first_start_that_was_interrupted_is_begun_again() {
     let data = tempfile::tempdir().unwrap();
     fs::write(data.path().join("guard.db-new"), "half of it").unwrap();
-    let server = Logged::start_in(data);
+    let server = Logged::start_in(data, "info");
     assert_eq!(server.post(&[event("a")]).await.status(), 200);
     assert!(!server.path("guard.db-new").exists());
 }

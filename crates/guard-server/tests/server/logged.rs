@@ -1,0 +1,81 @@
+//! A server whose log can be read.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{Process, command};
+use crate::support::{KEY, batch, client, event};
+
+/// A running server, and its data.
+pub(crate) struct Logged {
+    pub(crate) data: TempDir,
+    pub(crate) process: Process,
+}
+
+impl Logged {
+    pub(crate) fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), "info")
+    }
+
+    pub(crate) fn start_in(data: TempDir, level: &str) -> Self {
+        let mut command = command(data.path(), &["--api-key", KEY]);
+        command.env("RUST_LOG", level);
+        let log = File::create(data.path().join("log")).unwrap();
+        command.stderr(log);
+        let process = Process::run(command, 2);
+        Self { data, process }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.data.path().join(name)
+    }
+
+    /// Lines of the log that contain `text`.
+    pub(crate) fn logged(&self, text: &str) -> usize {
+        let log = self.log();
+        log.lines().filter(|line| line.contains(text)).count()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    pub(crate) async fn post(&self, events: &[Value]) -> Response {
+        let url = format!("{}/api/v1/events", self.process.origin);
+        let request = client().post(url).header("X-API-Key", KEY);
+        request.body(batch("b", events, &[])).send().await.unwrap()
+    }
+
+    /// What `path` is answered, which needs no key.
+    pub(crate) async fn status(&self, path: &str) -> StatusCode {
+        let url = format!("{}{path}", self.process.origin);
+        client().get(url).send().await.unwrap().status()
+    }
+
+    /// Asks until the answer is another one: answers are kept for a second.
+    pub(crate) async fn becomes(&self, expected: StatusCode) {
+        while self.status("/ready").await != expected {}
+    }
+
+    /// Everything that takes records refuses them for now, and the server lives.
+    pub(crate) async fn takes_nothing(&self) {
+        for _ in 0..30 {
+            let response = self.post(&[event("lost")]).await;
+            assert_eq!(response.status(), 503);
+            assert!(response.headers().contains_key("Retry-After"));
+        }
+        self.becomes(StatusCode::SERVICE_UNAVAILABLE).await;
+        assert_eq!(self.status("/health").await, 200);
+    }
+
+    /// Ends it and answers its data.
+    pub(crate) fn stop(mut self) -> TempDir {
+        self.process.signal("-TERM");
+        assert_eq!(self.process.wait(), Some(0));
+        self.data
+    }
+}
