@@ -65,6 +65,8 @@ pub struct AppState {
     remembering: TroubleLog,
     /// Held while rules are changed: changes take turns instead of outrunning each other.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Held while documents are judged: one at a time, and no change waits for it.
+    pub(crate) judging: tokio::sync::Mutex<()>,
 }
 
 impl AppState {
@@ -87,6 +89,7 @@ impl AppState {
             access,
             decoding: Arc::new(Semaphore::new(MAX_DECODING)),
             changing: tokio::sync::Mutex::default(),
+            judging: tokio::sync::Mutex::default(),
         }
     }
 

@@ -5,46 +5,28 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{ConnectInfo, Extension, FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{ConnectInfo, Extension, FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use guard_wire::rules::RulesError;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::answer;
 use super::book::{self, By, ChangeError, Publishing};
 use super::document;
 use super::draft;
-use super::operation::Operation;
+use super::fields::Fields;
 use super::policy::Entry;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::ingest::body;
+use crate::off_thread::off_thread;
 use crate::query::{self, ListQuery};
 use crate::state::AppState;
-use crate::store::Control;
-
-/// The collections, and the kind of operation that each holds.
-const COLLECTIONS: [(&str, &str); 11] = [
-    ("bans", "ban"),
-    ("unbans", "unban"),
-    ("countries", "country"),
-    ("limits", "limit"),
-    ("user-agents", "user_agent"),
-    ("clouds", "cloud"),
-    ("patterns", "pattern"),
-    ("features", "feature"),
-    ("rate-limit", "rate_limit"),
-    ("auto-ban", "auto_ban"),
-    ("emergency", "emergency"),
-];
-
-/// What is wrong with a field that nothing reads.
-const UNKNOWN: &str = "unknown; correct its name or remove it";
+use crate::store::{Control, ProjectId};
 
 type Reply = Result<Json<Value>, ApiError>;
 
@@ -121,103 +103,32 @@ impl Asked {
         })
     }
 
-    /// Makes a change in its turn, and wakes who waits before it is answered.
-    async fn make(&self, change: impl Future<Output = Result<i64, ChangeError>>) -> Reply {
+    /// Makes a change in its turn, and wakes the agents that wait for one before it returns.
+    async fn make(
+        &self,
+        change: impl Future<Output = Result<i64, ChangeError>> + Send + 'static,
+    ) -> Reply {
         let version = {
             let _turn = self.state.changing.lock().await;
-            change.await?
+            off_thread(change).await??
         };
         self.state.feed.refresh(self.project.id).await?;
         Ok(Json(json!({ "version": version })))
     }
 
-    fn control(&self) -> &dyn Control {
-        &*self.state.control
-    }
-}
-
-/// The fields of a body that are still to be read.
-pub(crate) struct Fields(Map<String, Value>);
-
-impl<S: Sync> FromRequest<S> for Fields {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let body = body::read(request.into_body(), guard_wire::rules::MAX_BYTES).await?;
-        if body.is_empty() {
-            return Ok(Self(Map::new()));
-        }
-        serde_json::from_slice(&body)
-            .map(Self)
-            .map_err(|error| ApiError::bad_request(format!("not a JSON object: {error}")))
-    }
-}
-
-impl Fields {
-    fn take<T: DeserializeOwned>(&mut self, field: &str) -> Result<Option<T>, ApiError> {
-        let value = self.0.shift_remove(field).unwrap_or_default();
-        serde_json::from_value(value).map_err(|error| refused(field, &error.to_string()))
+    /// Does what may judge many patterns, in its turn.
+    async fn judge<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let _turn = self.state.judging.lock().await;
+        Ok(off_thread(work).await?)
     }
 
-    fn end(self) -> Result<(), ApiError> {
-        match self.0.keys().next() {
-            Some(field) => Err(refused(field, UNKNOWN)),
-            None => Ok(()),
-        }
+    /// The store, and which project is asked about.
+    fn project(&self) -> (Arc<dyn Control>, ProjectId) {
+        (Arc::clone(&self.state.control), self.project.id)
     }
-
-    /// The rules document, which is all that is left.
-    fn document(mut self) -> Result<Value, ApiError> {
-        let document = self.take("document")?;
-        let document =
-            document.ok_or_else(|| refused("document", "missing; give the rules document"))?;
-        self.end()?;
-        Ok(document)
-    }
-
-    /// The operation of a kind: the fields that are left.
-    fn operation(mut self, collection: &str) -> Result<Operation, ApiError> {
-        let kind = COLLECTIONS.iter().find(|(name, _)| *name == collection);
-        let Some((_, kind)) = kind else {
-            return Err(ApiError::new(StatusCode::NOT_FOUND, "No such path"));
-        };
-        if self.0.insert("kind".to_owned(), json!(kind)).is_some() {
-            return Err(refused("kind", UNKNOWN));
-        }
-        operation_of(&self.0).map_err(|problem| refused(&culprit(&self.0, &problem), &problem))
-    }
-}
-
-fn operation_of(fields: &Map<String, Value>) -> Result<Operation, String> {
-    serde_json::from_value(Value::Object(fields.clone())).map_err(|error| error.to_string())
-}
-
-/// The field that is missing, or the one without which there is another problem or
-/// none: for a wrong value serde does not name it.
-fn culprit(fields: &Map<String, Value>, problem: &str) -> String {
-    let missing = problem.strip_prefix("missing field `");
-    if let Some((missing, _)) = missing.and_then(|rest| rest.split_once('`')) {
-        return missing.to_owned();
-    }
-    let is_culprit = |field: &&String| {
-        let mut others = fields.clone();
-        others.shift_remove(*field);
-        operation_of(&others).map_or_else(|other| other != problem, |_| true)
-    };
-    let named = fields.keys().filter(|field| *field != "kind");
-    named
-        .into_iter()
-        .find(is_culprit)
-        .cloned()
-        .unwrap_or_default()
-}
-
-fn refused(field: &str, problem: &str) -> ApiError {
-    ChangeError::from(RulesError::Field {
-        field: field.to_owned(),
-        problem: problem.to_owned(),
-    })
-    .into()
 }
 
 /// `POST /api/v1/rules/{collection}`: an operation, from now on.
@@ -226,8 +137,11 @@ pub(crate) async fn put(asked: Asked, Path(collection): Path<String>, mut fields
     let seconds: Option<i64> = fields.take("duration_s")?;
     let by = asked.by(&mut fields)?;
     let operation = fields.operation(&collection)?;
-    let entry = Entry::new(operation, seconds, &by, now).map_err(ChangeError::from)?;
-    let change = book::put(asked.control(), asked.project.id, &entry, &by, now);
+    let (control, project) = asked.project();
+    let change = async move {
+        let entry = Entry::new(operation, seconds, &by, now)?;
+        book::put(&*control, project, &entry, &by, now).await
+    };
     asked.make(change).await
 }
 
@@ -257,21 +171,25 @@ pub(crate) async fn remove(
         fields.0.entry(field).or_insert(value);
     }
     let operation = fields.operation(&collection)?;
-    let change = book::remove(asked.control(), asked.project.id, operation, &by, now);
+    let (control, project) = asked.project();
+    let change = async move { book::remove(&*control, project, operation, &by, now).await };
     asked.make(change).await
 }
 
 /// `GET /api/v1/rules/entries`: the operations in force.
 pub(crate) async fn entries(asked: Asked) -> Reply {
-    let in_force = book::in_force(asked.control(), asked.project.id, Timestamp::now());
-    let (version, entries) = in_force.await?;
+    let (control, project) = asked.project();
+    let in_force = async move { book::in_force(&*control, project, Timestamp::now()).await };
+    let (version, entries) = off_thread(in_force).await??;
     Ok(Json(json!({ "version": version, "entries": entries })))
 }
 
 /// `GET /api/v1/rules/published`: the published document, without the operations
 /// upon it. Its tag can be named when another is published.
 pub(crate) async fn published(asked: Asked) -> Result<impl IntoResponse, ApiError> {
-    let published = book::published(asked.control(), asked.project.id).await?;
+    let (control, project) = asked.project();
+    let published = async move { book::published(&*control, project).await };
+    let published = off_thread(published).await??;
     let tag = [(header::ETAG, format!("\"{}\"", published.tag))];
     Ok((tag, Json(json!({ "document": published.rules }))))
 }
@@ -281,28 +199,39 @@ pub(crate) async fn published(asked: Asked) -> Result<impl IntoResponse, ApiErro
 /// server's to give.
 pub(crate) async fn publish(asked: Asked, headers: HeaderMap, mut fields: Fields) -> Reply {
     let by = asked.by(&mut fields)?;
-    let (document, now) = (fields.document()?.to_string(), Timestamp::now());
-    let rules = document::read(document.as_bytes(), now).map_err(ChangeError::from)?;
-    let tags = answer::tags(&headers, &header::IF_MATCH).map(|tag| tag.trim_matches('"'));
-    let tags: Vec<_> = tags.collect();
-    let is_any = tags.contains(&"*") || !headers.contains_key(header::IF_MATCH);
-    let publishing = Publishing {
-        rules: &rules,
-        expected: (!is_any).then_some(&tags),
-        version: None,
-        action: "publish",
+    let (document, now) = (fields.document()?, Timestamp::now());
+    let judging = async move { document::read(document.to_string().as_bytes(), now) };
+    // Judged before its turn: no other change waits for that.
+    let rules = asked.judge(judging).await?.map_err(ChangeError::from)?;
+    let (control, project) = asked.project();
+    let change = async move {
+        let tags = answer::tags(&headers, &header::IF_MATCH).map(|tag| tag.trim_matches('"'));
+        let tags: Vec<_> = tags.collect();
+        let is_any = tags.contains(&"*") || !headers.contains_key(header::IF_MATCH);
+        let publishing = Publishing {
+            rules: &rules,
+            expected: (!is_any).then_some(&tags),
+            version: None,
+            action: "publish",
+        };
+        book::publish(&*control, project, publishing, &by, now).await
     };
-    let change = book::publish(asked.control(), asked.project.id, publishing, &by, now);
     asked.make(change).await
 }
 
+/// A version of the history.
 #[derive(Serialize)]
-struct Version {
+pub(crate) struct Version {
     version: i64,
     #[serde(flatten)]
     change: crate::store::Change,
     #[serde(skip_serializing_if = "Option::is_none")]
-    document: Option<Value>,
+    document: Option<Box<RawValue>>,
+}
+
+/// A stored document, to be answered as it is.
+fn raw(document: String) -> Result<Box<RawValue>, ChangeError> {
+    Ok(RawValue::from_string(document).map_err(RulesError::from)?)
 }
 
 /// `GET /api/v1/rules/versions`: the history, newest first.
@@ -312,10 +241,8 @@ pub(crate) async fn versions(
 ) -> Reply {
     let page = query::page(query)?;
     let before = page.before.unwrap_or(i64::MAX);
-    let history = asked
-        .control()
-        .rules_history(asked.project.id, before, page.limit)
-        .await?;
+    let (control, project) = asked.project();
+    let history = control.rules_history(project, before, page.limit).await?;
     let oldest = history.last().map(|(version, _)| *version);
     let next_before = query::next_before(page, history.len(), oldest);
     let versions: Vec<_> = history
@@ -333,17 +260,20 @@ pub(crate) async fn versions(
 
 /// `GET /api/v1/rules/versions/{version}`: how a version came about, and the document
 /// that it gave to guards.
-pub(crate) async fn version(asked: Asked, path: Result<Path<i64>, PathRejection>) -> Reply {
-    let stored = book::at(asked.control(), asked.project.id, number(path)?).await?;
-    let document = serde_json::from_str(&stored.document)
-        .map_err(|error| ChangeError::from(RulesError::from(error)))?;
+pub(crate) async fn version(
+    asked: Asked,
+    path: Result<Path<i64>, PathRejection>,
+) -> Result<Json<Version>, ApiError> {
+    let (control, project) = asked.project();
+    let stored = book::at(&*control, project, number(path)?).await?;
+    let document = raw(stored.document)?;
     let (version, change) = (stored.version, stored.change);
     let version = Version {
         version,
         change,
         document: Some(document),
     };
-    Ok(Json(json!(version)))
+    Ok(Json(version))
 }
 
 fn number(path: Result<Path<i64>, PathRejection>) -> Result<i64, ApiError> {
@@ -360,39 +290,55 @@ pub(crate) async fn roll_back(
     let version = number(path)?;
     let by = asked.by(&mut fields)?;
     fields.end()?;
-    let (project, now) = (asked.project.id, Timestamp::now());
-    let change = book::roll_back(asked.control(), project, version, &by, now);
+    let ((control, project), now) = (asked.project(), Timestamp::now());
+    let change = async move { book::roll_back(&*control, project, version, &by, now).await };
     asked.make(change).await
 }
 
 /// `GET /api/v1/rules/draft`.
-pub(crate) async fn draft(asked: Asked) -> Reply {
-    let draft = draft::get(asked.control(), asked.project.id).await?;
-    let document: Value = serde_json::from_str(&draft.document)
-        .map_err(|error| ChangeError::from(RulesError::from(error)))?;
-    Ok(Json(
-        json!({ "document": document, "saved_at": draft.saved_at, "author": draft.author }),
-    ))
+pub(crate) async fn draft(asked: Asked) -> Result<Json<Draft>, ApiError> {
+    let (control, project) = asked.project();
+    let draft = draft::get(&*control, project).await?;
+    Ok(Json(Draft {
+        document: raw(draft.document)?,
+        saved_at: draft.saved_at,
+        author: draft.author,
+    }))
+}
+
+/// The draft as it is answered.
+#[derive(Serialize)]
+pub(crate) struct Draft {
+    document: Box<RawValue>,
+    saved_at: Timestamp,
+    author: Option<String>,
 }
 
 /// `PUT /api/v1/rules/draft`: answers what publishing it would change.
 pub(crate) async fn save_draft(asked: Asked, mut fields: Fields) -> Reply {
     let author = fields.take("author")?;
-    let (document, now) = (fields.document()?.to_string(), Timestamp::now());
-    let (control, project) = (asked.control(), asked.project.id);
-    draft::save(control, project, document.as_bytes(), author, now).await?;
+    let (document, now) = (fields.document()?, Timestamp::now());
+    let (control, project) = asked.project();
+    let save = async move {
+        let document = document.to_string();
+        draft::save(&*control, project, document.as_bytes(), author, now).await
+    };
+    asked.judge(save).await??;
     diff(asked).await
 }
 
 /// `DELETE /api/v1/rules/draft`.
 pub(crate) async fn discard_draft(asked: Asked) -> Result<StatusCode, ApiError> {
-    draft::discard(asked.control(), asked.project.id).await?;
+    let (control, project) = asked.project();
+    draft::discard(&*control, project).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /api/v1/rules/draft/diff`.
 pub(crate) async fn diff(asked: Asked) -> Reply {
-    let changes = draft::diff(asked.control(), asked.project.id).await?;
+    let (control, project) = asked.project();
+    let diff = async move { draft::diff(&*control, project).await };
+    let changes = asked.judge(diff).await??;
     Ok(Json(json!({ "changes": changes })))
 }
 
@@ -400,7 +346,7 @@ pub(crate) async fn diff(asked: Asked) -> Reply {
 pub(crate) async fn publish_draft(asked: Asked, mut fields: Fields) -> Reply {
     let by = asked.by(&mut fields)?;
     fields.end()?;
-    let (project, now) = (asked.project.id, Timestamp::now());
-    let change = draft::publish(asked.control(), project, &by, now);
+    let ((control, project), now) = (asked.project(), Timestamp::now());
+    let change = async move { draft::publish(&*control, project, &by, now).await };
     asked.make(change).await
 }

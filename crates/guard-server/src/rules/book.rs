@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use guard_wire::rules::{DynamicRules, RulesError};
+use guard_wire::rules::{DynamicRules, MAX_VERSION, RulesError};
 use jiff::Timestamp;
 use thiserror::Error;
 
@@ -29,7 +29,7 @@ pub enum ChangeError {
     #[error(transparent)]
     Rules(#[from] RulesError),
     /// Guards would ignore it.
-    #[error("rules field `version`: {given} is not above the stored {current}; give {} or more", current.saturating_add(1))]
+    #[error("rules field `version`: {given} is not above the stored {current}; {}", way_above(*.current))]
     Version {
         /// The document's version.
         given: i64,
@@ -55,6 +55,15 @@ pub enum ChangeError {
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// How to come above a version.
+fn way_above(current: i64) -> String {
+    if current < MAX_VERSION {
+        format!("give {} or more", current + 1)
+    } else {
+        "no version that people may give is; save it as a draft and publish that, which gives it the next version".to_owned()
+    }
 }
 
 /// Who changes the rules, and why.
@@ -150,7 +159,7 @@ pub async fn change(
         composed.rules.version = version;
         // Guards take no document without it.
         composed.rules.timestamp = Some(format!("{now:.6}"));
-        document::check(&composed.rules)?;
+        let document = document::write(&composed.rules)?;
         if !by.confirmed {
             let risks = risk::new(&before, &composed.rules, &by.caller);
             if !risks.is_empty() {
@@ -163,7 +172,7 @@ pub async fn change(
             author: by.author.clone(),
             reason: by.reason.clone(),
         };
-        let next = stored(&composed, change)?;
+        let next = stored(&composed, document, change)?;
         if control.set_rules(project, from, next).await? == RulesOutcome::Set {
             return Ok(version);
         }
@@ -218,10 +227,14 @@ pub async fn remove(
     .await
 }
 
-fn stored(composed: &Composed, change: Change) -> Result<StoredRules, RulesError> {
+fn stored(
+    composed: &Composed,
+    document: String,
+    change: Change,
+) -> Result<StoredRules, RulesError> {
     Ok(StoredRules {
         version: composed.rules.version,
-        document: serde_json::to_string(&composed.rules)?,
+        document,
         policy: serde_json::to_string(&composed.policy)?,
         lease_ends: composed.lease_ends,
         due: composed.due,

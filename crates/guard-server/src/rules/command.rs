@@ -199,7 +199,7 @@ pub struct Note {
     /// Who
     #[arg(long)]
     pub author: Option<String>,
-    /// Do it even if it bans loopback or a very wide block, or refuses everyone
+    /// Do it even if it may lock out legitimate clients, or disarms the guards
     #[arg(long)]
     pub yes: bool,
 }

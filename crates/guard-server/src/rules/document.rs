@@ -2,16 +2,20 @@
 
 use std::collections::HashSet;
 
-use guard_wire::rules::{DynamicRules, RulesError};
+use guard_wire::rules::{DynamicRules, MAX_BYTES, RulesError};
 use jiff::Timestamp;
 
 use super::network::Network;
 use super::pattern;
 
+/// The most patterns of a list. Guards try each of them on each request.
+const MAX_PATTERNS: usize = 1000;
+
 /// Reads a document that is to be published at `now`. Addresses are written as
 /// operations write them, and none is both to be banned and to be unbanned.
 pub(super) fn read(json: &[u8], now: Timestamp) -> Result<DynamicRules, RulesError> {
-    let mut rules = judged(json)?;
+    let mut rules = DynamicRules::for_publishing(json)?;
+    judge(&rules)?;
     if rules.is_expired(now) {
         let end = rules.expires_at.unwrap_or_default();
         return Err(problem(
@@ -38,18 +42,32 @@ pub(super) fn read(json: &[u8], now: Timestamp) -> Result<DynamicRules, RulesErr
     Ok(rules)
 }
 
-/// Reads a document; patterns that operations could not add are refused here too.
+/// Reads a document that was taken once; what would be refused today is refused.
 pub(super) fn judged(json: &[u8]) -> Result<DynamicRules, RulesError> {
-    let rules = DynamicRules::for_publishing(json)?;
+    let rules = DynamicRules::from_json(json)?;
+    rules.check_names()?;
+    judge(&rules)?;
+    Ok(rules)
+}
+
+/// Refuses patterns that operations could not add either.
+fn judge(rules: &DynamicRules) -> Result<(), RulesError> {
     for (field, patterns) in [
         ("blocked_user_agents", &rules.blocked_user_agents),
         ("suspicious_patterns", &rules.suspicious_patterns),
     ] {
+        if patterns.len() > MAX_PATTERNS {
+            let count = patterns.len();
+            return Err(problem(
+                field,
+                format!("{count} patterns; give {MAX_PATTERNS} at most"),
+            ));
+        }
         for (index, text) in patterns.iter().enumerate() {
             pattern::check(text).map_err(|why| problem(&format!("{field}[{index}]"), why))?;
         }
     }
-    Ok(rules)
+    Ok(())
 }
 
 /// Writes addresses and blocks in the form in which equal ones are equal.
@@ -61,10 +79,22 @@ pub(super) fn normalize(addresses: &mut [String]) {
     }
 }
 
-/// Checks a document as it is to be given to guards.
+/// Checks a document as it is to be given to guards, and writes it. Its version is not checked: it
+/// is the server's own.
+pub(super) fn write(rules: &DynamicRules) -> Result<String, RulesError> {
+    check(rules)?;
+    let document = serde_json::to_string(rules)?;
+    if document.len() > MAX_BYTES {
+        let len = document.len();
+        return Err(RulesError::TooLarge { len });
+    }
+    Ok(document)
+}
+
+/// Checks the values of a document, and that everything that it names is known.
 pub(super) fn check(rules: &DynamicRules) -> Result<(), RulesError> {
-    let document = serde_json::to_vec(rules)?;
-    DynamicRules::for_publishing(&document).map(drop)
+    rules.validate()?;
+    rules.check_names()
 }
 
 pub(super) fn problem(field: &str, problem: impl Into<String>) -> RulesError {

@@ -11,6 +11,7 @@ mod compose;
 mod document;
 pub mod draft;
 mod feed;
+mod fields;
 mod network;
 pub mod operation;
 mod pattern;

@@ -1,5 +1,6 @@
 //! An address, or a CIDR block of addresses.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -66,6 +67,20 @@ impl Network {
         address.is_ipv4() == self.address.is_ipv4() && Self::of(address, self.bits) == self
     }
 
+    /// 0 for IPv4 or 1 for IPv6; the first address and the last, of IPv6 the first 64 bits.
+    fn range(self) -> (usize, u64, u64) {
+        let (family, first, length) = match self.address {
+            IpAddr::V4(v4) => (0, u64::from(v4.to_bits()), 32),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, ..] = v6.segments().map(u64::from);
+                (1, a << 48 | b << 32 | c << 16 | d, 64)
+            }
+        };
+        let hosts = length - u32::from(self.bits).min(length);
+        let rest = u64::MAX.checked_shr(64 - hosts).unwrap_or(0);
+        (family, first, first | rest)
+    }
+
     /// Whether it and `other` have addresses in common.
     pub(super) fn meets(self, other: Self) -> bool {
         self.holds(other.address) || other.holds(self.address)
@@ -105,6 +120,22 @@ impl Networks {
         let mut networks = bits.map(|bits| Network::of(address, *bits));
         networks.find(|network| self.all.contains(network))
     }
+}
+
+/// How much of IPv4 and of IPv6 the networks cover together, as the n of 1/2^n, rounded down to
+/// such a share; `None` for nothing. Of IPv6, blocks of /64 are counted.
+pub(super) fn covered(networks: impl IntoIterator<Item = Network>) -> [Option<u32>; 2] {
+    let mut networks: Vec<_> = networks.into_iter().map(Network::range).collect();
+    networks.sort_unstable_by_key(|&(family, first, last)| (family, first, Reverse(last)));
+    let (mut sums, mut ends) = ([0_u128; 2], [0_u64; 2]);
+    // One network either holds another one or has nothing in common with it.
+    for (family, first, last) in networks {
+        if sums[family] == 0 || first > ends[family] {
+            sums[family] += u128::from(last - first) + 1;
+            ends[family] = last;
+        }
+    }
+    [(sums[0], 32), (sums[1], 64)].map(|(sum, bits)| Some(bits - sum.checked_ilog2()?.min(bits)))
 }
 
 fn longest(address: IpAddr) -> u8 {
@@ -169,6 +200,26 @@ mod tests {
             let found = networks.around(address.parse().unwrap());
             let found = found.map(|network| network.to_string());
             assert_eq!(found.as_deref(), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn what_networks_cover_is_counted_once_and_told_as_a_share() {
+        for (texts, expected) in [
+            (&[][..], [None, None]),
+            (&["192.0.2.7"], [Some(32), None]),
+            (&["0.0.0.0/0"], [Some(0), None]),
+            (&["::/0"], [None, Some(0)]),
+            (&["0.0.0.0/1", "128.0.0.0/1"], [Some(0), None]),
+            (&["10.0.0.0/8", "10.0.0.0/9", "10.1.2.3"], [Some(8), None]),
+            (
+                &["10.0.0.0/8", "11.0.0.0/8", "::1", "::2"],
+                [Some(7), Some(64)],
+            ),
+            (&["0.0.0.0", "0.0.0.1/32"], [Some(31), None]),
+        ] {
+            let networks = texts.iter().filter_map(|text| Network::parse(text));
+            assert_eq!(covered(networks), expected, "{texts:?}");
         }
     }
 

@@ -131,9 +131,6 @@ impl Operation {
             }
             Self::Emergency { allowed } => normalize(allowed),
             Self::Country { country } => country.make_ascii_uppercase(),
-            Self::UserAgent { pattern } | Self::Pattern { pattern } => {
-                pattern::check(pattern).map_err(|why| problem("pattern", why))?;
-            }
             _ => {}
         }
         if let Self::Unban { ip } = self
@@ -153,6 +150,20 @@ impl Operation {
             },
             other => other,
         })
+    }
+
+    /// Checks what is new: to take back what was taken once needs no such check.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError::Field`] for a pattern that guards could not use.
+    pub(crate) fn judge(&self) -> Result<(), RulesError> {
+        match self {
+            Self::UserAgent { pattern } | Self::Pattern { pattern } => {
+                pattern::check(pattern).map_err(|why| problem("pattern", why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The name of this operation's own field for one of the document.

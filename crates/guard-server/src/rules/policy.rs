@@ -47,6 +47,7 @@ impl Entry {
         now: Timestamp,
     ) -> Result<Self, RulesError> {
         operation.normalize()?;
+        operation.judge()?;
         let least = if operation.is_block() {
             MIN_BLOCK_SECONDS
         } else {

@@ -1,15 +1,24 @@
-//! Changes that lock out whom nobody may have meant.
+//! Changes that may lock out legitimate clients, or disarm the guards.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
 
 use guard_wire::rules::DynamicRules;
 
-use super::network::{Network, Networks};
+use super::network::{Network, Networks, covered};
 use super::pattern;
 
 /// Blocks with a shorter prefix are most of a network: 65,536 addresses of IPv4.
 const WIDE: (u8, u8) = (16, 32);
+/// All other blocks together are wide from this share of IPv4 or IPv6 on: 1/128 of it, which is
+/// 512 blocks of /16.
+const WIDE_SHARE: u32 = 7;
+/// More blocked countries than this are most of the visitors of many sites.
+const MANY_COUNTRIES: usize = 50;
+/// Fewer requests of a client than one in so many seconds are no use of a site.
+const SLOWEST_S: i64 = 60;
+/// The same for a single path.
+const SLOWEST_ENDPOINT_S: i64 = 3600;
 /// Addresses of this machine.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 
@@ -20,6 +29,8 @@ pub(super) fn new(before: &DynamicRules, after: &DynamicRules, caller: &[IpAddr]
         let known: HashSet<_> = of(before, caller).into_iter().collect();
         risks.retain(|risk| !known.contains(risk));
     }
+    patterns(before, after, &mut risks);
+    risks.extend(narrower_countries(before, after));
     risks.extend(still_banned(before, after));
     risks
 }
@@ -27,28 +38,84 @@ pub(super) fn new(before: &DynamicRules, after: &DynamicRules, caller: &[IpAddr]
 fn of(rules: &DynamicRules, caller: &[IpAddr]) -> Vec<String> {
     let mut risks = Vec::new();
     bans(rules, caller, &mut risks);
-    for text in &rules.blocked_user_agents {
-        if pattern::finds_every_browser(text) {
-            risks.push(format!("refuse every browser by the user agent {text}"));
-        }
-    }
-    for text in &rules.suspicious_patterns {
-        if pattern::finds_every_request(text) {
-            risks.push(format!("take every request for an attack by {text}"));
-        }
-    }
     if rules.emergency_mode {
         emergency(rules, caller, &mut risks);
+    }
+    limits(rules, &mut risks);
+    let countries: HashSet<_> = rules.blocked_countries.iter().collect();
+    if countries.len() > MANY_COUNTRIES {
+        risks.push(format!("block more than {MANY_COUNTRIES} countries"));
+    }
+    for (switch, what) in [
+        (
+            rules.enable_penetration_detection,
+            "the detection of attacks",
+        ),
+        (rules.enable_ip_banning, "banning"),
+    ] {
+        if switch == Some(false) {
+            risks.push(format!("turn {what} off"));
+        }
     }
     risks
 }
 
+/// Only those that are new: what was confirmed once is not judged again with each change.
+fn patterns(before: &DynamicRules, after: &DynamicRules, risks: &mut Vec<String>) {
+    for text in added(&before.blocked_user_agents, &after.blocked_user_agents) {
+        if pattern::finds_most_browsers(text) {
+            risks.push(format!("refuse most browsers by the user agent {text}"));
+        }
+    }
+    for text in added(&before.suspicious_patterns, &after.suspicious_patterns) {
+        if let Some(request) = pattern::ordinary_request(text) {
+            risks.push(format!(
+                "take ordinary requests for attacks, such as those with {request:?}, by {text}"
+            ));
+        }
+    }
+}
+
+fn added<'a>(before: &[String], after: &'a [String]) -> impl Iterator<Item = &'a String> {
+    let known: HashSet<&String> = before.iter().collect();
+    let added: Vec<_> = after.iter().filter(|text| !known.contains(text)).collect();
+    added.into_iter()
+}
+
+/// Whether a list of countries that are let in lets in fewer than before.
+fn narrower_countries(before: &DynamicRules, after: &DynamicRules) -> Option<String> {
+    let (old, new) = (&before.whitelist_countries, &after.whitelist_countries);
+    let is_let_in = |country: &String| new.iter().any(|it| it.eq_ignore_ascii_case(country));
+    let is_narrower = !new.is_empty() && (old.is_empty() || !old.iter().all(is_let_in));
+    is_narrower.then(|| format!("let in nobody from outside {}", new.join(", ")))
+}
+
+fn limits(rules: &DynamicRules, risks: &mut Vec<String>) {
+    let is_slow =
+        |requests: i64, window: i64, slowest: i64| requests.saturating_mul(slowest) < window;
+    if let (Some(requests), Some(window)) = (rules.global_rate_limit, rules.global_rate_window)
+        && is_slow(requests, window, SLOWEST_S)
+    {
+        risks.push(format!("limit each client to {requests} in {window} s"));
+    }
+    for (path, (requests, window)) in &rules.endpoint_rate_limits {
+        if is_slow(*requests, *window, SLOWEST_ENDPOINT_S) {
+            risks.push(format!(
+                "limit each client to {requests} in {window} s at {path}"
+            ));
+        }
+    }
+}
+
 fn bans(rules: &DynamicRules, caller: &[IpAddr], risks: &mut Vec<String>) {
     let loopback = LOOPBACK.map(Network::parse);
-    for text in &rules.ip_blacklist {
-        let Some(network) = Network::parse(text) else {
-            continue;
-        };
+    let networks: Vec<_> = rules
+        .ip_blacklist
+        .iter()
+        .filter_map(|text| Some((text, Network::parse(text)?)))
+        .collect();
+    for (text, network) in &networks {
+        let network = *network;
         if network.is_wider_than(WIDE) {
             risks.push(format!("ban the very wide block {text}"));
         }
@@ -60,6 +127,15 @@ fn bans(rules: &DynamicRules, caller: &[IpAddr], risks: &mut Vec<String>) {
             .filter(|own| !own.to_canonical().is_loopback() && network.holds(**own))
         {
             risks.push(format!("ban your own address {own} by {text}"));
+        }
+    }
+    let others = networks.into_iter().map(|(_, network)| network);
+    let shares = covered(others.filter(|network| !network.is_wider_than(WIDE)));
+    for (family, share) in ["IPv4", "IPv6"].into_iter().zip(shares) {
+        // In powers of two: a longer list is asked about again only when it has doubled.
+        if let Some(share) = share.filter(|share| *share <= WIDE_SHARE) {
+            let part = 1_u32 << share;
+            risks.push(format!("ban 1/{part} of all {family} addresses"));
         }
     }
 }
@@ -100,6 +176,8 @@ fn still_banned(before: &DynamicRules, after: &DynamicRules) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn risks(banned: &str, caller: &str) -> usize {
@@ -146,13 +224,13 @@ mod tests {
             ..DynamicRules::default()
         };
         let count = |rules| new(&DynamicRules::default(), &rules, &[]).len();
-        for everything in [".*", ".", "x?", "[a-z]+", "mozilla", "a|"] {
+        for everything in [".*", ".", "x?", "[a-z]+", "mozilla", "a|", "safari"] {
             assert_eq!(count(agents(everything)), 1, "{everything}");
         }
         for some in ["sqlmap", "curl/", "^$", "Chrome/1"] {
             assert_eq!(count(agents(some)), 0, "{some}");
         }
-        for everything in [".*", ".", "/", "x?", "^"] {
+        for everything in [".*", ".", "/", "x?", "^", "[a-z]", "/."] {
             assert_eq!(count(attacks(everything)), 1, "{everything}");
         }
         for some in ["\\.\\./", "union\\s+select", "^$"] {
@@ -195,6 +273,111 @@ mod tests {
             told[0].contains("leave 0.0.0.7 banned by 0.0.0.0/29"),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn many_blocks_are_a_risk_by_what_they_cover_together() {
+        let blocks = |count: u32, bits: u32| DynamicRules {
+            ip_blacklist: (0..count)
+                .map(|n| Ipv4Addr::from_bits(0x0b00_0000 + (n << (32 - bits))))
+                .map(|address| format!("{address}/{bits}"))
+                .collect(),
+            ..DynamicRules::default()
+        };
+        let none = DynamicRules::default();
+        assert_eq!(new(&none, &blocks(255, 16), &[]), [""; 0]);
+        assert_eq!(new(&none, &blocks(256, 16), &[]), [""; 0]);
+        let wide = blocks(513, 16);
+        assert_eq!(new(&none, &wide, &[]), ["ban 1/128 of all IPv4 addresses"]);
+        assert_eq!(new(&wide, &blocks(600, 16), &[]), [""; 0], "not doubled");
+        let doubled = new(&wide, &blocks(1100, 16), &[]);
+        assert_eq!(doubled, ["ban 1/64 of all IPv4 addresses"]);
+        let mut same = blocks(200, 16);
+        for _ in 0..3 {
+            same.ip_blacklist.extend_from_within(..);
+        }
+        assert_eq!(new(&none, &same, &[]), [""; 0], "counted once");
+        assert_eq!(new(&none, &blocks(60_000, 24), &[]), [""; 0]);
+    }
+
+    #[test]
+    fn a_list_of_countries_that_are_let_in_is_a_risk_unless_it_grows() {
+        let let_in = |countries: &[&str]| DynamicRules {
+            whitelist_countries: countries.iter().map(|it| (*it).to_owned()).collect(),
+            ..DynamicRules::default()
+        };
+        for (before, after, expected) in [
+            (&[][..], &["FR"][..], 1),
+            (&["FR"], &["FR", "DE"], 0),
+            (&["fr"], &["FR"], 0),
+            (&["FR", "DE"], &["FR"], 1),
+            (&["FR"], &[], 0),
+        ] {
+            let risks = new(&let_in(before), &let_in(after), &[]);
+            assert_eq!(risks.len(), expected, "{before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn many_blocked_countries_are_a_risk() {
+        let blocked = |count: usize| DynamicRules {
+            blocked_countries: (0..count).map(|n| n.to_string()).collect(),
+            ..DynamicRules::default()
+        };
+        let none = DynamicRules::default();
+        assert_eq!(new(&none, &blocked(MANY_COUNTRIES), &[]).len(), 0);
+        assert_eq!(new(&none, &blocked(MANY_COUNTRIES + 1), &[]).len(), 1);
+    }
+
+    #[test]
+    fn a_limit_that_leaves_no_use_is_a_risk() {
+        let all = |requests, window| DynamicRules {
+            global_rate_limit: Some(requests),
+            global_rate_window: Some(window),
+            ..DynamicRules::default()
+        };
+        let path = |requests, window| DynamicRules {
+            endpoint_rate_limits: [("/login".to_owned(), (requests, window))].into(),
+            ..DynamicRules::default()
+        };
+        for (rules, expected) in [
+            (all(1, 86_400), 1),
+            (all(1, 61), 1),
+            (all(1, 60), 0),
+            (all(100, 3600), 0),
+            (path(1, 86_400), 1),
+            (path(5, 3600), 0),
+            (path(i64::MAX, i64::MAX), 0),
+        ] {
+            let risks = new(&DynamicRules::default(), &rules, &[]);
+            assert_eq!(risks.len(), expected, "{risks:?}");
+        }
+    }
+
+    #[test]
+    fn turning_detection_or_banning_off_is_a_risk() {
+        let rules = |detection, banning| DynamicRules {
+            enable_penetration_detection: detection,
+            enable_ip_banning: banning,
+            enable_rate_limiting: Some(false),
+            ..DynamicRules::default()
+        };
+        let none = DynamicRules::default();
+        let both = new(&none, &rules(Some(false), Some(false)), &[]);
+        assert_eq!(
+            both,
+            ["turn the detection of attacks off", "turn banning off"]
+        );
+        assert_eq!(new(&none, &rules(Some(true), None), &[]).len(), 0);
+    }
+
+    #[test]
+    fn a_pattern_that_is_in_force_is_not_judged_again() {
+        let rules = DynamicRules {
+            suspicious_patterns: vec!["a{4000000000}".to_owned(), ".*".to_owned()],
+            ..DynamicRules::default()
+        };
+        assert_eq!(new(&rules, &rules, &[]), [""; 0]);
     }
 
     #[test]

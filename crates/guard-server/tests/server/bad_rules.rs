@@ -48,7 +48,11 @@ fn collections() -> Vec<(&'static str, Value, Vec<Bad>)> {
         (
             "user-agents",
             json!({ "pattern": "sqlmap" }),
-            vec![("pattern", json!("(")), ("pattern", json!(""))],
+            vec![
+                ("pattern", json!("(")),
+                ("pattern", json!("")),
+                ("pattern", json!("a{4000000000}")),
+            ],
         ),
         (
             "clouds",
@@ -63,6 +67,9 @@ fn collections() -> Vec<(&'static str, Value, Vec<Bad>)> {
                 ("pattern", json!(".*.*x")),
                 ("pattern", json!("a\tb")),
                 ("pattern", json!("a".repeat(1001))),
+                ("pattern", json!("a{4000000000}")),
+                ("pattern", json!("((a{1000}){1000}){1000}")),
+                ("pattern", json!("\\w{20000}")),
             ],
         ),
         (
@@ -119,6 +126,12 @@ async fn each_operation_refuses_bad_unknown_and_missing_fields_by_their_name() {
             let detail = answer["detail"].as_str().unwrap_or_default();
             let told = detail.starts_with(&format!("rules field `{field}`: "));
             assert!(status == 400 && told, "{collection} {body}: {answer}");
+            // What guards could not use is not used by a confirmation either.
+            body.as_object_mut()
+                .unwrap()
+                .entry("confirm")
+                .or_insert(json!(true));
+            assert_eq!(post(&server, collection, body).await.0, 400);
         }
         for field in good.as_object().unwrap().keys() {
             let mut body = good.clone();
@@ -166,6 +179,10 @@ fn documents() -> Vec<(Value, &'static str)> {
             "suspicious_patterns[0]",
         ),
         (
+            json!({ "suspicious_patterns": ["a", "a{4000000000}"] }),
+            "suspicious_patterns[1]",
+        ),
+        (
             json!({ "blocked_user_agents": ["("] }),
             "blocked_user_agents[0]",
         ),
@@ -187,6 +204,11 @@ fn documents() -> Vec<(Value, &'static str)> {
         ),
         (json!({ "version": 0 }), "version"),
         (json!({ "version": 9_007_199_254_740_992_i64 }), "version"),
+        (json!({ "version": 9_007_199_254_740_991_i64 }), "version"),
+        (
+            json!({ "suspicious_patterns": vec!["a"; 1001] }),
+            "suspicious_patterns",
+        ),
         (json!({ "ip_blocklist": [] }), "ip_blocklist"),
     ]
 }

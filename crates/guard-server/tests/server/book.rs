@@ -30,7 +30,10 @@ impl Book {
 
     /// Makes an operation, for so many seconds or without end.
     pub(crate) async fn make(&self, operation: Operation, seconds: Option<i64>) {
-        let by = By::default();
+        let by = By {
+            confirmed: true,
+            ..By::default()
+        };
         let entry = Entry::new(operation, seconds, &by, self.now).unwrap();
         put(&*self.server.store, self.project, &entry, &by, self.now)
             .await

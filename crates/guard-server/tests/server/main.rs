@@ -15,6 +15,7 @@ mod holding;
 mod logged;
 mod operations;
 mod page;
+mod patterns;
 mod process;
 mod properties;
 mod queries;

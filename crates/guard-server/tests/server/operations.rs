@@ -96,7 +96,7 @@ async fn every_operation_reaches_the_document_and_can_be_taken_back() {
         ),
         (
             "features",
-            json!({ "feature": "ip_banning", "enabled": false }),
+            json!({ "feature": "ip_banning", "enabled": false, "confirm": true }),
             "enable_ip_banning",
             json!(false),
         ),
@@ -146,6 +146,21 @@ async fn locking_out_everyone_loopback_or_oneself_needs_a_confirmation() {
         ("bans", json!({ "ip": "::ffff:127.0.0.0/104" })),
         ("user-agents", json!({ "pattern": ".*" })),
         ("patterns", json!({ "pattern": "/" })),
+        ("patterns", json!({ "pattern": "[a-z]" })),
+        ("patterns", json!({ "pattern": "/." })),
+        ("rate-limit", json!({ "requests": 1, "window_s": 86_400 })),
+        (
+            "limits",
+            json!({ "endpoint": "/a", "requests": 1, "window_s": 86_400 }),
+        ),
+        (
+            "features",
+            json!({ "feature": "ip_banning", "enabled": false }),
+        ),
+        (
+            "features",
+            json!({ "feature": "penetration_detection", "enabled": false }),
+        ),
         ("emergency", json!({ "allowed": [] })),
     ] {
         let (status, answer) = post(&server, path, body.clone()).await;
@@ -180,6 +195,42 @@ async fn locking_out_everyone_loopback_or_oneself_needs_a_confirmation() {
             .header(header, named)
             .body(r#"{"ip": "198.51.100.0/24"}"#);
         assert_eq!(request.send().await.unwrap().status(), 409, "{named}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_locks_many_out_needs_a_confirmation() {
+    let server = Server::start().await;
+    let blocks = (0..55_000_u32).map(|n| format!("{}.{}.0.0/16", n / 256 + 1, n % 256));
+    let blocks: Vec<_> = blocks.filter(|block| !block.starts_with("127.")).collect();
+    for (document, told) in [
+        (
+            json!({ "ip_blacklist": blocks }),
+            "ban 1/2 of all IPv4 addresses",
+        ),
+        (
+            json!({ "whitelist_countries": ["FR"] }),
+            "let in nobody from outside FR",
+        ),
+        (
+            json!({ "enable_penetration_detection": false, "enable_ip_banning": false }),
+            "turn the detection of attacks off and turn banning off",
+        ),
+        (
+            json!({ "endpoint_rate_limits": { "/": [1, 86_400] } }),
+            "limit each client to 1 in 86400 s at /",
+        ),
+        (
+            json!({ "suspicious_patterns": ["sqlmap", "[a-z]"] }),
+            "take ordinary requests for attacks",
+        ),
+    ] {
+        let mut body = json!({ "document": document });
+        let (status, answer) = ask(&server, Method::PUT, "published", body.clone()).await;
+        let detail = answer["detail"].as_str().unwrap_or_default();
+        assert!(status == 409 && detail.contains(told), "{status} {detail}");
+        body["confirm"] = json!(true);
+        assert_eq!(ask(&server, Method::PUT, "published", body).await.0, 200);
     }
 }
 
@@ -408,7 +459,7 @@ async fn every_operation_can_be_made_and_taken_back_on_the_command_line() {
             json!(true),
         ),
     ] {
-        let note = ["--reason", "a test", "--author", "me"];
+        let note = ["--reason", "a test", "--author", "me", "--yes"];
         let (code, _, error) = run(&[made, &note].concat());
         assert_eq!((code, shown()[field].clone()), (Some(0), value), "{error}");
         let (code, _, error) = run(&[taken_back, &["--remove"]].concat());

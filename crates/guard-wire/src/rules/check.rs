@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{DynamicRules, MAX_DEPTH, MAX_PATTERN, RulesError};
+use super::{DynamicRules, MAX_DEPTH, MAX_PATTERN, MAX_VERSION, RulesError};
 use crate::timestamp;
 
 /// The clouds whose addresses guard-core knows.
@@ -17,9 +17,6 @@ KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ
 MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO \
 RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM \
 TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW";
-
-/// The largest number that every reader of JSON takes as it is: 2^53 - 1.
-const MAX_VERSION: i64 = 9_007_199_254_740_991;
 
 /// What no guard could use, or would use in part only.
 pub(super) fn values(rules: &DynamicRules) -> Result<(), RulesError> {
@@ -67,14 +64,19 @@ pub(super) fn values(rules: &DynamicRules) -> Result<(), RulesError> {
     times(rules)
 }
 
+/// A version that people may not give.
+pub(super) fn version(rules: &DynamicRules) -> Result<(), RulesError> {
+    if (1..=MAX_VERSION).contains(&rules.version) {
+        return Ok(());
+    }
+    let problem = format!("{} is no version; give 1 to {MAX_VERSION}", rules.version);
+    fail("version".to_owned(), problem)
+}
+
 /// Names that nothing answers to.
 pub(super) fn names(rules: &DynamicRules) -> Result<(), RulesError> {
     if let Some(name) = rules.unknown_fields().next() {
         return fail(name.to_owned(), "unknown; correct its name or remove it");
-    }
-    if !(1..=MAX_VERSION).contains(&rules.version) {
-        let problem = format!("{} is no version; give 1 to {MAX_VERSION}", rules.version);
-        return fail("version".to_owned(), problem);
     }
     for (field, countries) in countries(rules) {
         let is_known = |code: &str| {

@@ -27,6 +27,11 @@ pub const MAX_DEPTH: usize = 16;
 /// The longest regular expression, in characters.
 pub const MAX_PATTERN: usize = 1000;
 
+/// The highest version of a document that somebody wrote: 2^52. It leaves a backend that counts on
+/// from there as many versions up to 2^53, the largest number that every reader of JSON takes as
+/// it is.
+pub const MAX_VERSION: i64 = 1 << 52;
+
 /// Why a document cannot be used.
 #[derive(Debug, Error)]
 pub enum RulesError {
@@ -181,7 +186,7 @@ impl DynamicRules {
 
     /// Reads and checks a document that somebody wrote to be published: beyond
     /// what [`from_json`](Self::from_json) checks, every field, country and cloud
-    /// must be known, and every endpoint be a path.
+    /// must be known, every endpoint be a path, and the version be 1 to [`MAX_VERSION`].
     ///
     /// ```
     /// use guard_wire::rules::DynamicRules;
@@ -198,8 +203,18 @@ impl DynamicRules {
     /// [`RulesError`] naming the field that is wrong.
     pub fn for_publishing(body: &[u8]) -> Result<Self, RulesError> {
         let rules = Self::from_json(body)?;
-        check::names(&rules)?;
+        check::version(&rules)?;
+        rules.check_names()?;
         Ok(rules)
+    }
+
+    /// Checks that every field, country and cloud is known, and every endpoint a path.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError::Field`] for the first one that is not.
+    pub fn check_names(&self) -> Result<(), RulesError> {
+        check::names(self)
     }
 
     /// Checks what the types do not.

@@ -1,38 +1,89 @@
-//! What a regular expression could do: take a backtracking engine, as Python's is,
-//! forever, or be found in everything. A conservative reading: what cannot be
-//! judged is refused.
+//! What a regular expression could do: keep a backtracking engine, as Python's is, busy for very
+//! long, or be found in ordinary requests. What cannot be judged is refused.
+//!
+//! A pattern is refused when it could take too long, by one of four rules that can be checked by
+//! eye. *Size*: written out, with each repetition as often as it may repeat, it has more than
+//! [`MAX_SIZE`] characters. *Nesting*: a repetition of more than [`FEW`] times holds another one
+//! or an alternation. *Overlap*: two such repetitions, one behind the other, can match the same
+//! character, and the first can match what stands between them too. *Repetition*: shorter ones,
+//! and alternatives that begin alike, may do both, as long as one text can be matched in at most
+//! [`MAX_WAYS`] ways.
 
-mod ways;
+mod characters;
+mod ordinary;
+mod overlap;
 
-use regex_automata::nfa::thompson::pikevm::PikeVM;
-use regex_automata::util::syntax;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
 use regex_syntax::ast::{self, Ast, RepetitionKind, RepetitionRange};
 use regex_syntax::hir::translate::TranslatorBuilder;
-use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Repetition};
+use regex_syntax::hir::{Hir, HirKind};
 
-use self::ways::Ways;
+use self::ordinary::Found;
+use self::overlap::Ways;
 
+/// The most characters of a pattern that is written out.
+const MAX_SIZE: u64 = 10_000;
 /// More repetitions than this are as bad as endless ones.
 const FEW: u32 = 10;
 /// In more ways than this no pattern may match one text.
 const MAX_WAYS: u64 = 1000;
-/// User agents that have little in common but that they are browsers.
-const BROWSERS: [&str; 3] = [
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.1 Mobile/15E148 Safari/604.1",
-];
-/// The shortest of all paths, and one that is longer.
-const REQUESTS: [&str; 2] = ["/", "/a/path"];
+/// Patterns whose judgement is kept. A document has at most 2,000.
+const MAX_KEPT: usize = 8192;
 
-/// Refuses repetitions of what itself can match in several ways, repetitions one
-/// behind the other that can share a text in several ways, and few of either
-/// that come to more than a thousand ways.
+/// What is known of a pattern. It is judged once and compiled for nothing else.
+type Judgement = Arc<Result<Found, String>>;
+
+static KEPT: LazyLock<Mutex<HashMap<String, Judgement>>> = LazyLock::new(Mutex::default);
+
+/// Refuses a pattern that could take too long, or cannot be judged. May take some 10 ms: not
+/// for asynchronous threads.
 ///
 /// # Errors
 ///
 /// What is wrong with the pattern, and what to do.
 pub(super) fn check(pattern: &str) -> Result<(), String> {
+    judgement(pattern)
+        .as_ref()
+        .as_ref()
+        .map(drop)
+        .map_err(String::clone)
+}
+
+/// Whether it is found in the user agents of most browsers. A pattern that is refused is not.
+pub(super) fn finds_most_browsers(pattern: &str) -> bool {
+    matches!(
+        *judgement(pattern),
+        Ok(Found {
+            most_browsers: true,
+            ..
+        })
+    )
+}
+
+/// A part of an ordinary request in which it is found, if there is one. A pattern that is
+/// refused has none.
+pub(super) fn ordinary_request(pattern: &str) -> Option<&'static str> {
+    judgement(pattern).as_ref().as_ref().ok()?.request
+}
+
+fn judgement(pattern: &str) -> Judgement {
+    let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = kept().get(pattern) {
+        return Arc::clone(known);
+    }
+    let judgement = Arc::new(judge(pattern));
+    let mut kept = kept();
+    // Emptied rather than searched for the oldest: to judge again is cheap.
+    if kept.len() >= MAX_KEPT {
+        kept.clear();
+    }
+    kept.insert(pattern.to_owned(), Arc::clone(&judgement));
+    judgement
+}
+
+fn judge(pattern: &str) -> Result<Found, String> {
     if pattern.chars().any(char::is_control) {
         return Err("holds a control character; write it as an escape, such as \\t".to_owned());
     }
@@ -42,45 +93,48 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
     let ast = ast::parse::Parser::new()
         .parse(pattern)
         .map_err(|error| cannot(error.kind().to_string()))?;
+    // Guards look in any case.
+    let mut translator = TranslatorBuilder::new().case_insensitive(true).build();
+    let hir = translator
+        .translate(pattern, &ast)
+        .map_err(|error| cannot(error.kind().to_string()))?;
+    let size = size(&hir);
+    if size > MAX_SIZE {
+        return Err(format!(
+            "is too large: written out, with each repetition as often as it may repeat, it has {size} characters; {MAX_SIZE} at most, so repeat fewer times"
+        ));
+    }
     if is_nested(&ast, false) {
         return Err("could take forever on some texts: a repetition without end holds another repetition or an alternation; write it without nesting".to_owned());
     }
     if has_twins(&ast, pattern) {
         return Err("could take forever on some texts: its alternatives are all the same, as in (a|a); write one of them".to_owned());
     }
-    // Guards look in any case.
-    let mut translator = TranslatorBuilder::new().case_insensitive(true).build();
-    let hir = translator
-        .translate(pattern, &ast)
-        .map_err(|error| cannot(error.kind().to_string()))?;
-    if shares(&hir) {
+    let Ok(ways) = Ways::of(&hir) else {
         return Err("could take forever on some texts: two repetitions without end can share a text in many ways, as in .*a.*b; have what stands between them be something that the first cannot match, as in [^a]*a.*b, or leave one out".to_owned());
-    }
-    if Ways::of(&hir).all() > MAX_WAYS {
+    };
+    if ways.certain > MAX_WAYS {
         return Err(format!(
             "could take very long on some texts: its repetitions and alternatives can share a text in more than {MAX_WAYS} ways; repeat fewer times, leave one out, or have what stands between them be something that the first cannot match"
         ));
     }
-    Ok(())
+    Found::by(&hir).ok_or_else(|| "is too large; write a shorter one".to_owned())
 }
 
-/// Whether it is found in the user agents of all browsers.
-pub(super) fn finds_every_browser(pattern: &str) -> bool {
-    finds_all(pattern, &BROWSERS)
-}
-
-/// Whether it is found in the path of every request.
-pub(super) fn finds_every_request(pattern: &str) -> bool {
-    finds_all(pattern, &REQUESTS)
-}
-
-fn finds_all(pattern: &str, texts: &[&str]) -> bool {
-    let syntax = syntax::Config::new().case_insensitive(true);
-    let Ok(engine) = PikeVM::builder().syntax(syntax).build(pattern) else {
-        return false;
-    };
-    let mut cache = engine.create_cache();
-    texts.iter().all(|text| engine.is_match(&mut cache, *text))
+/// The characters of a pattern that is written out.
+fn size(hir: &Hir) -> u64 {
+    let sum = |parts: &[Hir]| parts.iter().map(size).fold(0, u64::saturating_add);
+    match hir.kind() {
+        HirKind::Empty => 0,
+        HirKind::Look(_) | HirKind::Class(_) => 1,
+        HirKind::Literal(literal) => literal.0.len() as u64,
+        HirKind::Capture(capture) => size(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => sum(parts),
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(1);
+            size(&repetition.sub).saturating_mul(times.into())
+        }
+    }
 }
 
 fn is_nested(ast: &Ast, is_repeated: bool) -> bool {
@@ -126,131 +180,6 @@ fn has_twins(ast: &Ast, pattern: &str) -> bool {
     }
 }
 
-/// A part of what stands one behind the other.
-struct Piece<'h> {
-    hir: &'h Hir,
-    is_optional: bool,
-}
-
-/// Whether two repetitions without end, one behind the other, can share a text in
-/// many ways: both match it, and the first matches what stands between them too.
-/// Alternatives are each judged on their own.
-fn shares(hir: &Hir) -> bool {
-    let mut pieces = Vec::new();
-    flatten(hir, false, &mut pieces);
-    let is_shared_within = |piece: &Piece<'_>| match piece.hir.kind() {
-        HirKind::Alternation(alternatives) => alternatives.iter().any(shares),
-        _ => false,
-    };
-    pieces.iter().any(is_shared_within)
-        || (0..pieces.len()).any(|at| is_shared_by_later(&pieces[at..]))
-}
-
-fn flatten<'h>(hir: &'h Hir, is_optional: bool, pieces: &mut Vec<Piece<'h>>) {
-    match hir.kind() {
-        HirKind::Concat(parts) => {
-            for part in parts {
-                flatten(part, is_optional, pieces);
-            }
-        }
-        HirKind::Capture(capture) => flatten(&capture.sub, is_optional, pieces),
-        HirKind::Repetition(repetition) if !is_endless(repetition) => {
-            let is_optional = is_optional || repetition.min == 0;
-            // What stands behind itself once more shares with itself.
-            for _ in 0..repetition.max.unwrap_or(0).min(2) {
-                flatten(&repetition.sub, is_optional, pieces);
-            }
-        }
-        _ => pieces.push(Piece { hir, is_optional }),
-    }
-}
-
-fn is_shared_by_later(pieces: &[Piece<'_>]) -> bool {
-    let Some((first, later)) = pieces.split_first() else {
-        return false;
-    };
-    let HirKind::Repetition(first) = first.hir.kind() else {
-        return false;
-    };
-    let matched = characters(&first.sub);
-    for piece in later {
-        if let HirKind::Repetition(other) = piece.hir.kind()
-            && have_common(&matched, &characters(&other.sub))
-        {
-            return true;
-        }
-        if !piece.is_optional && !can_be_within(piece.hir, &matched) {
-            return false;
-        }
-    }
-    false
-}
-
-const fn is_endless(repetition: &Repetition) -> bool {
-    match repetition.max {
-        None => true,
-        Some(most) => most > FEW && most != repetition.min,
-    }
-}
-
-/// Whether it could match a text of these characters, or nothing.
-fn can_be_within(piece: &Hir, matched: &ClassUnicode) -> bool {
-    match piece.kind() {
-        HirKind::Alternation(parts) => parts.iter().any(|part| can_be_within(part, matched)),
-        HirKind::Concat(parts) => parts.iter().all(|part| can_be_within(part, matched)),
-        HirKind::Capture(capture) => can_be_within(&capture.sub, matched),
-        HirKind::Repetition(repetition) => {
-            repetition.min == 0 || can_be_within(&repetition.sub, matched)
-        }
-        HirKind::Class(_) => have_common(matched, &characters(piece)),
-        HirKind::Literal(_) => {
-            let own = characters(piece);
-            let mut common = own.clone();
-            common.intersect(matched);
-            common == own
-        }
-        HirKind::Empty | HirKind::Look(_) => true,
-    }
-}
-
-fn have_common(one: &ClassUnicode, other: &ClassUnicode) -> bool {
-    let mut common = one.clone();
-    common.intersect(other);
-    !common.ranges().is_empty()
-}
-
-fn class_of(characters: impl IntoIterator<Item = char>) -> ClassUnicode {
-    ClassUnicode::new(
-        characters
-            .into_iter()
-            .map(|it| ClassUnicodeRange::new(it, it)),
-    )
-}
-
-/// All characters that may stand in what it matches.
-fn characters(hir: &Hir) -> ClassUnicode {
-    match hir.kind() {
-        HirKind::Literal(literal) => {
-            let text = String::from_utf8_lossy(&literal.0);
-            class_of(text.chars())
-        }
-        HirKind::Class(Class::Unicode(class)) => class.clone(),
-        HirKind::Class(Class::Bytes(class)) => {
-            class.to_unicode_class().unwrap_or_else(ClassUnicode::empty)
-        }
-        HirKind::Repetition(repetition) => characters(&repetition.sub),
-        HirKind::Capture(capture) => characters(&capture.sub),
-        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
-            let mut all = ClassUnicode::empty();
-            for part in parts {
-                all.union(&characters(part));
-            }
-            all
-        }
-        HirKind::Empty | HirKind::Look(_) => ClassUnicode::empty(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +211,39 @@ mod tests {
         ] {
             assert_eq!(check(pattern), Ok(()), "{pattern}");
         }
+    }
+
+    #[test]
+    fn what_is_large_when_written_out_is_refused_whatever_its_length() {
+        for pattern in [
+            "a{4000000000}",
+            "((a{1000}){1000}){1000}",
+            r"\w{20000}",
+            "((((a{99}){99}){99}){99}){99}",
+            "(?:abc){4000}",
+            "[^/]{20000,}",
+        ] {
+            let why = check(pattern).expect_err(pattern);
+            assert!(why.contains("too large"), "{pattern}: {why}");
+            assert!(!finds_most_browsers(pattern) && ordinary_request(pattern).is_none());
+        }
+        for pattern in [r"\w{9999}", "[^/]{4096,}", "a{1000}", ".{0,2000}x"] {
+            assert_eq!(check(pattern), Ok(()), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_judged_once() {
+        let pattern = "judged-once";
+        assert!(Arc::ptr_eq(&judgement(pattern), &judgement(pattern)));
+    }
+
+    #[test]
+    fn what_is_kept_of_patterns_is_bounded() {
+        for n in 0..MAX_KEPT + 10 {
+            check(&format!("kept-{n}")).unwrap();
+        }
+        assert!(KEPT.lock().unwrap().len() <= MAX_KEPT);
     }
 
     #[test]

@@ -1,0 +1,139 @@
+//! Patterns and versions at their limits: what is refused, and what an earlier server let in.
+
+use guard_server::store::{Change, Control as _, StoredRules};
+use guard_wire::rules::DynamicRules;
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::operations::{ask, document, post};
+use crate::process::{Process, command};
+use crate::support::{Server, read};
+
+/// The version from which a server could not count on.
+const LAST: i64 = 9_007_199_254_740_991;
+
+/// Stores rules as an earlier server could, unchecked.
+async fn store(server: &Server, version: i64, rules: DynamicRules, entries: Value) {
+    let project = server.store.project_named("default").await;
+    let rules = DynamicRules { version, ..rules };
+    let stored = StoredRules {
+        version,
+        document: serde_json::to_string(&rules).unwrap(),
+        policy: json!({ "rules": rules, "entries": entries }).to_string(),
+        lease_ends: None,
+        due: None,
+        change: Change {
+            created_at: Timestamp::now(),
+            action: "publish".to_owned(),
+            author: None,
+            reason: None,
+        },
+    };
+    let project = project.unwrap().unwrap().id;
+    server.store.set_rules(project, None, stored).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pattern_over_the_limits_that_an_earlier_server_took_breaks_no_later_change() {
+    let server = Server::start().await;
+    let pattern = "a{4000000000}";
+    let rules = DynamicRules {
+        suspicious_patterns: vec!["((a{1000}){1000}){1000}".to_owned(), pattern.to_owned()],
+        blocked_user_agents: vec![pattern.to_owned()],
+        ..DynamicRules::default()
+    };
+    let entry = json!({ "kind": "pattern", "pattern": pattern, "reason": null, "author": null,
+        "created_at": "2026-01-01T00:00:00Z", "ends_at": null });
+    store(&server, 1, rules, json!([entry])).await;
+
+    let ban = json!({ "ip": "192.0.2.7" });
+    assert_eq!(post(&server, "bans", ban).await.0, 200);
+    let back = json!({ "pattern": pattern });
+    let taken_back = ask(&server, Method::DELETE, "patterns", back).await;
+    assert_eq!(taken_back.0, 200, "{taken_back:?}");
+    let (status, answer) = post(&server, "versions/1/rollback", json!({})).await;
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(status == 400 && detail.contains("too large"), "{detail}");
+    let clean = json!({ "document": {} });
+    assert_eq!(ask(&server, Method::PUT, "published", clean).await.0, 200);
+    let rules = document(&server).await;
+    assert_eq!(rules["suspicious_patterns"], json!([]));
+    assert_eq!(rules["ip_blacklist"], json!(["192.0.2.7"]));
+}
+
+/// A document of a hundred kilobytes of patterns, each of which takes some milliseconds to judge.
+fn large_document(salt: usize) -> Value {
+    let pattern = |n: usize| format!("{salt}-{n}-{}", r"\w{3}x".repeat(160));
+    let patterns: Vec<_> = (0..100).map(pattern).collect();
+    json!({ "document": { "suspicious_patterns": patterns } })
+}
+
+#[tokio::test]
+async fn requests_are_answered_while_large_drafts_are_judged() {
+    let server = std::sync::Arc::new(Server::start().await);
+    let drafts: Vec<_> = (0..2)
+        .map(|salt| {
+            let server = std::sync::Arc::clone(&server);
+            let body = large_document(salt);
+            tokio::spawn(async move { ask(&server, Method::PUT, "draft", body).await.0 })
+        })
+        .collect();
+    // All this is one thread: while it judges, it answers nothing.
+    let mut answered = 0;
+    while !drafts.iter().all(tokio::task::JoinHandle::is_finished) {
+        let health = server.request(Method::GET, "/health").send().await;
+        assert_eq!(health.unwrap().status(), 200);
+        answered += 1;
+    }
+    assert!(answered > 10, "{answered}");
+    for draft in drafts {
+        assert_eq!(draft.await.unwrap(), 200);
+    }
+}
+
+#[tokio::test]
+async fn changes_go_on_behind_the_highest_version_that_an_earlier_server_took() {
+    let server = Server::start().await;
+    store(&server, LAST, DynamicRules::default(), json!([])).await;
+    let (status, answer) = post(&server, "bans", json!({ "ip": "192.0.2.7" })).await;
+    assert_eq!((status, &answer["version"]), (200, &json!(LAST + 1)));
+    let rules = document(&server).await;
+    assert_eq!(rules["version"], LAST + 1);
+    assert_eq!(rules["ip_blacklist"], json!(["192.0.2.7"]));
+    let back = post(&server, &format!("versions/{LAST}/rollback"), json!({})).await;
+    assert_eq!(back, (200, json!({ "version": LAST + 2 })));
+    let (_, history) = read(server.get("/api/v1/rules/versions").send().await.unwrap()).await;
+    assert_eq!(history["versions"][0]["version"], LAST + 2);
+}
+
+#[test]
+fn a_version_that_leaves_no_room_is_refused_with_a_way_out() {
+    let data = tempfile::tempdir().unwrap();
+    drop(Process::with_key(data.path()));
+    let file = data.path().join("rules.json");
+    let run = |args: &[&str], version: i64| {
+        std::fs::write(&file, json!({ "version": version }).to_string()).unwrap();
+        let output = command(data.path(), &[&["rules"], args].concat()).output();
+        let output = output.unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let path = file.to_str().unwrap();
+    for version in [LAST, (1 << 52) + 1] {
+        let (code, error) = run(&["set", path], version);
+        assert_eq!(code, Some(1), "{error}");
+        assert!(error.contains("give 1 to 4503599627370496"), "{error}");
+    }
+    assert_eq!(run(&["set", path], 1 << 52).0, Some(0));
+    assert_eq!(run(&["ban", "192.0.2.7"], 1).0, Some(0));
+    let (code, error) = run(&["set", path], 1 << 52);
+    assert!(
+        code == Some(1) && error.contains("save it as a draft"),
+        "{error}"
+    );
+    assert_eq!(run(&["draft", path], 1).0, Some(0));
+    assert_eq!(run(&["publish"], 1).0, Some(0));
+}
