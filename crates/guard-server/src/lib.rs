@@ -29,6 +29,7 @@ pub mod connections;
 mod error;
 mod fingerprint;
 mod ingest;
+mod lock;
 mod off_thread;
 mod page;
 mod query;

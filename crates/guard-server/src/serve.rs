@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::auth::{self, KeyHash, NoRandomness};
 use crate::config::Config;
+use crate::lock::{Lock, LockError};
 use crate::secret::Secret;
 use crate::store::{Control as _, OpenError, ProjectSettings, Sqlite, StoreError};
 use crate::{Access, AppState, DEFAULT_PROJECT, connections, router};
@@ -20,6 +21,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Why the server did not start, or ended.
 #[derive(Debug, Error)]
 pub enum ServeError {
+    /// Another server uses the database, or its lock cannot be written.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -54,6 +58,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     connections::raise_file_limit();
+    // Held until the store is closed, which happens before this is dropped.
+    let _lock = Lock::take(&config.database)?;
     let store = Arc::new(Sqlite::open_with(&config.database, config.store_limits)?);
     let listen_error = |source| ServeError::Listen {
         listen: config.listen.clone(),

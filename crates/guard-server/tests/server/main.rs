@@ -12,6 +12,7 @@ mod encrypted;
 mod endings;
 mod history;
 mod holding;
+mod lock;
 mod logged;
 mod operations;
 mod page;

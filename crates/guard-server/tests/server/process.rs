@@ -36,6 +36,12 @@ impl Process {
         self.child.wait().unwrap().code()
     }
 
+    /// Ends it as a crash does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Starts on a free port and reads on until `lines` lines were printed.
     fn start(data: &Path, args: &[&str], lines: usize) -> Self {
         Self::run(command(data, args), lines)
@@ -222,7 +228,7 @@ fn a_database_that_is_named_by_a_uri_is_readable_for_its_owner_only_too() {
         let mode = path.metadata().unwrap().permissions().mode();
         (path.file_name().unwrap().to_owned(), mode & 0o777)
     });
-    let expected = ["guard.db", "guard.db-shm", "guard.db-wal"];
+    let expected = ["guard.db", "guard.db-shm", "guard.db-wal", "guard.db.lock"];
     assert_eq!(
         modes.collect::<BTreeMap<_, _>>(),
         expected.map(|name| (name.into(), 0o600)).into()
