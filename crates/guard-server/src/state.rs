@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
 use crate::ready::Readiness;
+use crate::rules::book::ChangeError;
 use crate::rules::{self, Feed, Sightings};
 use crate::store::{Control, Telemetry};
 use crate::trouble::TroubleLog;
@@ -62,7 +63,6 @@ pub struct AppState {
     pub(crate) sightings: Sightings,
     pub(crate) readiness: Readiness,
     composing: TroubleLog,
-    remembering: TroubleLog,
     /// Held while rules are changed: changes take turns instead of outrunning each other.
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Held while documents are judged: one at a time, and no change waits for it.
@@ -82,7 +82,6 @@ impl AppState {
             sightings: Sightings::new(Arc::clone(&control)),
             readiness: Readiness::default(),
             composing: TroubleLog::default(),
-            remembering: TroubleLog::default(),
             control,
             telemetry: store,
             limits,
@@ -103,10 +102,7 @@ impl AppState {
         loop {
             ticks.tick().await;
             let now = Timestamp::now();
-            let composed = rules::book::compose_due(&*self.control, now).await;
-            if let Some(error) = self.composing.to_tell(composed) {
-                tracing::warn!(%error, "cannot compose the rules anew");
-            }
+            self.compose(now).await;
             self.feed.refresh_all().await;
             if Instant::now() >= remember_from && !self.remember().await {
                 remember_from = Instant::now() + REMEMBER_AGAIN;
@@ -114,12 +110,28 @@ impl AppState {
         }
     }
 
+    async fn compose(&self, now: Timestamp) {
+        match rules::book::compose_due(&*self.control, now).await {
+            Ok(()) => drop(self.composing.succeeded()),
+            // The store has told why.
+            Err(ChangeError::Store(error)) => {
+                tracing::debug!(%error, "cannot compose the rules anew");
+            }
+            Err(error) => {
+                if self.composing.failed(0, Instant::now()) {
+                    tracing::warn!(%error, "cannot compose the rules anew");
+                }
+            }
+        }
+    }
+
     /// Stores what was heard of agents since it was done last; whether it is stored.
-    /// A failure is logged; the next call may mend it.
+    /// The next call may mend a failure.
     pub async fn remember(&self) -> bool {
         let outcome = self.sightings.store().await;
-        if let Some(error) = self.remembering.to_tell(outcome) {
-            tracing::warn!(%error, "cannot remember yet which agents have which rules");
+        if let Err(error) = outcome {
+            // The store has told why.
+            tracing::debug!(%error, "cannot remember yet which agents have which rules");
         }
         outcome.is_ok()
     }

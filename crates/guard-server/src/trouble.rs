@@ -45,18 +45,6 @@ impl TroubleLog {
         was_told.then_some(failures)
     }
 
-    /// The error of `outcome`, if it is to be told, of any kind. That trouble is over is
-    /// not: the store that it came from tells that.
-    pub(crate) fn to_tell<E>(&self, outcome: Result<(), E>) -> Option<E> {
-        match outcome {
-            Ok(()) => {
-                self.succeeded();
-                None
-            }
-            Err(error) => self.failed(0, Instant::now()).then_some(error),
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,6 @@ use tokio::sync::watch;
 
 use crate::fingerprint::fingerprint;
 use crate::store::{Control, ProjectId, StoreError, StoredRules};
-use crate::trouble::TroubleLog;
 
 /// What agents are answered while no rules are set.
 const NO_RULES: &str = "{}";
@@ -84,7 +83,6 @@ pub(crate) struct Feed {
     control: Arc<dyn Control>,
     projects: Mutex<HashMap<ProjectId, Sender>>,
     stopping: watch::Sender<bool>,
-    refreshing: TroubleLog,
 }
 
 impl Feed {
@@ -93,7 +91,6 @@ impl Feed {
             control,
             projects: Mutex::default(),
             stopping: watch::Sender::new(false),
-            refreshing: TroubleLog::default(),
         }
     }
 
@@ -140,13 +137,13 @@ impl Feed {
         Ok(())
     }
 
-    /// [`refresh`](Self::refresh) for all projects; a failure is logged, the next call may mend it.
+    /// [`refresh`](Self::refresh) for all projects; the next call may mend a failure.
     pub(crate) async fn refresh_all(&self) {
         let projects: Vec<_> = self.projects().keys().copied().collect();
         for project in projects {
-            let refreshed = self.refresh(project).await;
-            if let Some(error) = self.refreshing.to_tell(refreshed) {
-                tracing::warn!(%error, "cannot look for new rules");
+            if let Err(error) = self.refresh(project).await {
+                // The store has told why.
+                tracing::debug!(%error, "cannot look for new rules");
             }
         }
     }
