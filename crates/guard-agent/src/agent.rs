@@ -22,7 +22,8 @@ use crate::{fork, install_id, threads};
 const ROOM_WAIT: Duration = Duration::from_millis(500);
 
 /// Collects records and delivers them. Cheap to clone; all clones are one
-/// agent. Dropping the last one stops it, which may take the shutdown timeout.
+/// agent. Dropping the last one closes it, which may take the shutdown timeout. Nothing is dropped
+/// of a `static`, and nothing at all by [`std::process::exit`]: see [`close_on_drop`](Self::close_on_drop).
 ///
 /// Safe to use on both sides of a fork: the child gets a queue and a worker of
 /// its own, and what the parent had accepted is sent by the parent, once.
@@ -204,6 +205,35 @@ impl Agent {
         }
     }
 
+    /// Closes the agent when what this returns is dropped, such as at the end of `main`: for an
+    /// agent in a `static`, which Rust never drops. Leave `main` by its [`ExitCode`]:
+    /// [`std::process::exit`] and [`std::process::abort`] drop nothing, and what is queued is then
+    /// lost without a word. Where the program must call them, [`close`](Self::close) comes before.
+    ///
+    /// ```no_run
+    /// use std::process::ExitCode;
+    /// use std::sync::LazyLock;
+    ///
+    /// use guard_agent::{Agent, SecurityEvent};
+    ///
+    /// static AGENT: LazyLock<Agent> = LazyLock::new(|| {
+    ///     let built = Agent::builder("an-api-key-of-yours").build();
+    ///     built.expect("a valid configuration")
+    /// });
+    ///
+    /// fn main() -> ExitCode {
+    ///     let _delivers = AGENT.close_on_drop();
+    ///     let sent = AGENT.send_event(&SecurityEvent::new("ip_banned"));
+    ///     if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    /// }
+    /// ```
+    ///
+    /// [`ExitCode`]: std::process::ExitCode
+    #[must_use = "it closes the agent where it is dropped"]
+    pub fn close_on_drop(&self) -> CloseOnDrop {
+        CloseOnDrop(self.clone())
+    }
+
     /// The rules in force; nothing when the backend has none, or none could be
     /// had. The first call has the rules followed from then on, and waits for an
     /// answer, at most the request timeout. Once rules are known it answers at
@@ -324,6 +354,16 @@ impl Agent {
             of_parent.shared.durability.let_go();
             std::mem::forget(of_parent);
         }
+    }
+}
+
+/// Closes an agent when it is dropped; see [`Agent::close_on_drop`].
+#[derive(Debug)]
+pub struct CloseOnDrop(Agent);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

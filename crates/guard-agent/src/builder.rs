@@ -258,6 +258,10 @@ impl AgentBuilder {
     /// Validates the configuration and makes the agent. Starts nothing: the
     /// worker starts with the first record.
     ///
+    /// What is queued is delivered when the last [`Agent`] is dropped. An agent in a `static` is
+    /// never dropped, and [`std::process::exit`] drops nothing: what is queued is lost then, unless
+    /// [`Agent::close_on_drop`] or [`Agent::close`] comes before.
+    ///
     /// # Errors
     ///
     /// [`ConfigError`] for the first field that cannot be used.

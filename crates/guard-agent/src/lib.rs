@@ -65,7 +65,7 @@ mod worker;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use agent::Agent;
+pub use agent::{Agent, CloseOnDrop};
 pub use buffer::Buffer;
 pub use builder::AgentBuilder;
 pub use clock::{Clock, SystemClock};

@@ -1,6 +1,7 @@
 //! How an agent ends while others still send, and what its own threads may ask of it.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
@@ -188,6 +189,20 @@ fn a_record_sent_beside_another_configuration_is_delivered_without_another_one()
         eventually("delivered", || ledger(&agent).delivered == 1);
         assert_eq!(count(&old) + count(&new), 1);
     }
+}
+
+#[test]
+fn an_agent_that_is_never_dropped_delivers_when_its_guard_is() {
+    static AGENT: OnceLock<Agent> = OnceLock::new();
+    let (agent, arrived) = agent_on(patient(), |_| 200);
+    let agent = AGENT.get_or_init(|| agent);
+    let main = || {
+        let _delivers = agent.close_on_drop();
+        send(agent, 0, 10);
+        panic!("the end");
+    };
+    assert!(catch_unwind(AssertUnwindSafe(main)).is_err());
+    assert_eq!(count(&arrived), 10);
 }
 
 thread_local! {
