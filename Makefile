@@ -67,7 +67,7 @@ bench:
 	$(PYTHON) bench/run.py $(BENCH)
 
 faults: $(SERVER) .build/package
-	PYTHONPATH=tests GUARD_SERVER_BIN=$(SERVER) $(BIN)/python tests/faults/run.py $(FAULTS)
+	PYTHONPATH=tests GUARD_SERVER_BIN=$(SERVER) $(BIN)/python -m faults.run $(FAULTS)
 
 server: $(SERVER)
 

@@ -1,9 +1,10 @@
 """Fixtures of every suite.
 
-Each suite runs in an environment that has fastapi-guard-agent and the suite's requirements.txt.
-Those with a server run the binary named by GUARD_SERVER_BIN:
+They run in an environment that has fastapi-guard-agent and tests/requirements.txt. Tests with a
+server run the binary named by GUARD_SERVER_BIN, or else the debug build:
 
-    GUARD_SERVER_BIN=target/debug/guard-server pytest tests/e2e
+    cargo build -p guard-server && pytest tests/e2e
+    pytest -m "not server and not redis"
 """
 
 import os
@@ -14,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.app import Serve
 from support.certificates import Authority
 from support.example_app import UVICORN, ExampleApp
@@ -21,6 +23,19 @@ from support.guard_server import API_KEY, GuardServer
 from support.process import eventually
 from support.redis_server import RedisServer
 from support.relay import Relay
+
+
+REDIS_FIXTURES = {"redis_url", "start_redis"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests by what they start."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "server_binary" in fixtures:
+            item.add_marker(pytest.mark.server)
+        if fixtures & REDIS_FIXTURES:
+            item.add_marker(pytest.mark.redis)
 
 
 @pytest.fixture
@@ -32,10 +47,10 @@ def cleanup() -> Iterator[ExitStack]:
 
 @pytest.fixture(scope="session")
 def server_binary() -> Path:
-    name = os.environ.get("GUARD_SERVER_BIN")
-    if not name:
-        pytest.exit("GUARD_SERVER_BIN is not set: name the guard-server binary", returncode=2)
-    return Path(name).resolve(strict=True)
+    binary = Path(os.environ.get("GUARD_SERVER_BIN", ROOT / "target" / "debug" / "guard-server"))
+    if not binary.exists():
+        pytest.exit(f"{binary} is missing: run cargo build -p guard-server first", returncode=2)
+    return binary.resolve()
 
 
 @pytest.fixture

@@ -2,103 +2,77 @@
 
     make test
 
-Each suite's own output is shown as it comes. Exits with 1 when any test failed or any suite ended
-in another way than by its tests.
+Rust first, by cargo; then one pytest run. Exits with 1 when a test failed, or when a run ended
+badly without a failed test.
 """
 
 import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
-
-CARGO = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;")
-PYTEST_LINE = re.compile(r"^=+ .*\b(passed|failed|skipped|errors?|xfailed|xpassed)\b.* in .*=+$")
-PYTEST_COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?|xfailed|xpassed)")
-NAMES = {
-    "error": "failed",
-    "errors": "failed",
-    "xpassed": "failed",
-    "xfailed": "skipped",
-}
+CARGO = ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]
+CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;")
+PYTEST = ["--color=no", "-ra", "--durations=20", "tests", "bench/tests"]
 
 
-@dataclass(frozen=True)
-class Suite:
-    """One command, and what its tests need in the environment."""
+class Outcomes:
+    """A plugin that counts what became of each test."""
 
-    name: str
-    command: list[str]
-    environment: dict[str, str]
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
 
-
-def pytest(folder: str, **environment: str) -> Suite:
-    """A suite of pytest with a configuration of its own folder or the project's."""
-    command = [sys.executable, "-m", "pytest", "--color=no", "-ra", folder]
-    return Suite(folder, command, environment)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Counts a test once: by its call, or by a set-up or tear-down that did not pass."""
+        if report.when == "call" or not report.passed:
+            self.counts[report.outcome] += 1
 
 
-SERVER = str(ROOT / "target" / "debug" / "guard-server")
-SUITES = [
-    Suite("Rust", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"], {}),
-    pytest("tests/python"),
-    pytest("tests/e2e", GUARD_SERVER_BIN=SERVER),
-    pytest("tests/rules", GUARD_SERVER_BIN=SERVER),
-    pytest("tests/quickstart", GUARD_SERVER_BIN=SERVER),
-    pytest("tests/cli", GUARD_SERVER_BIN=SERVER),
-    pytest("tests/adapters", GUARD_SERVER_BIN=SERVER),
-    pytest("tests/processes", GUARD_SERVER_BIN=SERVER),
-    pytest("tests/faults", GUARD_SERVER_BIN=SERVER),
-    pytest("bench/tests"),
-]
-
-
-def count(line: str) -> Counter[str]:
-    """The tests that a closing line of a runner counts."""
-    if match := CARGO.match(line):
-        passed, failed, skipped = map(int, match.groups())
-        return Counter(passed=passed, failed=failed, skipped=skipped)
-    if PYTEST_LINE.match(line):
-        counts: Counter[str] = Counter()
-        for number, name in PYTEST_COUNT.findall(line):
-            counts[NAMES.get(name, name)] += int(number)
-        return counts
-    return Counter()
-
-
-def run(suite: Suite) -> Counter[str]:
-    """Runs one suite; a suite that ends badly without a failed test counts as one."""
-    print(f"\n--- {suite.name}: {' '.join(suite.command)}", flush=True)
-    process = subprocess.Popen(
-        suite.command,
-        cwd=ROOT,
-        env=os.environ | suite.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
+def run_cargo() -> Counter[str]:
+    """The Rust tests, with their output as it comes."""
     counts: Counter[str] = Counter()
-    for line in process.stdout:
-        sys.stdout.write(line)
-        sys.stdout.flush()
-        counts += count(line.rstrip())
-    if process.wait() != 0 and not counts["failed"]:
-        print(f"--- {suite.name} ended with {process.returncode}", flush=True)
-        counts["failed"] += 1
+    with subprocess.Popen(
+        CARGO, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            if match := CARGO_RESULT.match(line):
+                passed, failed, skipped = map(int, match.groups())
+                counts += Counter(passed=passed, failed=failed, skipped=skipped)
+    return at_least_one_failure(counts, process.returncode)
+
+
+def run_pytest() -> Counter[str]:
+    """All Python tests, in this process."""
+    os.chdir(ROOT)
+    outcomes = Outcomes()
+    code = pytest.main(PYTEST, plugins=[outcomes])
+    return at_least_one_failure(outcomes.counts, code)
+
+
+def at_least_one_failure(counts: Counter[str], code: int) -> Counter[str]:
+    """A run that ended badly without a failed test counts as one."""
+    if code and not counts["failed"]:
+        counts["failed"] = 1
     return counts
 
 
 def main() -> int:
-    """Runs all suites, whatever becomes of each."""
+    """Runs both, whatever becomes of the first."""
     total: Counter[str] = Counter()
-    for suite in SUITES:
-        total += run(suite)
-    print(f"\n{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+    for name, run in (("Rust", run_cargo), ("Python", run_pytest)):
+        started = time.monotonic()
+        total += run()
+        print(f"--- {name}: {time.monotonic() - started:.0f} s\n", flush=True)
+    print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
     return 1 if total["failed"] or not total["passed"] else 0
 
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from shop import Shop
+from adapters.shop import Shop
 from support.guard_server import GuardServer
 
 

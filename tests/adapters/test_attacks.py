@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shop import SHOPS, Shop, wrong_words
+from adapters.shop import SHOPS, Shop, wrong_words
 from support.guard_server import GuardServer
 
 SQL_INJECTION = "' UNION SELECT password FROM users--"

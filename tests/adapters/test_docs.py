@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from shop import GUNICORN, UVICORN, wrong_words
+from adapters.shop import GUNICORN, UVICORN, wrong_words
 from support import ROOT
 from support.guard_server import API_KEY, GuardServer
 from support.process import PATIENCE_SECONDS, Process

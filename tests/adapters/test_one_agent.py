@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from shop import Shop, wrong_words
+from adapters.shop import Shop, wrong_words
 from support.guard_server import GuardServer
 
 

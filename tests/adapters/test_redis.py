@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import redis
-from shop import Shop
+from adapters.shop import Shop
 from support.guard_server import GuardServer
 from support.process import eventually
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from shop import SHOPS, Shop, wrong_words
+from adapters.shop import SHOPS, Shop, wrong_words
 from support.guard_server import GuardServer
 from support.process import eventually
 from support.rules import Rules

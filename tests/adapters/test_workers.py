@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from shop import Shop, wrong_words
+from adapters.shop import Shop, wrong_words
 from support.guard_server import GuardServer
 from support.process import eventually
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from output import Output
-from scripted import Answer, Scripted
+from cli.output import Output
+from cli.scripted import Answer, Scripted
 from support.guard_server import API_KEY
 from support.process import PATIENCE_SECONDS
 

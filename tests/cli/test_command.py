@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from output import Output
+from cli.output import Output
 from support.guard_server import API_KEY
 
 import guard_agent as package

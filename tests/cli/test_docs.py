@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 
-from output import Output
+from cli.output import Output
 from support import ROOT
 from support.guard_server import GuardServer
 from support.redis_server import RedisServer

@@ -9,8 +9,8 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from output import Output
-from scripted import Answer, Scripted
+from cli.output import Output
+from cli.scripted import Answer, Scripted
 from support.certificates import Authority
 from support.gateway import Gateway
 from support.guard_server import API_KEY, GuardServer

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
-from output import Output
+from cli.output import Output
 from support.certificates import Authority
 from support.gateway import Gateway
 from support.guard_server import GuardServer

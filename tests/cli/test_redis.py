@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import redis
-from output import Output
+from cli.output import Output
 from support.guard_server import GuardServer
 from support.redis_server import RedisServer
 

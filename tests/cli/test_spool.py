@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from output import Output
+from cli.output import Output
 from support.backend import Backend
 from support.guard_server import GuardServer
 

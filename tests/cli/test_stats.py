@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
-from output import Output
-from scripted import Answer, Scripted
+from cli.output import Output
+from cli.scripted import Answer, Scripted
 from support.guard_server import GuardServer
 from support.process import eventually
 

@@ -12,11 +12,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import requests
-from death import Death, Life
-from flapping import Flapping
-from outcome import Accepted, Outcome
-from senders import ENVIRONMENT, NOWHERE, Sender, Spool, has_sent, recover
-from small_disk import SmallDisk
+from faults.death import Death, Life
+from faults.flapping import Flapping
+from faults.outcome import Accepted, Outcome
+from faults.senders import ENVIRONMENT, NOWHERE, Sender, Spool, has_sent, recover
+from faults.small_disk import SmallDisk
 from support import ROOT
 from support.guard_server import GuardServer
 from support.process import PATIENCE_SECONDS, Process, eventually

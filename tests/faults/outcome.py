@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from death import Death
+from faults.death import Death
 from support.guard_server import GuardServer
 
 TITLES = ("fault", "accepted", "delivered", "duplicated", "lost", "window")

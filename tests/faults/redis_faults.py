@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from faults import trial
-from outcome import Outcome
-from senders import Sender, has_sent
+from faults.faults import trial
+from faults.outcome import Outcome
+from faults.senders import Sender, has_sent
 from support.process import eventually
 from support.redis_server import DURABLE, RedisServer
 

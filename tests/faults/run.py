@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from faults import (
+from faults.faults import (
     committed_then_cut,
     full_disk,
     killed,
@@ -23,8 +23,8 @@ from faults import (
     simulated,
     terminated_then_killed,
 )
-from outcome import TITLES, Outcome
-from redis_faults import frozen_redis, full_redis, killed_redis
+from faults.outcome import TITLES, Outcome
+from faults.redis_faults import frozen_redis, full_redis, killed_redis
 
 WINDOW_MS = 10
 BACK_WITHIN_SECONDS = 5

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from death import Death, Life
+from faults.death import Death, Life
 from support.guard_server import API_KEY
 from support.process import PATIENCE_SECONDS, eventually
 

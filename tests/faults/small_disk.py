@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from senders import Spool
+from faults.senders import Spool
 
 SIZE = "64m"
 _MOUNT = 'mount -t tmpfs -o size="$1" none "$0" && echo mounted && exec cat'

@@ -6,7 +6,7 @@ Few repetitions; `make faults` does many, and holds the window to 10 ms and the 
 
 from pathlib import Path
 
-from faults import (
+from faults.faults import (
     committed_then_cut,
     full_disk,
     killed,
@@ -14,8 +14,8 @@ from faults import (
     rust_rows,
     terminated_then_killed,
 )
-from outcome import Outcome
-from redis_faults import killed_redis
+from faults.outcome import Outcome
+from faults.redis_faults import killed_redis
 from support.process import PATIENCE_SECONDS
 
 BUSY_WINDOW_MS = 1000

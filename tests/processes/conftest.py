@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from accepted import Accepted
-from program import Program, Settings
-from served import Served
+from processes.accepted import Accepted
+from processes.program import Program, Settings
+from processes.served import Served
 from support.guard_server import GuardServer
 
 

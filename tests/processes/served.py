@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import requests
-from program import PROGRAMS, Settings
+from processes.program import PROGRAMS, Settings
 from support.process import PATIENCE_SECONDS, Process, eventually
 
 UVICORN = ["uvicorn", "served:app", "--port", "0"]

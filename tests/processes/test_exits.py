@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
-from accepted import Accepted
-from program import Ended, Program, Settings
-from served import GUNICORN, UVICORN, Served
+from processes.accepted import Accepted
+from processes.program import Ended, Program, Settings
+from processes.served import GUNICORN, UVICORN, Served
 from support.guard_server import GuardServer
 from support.silence import silent_backend
 

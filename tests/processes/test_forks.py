@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from accepted import Accepted
-from program import Program, Settings
-from served import GUNICORN, Served
+from processes.accepted import Accepted
+from processes.program import Program, Settings
+from processes.served import GUNICORN, Served
 from support.guard_server import GuardServer
 from support.process import eventually
 from support.redis_server import RedisServer

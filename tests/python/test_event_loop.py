@@ -98,7 +98,7 @@ def test_the_loop_goes_on_while_a_full_queue_drops(make_config: Make) -> None:
 SENDER = """
 import sys
 sys.path[:0] = sys.argv[1:]
-from test_event_loop import stall_and_report
+from python.test_event_loop import stall_and_report
 stall_and_report()
 """
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from support.backend import Backend
 from support.process import PATIENCE_SECONDS
-from test_buffer import Buffer
-from test_redis import Handler
-from test_transport import Transport
+from python.test_buffer import Buffer
+from python.test_redis import Handler
+from python.test_transport import Transport
 
 from guard_agent import AgentConfig, GuardAgentHandler, SecurityEvent, get_current_timestamp
 

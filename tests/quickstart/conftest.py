@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from app import App
+from quickstart.app import App
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import requests
-from app import App
+from quickstart.app import App
 from starlette.websockets import WebSocket
 from support.process import PATIENCE_SECONDS
 

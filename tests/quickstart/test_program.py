@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from app import App
+from quickstart.app import App
 from support import ROOT
 from support.certificates import Authority
 from support.gateway import Gateway
