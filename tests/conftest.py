@@ -24,7 +24,6 @@ from support.process import eventually
 from support.redis_server import RedisServer
 from support.relay import Relay
 
-
 REDIS_FIXTURES = {"redis_url", "start_redis"}
 
 

@@ -5,8 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from adapters.shop import Shop
 from support.guard_server import GuardServer
+
+from adapters.shop import Shop
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adapters.shop import SHOPS, Shop, wrong_words
 from support.guard_server import GuardServer
+
+from adapters.shop import SHOPS, Shop, wrong_words
 
 SQL_INJECTION = "' UNION SELECT password FROM users--"
 

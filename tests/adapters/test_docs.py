@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from adapters.shop import GUNICORN, UVICORN, wrong_words
 from support import ROOT
 from support.guard_server import API_KEY, GuardServer
 from support.process import PATIENCE_SECONDS, Process
+
+from adapters.shop import GUNICORN, UVICORN, wrong_words
 
 PAGES = ROOT / "docs" / "frameworks"
 SERVED: dict[str, tuple[list[str | Path], str]] = {

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from adapters.shop import Shop, wrong_words
 from support.guard_server import GuardServer
+
+from adapters.shop import Shop, wrong_words
 
 
 @pytest.mark.parametrize("starting", ["lifespan", "events"])

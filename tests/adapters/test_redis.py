@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import redis
-from adapters.shop import Shop
 from support.guard_server import GuardServer
 from support.process import eventually
+
+from adapters.shop import Shop
 
 
 @pytest.mark.parametrize("name", ["fastapi-redis", "flask-redis"])

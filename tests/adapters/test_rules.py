@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from adapters.shop import SHOPS, Shop, wrong_words
 from support.guard_server import GuardServer
 from support.process import eventually
 from support.rules import Rules
+
+from adapters.shop import SHOPS, Shop, wrong_words
 
 BANNED, BANNED_LATER = "203.0.113.7", "203.0.113.8"
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from adapters.shop import Shop, wrong_words
 from support.guard_server import GuardServer
 from support.process import eventually
+
+from adapters.shop import Shop, wrong_words
 
 
 @pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])

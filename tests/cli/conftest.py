@@ -8,10 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from cli.output import Output
-from cli.scripted import Answer, Scripted
 from support.guard_server import API_KEY
 from support.process import PATIENCE_SECONDS
+
+from cli.output import Output
+from cli.scripted import Answer, Scripted
 
 COMMAND = Path(sys.executable).with_name("guard-agent")
 

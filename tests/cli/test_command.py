@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from cli.output import Output
 from support.guard_server import API_KEY
 
 import guard_agent as package
+from cli.output import Output
 
 Command = Callable[..., Output]
 

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable, Iterator
 
-from cli.output import Output
 from support import ROOT
 from support.guard_server import GuardServer
 from support.redis_server import RedisServer
+
+from cli.output import Output
 
 # Made by `make bench`.
 MADE = {ROOT / "bench" / "RESULTS.md"}

@@ -9,12 +9,12 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from cli.output import Output
-from cli.scripted import Answer, Scripted
 from support.certificates import Authority
 from support.gateway import Gateway
 from support.guard_server import API_KEY, GuardServer
 
+from cli.output import Output
+from cli.scripted import Answer, Scripted
 from guard_agent import __version__
 
 Command = Callable[..., Output]

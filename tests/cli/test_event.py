@@ -5,10 +5,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
-from cli.output import Output
 from support.certificates import Authority
 from support.gateway import Gateway
 from support.guard_server import GuardServer
+
+from cli.output import Output
 
 Command = Callable[..., Output]
 

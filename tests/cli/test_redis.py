@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import redis
-from cli.output import Output
 from support.guard_server import GuardServer
 from support.redis_server import RedisServer
+
+from cli.output import Output
 
 Command = Callable[..., Output]
 Doctor = Callable[..., Output]

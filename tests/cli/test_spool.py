@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli.output import Output
 from support.backend import Backend
 from support.guard_server import GuardServer
+
+from cli.output import Output
 
 Command = Callable[..., Output]
 

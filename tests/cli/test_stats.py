@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
-from cli.output import Output
-from cli.scripted import Answer, Scripted
 from support.guard_server import GuardServer
 from support.process import eventually
+
+from cli.output import Output
+from cli.scripted import Answer, Scripted
 
 Command = Callable[..., Output]
 StartBackend = Callable[..., Scripted]

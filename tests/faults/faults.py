@@ -12,15 +12,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import requests
+from support import ROOT
+from support.guard_server import GuardServer
+from support.process import PATIENCE_SECONDS, Process, eventually
+from support.relay import Exchange, Relay
+
 from faults.death import Death, Life
 from faults.flapping import Flapping
 from faults.outcome import Accepted, Outcome
 from faults.senders import ENVIRONMENT, NOWHERE, Sender, Spool, has_sent, recover
 from faults.small_disk import SmallDisk
-from support import ROOT
-from support.guard_server import GuardServer
-from support.process import PATIENCE_SECONDS, Process, eventually
-from support.relay import Exchange, Relay
 
 # What the agent logs as its disk goes and comes.
 MEMORY_ONLY = "records are kept in memory only"

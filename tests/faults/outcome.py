@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults.death import Death
 from support.guard_server import GuardServer
+
+from faults.death import Death
 
 TITLES = ("fault", "accepted", "delivered", "duplicated", "lost", "window")
 

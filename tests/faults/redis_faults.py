@@ -8,11 +8,12 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from support.process import eventually
+from support.redis_server import DURABLE, RedisServer
+
 from faults.faults import trial
 from faults.outcome import Outcome
 from faults.senders import Sender, has_sent
-from support.process import eventually
-from support.redis_server import DURABLE, RedisServer
 
 PROCESSES = 4
 PER_SECOND = 250

@@ -8,9 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults.death import Death, Life
 from support.guard_server import API_KEY
 from support.process import PATIENCE_SECONDS, eventually
+
+from faults.death import Death, Life
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 ENVIRONMENT = {**os.environ, "FAULTS_API_KEY": API_KEY, "PYTHONPATH": str(PROGRAMS)}

@@ -6,6 +6,8 @@ Few repetitions; `make faults` does many, and holds the window to 10 ms and the 
 
 from pathlib import Path
 
+from support.process import PATIENCE_SECONDS
+
 from faults.faults import (
     committed_then_cut,
     full_disk,
@@ -16,7 +18,6 @@ from faults.faults import (
 )
 from faults.outcome import Outcome
 from faults.redis_faults import killed_redis
-from support.process import PATIENCE_SECONDS
 
 BUSY_WINDOW_MS = 1000
 

@@ -6,10 +6,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.guard_server import GuardServer
+
 from processes.accepted import Accepted
 from processes.program import Program, Settings
 from processes.served import Served
-from support.guard_server import GuardServer
 
 
 @pytest.fixture

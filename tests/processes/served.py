@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 import requests
-from processes.program import PROGRAMS, Settings
 from support.process import PATIENCE_SECONDS, Process, eventually
+
+from processes.program import PROGRAMS, Settings
 
 UVICORN = ["uvicorn", "served:app", "--port", "0"]
 GUNICORN = [

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
+from support.guard_server import GuardServer
+from support.silence import silent_backend
+
 from processes.accepted import Accepted
 from processes.program import Ended, Program, Settings
 from processes.served import GUNICORN, UVICORN, Served
-from support.guard_server import GuardServer
-from support.silence import silent_backend
 
 Start = Callable[..., Program]
 Serve = Callable[..., Served]

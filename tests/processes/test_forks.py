@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 
 import pytest
-from processes.accepted import Accepted
-from processes.program import Program, Settings
-from processes.served import GUNICORN, Served
 from support.guard_server import GuardServer
 from support.process import eventually
 from support.redis_server import RedisServer
+
+from processes.accepted import Accepted
+from processes.program import Program, Settings
+from processes.served import GUNICORN, Served
 
 Start = Callable[..., Program]
 

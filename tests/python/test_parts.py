@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from support.backend import Backend
 from support.process import PATIENCE_SECONDS
+
+from guard_agent import AgentConfig, GuardAgentHandler, SecurityEvent, get_current_timestamp
 from python.test_buffer import Buffer
 from python.test_redis import Handler
 from python.test_transport import Transport
-
-from guard_agent import AgentConfig, GuardAgentHandler, SecurityEvent, get_current_timestamp
 
 Make = Callable[..., AgentConfig]
 MANY = 200

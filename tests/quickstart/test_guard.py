@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import requests
-from quickstart.app import App
 from starlette.websockets import WebSocket
 from support.process import PATIENCE_SECONDS
 
 from fastapi_guard.fastapi_guard import Guard
+from quickstart.app import App
 
 
 @pytest.fixture

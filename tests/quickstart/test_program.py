@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import requests
-from quickstart.app import App
 from support import ROOT
 from support.certificates import Authority
 from support.gateway import Gateway
 from support.guard_server import GuardServer
 from support.process import PATIENCE_SECONDS, eventually
+
+from quickstart.app import App
 
 PROGRAM = Path(__file__).with_name("program.txt").read_text()
 EXAMPLE = ROOT / "examples" / "quickstart" / "main.py"
