@@ -214,7 +214,7 @@ def hold(url: str) -> None:
 
 def simulated() -> list[Outcome]:
     """The rows that tests in Rust print, which go by simulated clocks and disks."""
-    return [*rust_rows("agent", "faults::", "spool::"), *rust_rows("damage")]
+    return [*rust_rows("agent", "faults::", "spool::", "spool_lost::"), *rust_rows("damage")]
 
 
 def rust_rows(target: str, *filters: str) -> list[Outcome]:

@@ -1,5 +1,6 @@
 //! Taking over what dead processes have left.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use crate::acks;
 use crate::directory::{MAX_ADOPTED, created, lock};
 use crate::error::{At, IoError};
 use crate::frame::{self, HEADER_LEN, Header, SEAL_LEN};
+use crate::fs::Entry;
 use crate::options::MAX_SEGMENT_BYTES;
 use crate::records::Records;
 use crate::segment::{Contents, Name, Segment};
@@ -19,19 +21,33 @@ impl Spool {
     /// Takes over directories whose process has died, the newest first.
     pub(crate) fn adopt(&mut self) -> Result<(), IoError> {
         let entries = self.fs.list(&self.root).at("list", &self.root)?;
-        let mut found: Vec<(u64, PathBuf)> = entries
+        let own = self.own.file_name().and_then(OsStr::to_str);
+        let user = entries
+            .iter()
+            .find(|entry| Some(entry.name.as_str()) == own);
+        let user = user.map(|entry| entry.owner);
+        let mut found: Vec<(u64, PathBuf, u32)> = entries
             .into_iter()
             .filter(|entry| entry.directory)
-            .filter_map(|entry| Some((created(&entry.name)?, self.root.join(entry.name))))
-            .filter(|(_, path)| !self.lease.holds(path))
+            .filter_map(|entry| {
+                let path = self.root.join(&entry.name);
+                Some((created(&entry.name)?, path, entry.owner))
+            })
+            .filter(|(_, path, _)| !self.lease.holds(path))
             .collect();
         found.sort_unstable();
         let mut result = Ok(());
-        for (created, path) in found.into_iter().rev() {
+        for (created, path, owner) in found.into_iter().rev() {
             if self.lease.len() > MAX_ADOPTED {
                 break;
             }
-            result = result.and(self.adopt_directory(&path.into(), created));
+            let adopted = self.adopt_directory(&path.into(), created);
+            let is_denied =
+                |error: &IoError| error.source.kind() == io::ErrorKind::PermissionDenied;
+            // Those of other users are for processes of these users.
+            if user == Some(owner) || !adopted.as_ref().is_err_and(is_denied) {
+                result = result.and(adopted);
+            }
         }
         result
     }
@@ -45,10 +61,10 @@ impl Spool {
             // Its process has not locked it yet and will notice, or never will.
             return gone(self.fs.remove_dir(path)).at("remove", path);
         }
-        let Some(lock) = lock(&*self.fs, path)? else {
+        let Some(held) = lock(&*self.fs, path)? else {
             return Ok(());
         };
-        self.lease.keep(path, lock);
+        self.lease.keep(path, held);
         let before = self.next_serial;
         let adopted = self.adopt_segments(path, created);
         if adopted.is_err() {
@@ -117,7 +133,7 @@ impl Spool {
             let name = entry.name.as_str();
             if let Some(name) = Name::parse(name) {
                 if entry.len <= MAX_SEGMENT_BYTES {
-                    self.adopt_segment(path, name, entry.len, created)?;
+                    self.adopt_segment(path, name, entry, created)?;
                 }
             } else if left_behind(name, |log| entries.iter().any(|e| e.name == log)) {
                 strays.push(path.join(name));
@@ -138,9 +154,10 @@ impl Spool {
         &mut self,
         directory: &Arc<Path>,
         name: Name,
-        len: u64,
+        entry: &Entry,
         created: u64,
     ) -> Result<(), IoError> {
+        let len = entry.len;
         let (log, ack) = (
             directory.join(name.file("log")),
             directory.join(name.file("ack")),
@@ -170,6 +187,7 @@ impl Spool {
         let segment = Segment {
             directory: directory.clone(),
             name,
+            id: entry.id,
             created,
             contents: match (finished, records) {
                 (true, _) => Contents::Read(Records::default()),

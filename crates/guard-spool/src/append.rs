@@ -141,7 +141,7 @@ impl Spool {
     }
 
     fn new_segment(&mut self) -> Result<Open, IoError> {
-        self.restore_own()?;
+        self.hold_own()?;
         let name = Name {
             number: self.next_number,
             salt: self.rng.u32(..),
@@ -158,17 +158,20 @@ impl Spool {
         let file = self.fs.create_new(&path).at("create", &path)?;
         self.next_number += 1;
         self.last_created = created;
-        if let Err(error) = file.append(&tail).at("write", &path) {
-            // What stays behind holds no record, and is removed with the directory.
-            let _ = self.fs.remove_file(&path);
-            return Err(error);
-        }
+        let written = file.append(&tail).at("write", &path);
+        let id = written
+            .and_then(|()| file.id().at("look at", &path))
+            .inspect_err(|_| {
+                // What stays behind holds no record, and is removed with the directory.
+                let _ = self.fs.remove_file(&path);
+            })?;
         let serial = self.next_serial;
         self.next_serial += 1;
         self.unsynced_dirs.insert(self.own.clone());
         let segment = Segment {
             directory: self.own.clone(),
             name,
+            id,
             created,
             contents: Contents::Read(Records::default()),
             len: HEADER_LEN as u64,
@@ -198,16 +201,8 @@ impl Spool {
     pub(crate) fn note_appended(&mut self) {
         let mut front = lock(&self.front);
         for open in front.written_mut() {
-            let Some(segment) = self.segments.get_mut(&open.serial) else {
-                continue;
-            };
-            segment.len = open.len();
-            segment.present += open.news.len() as u64;
-            if let Some(records) = segment.records_mut() {
-                for (index, kind) in (records.indices()..).zip(open.news.drain(..)) {
-                    records.insert(index, kind);
-                    records.hold(index);
-                }
+            if let Some(segment) = self.segments.get_mut(&open.serial) {
+                segment.note(open);
             }
         }
         front.room = self.options.max_bytes.saturating_sub(self.used());

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{At, IoError};
-use crate::fs::{FileSystem, Lock};
-use crate::spool::Spool;
+use crate::fs::{FileId, FileSystem, Lock};
 
 /// The file in a directory that its owner holds locked.
 pub(crate) const LOCK: &str = "lock";
@@ -25,7 +24,22 @@ const ATTEMPTS: usize = 16;
 /// [`abandon`](Self::abandon).
 #[derive(Debug, Clone, Default)]
 pub struct Lease {
-    locks: Arc<Mutex<BTreeMap<PathBuf, Box<dyn Lock>>>>,
+    locks: Arc<Mutex<BTreeMap<PathBuf, Held>>>,
+}
+
+/// A directory whose lock is held.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Held for as long as this lives.
+    _lock: Box<dyn Lock>,
+    pub(crate) ids: Ids,
+}
+
+/// What a directory and its lock were when the lock was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ids {
+    pub(crate) directory: FileId,
+    pub(crate) lock: FileId,
 }
 
 impl Lease {
@@ -39,9 +53,14 @@ impl Lease {
         }
     }
 
-    pub(crate) fn keep(&self, directory: &Path, lock: Box<dyn Lock>) {
+    pub(crate) fn keep(&self, directory: &Path, held: Held) {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        locks.insert(directory.to_owned(), lock);
+        locks.insert(directory.to_owned(), held);
+    }
+
+    pub(crate) fn ids(&self, directory: &Path) -> Option<Ids> {
+        let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.get(directory).map(|held| held.ids)
     }
 
     pub(crate) fn let_go(&self, directory: &Path) {
@@ -79,8 +98,20 @@ pub(crate) fn create(
         let name = format!("{created:013}-{process}-{:08x}", rng.u32(..));
         let path = root.join(name);
         fs.create_dir_all(&path).at("create", &path)?;
-        if let Some(lock) = lock(fs, &path)? {
-            lease.keep(&path, lock);
+        let held = lock(fs, &path).map_err(|error| {
+            // The next attempt makes another one. What cannot be removed now is removed
+            // by the process that adopts it.
+            let _ = fs.remove_file(&path.join(LOCK));
+            let _ = fs.remove_dir(&path);
+            let (action, path) = ("lock a directory in", root.to_owned());
+            IoError {
+                action,
+                path,
+                ..error
+            }
+        })?;
+        if let Some(held) = held {
+            lease.keep(&path, held);
             return Ok(path.into());
         }
     }
@@ -102,18 +133,44 @@ fn create_root(fs: &dyn FileSystem, root: &Path) -> Result<(), IoError> {
 }
 
 /// Locks a directory, unless another process holds it or has just removed it.
-pub(crate) fn lock(
-    fs: &dyn FileSystem,
-    directory: &Path,
-) -> Result<Option<Box<dyn Lock>>, IoError> {
+pub(crate) fn lock(fs: &dyn FileSystem, directory: &Path) -> Result<Option<Held>, IoError> {
     let path = directory.join(LOCK);
     let lock = match fs.try_lock(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         lock => lock.at("lock", &path)?,
     };
+    let Some(lock) = lock else {
+        return Ok(None);
+    };
+    let locked = lock.id().at("look at", &path)?;
     // Its last holder may have removed it after it was opened here.
-    let there = fs.exists(&path).at("look for", &path)?;
-    Ok(lock.filter(|_| there))
+    if find(fs, &path)? != Some(locked) {
+        return Ok(None);
+    }
+    let directory = find(fs, directory)?;
+    Ok(directory.map(|directory| Held {
+        _lock: lock,
+        ids: Ids {
+            directory,
+            lock: locked,
+        },
+    }))
+}
+
+/// What a path leads to, if it leads to anything.
+pub(crate) fn find(fs: &dyn FileSystem, path: &Path) -> Result<Option<FileId>, IoError> {
+    match fs.id(path) {
+        Err(error) if is_missing(&error) => Ok(None),
+        id => id.map(Some).at("look for", path),
+    }
+}
+
+/// Whether an error says that a path leads nowhere.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// When a process's directory was made, if this is the name of one.
@@ -124,23 +181,6 @@ pub(crate) fn created(name: &str) -> Option<u64> {
     let random = u32::from_str_radix(parts.next()?, 16).ok();
     process.and(random).filter(|_| parts.next().is_none())?;
     created.parse().ok()
-}
-
-impl Spool {
-    /// Makes this process's directory again if somebody removed it.
-    pub(crate) fn restore_own(&mut self) -> Result<(), IoError> {
-        let own = self.own.clone();
-        if self.fs.exists(&own.join(LOCK)).at("look for", &own)? {
-            return Ok(());
-        }
-        self.fs.create_dir_all(&own).at("create", &own)?;
-        match lock(&*self.fs, &own)? {
-            Some(lock) => self.lease.keep(&own, lock),
-            None => return Err(io::ErrorKind::WouldBlock.into()).at("lock", &own),
-        }
-        self.unsynced_dirs.insert(self.root.as_path().into());
-        Ok(())
-    }
 }
 
 #[cfg(test)]

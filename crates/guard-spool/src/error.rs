@@ -70,6 +70,18 @@ pub enum AppendError {
     Io(#[from] IoError),
 }
 
+impl IoError {
+    /// A file or directory in use is not at its path any more.
+    pub(crate) fn missing(path: PathBuf) -> Self {
+        let why = "it was removed or replaced while in use";
+        Self {
+            action: "find",
+            path,
+            source: io::Error::new(io::ErrorKind::NotFound, why),
+        }
+    }
+}
+
 /// Adds the facts to an error of the system.
 pub(crate) trait At<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, IoError>;

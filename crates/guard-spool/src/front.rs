@@ -216,11 +216,10 @@ impl Front {
         Ok(tokens)
     }
 
-    /// A segment was written anew, or removed.
-    pub(crate) fn leave(&mut self, serial: u64) {
-        for place in [&mut self.full, &mut self.active, &mut self.next] {
-            place.take_if(|open| open.serial == serial);
-        }
+    /// A segment was written anew, or removed: nothing is appended to it any more.
+    pub(crate) fn leave(&mut self, serial: u64) -> Option<Open> {
+        let mut places = [&mut self.full, &mut self.active, &mut self.next].into_iter();
+        places.find_map(|place| place.take_if(|open| open.serial == serial))
     }
 }
 

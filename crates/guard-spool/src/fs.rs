@@ -41,6 +41,9 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     /// Whether a file or directory is there.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
+    /// Which file or directory a path leads to.
+    fn id(&self, path: &Path) -> io::Result<FileId>;
+
     /// Takes the exclusive lock of a file, which is made if there is none.
     /// `None` when another process holds it. The lock lasts until it is dropped
     /// or the process ends, however it ends.
@@ -59,10 +62,26 @@ pub trait File: fmt::Debug + Send + Sync {
 
     /// Cuts the file to a length.
     fn truncate(&self, len: u64) -> io::Result<()>;
+
+    /// Which file it is, whatever path leads to it now.
+    fn id(&self) -> io::Result<FileId>;
 }
 
 /// A held lock; dropping it lets go.
-pub trait Lock: fmt::Debug + Send {}
+pub trait Lock: fmt::Debug + Send {
+    /// Which file is locked, whatever path leads to it now.
+    fn id(&self) -> io::Result<FileId>;
+}
+
+/// Identifies a file or directory for as long as it exists. On systems other than
+/// Unix all are equal, so that only a removal is noticed there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FileId {
+    /// The file system that it is on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
 
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +92,10 @@ pub struct Entry {
     pub directory: bool,
     /// The length of a file in bytes.
     pub len: u64,
+    /// Which file or directory it is.
+    pub id: FileId,
+    /// The user that it belongs to; 0 on systems other than Unix.
+    pub owner: u32,
 }
 
 /// The real file system.
@@ -101,6 +124,8 @@ impl FileSystem for Disk {
                     name,
                     directory: metadata.is_dir(),
                     len: metadata.len(),
+                    id: id(&metadata),
+                    owner: owner(&metadata),
                 });
             }
         }
@@ -152,6 +177,10 @@ impl FileSystem for Disk {
         path.try_exists()
     }
 
+    fn id(&self, path: &Path) -> io::Result<FileId> {
+        Ok(id(&fs::metadata(path)?))
+    }
+
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
         let file = private().append(true).create(true).open(path)?;
         match file.try_lock() {
@@ -175,9 +204,41 @@ impl File for fs::File {
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.set_len(len)
     }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(id(&self.metadata()?))
+    }
 }
 
-impl Lock for fs::File {}
+impl Lock for fs::File {
+    fn id(&self) -> io::Result<FileId> {
+        File::id(self)
+    }
+}
+
+#[cfg(unix)]
+fn id(metadata: &fs::Metadata) -> FileId {
+    use std::os::unix::fs::MetadataExt;
+    FileId {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+    }
+}
+
+#[cfg(not(unix))]
+fn id(_metadata: &fs::Metadata) -> FileId {
+    FileId::default()
+}
+
+#[cfg(unix)]
+fn owner(metadata: &fs::Metadata) -> u32 {
+    std::os::unix::fs::MetadataExt::uid(metadata)
+}
+
+#[cfg(not(unix))]
+fn owner(_metadata: &fs::Metadata) -> u32 {
+    0
+}
 
 fn private() -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();

@@ -12,9 +12,9 @@ use crate::acks;
 use crate::directory::{self, LOCK};
 use crate::error::{At, IoError};
 use crate::frame::{self, Header, Piece, Scan};
-use crate::fs::FileSystem;
+use crate::fs::{Entry, FileSystem};
 use crate::options::MAX_SEGMENT_BYTES;
-use crate::quarantine::{self, QUARANTINE};
+use crate::quarantine::{self, OTHER_USERS, QUARANTINE};
 use crate::segment::Name;
 use crate::usage::Counts;
 
@@ -76,7 +76,8 @@ pub struct Quarantined {
 }
 
 /// The directories below a spool's root, the oldest first. Reads every segment,
-/// one at a time.
+/// one at a time. Those of another user that cannot be entered count as running and
+/// empty.
 ///
 /// A directory whose process is gone is locked for the moment of looking at it:
 /// a process that starts then adopts it ten seconds later.
@@ -174,33 +175,51 @@ pub fn records(
     Ok(())
 }
 
-/// What is set aside below a spool's root, the oldest first.
+/// What is set aside below a spool's root, the oldest first, as far as this user may
+/// read it.
 ///
 /// # Errors
 ///
 /// The file system refused.
 pub fn quarantined(fs: &dyn FileSystem, root: &Path) -> Result<Vec<Quarantined>, IoError> {
-    let directory = root.join(QUARANTINE);
     let mut found = Vec::new();
-    for entry in there(fs.list(&directory))
-        .at("list", &directory)?
-        .unwrap_or_default()
-    {
-        if !quarantine::is_content(&entry.name) {
-            continue;
+    let entries = there(fs.list(root)).at("list", root)?.unwrap_or_default();
+    for directory in entries {
+        if directory.name == QUARANTINE || directory.name.starts_with(OTHER_USERS) {
+            let path = root.join(directory.name);
+            let entries = entries_of(fs, &path)?;
+            found.extend(
+                entries
+                    .into_iter()
+                    .filter_map(|it| set_aside(fs, &path, &it)),
+            );
         }
-        let path = directory.join(&entry.name);
-        let stamp = entry.name.split('-').next().and_then(|ms| ms.parse().ok());
-        found.push(Quarantined {
-            kind: quarantine::kind(&entry.name),
-            bytes: entry.len,
-            reason: reason(fs, &path),
-            at: time(stamp.unwrap_or(0)),
-            path,
-        });
     }
-    found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    found.sort_unstable_by(|a, b| a.path.file_name().cmp(&b.path.file_name()));
     Ok(found)
+}
+
+fn set_aside(fs: &dyn FileSystem, directory: &Path, entry: &Entry) -> Option<Quarantined> {
+    if !quarantine::is_content(&entry.name) {
+        return None;
+    }
+    let path = directory.join(&entry.name);
+    let stamp = entry.name.split('-').next().and_then(|ms| ms.parse().ok());
+    Some(Quarantined {
+        kind: quarantine::kind(&entry.name),
+        bytes: entry.len,
+        reason: reason(fs, &path),
+        at: time(stamp.unwrap_or(0)),
+        path,
+    })
+}
+
+/// What is in a directory; nothing if it is gone, or another user's.
+fn entries_of(fs: &dyn FileSystem, path: &Path) -> Result<Vec<Entry>, IoError> {
+    match there(fs.list(path)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
+        entries => Ok(entries.at("list", path)?.unwrap_or_default()),
+    }
 }
 
 fn reason(fs: &dyn FileSystem, path: &Path) -> String {
@@ -226,7 +245,7 @@ fn names(fs: &dyn FileSystem, root: &Path) -> Result<Vec<(u64, String)>, IoError
 
 /// The segments of a directory, the oldest first.
 fn segments_of(fs: &dyn FileSystem, path: &Path) -> Result<Vec<Name>, IoError> {
-    let entries = there(fs.list(path)).at("list", path)?.unwrap_or_default();
+    let entries = entries_of(fs, path)?;
     let mut names: Vec<Name> = entries
         .iter()
         .filter(|entry| entry.len <= MAX_SEGMENT_BYTES)
@@ -290,8 +309,13 @@ fn report(
 /// Whether somebody holds a directory's lock.
 fn owner(fs: &dyn FileSystem, directory: &Path) -> Result<Owner, IoError> {
     let lock = directory.join(LOCK);
-    if !fs.exists(&lock).at("look for", &lock)? {
-        return Ok(Owner::Gone);
+    match fs.exists(&lock) {
+        // Another user's: whether it lives is for processes of that user to see.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Ok(Owner::Running);
+        }
+        Ok(false) => return Ok(Owner::Gone),
+        there => drop(there.at("look for", &lock)?),
     }
     match there(fs.try_lock(&lock)).at("lock", &lock)?.flatten() {
         Some(_) => Ok(Owner::Gone),

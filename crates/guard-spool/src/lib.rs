@@ -46,6 +46,10 @@
 //!    segment and its acknowledgements.
 //! 8. **An appender waits for nothing but its write.** The owner never holds its lock
 //!    while it asks the file system for anything.
+//! 9. **Others cannot take records away unnoticed.** If somebody removes, moves or
+//!    replaces files of the spool, [`tick`](Spool::tick) notices within
+//!    [`CHECK_INTERVAL`], says so, and makes the files again. It tells which records the
+//!    owner has to append again ([`Spool::forgotten`]) and counts those that are lost.
 //!
 //! # Layout
 //!
@@ -56,7 +60,7 @@
 //!     0000000001-9f3a2b1c.log              a segment: number, salt
 //!     0000000001-9f3a2b1c.ack              its sidecar: what of it is acknowledged
 //!     0000000001-9f3a2b1c.tmp              what is to replace one of them
-//!   quarantine/
+//!   quarantine/                            quarantine-<user id>/ where the first is another user's
 //!     1763942400123-0badcafe.event         a poison record (.event, .metric) as it was,
 //!     1763942400123-0badcafe.json          why: {"kind", "bytes", "reason"}
 //!     1763942400123-0badf00d.segment       a damaged segment as it was
@@ -148,8 +152,31 @@
 //! [`tick`](Spool::tick), so that they are durable whatever their writer had
 //! synced. The directory is removed when it is empty.
 //!
+//! A root may belong to several users. A directory of another user that cannot be
+//! entered is left to processes of that user.
+//!
 //! The child of a fork inherits its parent's locks and gives them up with
 //! [`Lease::abandon`].
+//!
+//! # What others do
+//!
+//! A file that was removed can still be written and synced, and is gone when the process
+//! ends. So [`tick`](Spool::tick) looks every [`CHECK_INTERVAL`], while the spool has
+//! records, whether each path still leads to the file that was written. It compares
+//! device and inode ([`FileId`]) of the lock and of each segment, and checks that no
+//! segment is shorter than what was written. [`Spool::sync`] and [`Spool::close`] look
+//! too.
+//!
+//! | at its path | what the spool does |
+//! |---|---|
+//! | the lock is missing, in the same directory | it takes the lock again |
+//! | the same, and another process holds the new lock | that process has adopted the directory: what rested there is counted as [taken](Usage::taken), what the owner holds is missed |
+//! | another directory, or none: removed, moved, covered by a mount | it makes a directory with another name. If the old one comes back, it is adopted like that of a dead process. What rested there is counted as [damaged](Usage::damaged), what the owner holds is missed |
+//! | a segment is missing, shorter, or another file | it reads what is there now. Records that are not are counted or missed in the same way |
+//!
+//! Records that the owner holds and that are missed are told once by
+//! [`Spool::forgotten`]; the owner appends them again. The call that noticed returns an
+//! error that names the path.
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
@@ -179,12 +206,13 @@ pub mod sim;
 mod spool;
 mod sync;
 mod usage;
+mod watch;
 
 pub use clock::{Clock, SystemClock};
 pub use directory::{Lease, MAX_ADOPTED};
 pub use error::{AppendError, IoError, OpenError, OptionsError};
 pub use front::Appender;
-pub use fs::{Disk, Entry, File, FileSystem, Lock};
+pub use fs::{Disk, Entry, File, FileId, FileSystem, Lock};
 pub use guard_wire::Kind;
 pub use options::{
     DEFAULT_MAX_BYTES, DEFAULT_MAX_RECORD, DEFAULT_QUARANTINE_BYTES, DEFAULT_SEGMENT_BYTES,
@@ -194,3 +222,4 @@ pub use quarantine::{MAX_REASON, QUARANTINE_BLOCK};
 pub use reclaim::Discarded;
 pub use spool::{ACK_SYNC_INTERVAL, ADOPTION_INTERVAL, Loaded, RETRY, Spool, Token};
 pub use usage::{Counts, Usage};
+pub use watch::CHECK_INTERVAL;

@@ -11,6 +11,7 @@ use crate::frame::{Piece, Scan};
 use crate::records::Records;
 use crate::segment::{Contents, Segment};
 use crate::spool::{Loaded, RETRY, Spool, token};
+use crate::watch::Missing;
 
 impl Spool {
     /// Gives records that the owner does not hold: what dead processes left, and
@@ -155,10 +156,10 @@ impl Spool {
     }
 
     /// Compares what is known of a segment with its bytes: learns its records the
-    /// first time, and counts what cannot be read.
-    pub(crate) fn survey(&mut self, serial: u64, bytes: &[u8]) -> Result<(), IoError> {
+    /// first time, and counts what cannot be read. Whether known records are missing.
+    pub(crate) fn survey(&mut self, serial: u64, bytes: &[u8]) -> Result<bool, IoError> {
         let Some(segment) = self.segments.get(&serial) else {
-            return Ok(());
+            return Ok(false);
         };
         let acknowledged = match segment.contents {
             Contents::Read(_) => Bits::default(),
@@ -168,7 +169,7 @@ impl Spool {
             }
         };
         let Some(segment) = self.segments.get_mut(&serial) else {
-            return Ok(());
+            return Ok(false);
         };
         let found = Findings::of(segment.name.salt, bytes);
         if let Contents::Unread { .. } = segment.contents {
@@ -183,22 +184,12 @@ impl Spool {
         } else {
             self.torn_bytes += more;
         }
-        let Some(records) = segment.records_mut() else {
-            return Ok(());
-        };
-        let lost: Vec<u32> = records
-            .waiting()
-            .filter(|index| !found.present.contains(*index))
-            .collect();
-        for index in &lost {
-            self.damaged.add(records.kind(*index), 1);
-            records.settle(*index);
-        }
-        if !lost.is_empty() {
+        let is_missing = self.miss(serial, &found.present, Missing::Lost);
+        if is_missing && let Some(segment) = self.segments.get_mut(&serial) {
             segment.damaged = true;
             self.mark_stale(serial);
         }
-        Ok(())
+        Ok(is_missing)
     }
 }
 

@@ -2,6 +2,7 @@
 //! beside it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,8 @@ use crate::spool::{Spool, Token};
 
 /// The directory below the spool's root.
 pub(crate) const QUARANTINE: &str = "quarantine";
+/// What the names of the others start with, in a root that several users share.
+pub(crate) const OTHER_USERS: &str = "quarantine-";
 /// What is set aside counts in whole blocks of so many bytes: 4 KiB.
 pub const QUARANTINE_BLOCK: u64 = 4096;
 /// A reason is cut to so many characters.
@@ -26,6 +29,7 @@ const REQUEUE_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Quarantine {
     root: PathBuf,
+    directory: PathBuf,
     limit: u64,
     /// Files without their reasons, by name and so by age, and the bytes they
     /// take with them.
@@ -33,10 +37,25 @@ pub(crate) struct Quarantine {
 }
 
 impl Quarantine {
-    pub(crate) fn open(fs: &dyn FileSystem, root: &Path, limit: u64) -> Result<Self, IoError> {
-        let entries = match fs.list(&root.join(QUARANTINE)) {
+    /// Opens that of a root, or the user's who owns `own` if another user's is there.
+    pub(crate) fn open(
+        fs: &dyn FileSystem,
+        root: &Path,
+        own: &Path,
+        limit: u64,
+    ) -> Result<Self, IoError> {
+        let directory = root.join(QUARANTINE);
+        let (directory, entries) = match fs.list(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let directory = root.join(format!("{OTHER_USERS}{}", owner(fs, root, own)?));
+                let entries = fs.list(&directory);
+                (directory, entries)
+            }
+            entries => (directory, entries),
+        };
+        let entries = match entries {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            entries => entries.at("list", &root.join(QUARANTINE))?,
+            entries => entries.at("list", &directory)?,
         };
         let entries = entries
             .into_iter()
@@ -45,6 +64,7 @@ impl Quarantine {
             .collect();
         Ok(Self {
             root: root.to_owned(),
+            directory,
             limit,
             entries,
         })
@@ -60,7 +80,7 @@ impl Quarantine {
     }
 
     fn directory(&self) -> PathBuf {
-        self.root.join(QUARANTINE)
+        self.directory.clone()
     }
 
     /// Puts bytes there with their reason, durable when it returns.
@@ -110,6 +130,7 @@ impl Quarantine {
         if !fs.exists(&directory).at("look for", &directory)? {
             fs.create_dir_all(&directory).at("create", &directory)?;
             fs.sync_dir(&self.root).at("sync", &self.root)?;
+            self.entries.clear();
         }
         while self.bytes() + cost(len) > self.limit {
             let Some(oldest) = self.entries.keys().next().cloned() else {
@@ -149,6 +170,14 @@ fn put(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     let file = fs.create_new(path).at("create", path)?;
     file.append(bytes).at("write", path)?;
     file.sync().at("sync", path)
+}
+
+/// The user that a directory below the root belongs to.
+fn owner(fs: &dyn FileSystem, root: &Path, directory: &Path) -> Result<u32, IoError> {
+    let name = directory.file_name().and_then(OsStr::to_str);
+    let entries = fs.list(root).at("list", root)?;
+    let entry = entries.iter().find(|e| Some(e.name.as_str()) == name);
+    Ok(entry.map_or(0, |entry| entry.owner))
 }
 
 /// What a file and its reason take on disk.
@@ -218,7 +247,7 @@ impl Spool {
     /// requeued.
     pub fn requeue_quarantined(&mut self) -> Result<u64, AppendError> {
         // Other processes set records aside in the same place.
-        self.quarantine = Quarantine::open(&*self.fs, &self.root, self.options.quarantine_bytes)?;
+        self.open_quarantine()?;
         let names: Vec<String> = self.quarantine.entries.keys().cloned().collect();
         let mut requeued = 0;
         let mut batch = Vec::new();
@@ -237,6 +266,13 @@ impl Spool {
             }
         }
         Ok(requeued + self.requeue(&mut batch)?)
+    }
+
+    /// Looks at what is set aside, where it is now.
+    pub(crate) fn open_quarantine(&mut self) -> Result<(), IoError> {
+        let limit = self.options.quarantine_bytes;
+        self.quarantine = Quarantine::open(&*self.fs, &self.root, &self.own, limit)?;
+        Ok(())
     }
 
     fn requeue(&mut self, batch: &mut Vec<(String, Kind, Vec<u8>)>) -> Result<u64, AppendError> {

@@ -170,7 +170,7 @@ impl Spool {
         bytes: &[u8],
         keep: impl Fn(&Records, u32) -> bool,
     ) -> Result<(), IoError> {
-        self.restore_own()?;
+        self.hold_own()?;
         let Some(segment) = self.segments.get(&serial) else {
             return Ok(());
         };
@@ -202,9 +202,10 @@ impl Spool {
         let Some(segment) = self.segments.get(&serial) else {
             return Ok(());
         };
-        write_over(&*self.fs, &segment.tmp_path(), &segment.path(), &out)?;
+        let id = write_over(&*self.fs, &segment.tmp_path(), &segment.path(), &out)?;
         lock(&self.front).leave(serial);
         if let Some(segment) = self.segments.get_mut(&serial) {
+            segment.id = id;
             segment.len = out.len() as u64;
             segment.present = kept;
             segment.unreadable = 0;

@@ -84,6 +84,16 @@ impl Records {
         self.live.iter().filter(|index| !self.held.contains(*index))
     }
 
+    /// The indices that are in the segment and not acknowledged.
+    pub(crate) fn live(&self) -> impl Iterator<Item = u32> + '_ {
+        self.live.iter()
+    }
+
+    /// Whether the owner has the record in memory.
+    pub(crate) fn is_held(&self, index: u32) -> bool {
+        self.held.contains(index)
+    }
+
     /// The indices that were given and are no longer live.
     pub(crate) fn settled(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.indices).filter(|index| !self.live.contains(*index))

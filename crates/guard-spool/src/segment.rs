@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::front::Open;
+use crate::fs::FileId;
 use crate::records::Records;
 
 /// What a segment's file is called: its number in its directory, and the salt
@@ -48,6 +50,8 @@ pub(crate) struct Segment {
     /// The directory it stands in.
     pub(crate) directory: Arc<Path>,
     pub(crate) name: Name,
+    /// The file that was written, or adopted.
+    pub(crate) id: FileId,
     /// Wall time of its creation in milliseconds.
     pub(crate) created: u64,
     pub(crate) contents: Contents,
@@ -69,6 +73,18 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// Takes note of what was appended.
+    pub(crate) fn note(&mut self, open: &mut Open) {
+        self.len = open.len();
+        self.present += open.news.len() as u64;
+        if let Some(records) = self.records_mut() {
+            for (index, kind) in (records.indices()..).zip(open.news.drain(..)) {
+                records.insert(index, kind);
+                records.hold(index);
+            }
+        }
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.join(self.name.file("log"))
     }

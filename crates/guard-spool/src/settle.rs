@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::acks;
 use crate::error::{At, IoError};
-use crate::fs::FileSystem;
+use crate::fs::{FileId, FileSystem};
 use crate::records::Records;
 use crate::spool::{Spool, Token, parts};
 
@@ -24,6 +24,9 @@ impl Spool {
     /// before leaves them to be delivered again.
     pub fn acknowledge(&mut self, tokens: &[Token]) -> Result<(), IoError> {
         self.note_appended();
+        for token in tokens {
+            self.missed.remove(token);
+        }
         let settled = self.settle(tokens);
         let mut result = Ok(());
         for (serial, mut indices) in settled {
@@ -43,8 +46,12 @@ impl Spool {
     /// [`load`](Self::load) gives them again.
     pub fn release(&mut self, tokens: &[Token]) {
         self.note_appended();
-        for (serial, index) in tokens.iter().copied().map(parts) {
-            if let Some(records) = self.records_mut(serial) {
+        for token in tokens {
+            let (serial, index) = parts(*token);
+            if let Some(missed) = self.missed.remove(token) {
+                // It is nowhere now.
+                self.damaged.add(missed.kind, 1);
+            } else if let Some(records) = self.records_mut(serial) {
                 records.release(index);
             }
         }
@@ -220,34 +227,37 @@ impl Spool {
         // Whatever else stands there is not ours, and stays with its lock.
         if entries.iter().all(|e| e.name == crate::directory::LOCK) {
             gone(self.fs.remove_file(&lock)).at("remove", &lock)?;
-            match self.fs.remove_dir(directory) {
-                // A starting process has put its lock there.
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                removed => gone(removed).at("remove", directory)?,
-            }
             self.lease.let_go(directory);
             self.unsynced_dirs.remove(directory);
             self.settled_dirs.remove(directory);
+            match self.fs.remove_dir(directory) {
+                // A starting process has put its lock there.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                // If this fails, the next look for dead processes removes it.
+                removed => gone(removed).at("remove", directory)?,
+            }
         }
         Ok(())
     }
 }
 
 /// Puts a file with these bytes, durable, in the place of another, by way of a
-/// temporary one. Its name is not durable yet.
+/// temporary one. Its name is not durable yet. Which file it is.
 pub(crate) fn write_over(
     fs: &dyn FileSystem,
     tmp: &Path,
     path: &Path,
     bytes: &[u8],
-) -> Result<(), IoError> {
+) -> Result<FileId, IoError> {
     gone(fs.remove_file(tmp)).at("remove", tmp)?;
     let file = fs.create_new(tmp).at("create", tmp)?;
+    let id = || file.id().at("look at", tmp);
     let written = file
         .append(bytes)
         .at("write", tmp)
         .and_then(|()| file.sync().at("sync", tmp))
-        .and_then(|()| fs.rename(tmp, path).at("replace", path));
+        .and_then(|()| id())
+        .and_then(|id| fs.rename(tmp, path).at("replace", path).map(|()| id));
     if written.is_err() {
         // If this fails too, the next attempt or whoever adopts it removes it.
         let _ = fs.remove_file(tmp);

@@ -18,6 +18,7 @@ use crate::options::{Options, SyncPolicy};
 use crate::quarantine::Quarantine;
 use crate::segment::{Contents, Segment};
 use crate::usage::{Counts, Usage};
+use crate::watch::{CHECK_INTERVAL, Missed};
 
 /// Names one record of one [`Spool`] value, for as long as that value lives.
 pub type Token = u64;
@@ -78,9 +79,16 @@ pub struct Spool {
     pub(crate) strays: Vec<PathBuf>,
     pub(crate) retry_at: Option<Instant>,
     pub(crate) adopt_at: Instant,
+    /// When to look whether all files are where they were.
+    pub(crate) check_at: Instant,
+    /// Records of the owner's that are not on disk any more.
+    pub(crate) missed: BTreeMap<Token, Missed>,
+    /// A file or directory that is not at its path any more, until it is told.
+    pub(crate) lost: Option<IoError>,
     pub(crate) torn_bytes: u64,
     pub(crate) damaged_bytes: u64,
     pub(crate) damaged: Counts,
+    pub(crate) taken: Counts,
 }
 
 impl Spool {
@@ -125,10 +133,13 @@ impl Spool {
         let created = milliseconds(clock.wall());
         let lease = Lease::default();
         let own = directory::create(&*fs, root, created, &mut rng, &lease)?;
-        let quarantine = Quarantine::open(&*fs, root, options.quarantine_bytes)?;
+        let quarantine = Quarantine::open(&*fs, root, &own, options.quarantine_bytes)?;
         let front = Arc::new(Mutex::new(Front::new(&options, &clock)));
         let mut spool = Self {
             adopt_at: clock.now(),
+            check_at: clock.now() + CHECK_INTERVAL,
+            missed: BTreeMap::new(),
+            lost: None,
             fs,
             clock,
             options,
@@ -153,6 +164,7 @@ impl Spool {
             torn_bytes: 0,
             damaged_bytes: 0,
             damaged: Counts::default(),
+            taken: Counts::default(),
         };
         // Said by the first append if it does not pass.
         let _ = spool.begin_segment();
@@ -161,20 +173,24 @@ impl Spool {
 
     /// Does what is due: the sync of appended records and of acknowledgements,
     /// what the file system refused before, the adoption of directories whose
-    /// process has died, and making one segment of those durable. To be called more
-    /// often than the sync interval, or when [`next_due`](Self::next_due) says; costs
-    /// next to nothing when nothing is due.
+    /// process has died, making one segment of those durable, and looking whether
+    /// others changed the files. To be called more often than the sync interval, or
+    /// when [`next_due`](Self::next_due) says; costs next to nothing when nothing is
+    /// due.
     ///
     /// # Errors
     ///
     /// The first refusal of the file system. All of it is tried again by the
-    /// first call after [`RETRY`]; calls until then do nothing.
+    /// first call after [`RETRY`]; calls until then do nothing. Or, once, what others
+    /// removed or replaced; then [`forgotten`](Self::forgotten) has the records that
+    /// are to be appended again.
     pub fn tick(&mut self) -> Result<(), IoError> {
         let now = self.clock.now();
         if self.retry_at.is_some_and(|at| now < at) {
             return Ok(());
         }
         self.note_appended();
+        let checked = self.check_due(now);
         let done = [
             self.prepare_due(),
             self.finish_full(),
@@ -186,7 +202,7 @@ impl Spool {
         ];
         let result: Result<(), IoError> = done.into_iter().collect();
         self.retry_at = result.is_err().then(|| now + RETRY);
-        result
+        self.tell_lost().and(checked).and(result)
     }
 
     /// When [`tick`](Self::tick) has something to do again, as things stand; a
@@ -198,7 +214,14 @@ impl Spool {
         }
         let acks = self.acks_since.map(|since| since + ACK_SYNC_INTERVAL);
         let deletions = (!self.deletions.is_empty()).then_some(now);
-        let due = [self.front_at(now), acks, deletions, self.secure_at(now)];
+        let check = self.check_at();
+        let due = [
+            self.front_at(now),
+            acks,
+            deletions,
+            self.secure_at(now),
+            check,
+        ];
         due.into_iter().flatten().fold(self.adopt_at, Instant::min)
     }
 
@@ -250,16 +273,18 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// The first refusal of the file system.
+    /// Those of [`tick`](Self::tick).
     pub fn sync(&mut self) -> Result<(), IoError> {
         self.note_appended();
         let done = [
+            self.check_files(),
             self.delete_finished(),
             self.sync_records(),
             self.sync_acks(),
             self.secure_all(),
         ];
-        done.into_iter().collect()
+        let result: Result<(), IoError> = done.into_iter().collect();
+        self.tell_lost().and(result)
     }
 
     /// What the spool holds and what it lost.
@@ -271,6 +296,7 @@ impl Spool {
             torn_bytes: self.torn_bytes,
             damaged_bytes: self.damaged_bytes,
             damaged: self.damaged,
+            taken: self.taken,
             ..Usage::default()
         };
         for segment in self.segments.values() {

@@ -92,6 +92,9 @@ pub struct Usage {
     /// could not be read again. What stood in segments of dead processes and
     /// was damaged before it was read is known by its bytes alone.
     pub damaged: Counts,
+    /// Records that this owner had appended or loaded, had released, and that another
+    /// process took over, because somebody removed the lock of the directory.
+    pub taken: Counts,
 }
 
 impl Usage {

@@ -34,7 +34,7 @@ impl DiskStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Failed`] names what cannot be made or locked, and the remedy.
+    /// [`StoreError`] names what cannot be made or locked, and the remedy.
     pub(crate) fn open(
         root: &Path,
         max_bytes: u64,
@@ -45,11 +45,7 @@ impl DiskStore {
         let clock = Arc::new(SpoolClock(clock));
         let disk = Arc::new(guard_spool::Disk);
         let options = options(max_bytes, max_record, fsync);
-        let spool = Spool::open_with(root, options, disk, clock).map_err(|error| match error {
-            OpenError::Io(error) => failed(&error),
-            OpenError::Options(error) => StoreError::Failed(error.to_string()),
-        })?;
-        Ok(Self::new(spool))
+        Ok(Self::new(Spool::open_with(root, options, disk, clock)?))
     }
 
     /// A spool that was opened elsewhere: on another file system, or with other
@@ -133,6 +129,10 @@ impl Store for DiskStore {
         self.0.sync().map_err(|error| failed(&error))
     }
 
+    fn forgotten(&mut self) -> Vec<u64> {
+        self.0.forgotten()
+    }
+
     fn usage(&self) -> Usage {
         let usage = self.0.usage();
         Usage {
@@ -141,7 +141,7 @@ impl Store for DiskStore {
             quarantined: usage.quarantined,
             backlog: usage.has_waiting(),
             damaged: Kind::ALL.map(|kind| usage.damaged.of(kind)),
-            taken: [0; 2],
+            taken: Kind::ALL.map(|kind| usage.taken.of(kind)),
         }
     }
 
@@ -155,8 +155,26 @@ impl Store for DiskStore {
     }
 }
 
+impl From<OpenError> for StoreError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Io(error) => failed(&error),
+            OpenError::Options(error) => StoreError::Failed(error.to_string()),
+        }
+    }
+}
+
 fn failed(error: &IoError) -> StoreError {
+    let has_no_locks = error.source.kind() == io::ErrorKind::Unsupported;
+    if has_no_locks && error.action.starts_with("lock") {
+        let remedy = "put spool_dir on a file system that has locks (flock), such as a local disk";
+        return StoreError::Unusable(format!("{error}; {remedy}"));
+    }
     let remedy = match error.source.kind() {
+        io::ErrorKind::NotFound => {
+            "keep cleaners of temporary files, and people, away from spool_dir; what memory holds \
+             is saved there again"
+        }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "make room on its disk, or lower spool_max_bytes"
         }

@@ -52,6 +52,8 @@ pub(crate) struct Journal {
     writer: Option<Writer>,
     /// Since the store failed: when to try again.
     retry_at: Option<Instant>,
+    /// It was reported that the store cannot be used, and that this lasts.
+    is_told: bool,
 }
 
 impl Journal {
@@ -63,6 +65,7 @@ impl Journal {
             store,
             writer: None,
             retry_at: None,
+            is_told: false,
         }
     }
 
@@ -87,6 +90,8 @@ impl Journal {
                 next
             }
             Err(error) => {
+                // Some of it may be lost.
+                self.note_usage();
                 self.failed(&error, now);
                 self.retry_at
             }
@@ -102,8 +107,10 @@ impl Journal {
         self.shared.queue.enlist();
         let shared = Arc::clone(&self.shared);
         let saved = self.store().and_then(|store| {
-            write(store, &shared)?;
-            store.sync()
+            let written = write(store, &shared);
+            let synced = store.sync();
+            let saved = save_again(store, &shared);
+            written.and(synced).and(saved)
         });
         // What was saved before rests there, even if the store fails now.
         shared.queue.evict_all();
@@ -127,12 +134,13 @@ impl Journal {
         // What was settled while it was written.
         let obeyed = obeyed.and_then(|()| obey(store, &shared));
         // Last: what was written now may be due for syncing.
-        let next = store.tick(now)?;
+        let ticked = store.tick(now);
+        save_again(store, &shared)?;
+        let next = ticked?;
         if let Some(warning) = store.warning() {
             shared.report(Level::Warning, "spool", "spool_endangered", || warning);
         }
         let queue = &shared.queue;
-        queue.save_again(&store.forgotten());
         if store.usage().backlog
             && let Some(room) = queue.room_for_backlog()
         {
@@ -194,6 +202,7 @@ impl Journal {
 
     fn recovered(&mut self) {
         if self.retry_at.take().is_some() {
+            self.is_told = false;
             self.shared.durability.mend();
             self.shared.report(Level::Info, "spool", "spool_back", || {
                 "the spool works again; what had gathered is saved".to_owned()
@@ -204,7 +213,13 @@ impl Journal {
     fn failed(&mut self, error: &StoreError, now: Instant) {
         self.retry_at = Some(now + RETRY_AFTER);
         self.shared.durability.fail();
+        let is_lasting = matches!(error, StoreError::Unusable(_));
+        if is_lasting && self.is_told {
+            return;
+        }
+        let is_told = &mut self.is_told;
         self.shared.error("spool", "spool_failed", || {
+            *is_told = is_lasting;
             format!("records are kept in memory only, and lost with the process: {error}")
         });
     }
@@ -240,6 +255,17 @@ fn write(store: &mut dyn Store, shared: &Shared) -> Result<(), StoreError> {
     by_groups(&shared.queue, Saver::Journal, |group| {
         save(store, shared, group)
     })
+}
+
+/// Saves what the store had and has lost, and syncs it: it was safe already.
+fn save_again(store: &mut dyn Store, shared: &Shared) -> Result<(), StoreError> {
+    let lost = store.forgotten();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    shared.queue.save_again(&lost);
+    write(store, shared)?;
+    store.sync()
 }
 
 /// Has `save` save what is not saved and is this one's to save, group by group, but not

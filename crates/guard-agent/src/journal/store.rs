@@ -176,4 +176,8 @@ pub enum StoreError {
     /// Something else; says what, and the remedy.
     #[error("{0}")]
     Failed(String),
+    /// The place is of a kind that cannot be used until somebody changes it; says why,
+    /// and the remedy. Reported once.
+    #[error("{0}")]
+    Unusable(String),
 }

@@ -106,6 +106,8 @@ pub(super) struct Book {
     failed: bool,
     /// Of records that were settled before the journal told their token.
     fates: HashMap<u64, Fate>,
+    /// Tokens that the store has lost, and that may be those of what is in hand.
+    lost: HashSet<u64>,
     /// Tokens by number.
     saved: HashMap<u64, u64>,
     orders: Orders,
@@ -230,8 +232,12 @@ impl Book {
     pub(super) fn saved(&mut self, group: &[Unsaved], tokens: &[u64]) {
         self.in_hand.clear();
         self.unseen |= self.saver() == Saver::Writer;
-        self.failed = false;
+        self.failed = !self.lost.is_empty();
         for (record, token) in group.iter().zip(tokens) {
+            if self.lost.remove(token) {
+                self.add_again(record);
+                continue;
+            }
             match self.fates.remove(&record.seq) {
                 Some(fate) => {
                     let Unsaved { kind, bytes, .. } = record;
@@ -249,24 +255,38 @@ impl Book {
     pub(super) fn not_saved(&mut self, group: Vec<Unsaved>) {
         self.in_hand.clear();
         self.failed = true;
-        for Unsaved { seq, kind, bytes } in group {
-            if self.fates.get(&seq) != Some(&Fate::Done) {
-                self.unsaved.insert(seq, (kind, bytes));
-            }
+        for record in &group {
+            self.add_again(record);
         }
         self.forget_fates();
     }
 
-    /// The store has lost what it had under these tokens.
-    pub(super) fn unsave(&mut self, tokens: &[u64]) {
-        let lost: HashSet<u64> = tokens.iter().copied().collect();
-        self.saved.retain(|_, token| !lost.contains(token));
+    fn add_again(&mut self, record: &Unsaved) {
+        let Unsaved { seq, kind, bytes } = record;
+        if self.fates.get(seq) != Some(&Fate::Done) {
+            self.unsaved.insert(*seq, (*kind, bytes.clone()));
+        }
     }
 
-    /// Only records that are still to be saved need a fate noted.
+    /// The store has lost what it had under these tokens: the records, by number. The
+    /// journal saves them again.
+    pub(super) fn unsave(&mut self, tokens: &[u64]) -> Vec<u64> {
+        let mut lost: HashSet<u64> = tokens.iter().copied().collect();
+        let unsaved = self.saved.extract_if(|_, token| lost.remove(token));
+        let unsaved = unsaved.map(|(seq, _)| seq).collect();
+        self.failed = true;
+        // What was appended just now, and nobody has told yet.
+        if !self.in_hand.is_empty() {
+            self.lost.extend(lost);
+        }
+        unsaved
+    }
+
+    /// Only records that are still to be saved need a fate noted, and nothing is in hand.
     fn forget_fates(&mut self) {
         let unsaved = &self.unsaved;
         self.fates.retain(|seq, _| unsaved.contains_key(seq));
+        self.lost.clear();
     }
 
     pub(super) fn take_orders(&mut self) -> Orders {
@@ -343,6 +363,31 @@ mod tests {
         book.attend(Saver::Writer, None);
         assert!(!book.knows(0));
         assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 100)), [1]);
+    }
+
+    #[test]
+    fn what_the_store_has_lost_is_the_journals_to_save_again() {
+        let mut book = book(3);
+        listening(&mut book);
+        let group = book.take_unsaved(Saver::Writer, 100);
+        book.saved(&group, &[10, 11, 12]);
+        assert_eq!(book.unsave(&[11, 99]), [1]);
+        assert!(book.knows(0) && !book.knows(1) && book.knows(2));
+        book.add(1, Kind::Event, Bytes::from_static(b"{}"));
+        assert_eq!(book.take_unsaved(Saver::Writer, 100), []);
+        assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 100)), [1]);
+    }
+
+    #[test]
+    fn what_the_store_loses_before_its_token_is_told_is_saved_again() {
+        let mut book = book(3);
+        listening(&mut book);
+        let group = book.take_unsaved(Saver::Writer, 100);
+        assert!(book.unsave(&[10, 11]).is_empty());
+        settle(&mut book, 1, Fate::Done);
+        book.saved(&group, &[10, 11, 12]);
+        assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 100)), [0]);
+        assert!(book.knows(2) && !book.knows(1));
     }
 
     #[test]

@@ -308,10 +308,7 @@ impl Queue {
             return;
         }
         let mut state = lock(&self.state);
-        for record in records.into_iter().rev() {
-            state.waiting_bytes += record.weight();
-            state.lanes[kind.index()].push_front(record);
-        }
+        state.give_back(kind, records);
         state.since.get_or_insert(now);
         drop(state);
         self.wake.notify_one();

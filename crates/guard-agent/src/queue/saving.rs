@@ -164,17 +164,12 @@ impl Queue {
         }
     }
 
-    /// The store has lost what it had under these tokens: what waits is saved
-    /// again; a batch that is on its way now is not, until the agent stops.
+    /// The store has lost what it had under these tokens: the journal saves it again,
+    /// whether it waits or is on its way.
     pub(crate) fn save_again(&self, tokens: &[u64]) {
-        if tokens.is_empty() {
-            return;
-        }
         let mut state = lock(&self.state);
-        if let Some(book) = &mut state.book {
-            book.unsave(tokens);
-        }
-        state.enlist();
+        state.save_again(tokens);
+        self.unlock_and_call(state);
     }
 
     /// Leaves all that is saved and waits to the store.

@@ -1,6 +1,6 @@
 //! What the queue's lock guards, and what is done under it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -36,6 +36,9 @@ pub(super) struct State {
     pub(super) full_since: Option<Instant>,
     /// There is a store.
     pub(super) book: Option<Book>,
+    /// What is in flight, by number, while there is a store: it may have to be saved
+    /// again.
+    in_flight: HashMap<u64, (Kind, Bytes)>,
     /// The last attempt to deliver anything did not fail.
     pub(super) flowing: bool,
     /// Since a failure, or a restart, one batch was never all there is.
@@ -62,6 +65,7 @@ impl State {
             refused: 0,
             full_since: None,
             book: None,
+            in_flight: HashMap::new(),
             flowing: true,
             recovering: false,
             wanted: 0,
@@ -270,6 +274,11 @@ impl State {
             lane.drain(..count).collect()
         };
         self.waiting_bytes -= batch.iter().map(Record::weight).sum::<usize>();
+        if self.book.is_some() {
+            let encoded = batch.iter().filter(|record| record.is_encoded());
+            let by_number = encoded.map(|record| (record.seq, (kind, record.bytes.clone())));
+            self.in_flight.extend(by_number);
+        }
         // What batches hold that failed is part of what gathered.
         let is_last = self.items == batch.len();
         self.recovering &= !is_last || self.has_backlog();
@@ -290,6 +299,28 @@ impl State {
         ((self.flowing || self.items == 0) && has_room).then_some(batch)
     }
 
+    /// Puts records that were taken back in front.
+    pub(super) fn give_back(&mut self, kind: Kind, records: Vec<Record>) {
+        for record in records.into_iter().rev() {
+            self.waiting_bytes += record.weight();
+            self.in_flight.remove(&record.seq);
+            self.lanes[kind.index()].push_front(record);
+        }
+    }
+
+    /// The store has lost what it had under these tokens.
+    pub(super) fn save_again(&mut self, tokens: &[u64]) {
+        let Some(book) = &mut self.book else {
+            return;
+        };
+        for seq in book.unsave(tokens) {
+            if let Some((kind, bytes)) = self.in_flight.get(&seq) {
+                book.add(seq, *kind, bytes.clone());
+            }
+        }
+        self.enlist();
+    }
+
     pub(super) fn drain(&mut self, kind: Kind) -> Vec<Record> {
         let records = std::mem::take(&mut self.lanes[kind.index()]);
         self.waiting_bytes -= records.iter().map(Record::weight).sum::<usize>();
@@ -300,6 +331,7 @@ impl State {
     pub(super) fn settle(&mut self, kind: Kind, records: &[Record], fate: Fate) {
         for record in records {
             self.forget(record);
+            self.in_flight.remove(&record.seq);
             if let Some(book) = &mut self.book {
                 book.settle(record.seq, kind, &record.bytes, fate);
             }

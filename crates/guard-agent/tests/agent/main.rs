@@ -10,4 +10,5 @@ mod parts;
 mod redis;
 mod rules;
 mod spool;
+mod spool_lost;
 mod support;

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use guard_agent::{Agent, AgentBuilder, Clock as _, DiskStore, GATHER, SAVED_WITHIN, SpoolFsync};
+use guard_agent::{
+    Agent, AgentBuilder, Clock as _, DiskStore, GATHER, SAVED_WITHIN, SpoolFsync, StoreError,
+};
 use guard_spool::sim::{Faults, SimFs};
 use guard_spool::{Clock, Loaded, Options, Spool, SyncPolicy};
 
@@ -13,9 +15,9 @@ use crate::support::clock::ManualClock;
 use crate::support::{Outcome, PATIENCE, builder, eventually, ledger, send};
 
 /// Nobody listens there.
-const NOWHERE: &str = "http://127.0.0.1:1";
+pub(crate) const NOWHERE: &str = "http://127.0.0.1:1";
 
-const ROOT: &str = "/spool";
+pub(crate) const ROOT: &str = "/spool";
 
 /// From the disk's return until records are on it again.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
@@ -33,25 +35,24 @@ impl Clock for SpoolTime {
     }
 }
 
-fn open(fs: &SimFs, clock: &ManualClock, sync: SyncPolicy) -> Result<Spool, String> {
+fn open(fs: &SimFs, clock: &ManualClock, sync: SyncPolicy) -> Result<Spool, StoreError> {
     let options = Options {
         sync,
         ..Options::default()
     };
     let (fs, time) = (Arc::new(fs.clone()), Arc::new(SpoolTime(clock.clone())));
-    Spool::open_with(Path::new(ROOT), options, fs, time).map_err(|error| error.to_string())
+    Ok(Spool::open_with(Path::new(ROOT), options, fs, time)?)
 }
 
 /// An agent without a backend, on a simulated disk.
-fn simulated(fs: &SimFs, clock: &ManualClock, fsync: SpoolFsync) -> AgentBuilder {
+pub(crate) fn simulated(fs: &SimFs, clock: &ManualClock, fsync: SpoolFsync) -> AgentBuilder {
     let (fs, time) = (fs.clone(), clock.clone());
     builder(NOWHERE).clock(clock.clone()).store(move || {
         let policy = match fsync {
             SpoolFsync::Always => SyncPolicy::Interval(Duration::ZERO),
             SpoolFsync::Interval => SyncPolicy::Interval(Duration::from_millis(200)),
         };
-        let spool = open(&fs, &time, policy).map_err(guard_agent::StoreError::Failed)?;
-        Ok(Box::new(DiskStore::new(spool)))
+        Ok(Box::new(DiskStore::new(open(&fs, &time, policy)?)))
     })
 }
 
@@ -65,7 +66,7 @@ fn after_power_loss(fs: &SimFs, clock: &ManualClock) -> Vec<String> {
 
 /// The keys of the records that are left when the process is killed now: what it
 /// wrote is in the page cache.
-fn after_a_kill(fs: &SimFs, clock: &ManualClock) -> Vec<String> {
+pub(crate) fn after_a_kill(fs: &SimFs, clock: &ManualClock) -> Vec<String> {
     left(&fs.fork(), clock)
 }
 
@@ -86,7 +87,7 @@ fn all_found(fault: &str, records: usize, fs: &SimFs, clock: &ManualClock) {
     Outcome::compare(0..records, 0..records, &found).tell(fault, "none once saved");
 }
 
-fn saved(agent: &Agent) -> u64 {
+pub(crate) fn saved(agent: &Agent) -> u64 {
     agent.stats().durability.expect("a store").usage.records
 }
 

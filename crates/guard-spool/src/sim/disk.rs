@@ -6,7 +6,7 @@ use std::sync::MutexGuard;
 
 use super::node::{Change, Directory, Node};
 use super::{Does, ROOT, SimFs, State, broken, parts, split};
-use crate::fs::{Entry, File, FileSystem, Lock};
+use crate::fs::{Entry, File, FileId, FileSystem, Lock};
 
 impl FileSystem for SimFs {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -28,8 +28,8 @@ impl FileSystem for SimFs {
         let mut state = self.state();
         state.enter(Does::Read)?;
         let directory = state.directory(state.find(path)?)?;
-        let entry = |(name, id): (&String, &u64)| {
-            let (directory, len) = match state.nodes.get(id)? {
+        let entry = |(name, node): (&String, &u64)| {
+            let (directory, len) = match state.nodes.get(node)? {
                 Node::Directory(_) => (true, 0),
                 Node::File(file) => (false, file.now.len() as u64),
             };
@@ -38,6 +38,8 @@ impl FileSystem for SimFs {
                 name,
                 directory,
                 len,
+                id: file_id(*node),
+                owner: u32::from(state.foreign.contains(node)),
             })
         };
         Ok(directory.now.iter().filter_map(entry).collect())
@@ -129,7 +131,17 @@ impl FileSystem for SimFs {
         self.wait();
         let mut state = self.state();
         state.enter(Does::Read)?;
-        Ok(state.find(path).is_ok())
+        match state.find(path) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
+            found => Ok(found.is_ok()),
+        }
+    }
+
+    fn id(&self, path: &Path) -> io::Result<FileId> {
+        self.wait();
+        let mut state = self.state();
+        state.enter(Does::Read)?;
+        state.find(path).map(file_id)
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
@@ -137,6 +149,9 @@ impl FileSystem for SimFs {
         let mut state = self.state();
         state.enter(Does::Change)?;
         let id = state.open(path, false)?;
+        if state.faults.locks {
+            return Err(ErrorKind::Unsupported.into());
+        }
         if state.locked.contains_key(&id) {
             return Ok(None);
         }
@@ -229,9 +244,21 @@ impl File for Handle {
             .truncate(usize::try_from(len).unwrap_or(usize::MAX));
         Ok(())
     }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.enter(Does::Read).map(|_| file_id(self.id))
+    }
 }
 
-impl Lock for Held {}
+impl Lock for Held {
+    fn id(&self) -> io::Result<FileId> {
+        self.0.id()
+    }
+}
+
+fn file_id(inode: u64) -> FileId {
+    FileId { device: 0, inode }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {

@@ -13,7 +13,7 @@ mod clock;
 mod disk;
 mod node;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -37,6 +37,8 @@ pub struct Faults {
     pub syncs: bool,
     /// Reads fail.
     pub reads: bool,
+    /// The file system has no locks.
+    pub locks: bool,
 }
 
 /// A simulated file system. Clones are the same one.
@@ -64,6 +66,8 @@ struct State {
     nodes: BTreeMap<u64, Node>,
     next: u64,
     locked: BTreeMap<u64, u64>,
+    /// Directories of another user, which this one may not enter.
+    foreign: BTreeSet<u64>,
     rng: fastrand::Rng,
     faults: Faults,
     /// Operations until one fails, and whether all after it fail too.
@@ -83,6 +87,7 @@ impl SimFs {
             nodes: BTreeMap::from([(ROOT, Node::Directory(Directory::default()))]),
             next: ROOT + 1,
             locked: BTreeMap::new(),
+            foreign: BTreeSet::new(),
             rng: fastrand::Rng::with_seed(seed),
             faults: Faults::default(),
             countdown: None,
@@ -215,6 +220,51 @@ impl SimFs {
         files
     }
 
+    /// Removes a file or a directory with all that is in it, as others may do. Files
+    /// that are open stay usable; no path leads to them any more.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing at the path.
+    pub fn remove_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let id = state.find(path)?;
+        let (parent, name) = split(path)?;
+        let parent = state.find(parent)?;
+        state.unlink_all(id);
+        state.change(parent, Change::removes(name))
+    }
+
+    /// Gives a directory to another user, who lets nobody else enter it.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing at the path.
+    pub fn give_away(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let id = state.find(path)?;
+        state.foreign.insert(id);
+        Ok(())
+    }
+
+    /// Renames a file or directory, as others may do. It takes the place of what is
+    /// there, if anything is.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing at the first path, or no directory for the second.
+    pub fn move_to(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let id = state.find(from)?;
+        let ((source, old), (target, new)) = (split(from)?, split(to)?);
+        let (source, target) = (state.find(source)?, state.find(target)?);
+        if let Some(over) = state.directory(target)?.now.get(new).copied() {
+            state.unlink_all(over);
+        }
+        state.change(target, Change::adds(new, id))?;
+        state.change(source, Change::removes(old))
+    }
+
     /// Changes the bytes of a file where they are, on the medium too: damage.
     ///
     /// # Errors
@@ -238,6 +288,7 @@ impl SimFs {
             nodes: state.nodes.clone(),
             next: state.next,
             locked: BTreeMap::new(),
+            foreign: state.foreign.clone(),
             rng: state.rng.clone(),
             faults: state.faults,
             countdown: state.countdown,
@@ -298,6 +349,9 @@ impl State {
     }
 
     fn directory(&self, id: u64) -> io::Result<&Directory> {
+        if self.foreign.contains(&id) {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
         match self.nodes.get(&id) {
             Some(Node::Directory(directory)) => Ok(directory),
             Some(Node::File(_)) => Err(ErrorKind::NotADirectory.into()),
@@ -354,6 +408,17 @@ impl State {
                 }
                 self.add(parent, name, Node::File(FileNode::default()))
             }
+        }
+    }
+
+    fn unlink_all(&mut self, id: u64) {
+        match self.nodes.get(&id) {
+            Some(Node::Directory(directory)) => {
+                for child in directory.now.values().copied().collect::<Vec<_>>() {
+                    self.unlink_all(child);
+                }
+            }
+            _ => self.unlink(id),
         }
     }
 
