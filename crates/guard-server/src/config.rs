@@ -1,12 +1,16 @@
 //! What the operator wrote ([`Args`]) and what the server runs on ([`Config`]).
 
+mod limits;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use guard_wire::encrypt::{Encryptor, KeyError as EncryptionKeyError};
 use thiserror::Error;
 
+pub use self::limits::LimitArgs;
 use crate::auth::{self, KeyError};
+use crate::connections::ConnectionLimits;
 use crate::rules::command::RulesCommand;
 use crate::secret::Secret;
 use crate::state::Limits;
@@ -16,13 +20,6 @@ use crate::store::{ProjectSettings, StoreLimits};
 const LISTEN: &str = "127.0.0.1:8400";
 /// Default of `--data-dir`.
 const DATA_DIR: &str = "./guard-data";
-/// Default of both limits of bodies. Agents whose buffer was set to some ten
-/// thousand records send them as one body of several megabytes, the oldest of
-/// them uncompressed; one encrypted is a third larger still.
-const MAX_BODY_BYTES: u32 = 16 * 1024 * 1024;
-/// Default of `--max-connections`: room for thousands of agents that each hold
-/// one request for rules and send on another connection.
-const MAX_CONNECTIONS: u32 = 4096;
 /// What `--database-url` starts with.
 const SQLITE_SCHEME: &str = "sqlite://";
 /// The database's name within the data directory.
@@ -98,36 +95,9 @@ pub struct Args {
     )]
     pub signing_secret: Option<Secret>,
 
-    /// Largest body as it is sent, in bytes; larger ones are answered 413.
-    #[arg(
-        long,
-        env = "GUARD_SERVER_MAX_BODY_BYTES",
-        default_value_t = MAX_BODY_BYTES,
-        value_name = "BYTES",
-        value_parser = clap::value_parser!(u32).range(1024..)
-    )]
-    pub max_body_bytes: u32,
-
-    /// Largest body after inflating or decrypting, in bytes; larger ones are
-    /// answered 413.
-    #[arg(
-        long,
-        env = "GUARD_SERVER_MAX_DECODED_BYTES",
-        default_value_t = MAX_BODY_BYTES,
-        value_name = "BYTES",
-        value_parser = clap::value_parser!(u32).range(1024..)
-    )]
-    pub max_decoded_bytes: u32,
-
-    /// Connections at a time; others wait. An agent takes two.
-    #[arg(
-        long,
-        env = "GUARD_SERVER_MAX_CONNECTIONS",
-        default_value_t = MAX_CONNECTIONS,
-        value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
-    pub max_connections: u32,
+    /// How much the server takes at a time.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 
     /// Types of events that are counted by name; those that come later are counted
     /// together, as `other`.
@@ -172,12 +142,12 @@ pub struct Config {
     pub listen: String,
     /// The database's file.
     pub database: PathBuf,
-    /// How large bodies may be.
+    /// How large bodies may be, and how much memory they may take.
     pub limits: Limits,
     /// How many different values are counted or remembered.
     pub store_limits: StoreLimits,
-    /// Connections at a time.
-    pub max_connections: usize,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
     /// What is set for the project `default`.
     pub settings: ProjectSettings,
 }
@@ -235,15 +205,12 @@ impl Args {
         Ok(Config {
             listen: self.listen,
             database,
-            limits: Limits {
-                encoded: self.max_body_bytes as usize,
-                decoded: self.max_decoded_bytes as usize,
-            },
             store_limits: StoreLimits {
                 types: self.max_event_types,
                 installs: self.max_installs,
             },
-            max_connections: self.max_connections as usize,
+            limits: self.limits.of_bodies(),
+            connections: self.limits.of_connections(),
             settings: ProjectSettings {
                 key: self.api_key.map(|key| auth::KeyHash::of(key.expose())),
                 encryption_key: self.encryption_key,

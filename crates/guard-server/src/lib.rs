@@ -30,6 +30,7 @@ mod error;
 mod fingerprint;
 mod ingest;
 mod lock;
+mod log_gate;
 mod off_thread;
 mod page;
 mod query;

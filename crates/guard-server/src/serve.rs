@@ -83,7 +83,7 @@ pub async fn run(
         // Whoever waits for it is gone only when serving has ended.
         let _ = stop.send(());
     };
-    let serving = connections::serve(listener, app, config.max_connections, shutdown);
+    let serving = connections::serve(listener, app, config.connections, shutdown);
     let overdue = async {
         let _ = stopping.await;
         tokio::time::sleep(GRACE).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -14,6 +14,8 @@ use super::*;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+/// More than sockets buffer.
+const LARGE: usize = 32 << 20;
 /// Longer than anything waits here.
 const HOURS: Duration = Duration::from_secs(36_000);
 
@@ -34,18 +36,24 @@ async fn handle(State((came, answer)): State<Handled>) -> &'static str {
 }
 
 impl Server {
-    async fn start(limit: usize, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
+    async fn start(open: usize, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
+        let limits = ConnectionLimits {
+            open,
+            ..ConnectionLimits::default()
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (told, came) = mpsc::unbounded_channel();
         let answer = Arc::new(Semaphore::new(0));
-        let app = Router::new().route("/", get(handle));
+        let app = Router::new()
+            .route("/", get(handle))
+            .route("/large", get(async || vec![b'x'; LARGE]));
         let app = app.with_state((told, Arc::clone(&answer)));
         Self {
             address,
             came,
             answer,
-            serving: tokio::spawn(serve(listener, app, limit, shutdown)),
+            serving: tokio::spawn(serve(listener, app, limits, shutdown)),
         }
     }
 
@@ -56,7 +64,7 @@ impl Server {
     }
 
     async fn request_came(&mut self) -> bool {
-        timeout(HEAD_TIMEOUT / 2, self.came.recv()).await.is_ok()
+        timeout(IDLE_TIMEOUT / 2, self.came.recv()).await.is_ok()
     }
 }
 
@@ -89,19 +97,123 @@ async fn connections_beyond_the_limit_wait_until_one_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_finish_a_head_gives_the_place_up() {
-    let mut server = Server::start(1, std::future::pending()).await;
+async fn who_does_not_finish_a_head_is_cut_off_in_time() {
+    let server = Server::start(2, std::future::pending()).await;
+    let head_timeout = ConnectionLimits::default().head_timeout;
     let (nothing, half) = (b"".as_slice(), REQUEST.split_at(20).0);
     for said in [nothing, half] {
         let begun = Instant::now();
-        let stream = server.connect(said).await;
+        rest(server.connect(said).await).await;
+        let cut_off = begun.elapsed();
+        assert!(cut_off >= head_timeout, "cut off early");
+        assert!(cut_off < IDLE_TIMEOUT, "cut off late");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_finish_a_head_gives_the_place_up_for_another() {
+    let mut server = Server::start(1, std::future::pending()).await;
+    for said in [b"".as_slice(), REQUEST.split_at(20).0] {
+        let begun = Instant::now();
+        let _stream = server.connect(said).await;
         let waiting = server.connect(LAST_REQUEST).await;
-        rest(stream).await;
-        assert!(begun.elapsed() >= HEAD_TIMEOUT, "cut off early");
         assert!(server.request_came().await);
         server.answer.add_permits(1);
         assert!(rest(waiting).await.ends_with("done"));
+        assert!(begun.elapsed() < ConnectionLimits::default().head_timeout);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_gives_its_place_up_for_another() {
+    let mut server = Server::start(1, std::future::pending()).await;
+    let mut idle = server.connect(REQUEST).await;
+    assert!(server.request_came().await);
+    server.answer.add_permits(1);
+    let mut answer = [0; 15];
+    idle.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    let waiting = server.connect(LAST_REQUEST).await;
+    assert!(server.request_came().await);
+    server.answer.add_permits(1);
+    assert!(rest(waiting).await.ends_with("done"));
+    rest(idle).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_an_answer_is_cut_off() {
+    let server = Server::start(2, std::future::pending()).await;
+    let pipelined = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let mut stream = server.connect(&pipelined).await;
+    tokio::time::sleep(2 * ConnectionLimits::default().write_timeout).await;
+    let mut read = Vec::new();
+    // It ends or is reset.
+    let ended = timeout(HOURS, stream.read_to_end(&mut read)).await;
+    assert!(ended.is_ok(), "the connection is closed");
+    assert!(read.len() < LARGE, "{}", read.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_that_a_proxy_may_read_otherwise_are_refused_and_the_connection_ends() {
+    let server = Server::start(2, std::future::pending()).await;
+    for (head, expected) in [
+        ("GET / HTTP/1.1\nHost: x\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n", "400"),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
+            "405",
+        ),
+    ] {
+        let answer = rest(server.connect(head.as_bytes()).await).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {expected} ")),
+            "{head}: {answer}"
+        );
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    }
+}
+
+/// Lines that were logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_all_places_are_taken_is_logged_now_and_then() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let mut server = Server::start(1, std::future::pending()).await;
+    let _busy = server.connect(REQUEST).await;
+    assert!(server.request_came().await);
+    let _waiting = server.connect(REQUEST).await;
+    tokio::time::sleep(Duration::from_secs(35)).await;
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| line.contains("--max-connections"));
+    assert_eq!(lines.count(), 4, "{text}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,7 +223,7 @@ async fn a_connection_is_kept_for_the_next_request_but_not_for_ever() {
     for _ in 0..2 {
         server.answer.add_permits(1);
         assert!(server.request_came().await);
-        tokio::time::sleep(HEAD_TIMEOUT / 2).await;
+        tokio::time::sleep(IDLE_TIMEOUT / 2).await;
         stream.write_all(REQUEST).await.unwrap();
     }
     server.answer.add_permits(1);
@@ -123,7 +235,7 @@ async fn a_request_that_is_held_longer_than_a_head_may_take_is_answered() {
     let mut server = Server::start(1, std::future::pending()).await;
     let stream = server.connect(LAST_REQUEST).await;
     assert!(server.request_came().await);
-    tokio::time::sleep(10 * HEAD_TIMEOUT).await;
+    tokio::time::sleep(10 * IDLE_TIMEOUT).await;
     server.answer.add_permits(1);
     assert!(rest(stream).await.ends_with("done"));
 }

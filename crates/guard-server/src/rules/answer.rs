@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use guard_wire::header::SIGNATURE;
@@ -11,6 +11,7 @@ use guard_wire::sign;
 use jiff::Timestamp;
 
 use crate::auth::Caller;
+use crate::connections::Connection;
 use crate::error::ApiError;
 use crate::sender::sender;
 use crate::state::AppState;
@@ -22,14 +23,16 @@ const PREFER: &str = "prefer";
 const PREFERENCE_APPLIED: &str = "preference-applied";
 
 /// Answers the rules in force. `If-None-Match` that names them is answered 304,
-/// with `Prefer: wait=N` (RFC 7240) only once they change or N seconds passed.
+/// with `Prefer: wait=N` (RFC 7240) only once they change or N seconds passed, unless too
+/// many wait already: then at once, and without `Preference-Applied`.
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     Caller(project): Caller,
+    connection: Option<Extension<Arc<Connection>>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let mut rules = state.feed.subscribe(project.id).await?;
-    let wait = preferred_wait(&headers);
+    let mut wait = preferred_wait(&headers);
     let agent = sender(&headers);
     let holds = wait.is_some_and(|seconds| seconds > 0);
     let note = |what| {
@@ -38,6 +41,14 @@ pub(crate) async fn get(
     };
     note(Heard::Asked { holds });
     let is_known = |tag: &str| tags(&headers, &header::IF_NONE_MATCH).any(|it| names(it, tag));
+    let mut held = None;
+    if let (Some(Extension(connection)), Some(1..)) = (connection, wait)
+        && is_known(&rules.borrow().tag)
+    {
+        held = connection.hold();
+        // Without a place the answer does not claim to have waited.
+        wait = wait.filter(|_| held.is_some());
+    }
     if let Some(seconds) = wait {
         let changed = rules.wait_for(|current| !is_known(&current.tag));
         tokio::select! {
@@ -46,6 +57,7 @@ pub(crate) async fn get(
             () = state.feed.stopped() => {}
         }
     }
+    drop(held);
     let current = Arc::clone(&rules.borrow());
     if let Some(version) = current.version {
         note(Heard::Fetched(version));

@@ -6,6 +6,7 @@ mod answers;
 mod auth;
 mod bad_rules;
 mod book;
+mod crowds;
 mod drafts;
 mod duplicates;
 mod encrypted;

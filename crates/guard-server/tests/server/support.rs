@@ -6,8 +6,9 @@ use std::sync::{Arc, Once};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use guard_server::auth::KeyHash;
+use guard_server::connections::{self, ConnectionLimits};
 use guard_server::store::{Control, ProjectSettings, Sqlite, StoreLimits, Telemetry};
-use guard_server::{Access, AppState, DEFAULT_PROJECT, Limits, connections, router};
+use guard_server::{Access, AppState, DEFAULT_PROJECT, Limits, router};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -42,6 +43,7 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) store_limits: StoreLimits,
     pub(crate) access: Access,
+    pub(crate) connections: ConnectionLimits,
 }
 
 impl Default for Setup {
@@ -55,6 +57,10 @@ impl Default for Setup {
             },
             store_limits: StoreLimits::default(),
             access: Access::Loopback,
+            connections: ConnectionLimits {
+                open: 100,
+                ..ConnectionLimits::default()
+            },
         }
     }
 }
@@ -72,7 +78,7 @@ impl Setup {
         store.save_project(DEFAULT_PROJECT, settings).await.unwrap();
         let state = AppState::new(Arc::clone(&store), self.limits, self.access);
         let state = Arc::new(state);
-        let origin = serve_state(Arc::clone(&state)).await;
+        let origin = serve_state(Arc::clone(&state), self.connections).await;
         Server {
             origin,
             state,
@@ -89,15 +95,16 @@ pub(crate) async fn serve<S: Control + Telemetry + 'static>(
     limits: Limits,
     access: Access,
 ) -> String {
-    serve_state(Arc::new(AppState::new(store, limits, access))).await
+    let state = AppState::new(store, limits, access);
+    serve_state(Arc::new(state), Setup::default().connections).await
 }
 
-async fn serve_state(state: Arc<AppState>) -> String {
+async fn serve_state(state: Arc<AppState>, limits: ConnectionLimits) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     let app = router(Arc::clone(&state));
     let never = std::future::pending();
-    tokio::spawn(async move { connections::serve(listener, app, 100, never).await });
+    tokio::spawn(async move { connections::serve(listener, app, limits, never).await });
     tokio::spawn(async move { state.tend().await });
     origin
 }

@@ -1,0 +1,234 @@
+//! What a connection is doing, and for how long its client has kept it waiting.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A client that moves this many bytes a second keeps nobody waiting.
+const MIN_RATE: f64 = 8.0 * 1024.0;
+/// A connection whose client is later than this may be closed for another one.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Shared by the parts of one connection.
+#[derive(Debug)]
+pub(super) struct Activity(Mutex<Doing>);
+
+#[derive(Debug)]
+struct Doing {
+    phase: Phase,
+    /// How late the client has been so far with the body of this request.
+    body_late: Duration,
+    /// Since when the client has been late in reading, while something waits to be written.
+    unread_since: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// The head of a request is arriving, or none has come yet on a new connection.
+    Head { since: Instant },
+    /// A request is handled.
+    Request,
+    /// Its handler waits for more of the body.
+    Body { since: Instant },
+    /// The client may send another request.
+    Idle { since: Instant },
+}
+
+/// How well a connection could be closed for another one: the smaller, the better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank(Class, Instant);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Idle,
+    Late,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        let since = Instant::now();
+        Self(Mutex::new(Doing {
+            phase: Phase::Head { since },
+            body_late: Duration::ZERO,
+            unread_since: None,
+        }))
+    }
+
+    /// Bytes of a request arrived.
+    pub(super) fn received(&self) {
+        self.change(|doing| {
+            if matches!(doing.phase, Phase::Idle { .. }) {
+                let since = Instant::now();
+                doing.phase = Phase::Head { since };
+            }
+        });
+    }
+
+    /// A head is complete.
+    pub(super) fn request_began(&self) {
+        self.change(|doing| {
+            doing.phase = Phase::Request;
+            doing.body_late = Duration::ZERO;
+        });
+    }
+
+    /// The handler waits for more of the body.
+    pub(super) fn body_waits(&self) {
+        self.change(|doing| {
+            if matches!(doing.phase, Phase::Request) {
+                let now = Instant::now();
+                let since = now.checked_sub(doing.body_late).unwrap_or(now);
+                doing.phase = Phase::Body { since };
+            }
+        });
+    }
+
+    /// More of the body came, and the handler works on it.
+    pub(super) fn body_came(&self, len: usize) {
+        self.change(|doing| {
+            if let Phase::Body { since } = doing.phase {
+                doing.body_late = moved_on(since, len).elapsed();
+                doing.phase = Phase::Request;
+            }
+        });
+    }
+
+    /// The handler needs no more of the body.
+    pub(super) fn body_ended(&self) {
+        self.change(|doing| {
+            if matches!(doing.phase, Phase::Body { .. }) {
+                doing.phase = Phase::Request;
+            }
+        });
+    }
+
+    /// The request is answered, as far as the handler is concerned.
+    pub(super) fn answered(&self) {
+        let since = Instant::now();
+        self.change(|doing| doing.phase = Phase::Idle { since });
+    }
+
+    /// The client does not read what is to be written. Returns since when.
+    pub(super) fn write_waits(&self) -> Instant {
+        self.change(|doing| *doing.unread_since.get_or_insert_with(Instant::now))
+    }
+
+    /// The client took some of it.
+    pub(super) fn written(&self, len: usize) {
+        self.change(|doing| {
+            if let Some(since) = &mut doing.unread_since {
+                *since = moved_on(*since, len);
+            }
+        });
+    }
+
+    /// Nothing is left to be written.
+    pub(super) fn flushed(&self) {
+        self.change(|doing| doing.unread_since = None);
+    }
+
+    /// Since when the head of a request has been arriving.
+    pub(super) fn head_since(&self) -> Option<Instant> {
+        self.change(|doing| match doing.phase {
+            Phase::Head { since } => Some(since),
+            _ => None,
+        })
+    }
+
+    /// Whether the connection may be closed at `now` to let another one in.
+    pub(super) fn rank(&self, now: Instant) -> Option<Rank> {
+        let (phase, unread_since) = self.change(|doing| (doing.phase, doing.unread_since));
+        let late_since = match phase {
+            Phase::Idle { since } => return Some(Rank(Class::Idle, since)),
+            Phase::Head { since } | Phase::Body { since } => Some(since),
+            Phase::Request => None,
+        };
+        let since = late_since.into_iter().chain(unread_since).min()?;
+        (since + PATIENCE <= now).then_some(Rank(Class::Late, since))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Doing) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A client that moved `len` bytes is later by less, but never early.
+fn moved_on(since: Instant, len: usize) -> Instant {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a length of a buffer is far below 2^52"
+    )]
+    let earned = Duration::from_secs_f64(len as f64 / MIN_RATE);
+    (since + earned).min(Instant::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn class(activity: &Activity) -> Option<Class> {
+        activity.rank(Instant::now()).map(|rank| rank.0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_late_that_sends_no_head_in_time() {
+        let activity = Activity::new();
+        activity.received();
+        assert_eq!(class(&activity), None);
+        advance(PATIENCE).await;
+        activity.received();
+        assert_eq!(class(&activity), Some(Class::Late));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_handled_is_spared_and_an_idle_connection_is_not() {
+        let activity = Activity::new();
+        activity.request_began();
+        advance(10 * PATIENCE).await;
+        assert_eq!(class(&activity), None);
+        activity.answered();
+        assert_eq!(class(&activity), Some(Class::Idle));
+        activity.received();
+        assert_eq!(class(&activity), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_or_a_reader_is_late_below_a_rate_and_not_above() {
+        for (bytes_a_second, expected) in [(1, Some(Class::Late)), (8 * 1024, None)] {
+            let activity = Activity::new();
+            activity.request_began();
+            activity.body_waits();
+            for _ in 0..10 {
+                advance(Duration::from_millis(999)).await;
+                activity.body_came(bytes_a_second);
+                assert_eq!(class(&activity), None, "now it is the handler's turn");
+                activity.body_waits();
+            }
+            assert_eq!(class(&activity), expected, "body");
+            activity.body_ended();
+            activity.write_waits();
+            for _ in 0..10 {
+                advance(Duration::from_millis(999)).await;
+                activity.written(bytes_a_second);
+            }
+            assert_eq!(class(&activity), expected, "answer");
+            activity.flushed();
+            assert_eq!(class(&activity), None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connections_rank_before_late_ones_and_the_longest_first() {
+        let late = Activity::new();
+        advance(PATIENCE).await;
+        let idle = [Activity::new(), Activity::new()];
+        idle[1].answered();
+        advance(PATIENCE).await;
+        idle[0].answered();
+        let rank = |activity: &Activity| activity.rank(Instant::now()).unwrap();
+        assert!(rank(&idle[1]) < rank(&idle[0]) && rank(&idle[0]) < rank(&late));
+    }
+}

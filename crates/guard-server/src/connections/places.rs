@@ -1,0 +1,410 @@
+//! The connections that are open: how many there may be, and which end for others.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+
+use super::ConnectionLimits;
+use super::activity::Activity;
+use crate::log_gate::LogGate;
+
+/// While all places are taken, clients that became late are looked for so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// The part of all places that is freed at once, so that a flood costs few searches.
+const FREED_PART: usize = 64;
+
+/// The places for connections.
+#[derive(Debug)]
+pub(super) struct Places {
+    limits: ConnectionLimits,
+    table: Mutex<Table>,
+    freed: Notify,
+    accept_failed: LogGate,
+    full: LogGate,
+    address_full: LogGate,
+    held_full: LogGate,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    entries: HashMap<u64, Entry>,
+    /// Open connections of each address that has a cap, without held requests.
+    by_address: HashMap<IpAddr, usize>,
+    held: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    address: Option<IpAddr>,
+    activity: Arc<Activity>,
+    task: Option<AbortHandle>,
+    is_held: bool,
+}
+
+/// A connection that has a place. Requests carry it as an extension.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    id: u64,
+    pub(super) activity: Arc<Activity>,
+    places: Arc<Places>,
+}
+
+/// A request that waits for rules. Its connection takes none of the other places meanwhile.
+pub(crate) struct Held(Arc<Connection>);
+
+impl Places {
+    pub(super) fn new(limits: ConnectionLimits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            table: Mutex::default(),
+            freed: Notify::new(),
+            accept_failed: LogGate::default(),
+            full: LogGate::default(),
+            address_full: LogGate::default(),
+            held_full: LogGate::default(),
+        })
+    }
+
+    /// A place for a connection from `peer`, as soon as there is one; `None` if its
+    /// address has as many connections as it may.
+    pub(super) async fn take(self: &Arc<Self>, peer: SocketAddr) -> Option<Arc<Connection>> {
+        let address = counted(peer.ip());
+        loop {
+            if let Some(taken) = self.try_take(address) {
+                return taken;
+            }
+            // A client becomes late without a signal.
+            let _ = timeout(LOOK_AGAIN, self.freed.notified()).await;
+        }
+    }
+
+    /// `None` while all places are taken.
+    fn try_take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Option<Arc<Connection>>> {
+        let mut table = self.table();
+        if let Some(address) = address
+            && table.by_address.get(&address).copied().unwrap_or(0) >= self.limits.per_address
+        {
+            let closed = table.close(1, |entry| entry.address == Some(address));
+            self.log_address_full(address);
+            if closed == 0 {
+                return Some(None);
+            }
+        }
+        if table.open() >= self.limits.open {
+            let part = (self.limits.open / FREED_PART).max(1);
+            let more = table.open() - self.limits.open;
+            let closed = table.close(part + more, |_| true);
+            self.log_full(&table, closed);
+            if table.open() >= self.limits.open {
+                return None;
+            }
+        }
+        let activity = Arc::new(Activity::new());
+        let id = table.add(address, Arc::clone(&activity));
+        let places = Arc::clone(self);
+        Some(Some(Arc::new(Connection {
+            id,
+            activity,
+            places,
+        })))
+    }
+
+    /// The system gave no connection, such as for lack of file descriptors: closes some
+    /// whose clients keep them waiting.
+    pub(super) fn accept_failed(&self, error: &io::Error) {
+        let mut table = self.table();
+        let part = (table.open() / FREED_PART).max(1);
+        let closed = table.close(part, |_| true);
+        if let Some(times) = self.accept_failed.pass() {
+            tracing::warn!(
+                %error, open = table.open(), held = table.held, closed, times,
+                "cannot accept connections"
+            );
+        }
+    }
+
+    fn log_full(&self, table: &Table, closed: usize) {
+        if let Some(times) = self.full.pass() {
+            tracing::warn!(
+                open = table.open(),
+                held = table.held,
+                closed,
+                times,
+                "all connections are in use: idle and slow ones are closed for new ones, which \
+                 otherwise wait; see --max-connections"
+            );
+        }
+    }
+
+    fn log_address_full(&self, address: IpAddr) {
+        if let Some(times) = self.address_full.pass() {
+            tracing::warn!(
+                %address, times,
+                "an address has as many connections as it may: its idle and slow ones are closed \
+                 for new ones, which otherwise are refused; see --max-connections-per-address"
+            );
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Connections that count against the limit.
+    fn open(&self) -> usize {
+        self.entries.len().saturating_sub(self.held)
+    }
+
+    fn add(&mut self, address: Option<IpAddr>, activity: Arc<Activity>) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.entries.insert(
+            id,
+            Entry {
+                address,
+                activity,
+                task: None,
+                is_held: false,
+            },
+        );
+        self.count(address);
+        id
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(entry) = self.entries.remove(&id) else {
+            return;
+        };
+        if entry.is_held {
+            self.held -= 1;
+        } else {
+            self.discount(entry.address);
+        }
+    }
+
+    /// Closes up to `most` connections whose clients keep them waiting: idle ones first,
+    /// the longest first. Returns how many.
+    fn close(&mut self, most: usize, among: impl Fn(&Entry) -> bool) -> usize {
+        let now = Instant::now();
+        let mut ranked: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.task.is_some() && !entry.is_held && among(entry))
+            .filter_map(|(id, entry)| Some((entry.activity.rank(now)?, *id)))
+            .collect();
+        ranked.sort_unstable();
+        ranked.truncate(most);
+        for (_, id) in &ranked {
+            let task = self.entries.get(id).and_then(|entry| entry.task.as_ref());
+            if let Some(task) = task {
+                task.abort();
+            }
+            self.remove(*id);
+        }
+        ranked.len()
+    }
+
+    fn count(&mut self, address: Option<IpAddr>) {
+        if let Some(address) = address {
+            *self.by_address.entry(address).or_default() += 1;
+        }
+    }
+
+    fn discount(&mut self, address: Option<IpAddr>) {
+        if let Some(address) = address
+            && let Some(n) = self.by_address.get_mut(&address)
+        {
+            *n -= 1;
+            if *n == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Lets the connection be closed by ending `task`.
+    pub(super) fn served_by(&self, task: AbortHandle) {
+        if let Some(entry) = self.places.table().entries.get_mut(&self.id) {
+            entry.task = Some(task);
+        }
+    }
+
+    /// A place among the held requests, until it is dropped; `None` if there is none.
+    pub(crate) fn hold(self: &Arc<Self>) -> Option<Held> {
+        let mut table = self.places.table();
+        if table.held >= self.places.limits.held {
+            if let Some(times) = self.places.held_full.pass() {
+                tracing::warn!(
+                    held = table.held,
+                    times,
+                    "as many requests wait for rules as may: others are answered at once; see \
+                     --max-held-requests"
+                );
+            }
+            return None;
+        }
+        let entry = table.entries.get_mut(&self.id)?;
+        if std::mem::replace(&mut entry.is_held, true) {
+            return None;
+        }
+        let address = entry.address;
+        table.held += 1;
+        table.discount(address);
+        drop(table);
+        self.places.freed.notify_one();
+        Some(Held(Arc::clone(self)))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut table = self.0.places.table();
+        let Some(entry) = table.entries.get_mut(&self.0.id) else {
+            return;
+        };
+        entry.is_held = false;
+        let address = entry.address;
+        table.held -= 1;
+        table.count(address);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.places.table().remove(self.id);
+        self.places.freed.notify_one();
+    }
+}
+
+/// The address whose connections are counted. One IPv6 subscriber has a whole /64. A
+/// loopback address is that of a proxy on this machine, which speaks for everybody.
+fn counted(address: IpAddr) -> Option<IpAddr> {
+    let address = address.to_canonical();
+    if address.is_loopback() {
+        return None;
+    }
+    Some(match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn places(open: usize, per_address: usize, held: usize) -> Arc<Places> {
+        Places::new(ConnectionLimits {
+            open,
+            per_address,
+            held,
+            ..ConnectionLimits::default()
+        })
+    }
+
+    /// A connection from `address`, served by a task that only waits.
+    async fn connect(places: &Arc<Places>, address: &str) -> Option<Arc<Connection>> {
+        let peer = SocketAddr::new(address.parse().unwrap(), 1);
+        let taken = timeout(HOUR, places.take(peer)).await.ok()??;
+        taken.served_by(tokio::spawn(std::future::pending::<()>()).abort_handle());
+        Some(taken)
+    }
+
+    fn is_closed(connection: &Connection) -> bool {
+        !connection
+            .places
+            .table()
+            .entries
+            .contains_key(&connection.id)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_idle_connection_is_closed_for_a_new_one_and_busy_ones_stay() {
+        let places = places(3, 10, 0);
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            let connection = connect(&places, "192.0.2.1").await.unwrap();
+            connection.activity.request_began();
+            taken.push(connection);
+        }
+        assert!(connect(&places, "192.0.2.1").await.is_none());
+        taken[1].activity.answered();
+        advance(HOUR).await;
+        taken[2].activity.answered();
+        assert!(connect(&places, "192.0.2.1").await.is_some());
+        let closed: Vec<_> = taken.iter().map(|it| is_closed(it)).collect();
+        assert_eq!(closed, [false, true, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_has_as_many_connections_as_it_may_and_loopback_has_no_cap() {
+        let places = places(10, 2, 0);
+        let mut busy = Vec::new();
+        for address in ["192.0.2.1", "192.0.2.1", "2001:db8::1", "2001:db8::2"] {
+            let connection = connect(&places, address).await.unwrap();
+            connection.activity.request_began();
+            busy.push(connection);
+        }
+        for refused in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::3"] {
+            assert!(connect(&places, refused).await.is_none(), "{refused}");
+        }
+        busy[0].activity.answered();
+        let mut others = vec![connect(&places, "192.0.2.1").await.unwrap()];
+        assert!(is_closed(&busy[0]), "an idle one makes room");
+        for address in [
+            "192.0.2.2",
+            "2001:db8:0:1::1",
+            "127.0.0.1",
+            "127.0.0.1",
+            "::1",
+        ] {
+            others.push(connect(&places, address).await.unwrap());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn held_requests_have_places_of_their_own() {
+        let places = places(1, 1, 2);
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let connection = connect(&places, "192.0.2.1").await.unwrap();
+            connection.activity.request_began();
+            held.push(connection.hold().unwrap());
+        }
+        let third = connect(&places, "192.0.2.1").await.unwrap();
+        third.activity.request_began();
+        assert!(third.hold().is_none(), "two are held");
+        drop(held.pop());
+        assert!(third.hold().is_some(), "a place is free again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_counted_once_all_connections_ended() {
+        let places = places(4, 4, 4);
+        let connection = connect(&places, "192.0.2.1").await.unwrap();
+        let held = connection.hold().unwrap();
+        drop(connection);
+        drop(held);
+        let closed = connect(&places, "192.0.2.1").await.unwrap();
+        closed.activity.answered();
+        places.accept_failed(&io::ErrorKind::Other.into());
+        drop(closed);
+        let table = places.table();
+        assert!(table.entries.is_empty() && table.by_address.is_empty());
+        assert_eq!((table.open(), table.held), (0, 0));
+    }
+}
