@@ -178,11 +178,15 @@ NOWHERE = "127.0.0.1:9"
         ("guard.example", {"HTTP_PROXY": "", "ALL_PROXY": "{server}"}, True),
         ("guard.example", {"HTTP_PROXY": "ftp://no.proxy", "ALL_PROXY": "{server}"}, True),
         ("guard.example", {"HTTP_PROXY": "{server}", "ALL_PROXY": NOWHERE}, True),
-        ("guard.example", {"HTTP_PROXY": "{server}", "http_proxy": NOWHERE}, True),
+        ("guard.example", {"HTTP_PROXY": NOWHERE, "http_proxy": "{server}"}, True),
+        ("guard.example", {"HTTP_PROXY": "{server}", "http_proxy": NOWHERE}, False),
         ("guard.example", {"HTTP_PROXY": "{server}", "NO_PROXY": "ample"}, True),
         ("127.0.0.1", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "10.0.0.1, 127.0.0.0/8"}, True),
         ("127.0.0.1", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "127.0.0.1"}, True),
-        ("127.0.0.1", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "*"}, False),
+        ("127.0.0.1", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "*"}, True),
+        ("127.0.0.1", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "127.0.0.1:{port}"}, True),
+        ("127.0.0.1", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "127.0.0.1:1"}, False),
+        ("127.0.0.1", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "x", "no_proxy": "127.0.0.1"}, True),
         ("127.0.0.1", {"ALL_PROXY": NOWHERE, "REQUEST_METHOD": "GET"}, True),
         ("localhost", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "*"}, True),
         ("localhost", {"HTTP_PROXY": NOWHERE, "NO_PROXY": ".LocalHost"}, True),
@@ -197,7 +201,9 @@ def test_doctor_takes_the_way_that_the_agent_takes(
     reached: bool,
 ) -> None:
     port = server.url.rpartition(":")[2]
-    environment = {name: text.format(server=server.url) for name, text in settings.items()}
+    environment = {
+        name: text.format(server=server.url, port=port) for name, text in settings.items()
+    }
     for command in ("doctor", "send-test-event"):
         output = guard_agent(command, "--endpoint", f"http://{host}:{port}", **environment)
         assert (output.code == 0) == reached, output.text

@@ -61,7 +61,7 @@ mod _native {
     use crate::transport::{Request, Requests};
     #[pymodule_export]
     use crate::wire::{
-        Encryptor, backoff_delay, batch_id, hash_ip, redact, resolve_install_id,
+        Encryptor, backoff_delay, batch_id, hash_ip, proxy_for, redact, resolve_install_id,
         retry_after_seconds, sign_body, truncate_text,
     };
     use pyo3::prelude::*;

@@ -33,6 +33,12 @@ pub(crate) fn hash_ip(ip: &str, salt: &str) -> String {
     hash::hash_ip(ip, salt)
 }
 
+/// The proxy that requests to `endpoint` take.
+#[pyfunction]
+pub(crate) fn proxy_for(endpoint: &str) -> Option<String> {
+    guard_agent::proxy_for(endpoint)
+}
+
 /// Seconds until a retry.
 #[pyfunction]
 pub(crate) fn backoff_delay(attempt: u32, base_delay: f64, max_delay: f64) -> f64 {

@@ -82,6 +82,7 @@ pub use courier::Courier;
 pub use delivery::backoff::{JITTER, MAX_DELAY, MAX_RETRY_AFTER, MIN_RETRY_AFTER, REST};
 pub use delivery::breaker::{FAILURE_THRESHOLD, RECOVERY, State as BreakerState};
 pub use delivery::pace::CATCH_UP;
+pub use delivery::proxy::proxy_for;
 pub use delivery::transport::{MAX_RESPONSE, Request, Response, Transport, TransportError};
 pub use guard_wire::anonymize::Anonymize;
 pub use guard_wire::status::{Health, LedgerReport};

@@ -72,7 +72,7 @@ class Backend:
         self.host = endpoint.hostname or ""
         self.port = endpoint.port or (443 if self.is_encrypted else 80)
         self._path = endpoint.path
-        self._proxy = proxy_for(endpoint.scheme, self.host)
+        self._proxy = proxy_for(config.endpoint)
         self._seconds = min(config.timeout, _MOST_SECONDS)
         self._headers = {
             "Authorization": f"Bearer {config.api_key}",

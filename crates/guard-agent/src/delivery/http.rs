@@ -1,14 +1,18 @@
 //! HTTP, by reqwest and rustls.
 
+use std::io::Read as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use flate2::read::MultiGzDecoder;
 use futures_util::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use reqwest::{Client, ClientBuilder, Proxy, Url};
 use rustls::pki_types::CertificateDer;
 
+use super::proxy::Route;
 use super::transport::{Request, Response, Transport, TransportError};
 use crate::clock::Clock;
 
@@ -22,79 +26,173 @@ pub(crate) struct HttpOptions {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// An idle connection that the backend closed just as a request was sent shows that at once.
+/// What fails later was on its way, and is not sent again without a pause.
+const RACE: Duration = Duration::from_secs(1);
+
+/// How a body in gzip begins; no JSON does.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
 /// A client of one backend. Follows no redirect, reads no more of an answer than
 /// the request says, has a connection for each request under way, honours the proxy variables of the
 /// environment, trusts the system's certificate authorities and those named by
 /// `SSL_CERT_FILE`.
+///
+/// A request that fails because the backend closes its idle connection meanwhile goes again at
+/// once, on a fresh one. Should the backend have taken it all the same, it stores each record once.
 pub(crate) struct HttpTransport {
     /// Or why there can be none; every request then fails with that.
-    client: Result<Client, TransportError>,
+    clients: Result<Clients, TransportError>,
+    /// Connections that may be open and unused. Never fewer than there are.
+    idle: AtomicUsize,
     endpoint: Url,
     timeout: Duration,
     clock: Arc<dyn Clock>,
+}
+
+struct Clients {
+    /// Keeps connections open between requests.
+    keeping: Client,
+    /// Opens a connection for each request.
+    fresh: Client,
 }
 
 impl HttpTransport {
     pub(crate) fn new(options: HttpOptions) -> Self {
         let (endpoint, timeout) = (options.endpoint.clone(), options.timeout);
         let clock = Arc::clone(&options.clock);
-        let client = Self::client(options);
         Self {
-            client,
+            clients: Clients::new(&options),
+            idle: AtomicUsize::new(0),
             endpoint,
             timeout,
             clock,
         }
     }
 
-    fn client(options: HttpOptions) -> Result<Client, TransportError> {
-        let is_encrypted = options.endpoint.scheme() == "https";
-        Client::builder()
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .http1_only()
-            .tcp_nodelay(true)
-            .default_headers(options.headers)
-            .user_agent(options.user_agent)
-            .tls_backend_preconfigured(tls(is_encrypted)?)
-            .build()
-            .map_err(describe)
+    async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
+        let clients = self.clients.as_ref().map_err(Clone::clone)?;
+        let (started, is_reused) = (self.clock.now(), self.take_idle());
+        let answer = match self.send_by(&clients.keeping, &request).await {
+            Ok(answer) => {
+                let response = read(answer, request.max_response).await?;
+                self.idle.fetch_add(1, Ordering::Relaxed);
+                return Ok(response);
+            }
+            Err(error) if is_reused && is_broken(&error) && self.since(started) < RACE => {
+                self.send_by(&clients.fresh, &request).await
+            }
+            Err(error) => Err(error),
+        };
+        let answer = answer.map_err(|error| {
+            // Idle connections that are left would fail as well.
+            self.idle.store(0, Ordering::Relaxed);
+            describe(error)
+        })?;
+        read(answer, request.max_response).await
     }
 
-    async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
+    /// Whether the next request may go over a connection that was used before.
+    fn take_idle(&self) -> bool {
+        let less = |idle: usize| idle.checked_sub(1);
+        let taken = self
+            .idle
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken.is_ok()
+    }
+
+    fn since(&self, started: Instant) -> Duration {
+        self.clock.now().saturating_duration_since(started)
+    }
+
+    async fn send_by(
+        &self,
+        client: &Client,
+        request: &Request,
+    ) -> Result<reqwest::Response, reqwest::Error> {
         let mut url = self.endpoint.clone();
         url.set_path(&[self.endpoint.path().trim_end_matches('/'), request.path].concat());
-        let client = self.client.as_ref().map_err(Clone::clone)?;
-        let mut call = match request.body {
-            Some(body) => client.post(url).body(body),
+        let mut call = match &request.body {
+            Some(body) => client.post(url).body(body.clone()),
             None => client.get(url),
         };
         for (name, value) in &request.headers {
             call = call.header(*name, value);
         }
-        let mut answer = call.send().await.map_err(describe)?;
-        let header = |name: &str| {
-            let value = answer.headers().get(name)?;
-            value.to_str().ok().map(str::to_owned)
-        };
-        let mut response = Response {
-            status: answer.status().as_u16(),
-            retry_after: header("retry-after"),
-            signature: header("x-payload-signature"),
-            tag: header("etag"),
-            preference_applied: header("preference-applied"),
-            body: Vec::new(),
-        };
-        while let Some(chunk) = answer.chunk().await.map_err(describe)? {
-            let room = request.max_response - response.body.len();
-            response
-                .body
-                .extend_from_slice(&chunk[..chunk.len().min(room)]);
-            if response.body.len() == request.max_response {
-                break;
+        call.send().await
+    }
+}
+
+impl Clients {
+    fn new(options: &HttpOptions) -> Result<Self, TransportError> {
+        let tls = tls(options.endpoint.scheme() == "https")?;
+        let builder = || {
+            let builder = Client::builder()
+                .redirect(Policy::none())
+                .retry(reqwest::retry::never())
+                .http1_only()
+                .tcp_nodelay(true)
+                .default_headers(options.headers.clone())
+                .user_agent(&options.user_agent)
+                .tls_backend_preconfigured(tls.clone());
+            match Route::of(&options.endpoint) {
+                Route::System => Ok(builder),
+                Route::Direct => Ok(builder.no_proxy()),
+                Route::Proxy(proxy) => Proxy::all(proxy).map(|proxy| builder.proxy(proxy)),
             }
+        };
+        let build = |builder: ClientBuilder| builder.build();
+        let keeping = builder().and_then(build).map_err(describe)?;
+        let lone = |builder: ClientBuilder| builder.pool_max_idle_per_host(0).build();
+        let fresh = builder().and_then(lone).map_err(describe)?;
+        Ok(Self { keeping, fresh })
+    }
+}
+
+/// Whether a connection that was there broke before an answer came.
+fn is_broken(error: &reqwest::Error) -> bool {
+    error.is_request() && !error.is_connect() && !error.is_timeout()
+}
+
+/// Reads at most `most` bytes of an answer's body, as it was before a proxy compressed it.
+async fn read(mut answer: reqwest::Response, most: usize) -> Result<Response, TransportError> {
+    let header = |name: &str| {
+        let value = answer.headers().get(name)?;
+        value.to_str().ok().map(str::to_owned)
+    };
+    let mut response = Response {
+        status: answer.status().as_u16(),
+        content_type: header("content-type"),
+        retry_after: header("retry-after"),
+        signature: header("x-payload-signature"),
+        tag: header("etag"),
+        preference_applied: header("preference-applied"),
+        body: Vec::new(),
+    };
+    while let Some(chunk) = answer.chunk().await.map_err(describe)? {
+        let room = most - response.body.len();
+        let chunk = &chunk[..chunk.len().min(room)];
+        response.body.extend_from_slice(chunk);
+        if response.body.len() == most {
+            break;
         }
-        Ok(response)
+    }
+    if response.body.starts_with(&GZIP) {
+        response.body = inflate(&response.body, most)?;
+    }
+    Ok(response)
+}
+
+/// The first `most` bytes of what was compressed.
+fn inflate(body: &[u8], most: usize) -> Result<Vec<u8>, TransportError> {
+    let (mut plain, limit) = (Vec::new(), u64::try_from(most).unwrap_or(u64::MAX));
+    let mut reader = MultiGzDecoder::new(body).take(limit);
+    match reader.read_to_end(&mut plain) {
+        // A body that was cut ends in the middle of its gzip.
+        Err(error) if body.len() < most => Err(TransportError::Broken(format!(
+            "its gzip is damaged: {error}"
+        ))),
+        _ => Ok(plain),
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod classify;
 pub(crate) mod http;
 pub(crate) mod isolate;
 pub(crate) mod pace;
+pub(crate) mod proxy;
 pub(crate) mod throttle;
 pub(crate) mod transport;
 

@@ -41,6 +41,8 @@ impl Request {
 pub struct Response {
     /// The status code.
     pub status: u16,
+    /// `Content-Type`, as sent.
+    pub content_type: Option<String>,
     /// `Retry-After`, as sent.
     pub retry_after: Option<String>,
     /// `X-Payload-Signature`, as sent.
