@@ -213,6 +213,7 @@ impl Shared {
             Trouble::Unreachable(_) => "unreachable",
             Trouble::Transport(_) => "transport",
             Trouble::Denied => "denied",
+            Trouble::Foreign(..) => "foreign",
             Trouble::Redirect(_) => {
                 self.tally.redirected();
                 "redirect"

@@ -1,6 +1,8 @@
 //! What a backend answers.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+
 /// The answer to a batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct IngestAnswer {
@@ -29,9 +31,51 @@ pub struct StatusAnswer {
     pub message: String,
 }
 
+/// How much of a foreign answer is quoted, in characters.
+const QUOTED: usize = 60;
+
+/// What an answer's body holds, in words, if no Guard backend wrote it: HTML by its
+/// `Content-Type` or its first byte, as a login page or a proxy answers, or JSON that is not
+/// an object. An empty body says nothing, and nor does text that claims to be neither.
+///
+/// ```
+/// use guard_wire::answer::foreign;
+///
+/// assert_eq!(foreign(Some("application/json"), b"{}"), None);
+/// assert_eq!(foreign(Some("text/html"), b""), None);
+/// let found = foreign(None, b"<html>Sign in</html>").unwrap();
+/// assert_eq!(found, "HTML, which begins \"<html>Sign in</html>\"");
+/// assert!(foreign(None, b"[]").unwrap().starts_with("JSON that is not an object"));
+/// ```
+pub fn foreign(content_type: Option<&str>, body: &[u8]) -> Option<String> {
+    let body = without_mark(body).trim_ascii();
+    let media = content_type.unwrap_or_default().split(';').next();
+    let media = media.unwrap_or_default().trim().to_ascii_lowercase();
+    let is_html = matches!(&*media, "text/html" | "application/xhtml+xml");
+    let is_json = || serde_json::from_slice::<IgnoredAny>(body).is_ok();
+    let what = match body.first()? {
+        b'<' => "HTML",
+        _ if is_html => "HTML",
+        b'{' => return None,
+        b'[' => "JSON that is not an object",
+        _ if is_json() => "JSON that is not an object",
+        _ if media.ends_with("json") => "what is not JSON",
+        _ => return None,
+    };
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * QUOTED)]);
+    let begin: String = text.chars().take(QUOTED).collect();
+    Some(format!("{what}, which begins {begin:?}"))
+}
+
+/// Without the byte order mark that some programs write first.
+pub(crate) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
 /// Whether the body of a 2xx answer says that the batch was not taken after
 /// all: `success` is false, or `errors` holds anything. An empty body, one that
-/// is not a JSON object, and `{}` say nothing of the kind.
+/// is not a JSON object, and `{}` say nothing of the kind: see [`foreign`] for those
+/// that no backend wrote.
 ///
 /// Of a body that was cut, or is not quite JSON (`NaN` stands in it), what can be read
 /// counts. One that ends before it has said that the batch was taken denies it: a batch that
@@ -47,7 +91,7 @@ pub struct StatusAnswer {
 /// assert!(denies(br#"{"errors": ["disk full", "and so on, for more than is re"#));
 /// ```
 pub fn denies(body: &[u8]) -> bool {
-    let mut rest = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let mut rest = without_mark(body);
     if !rest.trim_ascii_start().starts_with(b"{") {
         return false;
     }
@@ -174,10 +218,66 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_no_backend_wrote_is_told_from_what_says_little() {
+        let json = Some("application/json; charset=utf-8");
+        let html = Some("Text/HTML; charset=utf-8");
+        for (content_type, body) in [
+            (None, "<!doctype html>"),
+            (json, "\u{feff}\n <html>"),
+            (Some("application/xhtml+xml"), "x"),
+            (html, "Sign in"),
+            (html, "{}"),
+            (None, "<?xml version=\"1.0\"?>"),
+            (json, "[]"),
+            (None, " [{\"success\": true}]"),
+            (None, "[1, 2"),
+            (None, "null"),
+            (None, "true"),
+            (None, "\"OK\""),
+            (json, "thanks"),
+            (Some("application/problem+json"), "thanks"),
+        ] {
+            assert!(
+                foreign(content_type, body.as_bytes()).is_some(),
+                "{content_type:?} {body}"
+            );
+        }
+        for (content_type, body) in [
+            (None, ""),
+            (html, " \r\n"),
+            (json, ""),
+            (None, "{}"),
+            (json, "\u{feff}{\"success\": true}"),
+            (Some("text/plain"), "{\"success\": true}"),
+            (None, "thanks"),
+            (Some("text/plain"), "thanks"),
+        ] {
+            assert_eq!(
+                foreign(content_type, body.as_bytes()),
+                None,
+                "{content_type:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_a_foreign_body_only_its_beginning_is_told_on_one_line() {
+        let page = ["<html>\n\u{1b}[31mé", &"x".repeat(5000)].concat();
+        let found = foreign(None, page.as_bytes()).unwrap();
+        assert!(
+            found.starts_with("HTML, which begins \"<html>\\n\\u{1b}[31m"),
+            "{found}"
+        );
+        assert!(found.len() < 120 && !found.contains('\n'), "{found}");
+    }
+
     proptest! {
         #[test]
         fn any_body_is_read(body in proptest::collection::vec(any::<u8>(), 0..60)) {
             denies(&body);
+            foreign(None, &body);
+            foreign(Some("application/json"), &body);
             denies(&[b"{\"errors\":", &body[..]].concat());
             denies(&[b"{]}", &body[..]].concat());
         }

@@ -31,6 +31,8 @@ pub(crate) enum Trouble {
     Transport(String),
     /// A 2xx answer that says the batch was not taken.
     Denied,
+    /// A 2xx answer that is not one of a Guard backend: its status, and what it holds.
+    Foreign(u16, String),
     /// A redirect, which is never followed.
     Redirect(u16),
     /// 401 or 403: the key.
@@ -62,6 +64,10 @@ impl Trouble {
             Trouble::Denied => {
                 "backend answered success:false or errors; see the backend's log".into()
             }
+            Trouble::Foreign(status, found) => format!(
+                "endpoint answered {status} with {found}: not a Guard backend's answer; set \
+                 endpoint to where the API is, and look for a proxy or a login page before it"
+            ),
             Trouble::Redirect(status) => format!(
                 "backend answered {status}, a redirect, which is never followed; \
                  set endpoint to where the API is"
@@ -89,8 +95,16 @@ pub(crate) fn classify(answer: &Result<Response, TransportError>, now: SystemTim
         Err(error) => return Verdict::Retry(Trouble::Unreachable(error.to_string())),
     };
     match response.status {
-        200..=299 if answer::denies(&response.body) => Verdict::Retry(Trouble::Denied),
-        200..=299 => Verdict::Delivered,
+        status @ 200..=299 => {
+            let content_type = response.content_type.as_deref();
+            if let Some(found) = answer::foreign(content_type, &response.body) {
+                Verdict::Retry(Trouble::Foreign(status, found))
+            } else if answer::denies(&response.body) {
+                Verdict::Retry(Trouble::Denied)
+            } else {
+                Verdict::Delivered
+            }
+        }
         status @ 300..=399 => Verdict::Retry(Trouble::Redirect(status)),
         400 | 422 => Verdict::Refused,
         status @ (401 | 403) => Verdict::Retry(Trouble::Unauthorized(status)),
@@ -173,6 +187,45 @@ mod tests {
                 "{status} {header:?} {body}"
             );
         }
+    }
+
+    #[test]
+    fn a_2xx_that_is_not_a_backends_keeps_the_batch_and_says_what_was_found() {
+        let verdict = |content_type: Option<&str>, body: &str| {
+            let response = Response {
+                status: 200,
+                content_type: content_type.map(str::to_owned),
+                body: body.as_bytes().to_vec(),
+                ..Response::default()
+            };
+            classify(&Ok(response), SystemTime::UNIX_EPOCH)
+        };
+        let page = "<!doctype html><title>Sign in</title>";
+        for (content_type, body, words) in [
+            (
+                Some("text/html; charset=utf-8"),
+                page,
+                "HTML, which begins \"<!doctype html>",
+            ),
+            (None, page, "HTML"),
+            (
+                None,
+                "[]",
+                "JSON that is not an object, which begins \"[]\"",
+            ),
+        ] {
+            let Verdict::Retry(trouble) = verdict(content_type, body) else {
+                panic!("{body}");
+            };
+            assert!(trouble.opens_breaker());
+            let message = trouble.message();
+            assert!(
+                message.starts_with("endpoint answered 200 with "),
+                "{message}"
+            );
+            assert!(message.contains(words), "{message}");
+        }
+        assert_eq!(verdict(Some("text/html"), ""), Verdict::Delivered);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! the ledger's identity is checked: accepted = delivered + queued + dropped.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 
 use crate::support::backend::{Answer, Backend, Received};
@@ -68,6 +68,96 @@ fn a_200_that_denies_keeps_the_batch_with_its_id_and_bytes() {
         assert_eq!(requests[0].body, requests[1].body);
         assert!(agent.flush(PATIENCE));
         assert_eq!(ledger(&agent).delivered, 2);
+    }
+}
+
+#[test]
+fn an_answer_that_no_backend_wrote_keeps_the_batch_and_is_described() {
+    let page = "<!doctype html><html><title>Sign in to continue</title></html>";
+    let html = vec![("Content-Type", "text/html; charset=utf-8".to_owned())];
+    let foreign: [(Answer, &str); 4] = [
+        (Answer::Plain(200, html.clone(), page.to_owned()), "HTML"),
+        (
+            Answer::Plain(202, html, "Sign in".to_owned()),
+            "202 with HTML",
+        ),
+        (Answer::body(page), "\"<!doctype html>"),
+        (Answer::body("[]"), "JSON that is not an object"),
+    ];
+    for (answer, words) in foreign {
+        let mut answer = Some(answer);
+        let backend = Backend::start(move |_, _| answer.take().unwrap_or_else(Answer::ok));
+        let (said, heard) = mpsc::channel();
+        let clock = ManualClock::new();
+        let agent = builder(&backend.url())
+            .clock(clock.clone())
+            .on_report(move |report| said.send(report.message.clone()).expect("heard"))
+            .build()
+            .expect("valid");
+        send(&agent, 0, 2);
+        assert!(!agent.flush(Duration::ZERO));
+        clock.wait_for_sleeper(1.0, 1.25);
+        assert_eq!((ledger(&agent).queued, ledger(&agent).delivered), (2, 0));
+        let said = heard.recv_timeout(PATIENCE).expect("a report");
+        assert!(said.contains(words), "{said}");
+        clock.advance(seconds(2));
+        assert!(agent.flush(PATIENCE));
+        assert_eq!(ledger(&agent).delivered, 2);
+    }
+}
+
+#[test]
+fn a_connection_that_closes_as_a_request_is_sent_is_replaced_at_once_and_without_a_word() {
+    let backend = Backend::start(|index, _| match index {
+        1 => Answer::Close,
+        _ => Answer::ok(),
+    });
+    let (said, heard) = mpsc::channel();
+    let agent = builder(&backend.url())
+        .clock(ManualClock::new())
+        .on_report(move |report| said.send(report.message.clone()).expect("heard"))
+        .build()
+        .expect("valid");
+    for number in 0..3 {
+        send(&agent, number, 1);
+        assert!(agent.flush(PATIENCE));
+    }
+    assert_eq!(ledger(&agent).delivered, 3);
+    let requests = backend.requests();
+    assert_eq!(requests.len(), 4);
+    assert_eq!(requests[1].body, requests[2].body);
+    assert_eq!(agent.stats().requests.requests_failed, 0);
+    assert_eq!(heard.try_iter().collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn a_fresh_connection_that_closes_is_trouble_and_waits() {
+    // The second request goes over the connection of the first, then over a fresh one.
+    for (asked, answered) in [(0, 0), (2, 1)] {
+        let backend = Backend::start(move |index, _| match index {
+            _ if index < answered || index > asked => Answer::ok(),
+            _ => Answer::Close,
+        });
+        let clock = ManualClock::new();
+        let agent = builder(&backend.url())
+            .clock(clock.clone())
+            .build()
+            .expect("valid");
+        for number in 0..answered {
+            send(&agent, number, 1);
+            assert!(agent.flush(PATIENCE));
+        }
+        send(&agent, answered, 1);
+        assert!(!agent.flush(Duration::ZERO));
+        clock.wait_for_sleeper(1.0, 1.25);
+        assert_eq!(backend.requests().len(), asked + 1);
+        assert_eq!(agent.stats().requests.requests_failed, 1);
+        clock.advance(seconds(2));
+        assert!(agent.flush(PATIENCE));
+        assert_eq!(
+            (ledger(&agent).queued, ledger(&agent).dropped.len()),
+            (0, 0)
+        );
     }
 }
 

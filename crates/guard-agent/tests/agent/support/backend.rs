@@ -8,7 +8,9 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
+use flate2::Compression;
 use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use serde_json::Value;
 
 use super::PATIENCE;
@@ -51,10 +53,14 @@ impl Received {
 pub(crate) enum Answer {
     /// A status, headers and a body.
     Plain(u16, Vec<(&'static str, String)>, String),
+    /// 200 and a body in gzip.
+    Gzip(String),
     /// 200 and a body without end.
     Endless,
     /// Half an answer, then the end of the connection.
     Cut,
+    /// The end of the connection, as when it closed just before the request came.
+    Close,
     /// Nothing at all.
     Silence,
     /// What comes out of this, once it does.
@@ -227,6 +233,16 @@ fn write(shared: &Shared, mut stream: &TcpStream, answer: Answer) -> Option<()> 
             }
             stream.write_all((text + "\r\n" + &body).as_bytes()).ok()
         }
+        Answer::Gzip(body) => {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+            gzip.write_all(body.as_bytes()).expect("memory");
+            let body = gzip.finish().expect("memory");
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
+            );
+            stream.write_all(&[head.as_bytes(), &body].concat()).ok()
+        }
         Answer::Endless => {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
             while stream.write_all(&[b'x'; 4096]).is_ok() {}
@@ -238,6 +254,7 @@ fn write(shared: &Shared, mut stream: &TcpStream, answer: Answer) -> Option<()> 
                 .ok()?;
             None
         }
+        Answer::Close => None,
         Answer::Silence => {
             // Until the other side has had enough.
             shared.silent.fetch_add(1, Ordering::Relaxed);
