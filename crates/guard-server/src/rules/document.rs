@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use guard_wire::rules::{DynamicRules, MAX_BYTES, RulesError};
+use guard_wire::rules::{DynamicRules, MAX_PUBLISHED_BYTES, RulesError};
 use jiff::Timestamp;
 
 use super::network::Network;
@@ -84,9 +84,12 @@ pub(super) fn normalize(addresses: &mut [String]) {
 pub(super) fn write(rules: &DynamicRules) -> Result<String, RulesError> {
     check(rules)?;
     let document = serde_json::to_string(rules)?;
-    if document.len() > MAX_BYTES {
+    if document.len() > MAX_PUBLISHED_BYTES {
         let len = document.len();
-        return Err(RulesError::TooLarge { len });
+        return Err(RulesError::TooLarge {
+            len,
+            limit: MAX_PUBLISHED_BYTES,
+        });
     }
     Ok(document)
 }

@@ -37,7 +37,7 @@ impl<S: Sync> FromRequest<S> for Fields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let body = body::read(request.into_body(), guard_wire::rules::MAX_BYTES).await?;
+        let body = body::read(request.into_body(), guard_wire::rules::MAX_PUBLISHED_BYTES).await?;
         if body.is_empty() {
             return Ok(Self(Map::new()));
         }

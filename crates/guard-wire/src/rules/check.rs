@@ -18,6 +18,13 @@ MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS
 RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM \
 TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW";
 
+pub(super) fn size(body: &[u8], limit: usize) -> Result<(), RulesError> {
+    match body.len() {
+        len if len > limit => Err(RulesError::TooLarge { len, limit }),
+        _ => Ok(()),
+    }
+}
+
 /// What no guard could use, or would use in part only.
 pub(super) fn values(rules: &DynamicRules) -> Result<(), RulesError> {
     for (field, number) in [

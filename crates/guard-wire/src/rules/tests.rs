@@ -105,6 +105,98 @@ fn addresses_and_blocks_of_both_families_are_taken() {
 }
 
 #[test]
+fn what_is_written_in_another_way_is_read_as_what_it_means() {
+    for (sent, plain) in [
+        (r#"{"version":"7"}"#, r#"{"version":7}"#),
+        (r#"{"version":7.0,"x":"7"}"#, r#"{"version":7,"x":"7"}"#),
+        (
+            r#"{"ttl":"60","global_rate_limit":5.0}"#,
+            r#"{"ttl":60,"global_rate_limit":5}"#,
+        ),
+        (
+            r#"{"endpoint_rate_limits":{"/a":["5",6e1]}}"#,
+            r#"{"endpoint_rate_limits":{"/a":[5,60]}}"#,
+        ),
+        (
+            r#"{"emergency_mode":"False","enable_ip_banning":1}"#,
+            r#"{"emergency_mode":false,"enable_ip_banning":true}"#,
+        ),
+        (
+            r#"{"expires_at":"2026-11-22T14:28:58+0530"}"#,
+            r#"{"expires_at":"2026-11-22T14:28:58+05:30"}"#,
+        ),
+        (
+            r#"{"timestamp":"2026-11-22 14:28:58.5-0000"}"#,
+            r#"{"timestamp":"2026-11-22 14:28:58.5-00:00"}"#,
+        ),
+        (
+            r#"{"expires_at":1795357738}"#,
+            r#"{"expires_at":"2026-11-22T14:28:58Z"}"#,
+        ),
+        (
+            r#"{"expires_at":1795357738.5}"#,
+            r#"{"expires_at":"2026-11-22T14:28:58.5Z"}"#,
+        ),
+        (
+            r#"{"expires_at":1795357738000}"#,
+            r#"{"expires_at":"2026-11-22T14:28:58Z"}"#,
+        ),
+        (
+            r#"{"ip_blacklist":["10.0.0.0/255.0.0.0","192.0.2.7/255.255.255.255","::1"]}"#,
+            r#"{"ip_blacklist":["10.0.0.0/8","192.0.2.7/32","::1"]}"#,
+        ),
+        ("\u{feff} {\"version\": 7}\n", " {\"version\": 7}\n"),
+        // As it is: nothing has to be read in another way.
+        (
+            "{\"version\": 7, \"expires_at\": null, \"y\": 1e0}",
+            "{\"version\": 7, \"expires_at\": null, \"y\": 1e0}",
+        ),
+    ] {
+        let (rules, json) = DynamicRules::with_json(sent.as_bytes()).expect(sent);
+        assert_eq!(json, plain);
+        assert_eq!(rules, read(plain).unwrap(), "{sent}");
+    }
+}
+
+#[test]
+fn what_may_mean_two_things_is_refused() {
+    for (json, field) in [
+        (r#"{"version":"seven"}"#, "version"),
+        (r#"{"version":"+7"}"#, "version"),
+        (r#"{"version":" 7"}"#, "version"),
+        (r#"{"version":7.5}"#, "version"),
+        (r#"{"version":1e300}"#, "version"),
+        (r#"{"version":9223372036854775808}"#, "version"),
+        (r#"{"version":true}"#, "version"),
+        (r#"{"version":null}"#, "version"),
+        (r#"{"emergency_mode":"yes"}"#, "emergency_mode"),
+        (r#"{"emergency_mode":2}"#, "emergency_mode"),
+        (r#"{"expires_at":"1795357738"}"#, "expires_at"),
+        (r#"{"expires_at":3600}"#, "expires_at"),
+        (r#"{"expires_at":-1}"#, "expires_at"),
+        (r#"{"expires_at":20300101}"#, "expires_at"),
+        (r#"{"expires_at":"2026-11-22+0530"}"#, "expires_at"),
+        (r#"{"expires_at":"2026-11-22T14:28:58+05"}"#, "expires_at"),
+        (
+            r#"{"ip_blacklist":["10.0.0.0/0.255.255.255"]}"#,
+            "ip_blacklist[0]",
+        ),
+        (
+            r#"{"ip_blacklist":["10.0.0.0/255.0.255.0"]}"#,
+            "ip_blacklist[0]",
+        ),
+        (
+            r#"{"ip_blacklist":["10.0.0.0/0.0.0.0"]}"#,
+            "ip_blacklist[0]",
+        ),
+        (r#"{"ip_blacklist":["::/255.0.0.0"]}"#, "ip_blacklist[0]"),
+    ] {
+        let (at, why) = refusal(read(json));
+        assert_eq!(at, field, "{json}: {why}");
+    }
+}
+
+#[test]
 fn an_agent_keeps_what_a_newer_backend_adds_and_a_publisher_must_not() {
     let json = r#"{"version": 2, "quarantine": true}"#;
     let rules = read(json).unwrap();
@@ -164,6 +256,14 @@ fn size_and_depth_are_limited() {
     assert!(read(&message(MAX_BYTES)).is_ok());
     assert!(matches!(
         read(&message(MAX_BYTES + 1)),
-        Err(RulesError::TooLarge { len }) if len == MAX_BYTES + 1
+        Err(RulesError::TooLarge { len, .. }) if len == MAX_BYTES + 1
+    ));
+    assert!(publish(&message(MAX_PUBLISHED_BYTES)).is_ok());
+    assert!(matches!(
+        publish(&message(MAX_PUBLISHED_BYTES + 1)),
+        Err(RulesError::TooLarge {
+            limit: MAX_PUBLISHED_BYTES,
+            ..
+        })
     ));
 }
