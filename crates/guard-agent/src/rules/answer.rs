@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use guard_wire::rules::DynamicRules;
-use guard_wire::{retry_after, sign};
+use guard_wire::{answer, retry_after, sign};
+use serde_json::{Map, Value};
 
 use super::Rules;
 use crate::delivery::backoff;
@@ -78,22 +79,40 @@ pub(super) fn read(
             });
         }
     }
+    check_origin(response)?;
     let is_signed = check_signature(response, trust)?;
     if response.status != 200 {
         return Ok(Answer::None);
     }
-    let json =
-        std::str::from_utf8(&response.body).map_err(|error| Failure::refused(error.to_string()))?;
-    if matches!(json.trim(), "" | "{}" | "null") {
+    let (document, json) = DynamicRules::with_json(&response.body)
+        .map_err(|error| Failure::refused(error.to_string()))?;
+    let visible = json.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    if visible.eq(*b"{}") {
         return Ok(Answer::None);
     }
-    let document = DynamicRules::from_json(json.as_bytes())
-        .map_err(|error| Failure::refused(error.to_string()))?;
-    let json = json.to_owned();
     Ok(Answer::Rules {
         rules: Box::new(Rules { document, json }),
         is_signed,
     })
+}
+
+/// Refuses what no backend wrote: the page of a proxy or an ingress says nothing of the rules.
+fn check_origin(response: &Response) -> Result<(), Failure> {
+    let Response { status, body, .. } = response;
+    let found = answer::foreign(response.content_type.as_deref(), body);
+    let is_object = || serde_json::from_slice::<Map<String, Value>>(body).is_ok();
+    let found = match (status, found) {
+        (204, _) => return Ok(()),
+        (200, Some(found)) => return Err(Failure::refused(format!("they are {found}"))),
+        (_, Some(found)) => found,
+        (200, None) if body.trim_ascii().is_empty() => "nothing".to_owned(),
+        (404, None) if !is_object() => "what is not JSON".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Failure::unanswered(format!(
+        "endpoint answered {status} with {found}, as no Guard backend does; look for a proxy \
+         before it"
+    )))
 }
 
 /// As with records: a 429 means a wait, and what names one means that one.
@@ -147,7 +166,8 @@ mod tests {
     fn no_rules_is_not_a_failure() {
         for (status, body) in [
             (200, "{}"),
-            (200, ""),
+            (200, " {\n} "),
+            (200, "\u{feff}{}"),
             (204, ""),
             (404, "{\"detail\":\"no\"}"),
         ] {
@@ -156,6 +176,35 @@ mod tests {
         }
         let read = outcome(&answer(304, "", None), UNSIGNED);
         assert_eq!(read, Ok(Answer::Unchanged));
+    }
+
+    #[test]
+    fn what_no_backend_wrote_says_nothing_of_the_rules() {
+        let page = "<html><h1>404 Not Found</h1></html>";
+        for (status, body, words) in [
+            (200, "", "answered 200 with nothing"),
+            (200, " \n", "answered 200 with nothing"),
+            (200, page, "they are HTML, which begins \"<html>"),
+            (200, "[]", "they are JSON that is not an object"),
+            (200, "null", "they are JSON that is not an object"),
+            (200, "not found", "not a rules document"),
+            (404, "", "answered 404 with what is not JSON"),
+            (
+                404,
+                "default backend - 404",
+                "answered 404 with what is not JSON",
+            ),
+            (404, page, "answered 404 with HTML"),
+            (404, "[]", "answered 404 with JSON that is not an object"),
+        ] {
+            let failure = outcome(&answer(status, body, None), UNSIGNED).expect_err(body);
+            assert!(failure.why.contains(words), "{}", failure.why);
+        }
+        let html = Response {
+            content_type: Some("text/html".to_owned()),
+            ..answer(404, "{}", None)
+        };
+        assert!(outcome(&html, UNSIGNED).is_err());
     }
 
     #[test]

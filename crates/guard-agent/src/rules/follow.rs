@@ -16,7 +16,7 @@ use super::answer::{Answer, Failure, Trust, read};
 use super::kept::{Kept, Place};
 use super::known::Put;
 use super::pace::{Outcome, Pace, Seen, Terms};
-use super::{RULES_HOLD, RULES_PATIENCE, Rules};
+use super::{RULES_PATIENCE, Rules};
 use crate::delivery::transport::{Request, Response, TransportError};
 use crate::report::Level;
 use crate::shared::Shared;
@@ -54,6 +54,8 @@ struct Follower<'s> {
     pace: Pace,
     /// Rules from the disk, until the backend has said something.
     reserve: Option<Kept>,
+    /// Why the last answer could not be used, as it was reported.
+    said: Option<String>,
 }
 
 impl<'s> Follower<'s> {
@@ -63,6 +65,7 @@ impl<'s> Follower<'s> {
             place: Place::of(&shared.config),
             pace: Pace::default(),
             reserve: None,
+            said: None,
         }
     }
 
@@ -75,15 +78,20 @@ impl<'s> Follower<'s> {
             .or_else(|| self.reserve.as_ref().and_then(|kept| kept.tag.clone()));
         let was_conditional = tag.is_some();
         known.set_held(self.pace.is_held() && was_conditional);
-        let answer = self.exchange(request(tag, Some(RULES_HOLD))).await;
+        let hold = self.pace.hold();
+        let answer = self.exchange(request(tag, Some(hold))).await;
         known.set_held(false);
+        let took = shared.clock().now().saturating_duration_since(started);
+        if was_conditional && is_cut_off(&answer) && self.pace.learns_from_cut(took) {
+            return Duration::ZERO;
+        }
         let response = answer.as_ref().ok();
         let next_tag = response.and_then(|response| response.tag.clone());
         let is_applied = response.is_some_and(applies_wait);
         let outcome = self.take(answer).await;
         let seen = Seen {
             outcome,
-            took: shared.clock().now().saturating_duration_since(started),
+            took,
             was_conditional,
             has_tag: next_tag.is_some() || known.tag().is_some(),
             is_applied,
@@ -131,6 +139,9 @@ impl<'s> Follower<'s> {
             }
             Err(error) => (Err(Failure::unanswered(error.to_string())), None),
         };
+        if outcome.is_ok() {
+            self.said = None;
+        }
         match outcome {
             Ok(Answer::Unchanged) => {
                 self.use_reserve();
@@ -274,9 +285,14 @@ impl<'s> Follower<'s> {
         }
     }
 
-    /// A document that is refused is also told to the backend, by a status report.
-    fn report(&self, failure: &Failure) {
+    /// Says once why answers cannot be used. A document that is refused is also told to the
+    /// backend, by a status report.
+    fn report(&mut self, failure: &Failure) {
         let why = &failure.why;
+        if self.said.as_ref() == Some(why) {
+            return;
+        }
+        self.said = Some(why.clone());
         if failure.is_refusal {
             if self.shared.tally.remember([RULES_REFUSED, why].concat()) {
                 self.shared.has_news();
@@ -337,6 +353,17 @@ fn request(tag: Option<String>, hold: Option<Duration>) -> Request {
         // One more than is allowed: what is longer is not mistaken for whole.
         max_response: MAX_BYTES + 1,
         ..Request::new(PATH)
+    }
+}
+
+/// Whether the end of a held request may be the doing of a proxy that waits no longer.
+fn is_cut_off(answer: &Result<Response, TransportError>) -> bool {
+    match answer {
+        Ok(response) => {
+            let is_timeout = matches!(response.status, 408 | 502..=504 | 520..=524);
+            is_timeout && response.retry_after.is_none()
+        }
+        Err(error) => matches!(error, TransportError::Broken(_)),
     }
 }
 

@@ -11,6 +11,13 @@ const CHANGE_GAP: Duration = Duration::from_millis(100);
 /// A held request that ends sooner than this was cut off, by a backend that
 /// stops, for example.
 const CUT_OFF: Duration = Duration::from_secs(1);
+/// The least that a held request took which a proxy then cut off. What ends sooner failed.
+const SHORTEST_CUT: Duration = Duration::from_secs(2);
+/// The part of the time until a request was cut off that the next is held for.
+const SHORTER: f64 = 0.75;
+/// After this many requests in a row that were held to their end, a hold that was shortened is
+/// doubled: what cut requests off may be gone.
+const LONGER_AFTER: u32 = 100;
 /// However short the rules' time to live, a backend that does not hold requests
 /// is asked no more often.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(60);
@@ -62,14 +69,56 @@ pub(super) struct Terms {
     pub(super) factor: f64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
     manner: Manner,
+    /// How long the next request is held at most.
+    hold: Duration,
+    /// Requests in a row that were held to their end.
+    whole: u32,
     /// Answers in a row that failed or were cut off.
     failures: u32,
 }
 
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            manner: Manner::Unknown,
+            hold: RULES_HOLD,
+            whole: 0,
+            failures: 0,
+        }
+    }
+}
+
 impl Pace {
+    /// How long the backend is asked to hold the next request: [`RULES_HOLD`], or less where
+    /// something on the way cuts off requests that take so long.
+    pub(super) fn hold(&self) -> Duration {
+        self.hold
+    }
+
+    /// A held request was cut off after this time. True if the next one is held for less, so
+    /// that it may go at once; false if that cannot be what is wrong.
+    pub(super) fn learns_from_cut(&mut self, took: Duration) -> bool {
+        // Whole seconds are what can be asked for.
+        let shorter = Duration::from_secs(took.mul_f64(SHORTER).as_secs());
+        let is_lesson = took >= SHORTEST_CUT && shorter < self.hold;
+        if is_lesson {
+            self.hold = shorter;
+            self.whole = 0;
+        }
+        is_lesson
+    }
+
+    fn lengthen(&mut self) {
+        self.whole += 1;
+        if self.whole >= LONGER_AFTER {
+            self.hold = (self.hold * 2).min(RULES_HOLD);
+            self.whole = 0;
+        }
+    }
+
     /// Whether a request that is under way tells of any change at once.
     pub(super) fn is_held(&self) -> bool {
         self.manner == Manner::Holds
@@ -84,9 +133,15 @@ impl Pace {
         }
         self.manner = self.judge(seen);
         match self.manner {
-            Manner::Holds if seen.outcome == Outcome::Same && seen.took < CUT_OFF => {
+            Manner::Holds
+                if seen.outcome == Outcome::Same && seen.took < CUT_OFF.min(self.hold / 2) =>
+            {
                 self.failures = self.failures.saturating_add(1);
                 return backoff::delay(self.failures, terms.factor, random);
+            }
+            Manner::Holds if seen.outcome == Outcome::Same && seen.took >= self.hold => {
+                self.failures = 0;
+                self.lengthen();
             }
             _ => self.failures = 0,
         }
@@ -104,7 +159,7 @@ impl Pace {
             // Without a name for what is known there is nothing to wait for.
             return Manner::Answers;
         }
-        let was_held = seen.outcome == Outcome::Same && seen.took >= RULES_HOLD / 2;
+        let was_held = seen.outcome == Outcome::Same && seen.took >= self.hold / 2;
         if seen.is_applied || (seen.was_conditional && was_held) {
             return Manner::Holds;
         }
@@ -206,6 +261,51 @@ mod tests {
         assert_eq!(after(1, 0.0), Duration::from_secs(60));
         assert_eq!(after(9000, 0.0), Duration::from_secs(300));
         assert_eq!(after(9000, 1.0), Duration::from_secs(240));
+    }
+
+    #[test]
+    fn a_proxy_that_cuts_held_requests_off_has_them_held_for_less() {
+        for (cut, hold) in [(29, 21), (10, 7), (4, 3), (2, 1)] {
+            let mut pace = Pace::default();
+            next(&mut pace, first(true));
+            assert_eq!(pace.hold(), RULES_HOLD);
+            assert!(pace.learns_from_cut(Duration::from_secs(cut)));
+            assert_eq!(pace.hold(), Duration::from_secs(hold), "{cut}");
+            assert_eq!(next(&mut pace, seen(Outcome::Same, hold, true)), 0.0);
+            assert!(pace.is_held());
+        }
+    }
+
+    #[test]
+    fn a_request_that_fails_soon_or_after_its_hold_teaches_nothing() {
+        let mut pace = Pace::default();
+        next(&mut pace, first(true));
+        assert!(!pace.learns_from_cut(Duration::from_millis(1999)));
+        assert!(!pace.learns_from_cut(Duration::from_secs(60)));
+        // Whatever comes, holds only get shorter: requests that go at once have an end.
+        assert!(pace.learns_from_cut(Duration::from_secs(4)));
+        assert!(!pace.learns_from_cut(Duration::from_secs(4)));
+        assert!(pace.learns_from_cut(Duration::from_secs(2)));
+        assert!(!pace.learns_from_cut(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_hold_that_was_shortened_grows_again_when_nothing_cuts_it_off() {
+        let mut pace = Pace::default();
+        next(&mut pace, first(true));
+        assert!(pace.learns_from_cut(Duration::from_secs(4)));
+        let mut holds = Vec::new();
+        for _ in 0..500 {
+            let hold = pace.hold().as_secs();
+            holds.push(hold);
+            next(&mut pace, seen(Outcome::Same, hold, true));
+        }
+        let at = |index: usize| holds[index];
+        assert_eq!(
+            [at(0), at(99), at(100), at(200), at(300), at(400)],
+            [3, 3, 6, 12, 24, 30]
+        );
+        assert_eq!(pace.hold(), RULES_HOLD);
     }
 
     #[test]

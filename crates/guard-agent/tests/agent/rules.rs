@@ -232,6 +232,112 @@ fn the_last_good_rules_stay_when_the_backend_fails_or_gives_what_cannot_be_used(
 }
 
 #[test]
+fn what_no_backend_wrote_leaves_rules_and_their_file_as_they_are_and_is_said_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rules.json");
+    let backend = Backend::start(|index, _| match index {
+        0 => Answer::body(&document(3)),
+        1..4 => Answer::body(""),
+        4..7 => Answer::Plain(
+            404,
+            vec![("Content-Type", "text/html".to_owned())],
+            "<html>404 Not Found</html>".to_owned(),
+        ),
+        7 => Answer::body(&document(4)),
+        8 => Answer::body(""),
+        _ => Answer::Plain(404, Vec::new(), r#"{"detail":"no rules"}"#.to_owned()),
+    });
+    let (said, words) = mpsc::channel();
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .rules_cache_path(&path)
+        .backoff_factor(60.0)
+        .status_interval(Duration::from_secs(86_400))
+        .clock(clock.clone())
+        .on_report(move |report| said.send(report.message.clone()).expect("heard"))
+        .build()
+        .expect("valid");
+    assert_eq!(version(&agent), Some(3));
+    eventually("a file", || path.exists());
+    let kept = std::fs::read(&path).expect("a file");
+    let next_request = |count: usize| {
+        clock.wait_for_sleeper(48.0, 75.0);
+        clock.advance(Duration::from_secs(75));
+        backend.wait_for(count);
+    };
+    for failures in 1..7 {
+        next_request(failures + 1);
+        eventually("another failure", || {
+            agent.stats().requests.rules_failures == failures as u64
+        });
+        assert_eq!(version(&agent), Some(3));
+        assert_eq!(std::fs::read(&path).expect("still there"), kept);
+    }
+    next_request(8);
+    eventually("the backend's own", || version(&agent) == Some(4));
+    next_request(9);
+    eventually("another failure", || {
+        agent.stats().requests.rules_failures == 7
+    });
+    assert_eq!(version(&agent), Some(4));
+    next_request(10);
+    eventually("no rules", || version(&agent).is_none());
+    eventually("no file", || !path.exists());
+    let said: Vec<String> = words.try_iter().collect();
+    let count = |what: &str| said.iter().filter(|words| words.contains(what)).count();
+    let counts = ["answered 200 with nothing", "answered 404 with HTML"].map(count);
+    assert_eq!(counts, [2, 1], "{said:?}");
+}
+
+#[test]
+fn a_proxy_that_cuts_held_requests_off_has_them_held_for_less_and_is_no_alarm() {
+    for cut in [|| Answer::Close, || Answer::status(504)] as [fn() -> Answer; 2] {
+        let (backend, publish) = holding_backend(tagged(1));
+        let (said, words) = mpsc::channel();
+        let clock = ManualClock::new();
+        let agent = builder(&backend.url())
+            .clock(clock.clone())
+            .on_report(move |report| said.send(report.message.clone()).expect("heard"))
+            .build()
+            .expect("valid");
+        assert_eq!(version(&agent), Some(1));
+        let asked = |count: usize| {
+            eventually("a held request", || rules_requests(&backend).len() == count);
+            rules_requests(&backend)[count - 1].headers["prefer"].clone()
+        };
+        clock.wait_for_sleeper(0.05, 0.1);
+        clock.advance(Duration::from_millis(100));
+        assert_eq!(asked(2), "wait=30");
+        clock.advance(Duration::from_secs(10));
+        publish.send(cut()).expect("taken");
+        // At once, without moving the clock.
+        assert_eq!(asked(3), "wait=7");
+        clock.advance(Duration::from_secs(7));
+        let same = vec![(WAIT_APPLIED.0, "wait=7".to_owned())];
+        let same = Answer::Plain(304, same, String::new());
+        publish.send(same).expect("taken");
+        assert_eq!(asked(4), "wait=7");
+        publish.send(tagged(2)).expect("taken");
+        eventually("the change", || version(&agent) == Some(2));
+        assert_eq!(agent.stats().requests.rules_failures, 0);
+        assert_eq!(words.try_iter().collect::<Vec<_>>(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_document_in_gzip_is_taken_and_inflated_to_its_limit_only() {
+    let large = format!(
+        r#"{{"version":6,"message":"{}"}}"#,
+        "x".repeat(64 * 1024 * 1024)
+    );
+    for (answer, expected) in [(document(5), Some(5)), (large, None)] {
+        let backend = Backend::start(move |_, _| Answer::Gzip(answer.clone()));
+        let agent = builder(&backend.url()).build().expect("valid");
+        assert_eq!(version(&agent), expected);
+    }
+}
+
+#[test]
 fn rules_that_end_are_dropped_at_their_time_and_that_is_announced() {
     let mut expiring =
         Some(r#"{"version":2,"ttl":9000,"expires_at":"2026-11-22T14:30:00Z"}"#.to_owned());
