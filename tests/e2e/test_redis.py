@@ -20,10 +20,18 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def tls_redis(tmp_path: Path, authority: Authority, cleanup: ExitStack) -> RedisServer:
-    redis = TlsRedisServer(tmp_path, authority)
-    cleanup.callback(redis.stop)
-    return redis.start()
+def start_tls_redis(tmp_path: Path, cleanup: ExitStack) -> Callable[..., RedisServer]:
+    def start(chain: Path, trusted: Path) -> RedisServer:
+        redis = TlsRedisServer(tmp_path, chain, trusted)
+        cleanup.callback(redis.stop)
+        return redis.start()
+
+    return start
+
+
+@pytest.fixture
+def tls_redis(start_tls_redis: Callable[..., RedisServer], authority: Authority) -> RedisServer:
+    return start_tls_redis(authority.issue("localhost"), authority.certificate)
 
 
 def settings(redis_url: str) -> dict[str, str]:
@@ -111,6 +119,27 @@ def test_a_redis_that_nobody_vouches_for_gets_no_record(
     remedy = "): set SSL_CERT_FILE to the certificate of its authority"
     assert eventually(lambda: refused in log.read_text() and remedy in log.read_text())
     assert tls_redis.waiting() == 0
+
+
+def test_a_certificate_that_signs_itself_is_taken_once_it_is_made_as_the_agent_says(
+    start_tls_redis: Callable[..., RedisServer],
+    authority: Authority,
+    send_to: Callable[..., Path],
+) -> None:
+    # What openssl makes unless told otherwise: trusted, and an authority's.
+    certificate = authority.self_signed("localhost")
+    redis = start_tls_redis(certificate, certificate)
+    log = send_to(redis.url, SSL_CERT_FILE=str(certificate))
+    options = ("basicConstraints=critical,CA:FALSE", "subjectAltName=DNS:")
+    assert eventually(lambda: all(f"-addext {option}" in log.read_text() for option in options))
+    assert redis.waiting() == 0
+    redis.stop()
+
+    extensions = ("-addext", options[0], "-addext", f"{options[1]}localhost")
+    certificate = authority.self_signed("localhost", *extensions)
+    redis = start_tls_redis(certificate, certificate)
+    send_to(redis.url, SSL_CERT_FILE=str(certificate))
+    assert eventually(lambda: redis.waiting() == 1)
 
 
 def test_a_redis_without_tls_gets_no_record_in_clear(

@@ -27,6 +27,15 @@ class Authority:
         chain.write_bytes(key.read_bytes() + certificate.read_bytes())
         return chain
 
+    def self_signed(self, host: str, *options: str) -> Path:
+        """A file with a key and a certificate for `host` that nobody else signed, as openssl makes
+        it with these options more."""
+        key, certificate = self.folder / "self.key", self.folder / "self.crt"
+        self._openssl("req", "-x509", *self._new_key(key, host), *options, "-out", certificate)
+        chain = self.folder / "self.pem"
+        chain.write_bytes(key.read_bytes() + certificate.read_bytes())
+        return chain
+
     def _new_key(self, key: Path, name: str) -> list[str | Path]:
         kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         return [*kind, "-keyout", key, "-subj", f"/CN={name}"]

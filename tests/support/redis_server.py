@@ -104,15 +104,20 @@ class RedisServer:
 
 
 class TlsRedisServer(RedisServer):
-    """A `RedisServer` that `authority` vouches for, and that speaks nothing but TLS."""
+    """A `RedisServer` that speaks nothing but TLS.
 
-    def __init__(self, folder: Path, authority: Authority) -> None:
+    Args:
+        folder: What it writes is there.
+        chain: A file with its key and its certificate, which is for localhost.
+        trusted: The file with the certificate that vouches for it.
+    """
+
+    def __init__(self, folder: Path, chain: Path, trusted: Path) -> None:
         super().__init__(folder)
-        chain, trusted = str(authority.issue("localhost")), str(authority.certificate)
         self.options += ("--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no")
-        self.options += ("--tls-cert-file", chain, "--tls-key-file", chain)
-        self.options += ("--tls-ca-cert-file", trusted)
-        self.trusted = trusted
+        self.options += ("--tls-cert-file", str(chain), "--tls-key-file", str(chain))
+        self.options += ("--tls-ca-cert-file", str(trusted))
+        self.trusted = str(trusted)
         self.url = f"rediss://localhost:{self.port}/0"
 
     def client(self) -> Any:

@@ -261,6 +261,17 @@ pub(crate) fn authorities() -> Vec<CertificateDer<'static>> {
     found
 }
 
+/// Why rustls does not take a certificate, and what helps, where its own words leave that open:
+/// for one that is an authority's, as openssl makes it unless told otherwise. To trust it does
+/// not help.
+pub(crate) fn certificate_advice(error: &str) -> Option<&'static str> {
+    error.contains("CaUsedAsEndEntity").then_some(
+        "that of an authority (CA:TRUE) cannot be a server's: make another by openssl req -x509 \
+         with -addext basicConstraints=critical,CA:FALSE and -addext subjectAltName=DNS:NAME, \
+         NAME being the server's, and set SSL_CERT_FILE to it",
+    )
+}
+
 /// Says what went wrong without the address, which may hold credentials.
 fn describe(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
@@ -272,7 +283,11 @@ fn describe(error: reqwest::Error) -> TransportError {
         cause = deeper;
     }
     if error.is_connect() || error.is_builder() {
-        TransportError::Connect(cause.to_string())
+        let cause = cause.to_string();
+        TransportError::Connect(match certificate_advice(&cause) {
+            Some(advice) => format!("{cause}, as {advice}"),
+            None => cause,
+        })
     } else {
         TransportError::Broken(cause.to_string())
     }

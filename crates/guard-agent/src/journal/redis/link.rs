@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::{Cmd, Connection, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 
 use super::options::{REDIS_TIMEOUT, RedisOptions};
+use crate::delivery::http::certificate_advice;
 use crate::journal::store::StoreError;
 
 /// How long the end of a process may wait for Redis.
@@ -100,10 +101,14 @@ impl Link {
                  unreachable"
             ),
             // What rustls calls a certificate that it does not take.
-            ErrorKind::Io if error.to_string().contains("invalid peer certificate") => format!(
-                "cannot prove who it is ({error}): set SSL_CERT_FILE to the certificate of its \
-                 authority, and give the name that its own is for"
-            ),
+            ErrorKind::Io if error.to_string().contains("invalid peer certificate") => {
+                let advice = certificate_advice(&error.to_string());
+                let advice = advice.map(|advice| [", as ", advice].concat());
+                let general = ": set SSL_CERT_FILE to the certificate of its authority, and give \
+                               the name that its own is for";
+                let advice = advice.as_deref().unwrap_or(general);
+                format!("cannot prove who it is ({error}){advice}")
+            }
             ErrorKind::Io => format!("cannot be reached ({error}): see whether it runs"),
             _ => format!("reports an error ({error}): see its log"),
         };
