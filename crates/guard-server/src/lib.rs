@@ -24,6 +24,7 @@
 )]
 
 pub mod auth;
+mod clock;
 pub mod config;
 pub mod connections;
 mod error;
@@ -45,6 +46,7 @@ pub mod store;
 mod trouble;
 pub mod visible;
 
+pub use clock::{Clock, SystemClock};
 pub use routes::router;
 pub use state::{Access, AppState, Limits};
 

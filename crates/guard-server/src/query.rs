@@ -8,7 +8,6 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use guard_wire::Kind;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -80,7 +79,7 @@ pub(crate) async fn adoption(
     let Query(query) = query.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
     // What was heard before this request is in its answer.
     state.sightings.store().await?;
-    let now = Timestamp::now();
+    let now = state.clock.now();
     let adoption = adoption::adoption(&*state.control, project.id, query.version, now).await?;
     Ok(Json(adoption))
 }

@@ -4,14 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
+use crate::clock::{Clock, Reading, SystemClock};
+use crate::off_thread::off_thread;
 use crate::ready::Readiness;
-use crate::rules::book::ChangeError;
-use crate::rules::{self, Feed, Sightings};
-use crate::store::{Control, Telemetry};
+use crate::rules::book::{self, ChangeError};
+use crate::rules::{Feed, Sightings};
+use crate::store::{Control, StoreError, Telemetry};
 use crate::trouble::TroubleLog;
 
 /// Bodies that are inflated and read at the same time; bounds the memory they take.
@@ -58,6 +59,9 @@ pub struct AppState {
     pub(crate) telemetry: Arc<dyn Telemetry>,
     pub(crate) limits: Limits,
     pub(crate) access: Access,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The clock when its setting was last followed in the rules.
+    followed: tokio::sync::Mutex<Reading>,
     pub(crate) decoding: Arc<Semaphore>,
     pub(crate) feed: Feed,
     pub(crate) sightings: Sightings,
@@ -77,9 +81,12 @@ impl AppState {
         access: Access,
     ) -> Self {
         let control = Arc::clone(&store) as Arc<dyn Control>;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Self {
             feed: Feed::new(Arc::clone(&control)),
-            sightings: Sightings::new(Arc::clone(&control)),
+            sightings: Sightings::new(Arc::clone(&control), Arc::clone(&clock)),
+            followed: Reading::of(&*clock).into(),
+            clock,
             readiness: Readiness::default(),
             composing: TroubleLog::default(),
             control,
@@ -92,6 +99,17 @@ impl AppState {
         }
     }
 
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            sightings: Sightings::new(Arc::clone(&self.control), Arc::clone(&clock)),
+            followed: Reading::of(&*clock).into(),
+            clock,
+            ..self
+        }
+    }
+
     /// What must go on beside the requests: within half a second bans end or are
     /// renewed, rules that another process published are noticed, and what was heard of
     /// agents is stored. Never completes.
@@ -101,28 +119,56 @@ impl AppState {
         let mut remember_from = Instant::now();
         loop {
             ticks.tick().await;
-            let now = Timestamp::now();
-            self.compose(now).await;
-            self.feed.refresh_all().await;
+            self.tend_rules().await;
             if Instant::now() >= remember_from && !self.remember().await {
                 remember_from = Instant::now() + REMEMBER_AGAIN;
             }
         }
     }
 
-    async fn compose(&self, now: Timestamp) {
-        match rules::book::compose_due(&*self.control, now).await {
+    /// Does once what [`tend`](Self::tend) does about rules.
+    pub async fn tend_rules(&self) {
+        match self.compose_due().await {
             Ok(()) => drop(self.composing.succeeded()),
             // The store has told why.
             Err(ChangeError::Store(error)) => {
-                tracing::debug!(%error, "cannot compose the rules anew");
+                tracing::debug!(%error, "cannot compose the rules that are due");
             }
             Err(error) => {
                 if self.composing.failed(0, Instant::now()) {
-                    tracing::warn!(%error, "cannot compose the rules anew");
+                    tracing::warn!(%error, "cannot compose the rules that are due");
                 }
             }
         }
+        self.feed.refresh_all().await;
+    }
+
+    async fn compose_due(&self) -> Result<(), ChangeError> {
+        self.follow_clock().await?;
+        let (control, now) = (Arc::clone(&self.control), self.clock.now());
+        off_thread(async move { book::compose_due(&*control, now).await }).await?
+    }
+
+    /// Moves what is planned if the clock was set since the last call. To be called before rules are
+    /// changed, as time would end them otherwise.
+    pub(crate) async fn follow_clock(&self) -> Result<(), StoreError> {
+        let mut followed = self.followed.lock().await;
+        let reading = Reading::of(&*self.clock);
+        if let Some(by) = reading.set_since(*followed) {
+            let control = Arc::clone(&self.control);
+            let follow = async move { book::follow_clock(&*control, by, reading.now).await };
+            match off_thread(follow).await? {
+                Err(ChangeError::Store(error)) => return Err(error),
+                Err(error) => tracing::warn!(%error, "some rules do not follow the clock"),
+                Ok(()) => {}
+            }
+            tracing::warn!(
+                seconds = by.as_secs(),
+                "the clock was set; bans and other operations keep the time that is left to them"
+            );
+        }
+        *followed = reading;
+        Ok(())
     }
 
     /// Stores what was heard of agents since it was done last; whether it is stored.

@@ -124,9 +124,9 @@ pub(crate) async fn status(
         Ok((report, agent, heard))
     });
     let (report, agent, heard) = read.await?;
-    let (project, at) = (report.project, report.received_at);
+    let project = report.project;
     state.telemetry.save_status(report).await?;
-    state.sightings.note(project, agent, at, heard);
+    state.sightings.note(project, agent, heard);
     Ok(Json(StatusAnswer {
         success: true,
         message: "Status received".to_owned(),
@@ -182,11 +182,11 @@ async fn store(
         invalid_timestamps,
         left_out,
     } = intake;
-    let (project, at, applied) = (batch.project, batch.received_at, heard::applied(&batch));
+    let (project, applied) = (batch.project, heard::applied(&batch));
     let receipt = state.telemetry.append(batch).await?;
     if let Some(version) = applied {
         let heard = Heard::Applied(version);
-        state.sightings.note(project, agent, at, heard);
+        state.sightings.note(project, agent, heard);
     }
     let processed = |kind| receipt.stored.of(kind) + receipt.duplicates.of(kind);
     Ok(Json(Accepted {

@@ -16,7 +16,6 @@ use axum::response::{Html, IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use guard_wire::Kind;
-use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 
@@ -78,7 +77,7 @@ pub(crate) async fn show(
         .records(project.id, Kind::Event, page)
         .await?;
     state.remember().await;
-    let now = Timestamp::now();
+    let now = state.clock.now();
     let adoption = adoption(&*state.control, project.id, None, now).await?;
     let mut response = Html(render(&project, &summary, &adoption, &newest)).into_response();
     harden(response.headers_mut());

@@ -190,7 +190,8 @@ impl Follower {
 
     /// How far it is with `version`; without one there is nothing to have.
     fn state(&self, version: Option<i64>, now: Timestamp) -> Option<State> {
-        if now.duration_since(self.seen_at) > self.patience() {
+        // Ahead of now it was seen by a clock that was set back since.
+        if now.duration_since(self.seen_at).abs() > self.patience() {
             return Some(State::Silent);
         }
         let version = version?;

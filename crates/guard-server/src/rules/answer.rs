@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use guard_wire::header::SIGNATURE;
 use guard_wire::sign;
-use jiff::Timestamp;
 
 use crate::auth::Caller;
 use crate::connections::Connection;
@@ -37,7 +36,7 @@ pub(crate) async fn get(
     let holds = wait.is_some_and(|seconds| seconds > 0);
     let note = |what| {
         let sightings = &state.sightings;
-        sightings.note(project.id, agent.clone(), Timestamp::now(), what);
+        sightings.note(project.id, agent.clone(), what);
     };
     note(Heard::Asked { holds });
     let is_known = |tag: &str| tags(&headers, &header::IF_NONE_MATCH).any(|it| names(it, tag));
@@ -65,7 +64,7 @@ pub(crate) async fn get(
     let mut response = if is_known(&current.tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let body = current.body(Timestamp::now());
+        let body = current.body(state.clock.now());
         let signature = project
             .signing_secret
             .and_then(|secret| sign::sign(&body, secret.expose()));

@@ -110,6 +110,8 @@ impl Asked {
     ) -> Reply {
         let version = {
             let _turn = self.state.changing.lock().await;
+            // What is due is not to end by a clock that was just set forward.
+            self.state.follow_clock().await?;
             off_thread(change).await??
         };
         self.state.feed.refresh(self.project.id).await?;
@@ -133,7 +135,7 @@ impl Asked {
 
 /// `POST /api/v1/rules/{collection}`: an operation, from now on.
 pub(crate) async fn put(asked: Asked, Path(collection): Path<String>, mut fields: Fields) -> Reply {
-    let now = Timestamp::now();
+    let now = asked.state.clock.now();
     let seconds: Option<i64> = fields.take("duration_s")?;
     let by = asked.by(&mut fields)?;
     let operation = fields.operation(&collection)?;
@@ -152,7 +154,7 @@ pub(crate) async fn remove(
     Path(collection): Path<String>,
     mut fields: Fields,
 ) -> Reply {
-    let now = Timestamp::now();
+    let now = asked.state.clock.now();
     let by = asked.by(&mut fields)?;
     // What is about the same thing is found by its name alone.
     for (field, value) in [
@@ -178,8 +180,8 @@ pub(crate) async fn remove(
 
 /// `GET /api/v1/rules/entries`: the operations in force.
 pub(crate) async fn entries(asked: Asked) -> Reply {
-    let (control, project) = asked.project();
-    let in_force = async move { book::in_force(&*control, project, Timestamp::now()).await };
+    let ((control, project), now) = (asked.project(), asked.state.clock.now());
+    let in_force = async move { book::in_force(&*control, project, now).await };
     let (version, entries) = off_thread(in_force).await??;
     Ok(Json(json!({ "version": version, "entries": entries })))
 }
@@ -199,7 +201,7 @@ pub(crate) async fn published(asked: Asked) -> Result<impl IntoResponse, ApiErro
 /// server's to give.
 pub(crate) async fn publish(asked: Asked, headers: HeaderMap, mut fields: Fields) -> Reply {
     let by = asked.by(&mut fields)?;
-    let (document, now) = (fields.document()?, Timestamp::now());
+    let (document, now) = (fields.document()?, asked.state.clock.now());
     let judging = async move { document::read(document.to_string().as_bytes(), now) };
     // Judged before its turn: no other change waits for that.
     let rules = asked.judge(judging).await?.map_err(ChangeError::from)?;
@@ -290,7 +292,7 @@ pub(crate) async fn roll_back(
     let version = number(path)?;
     let by = asked.by(&mut fields)?;
     fields.end()?;
-    let ((control, project), now) = (asked.project(), Timestamp::now());
+    let ((control, project), now) = (asked.project(), asked.state.clock.now());
     let change = async move { book::roll_back(&*control, project, version, &by, now).await };
     asked.make(change).await
 }
@@ -317,7 +319,7 @@ pub(crate) struct Draft {
 /// `PUT /api/v1/rules/draft`: answers what publishing it would change.
 pub(crate) async fn save_draft(asked: Asked, mut fields: Fields) -> Reply {
     let author = fields.take("author")?;
-    let (document, now) = (fields.document()?, Timestamp::now());
+    let (document, now) = (fields.document()?, asked.state.clock.now());
     let (control, project) = asked.project();
     let save = async move {
         let document = document.to_string();
@@ -346,7 +348,7 @@ pub(crate) async fn diff(asked: Asked) -> Reply {
 pub(crate) async fn publish_draft(asked: Asked, mut fields: Fields) -> Reply {
     let by = asked.by(&mut fields)?;
     fields.end()?;
-    let ((control, project), now) = (asked.project(), Timestamp::now());
+    let ((control, project), now) = (asked.project(), asked.state.clock.now());
     let change = async move { draft::publish(&*control, project, &by, now).await };
     asked.make(change).await
 }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use guard_wire::rules::{DynamicRules, MAX_VERSION, RulesError};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
 use super::compose::{Composed, compose};
@@ -12,6 +12,7 @@ use super::document::{self, problem};
 use super::operation::Operation;
 use super::policy::{Entry, Policy};
 use super::risk;
+use crate::clock::AHEAD;
 use crate::fingerprint::fingerprint;
 use crate::store::{Change, Control, ProjectId, RulesOutcome, StoreError, StoredRules};
 
@@ -19,6 +20,8 @@ use crate::store::{Change, Control, ProjectId, RulesOutcome, StoreError, StoredR
 const ATTEMPTS: usize = 20;
 /// What history tells when nothing but time has gone by.
 const RENEW: &str = "renew in time";
+/// What history tells when the clock was set.
+const FOLLOW: &str = "follow the clock";
 /// The longest author or reason, in characters.
 pub const MAX_NOTE: usize = 1000;
 
@@ -377,25 +380,55 @@ pub async fn roll_back(
     .await
 }
 
-/// Composes anew whatever is due at `now`: bans that end or must go on. One project's
-/// trouble is not another's.
+/// Composes again whatever is due at `now`: bans that end or must go on, and what was made before
+/// the clock was set back. One project's trouble is not another's.
 ///
 /// # Errors
 ///
 /// [`ChangeError`] of the last that failed; it stays due.
 pub async fn compose_due(control: &dyn Control, now: Timestamp) -> Result<(), ChangeError> {
+    let due = control.rules_due(now, now + AHEAD).await?;
+    change_each(control, due, now, |policy| {
+        let action = policy.ending(now);
+        let action = action.as_deref().unwrap_or(RENEW);
+        Changed::to(policy, action)
+    })
+    .await
+}
+
+/// Moves the ends of all operations: the clock was set by so much. So what is left of each stays
+/// the same, and bans that go on are renewed in time.
+///
+/// # Errors
+///
+/// [`ChangeError`] of the last that failed.
+pub async fn follow_clock(
+    control: &dyn Control,
+    by: SignedDuration,
+    now: Timestamp,
+) -> Result<(), ChangeError> {
+    let planned = control.rules_due(Timestamp::MAX, Timestamp::MAX).await?;
+    change_each(control, planned, now, |mut policy| {
+        policy.move_by(by);
+        Changed::to(policy, FOLLOW)
+    })
+    .await
+}
+
+async fn change_each(
+    control: &dyn Control,
+    projects: Vec<ProjectId>,
+    now: Timestamp,
+    make: impl Fn(Policy) -> Changed + Send + Sync,
+) -> Result<(), ChangeError> {
     let by = By {
         confirmed: true,
         ..By::default()
     };
     let mut outcome = Ok(());
-    for project in control.rules_due(now).await? {
-        let composed = change(control, project, &by, now, |policy| {
-            let action = policy.ending(now);
-            let action = action.as_deref().unwrap_or(RENEW);
-            Ok(Changed::to(policy, action))
-        });
-        if let Err(error) = composed.await {
+    for project in projects {
+        let changed = change(control, project, &by, now, |policy| Ok(make(policy)));
+        if let Err(error) = changed.await {
             outcome = Err(error);
         }
     }

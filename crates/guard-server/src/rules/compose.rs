@@ -23,6 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::operation::Operation;
 use super::policy::{Entry, Policy};
+use crate::clock::AHEAD;
 
 /// The longest lease: where it has no Redis, guard-core bans no longer.
 const LEASE: SignedDuration = SignedDuration::from_secs(3600);
@@ -51,7 +52,7 @@ pub(crate) struct Composed {
 
 /// Composes `policy` as it is at `now`, to follow a document that bans `before`.
 pub(crate) fn compose(mut policy: Policy, before: &[String], now: Timestamp) -> Composed {
-    end(&mut policy, now);
+    policy.end(now, now + AHEAD);
     let mut rules = policy.rules.clone();
     let published: HashSet<&String> = policy.rules.ip_blacklist.iter().collect();
     // What is published beside bans is banned as long as it is listed.
@@ -123,18 +124,6 @@ fn no_longer_banned(before: &[String], rules: &DynamicRules) -> Vec<String> {
         .collect();
     let is_gone = |ip: &&String| !ip.contains('/') && !told.contains(ip);
     before.iter().filter(is_gone).cloned().collect()
-}
-
-/// Takes out what has ended.
-fn end(policy: &mut Policy, now: Timestamp) {
-    policy.entries.retain(|entry| !entry.is_over(now));
-    // What the published document says ends for all at the same time.
-    if policy.rules.is_expired(now) {
-        policy.rules = DynamicRules {
-            rule_id: policy.rules.rule_id.clone(),
-            ..DynamicRules::default()
-        };
-    }
 }
 
 /// The entry that lifts the ban of `ip` everywhere.

@@ -23,13 +23,19 @@ pub(crate) struct Current {
     /// The entity tag.
     pub(crate) tag: String,
     body: Bytes,
-    /// The document whose `ip_ban_duration` is counted when it is answered, to
-    /// the end of this lease; and the last one so made, for all who ask in the
-    /// same second.
     leased: Option<Leased>,
 }
 
-type Leased = (DynamicRules, Timestamp, Mutex<(i64, Bytes)>);
+/// A document whose `ip_ban_duration` is counted when it is answered, to the end of its lease.
+#[derive(Debug)]
+struct Leased {
+    rules: DynamicRules,
+    ends: Timestamp,
+    /// The seconds of the lease. No more are left of it, wherever the clock was set to.
+    whole: i64,
+    /// The last one so made, for all who ask in the same second.
+    made: Mutex<(i64, Bytes)>,
+}
 
 impl Current {
     fn of(stored: Option<StoredRules>) -> Self {
@@ -44,26 +50,33 @@ impl Current {
             };
         };
         let rules = serde_json::from_str(&stored.document).ok();
+        let made_at = stored.change.created_at;
         let leased = rules.zip(stored.lease_ends);
         Self {
             version: Some(stored.version),
             tag: tag(&stored.document),
-            leased: leased.map(|(rules, ends)| (rules, ends, Mutex::default())),
+            leased: leased.map(|(rules, ends)| Leased {
+                rules,
+                ends,
+                whole: ends.as_second() - made_at.as_second(),
+                made: Mutex::default(),
+            }),
             body: stored.document.into(),
         }
     }
 
     /// The document as agents get it at `now`.
     pub(crate) fn body(&self, now: Timestamp) -> Bytes {
-        let Some((rules, ends, made)) = &self.leased else {
+        let Some(leased) = &self.leased else {
             return self.body.clone();
         };
-        let seconds = (ends.as_second() - now.as_second()).max(1);
-        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = leased.ends.as_second() - now.as_second();
+        let seconds = left.min(leased.whole).max(1);
+        let mut made = leased.made.lock().unwrap_or_else(PoisonError::into_inner);
         if made.0 != seconds {
             let rules = DynamicRules {
                 ip_ban_duration: seconds,
-                ..rules.clone()
+                ..leased.rules.clone()
             };
             let body = serde_json::to_vec(&rules).map_or_else(|_| self.body.clone(), Bytes::from);
             *made = (seconds, body);

@@ -83,6 +83,14 @@ impl Entry {
         }
     }
 
+    /// The clock was set by so much: what is left of it stays the same.
+    fn move_by(&mut self, by: SignedDuration) {
+        let times = [Some(&mut self.created_at), self.ends_at.as_mut()];
+        for at in times.into_iter().flatten() {
+            *at = at.saturating_add(by).unwrap_or(*at);
+        }
+    }
+
     /// Whether it has ended at `now`.
     pub(crate) fn is_over(&self, now: Timestamp) -> bool {
         self.ends_at.is_some_and(|ends| ends <= now)
@@ -96,9 +104,39 @@ pub struct Policy {
     pub rules: DynamicRules,
     /// The operations upon it, oldest first.
     pub entries: Vec<Entry>,
+    /// The published document that ended last. It is published again if the clock is set back to a
+    /// time before its end, unless another one was published since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<DynamicRules>,
 }
 
 impl Policy {
+    /// The clock was set by so much. The end of the published document is a time of day, which stays.
+    pub(crate) fn move_by(&mut self, by: SignedDuration) {
+        self.entries.iter_mut().for_each(|entry| entry.move_by(by));
+    }
+
+    /// Takes out what has ended at `now`. An entry that is made later than `ahead` comes from a
+    /// clock that was set back while no server noticed: it begins now.
+    pub(crate) fn end(&mut self, now: Timestamp, ahead: Timestamp) {
+        for entry in &mut self.entries {
+            if entry.created_at > ahead {
+                entry.move_by(now.duration_since(entry.created_at));
+            }
+        }
+        self.entries.retain(|entry| !entry.is_over(now));
+        // What the published document says ends for all at the same time.
+        if self.rules.is_expired(now) {
+            let nothing = DynamicRules {
+                rule_id: self.rules.rule_id.clone(),
+                ..DynamicRules::default()
+            };
+            self.ended = Some(std::mem::replace(&mut self.rules, nothing));
+        } else if let Some(rules) = self.ended.take_if(|rules| !rules.is_expired(now)) {
+            self.rules = rules;
+        }
+    }
+
     /// Adds an entry; it replaces the one about the same thing. What is banned or
     /// unbanned is not the contrary in the published document any more.
     pub fn put(&mut self, entry: Entry) {
@@ -145,6 +183,7 @@ impl Policy {
             Operation::Unban { ip } => !banned.contains(ip),
             _ => true,
         });
+        self.ended = None;
         std::mem::replace(&mut self.rules, rules)
     }
 

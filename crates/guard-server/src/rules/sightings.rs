@@ -2,9 +2,11 @@
 //! store takes what a thousand of them say at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::clock::{Clock, Reading};
 use crate::store::{AgentId, Control, Heard, ProjectId, Sighting, StoreError};
 
 /// What waits to be stored at most. While the store fails for longer, what is
@@ -14,52 +16,67 @@ const MAX_PENDING: usize = 65_536;
 /// What was heard and is not stored yet.
 pub(crate) struct Sightings {
     control: Arc<dyn Control>,
-    pending: Mutex<Vec<Sighting>>,
-    /// Held while storing, so that whoever then reads finds what came before.
-    storing: tokio::sync::Mutex<()>,
+    clock: Arc<dyn Clock>,
+    /// With the uptime at which it was heard: the time of day may be set before it is stored.
+    pending: Mutex<Vec<(Sighting, Duration)>>,
+    /// The clock when its setting was last followed. Held while storing, so that a caller that
+    /// then reads finds what came before.
+    storing: tokio::sync::Mutex<Reading>,
 }
 
 impl Sightings {
-    pub(crate) fn new(control: Arc<dyn Control>) -> Self {
+    pub(crate) fn new(control: Arc<dyn Control>, clock: Arc<dyn Clock>) -> Self {
         Self {
             control,
+            storing: Reading::of(&*clock).into(),
+            clock,
             pending: Mutex::default(),
-            storing: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Notes what was heard of `agent`. Never waits for the store.
-    pub(crate) fn note(&self, project: ProjectId, agent: AgentId, at: Timestamp, what: Heard) {
+    /// Notes what was heard of `agent` now. Never waits for the store.
+    pub(crate) fn note(&self, project: ProjectId, agent: AgentId, what: Heard) {
+        let sighting = Sighting {
+            project,
+            agent,
+            at: Timestamp::UNIX_EPOCH,
+            what,
+        };
         let mut pending = self.pending();
         if pending.len() < MAX_PENDING {
-            pending.push(Sighting {
-                project,
-                agent,
-                at,
-                what,
-            });
+            pending.push((sighting, self.clock.uptime()));
         }
     }
 
     /// Stores all that was noted; what the store does not take is kept for the next time.
     pub(crate) async fn store(&self) -> Result<(), StoreError> {
-        let _turn = self.storing.lock().await;
+        let mut followed = self.storing.lock().await;
+        let reading = Reading::of(&*self.clock);
+        if let Some(by) = reading.set_since(*followed) {
+            self.control.move_agents(by).await?;
+        }
+        *followed = reading;
         let noted = std::mem::take(&mut *self.pending());
         if noted.is_empty() {
             return Ok(());
+        }
+        let (mut noted, uptimes): (Vec<_>, Vec<_>) = noted.into_iter().unzip();
+        for (sighting, uptime) in noted.iter_mut().zip(&uptimes) {
+            sighting.at = reading.at(*uptime);
         }
         let noted: Arc<[Sighting]> = noted.into();
         let outcome = self.control.save_sightings(Arc::clone(&noted)).await;
         if outcome.is_err() {
             let mut pending = self.pending();
-            let newer = std::mem::replace(&mut *pending, noted.to_vec());
+            let older = noted.iter().cloned().zip(uptimes).collect();
+            let newer = std::mem::replace(&mut *pending, older);
             pending.extend(newer);
             pending.truncate(MAX_PENDING);
         }
         outcome
     }
 
-    fn pending(&self) -> std::sync::MutexGuard<'_, Vec<Sighting>> {
+    fn pending(&self) -> std::sync::MutexGuard<'_, Vec<(Sighting, Duration)>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -69,6 +86,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
+    use crate::clock::SystemClock;
     use crate::store::Sqlite;
 
     const PROJECT: ProjectId = ProjectId(1);
@@ -80,7 +98,8 @@ mod tests {
         let path = directory.path().join("guard.db");
         let store = Arc::new(Sqlite::open(&path).unwrap());
         let other = Connection::open(&path).unwrap();
-        let sightings = Sightings::new(Arc::clone(&store) as Arc<dyn Control>);
+        let control = Arc::clone(&store) as Arc<dyn Control>;
+        let sightings = Sightings::new(control, Arc::new(SystemClock));
         (directory, store, other, sightings)
     }
 
@@ -89,7 +108,7 @@ mod tests {
             install_id: install.to_string(),
             ..AgentId::default()
         };
-        sightings.note(PROJECT, agent, Timestamp::UNIX_EPOCH, what);
+        sightings.note(PROJECT, agent, what);
     }
 
     async fn newest(store: &Sqlite) -> Vec<Option<i64>> {

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use guard_wire::Kind;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -173,8 +173,8 @@ pub trait Control: Send + Sync {
         limit: u16,
     ) -> Answer<'_, Vec<(i64, Change)>>;
 
-    /// The projects whose rules must be composed anew at `now`.
-    fn rules_due(&self, now: Timestamp) -> Answer<'_, Vec<ProjectId>>;
+    /// The projects whose rules are due at `now`, or were made later than `ahead`.
+    fn rules_due(&self, now: Timestamp, ahead: Timestamp) -> Answer<'_, Vec<ProjectId>>;
 
     /// Stores rules made from the version `from`, if that is still in force.
     fn set_rules(
@@ -198,6 +198,9 @@ pub trait Control: Send + Sync {
     /// Of more, those that are new are passed over unless one of the others was unseen
     /// for [`MAKES_WAY_AFTER`].
     fn save_sightings(&self, sightings: Arc<[Sighting]>) -> Answer<'_, ()>;
+
+    /// Moves all times at which agents were heard of: the clock was set by so much.
+    fn move_agents(&self, by: SignedDuration) -> Answer<'_, ()>;
 
     /// The agents that ask for the rules of a project, by installation and process.
     fn followers(&self, project: ProjectId) -> Answer<'_, Vec<Follower>>;

@@ -12,7 +12,7 @@ use guard_server::store::{
 };
 use guard_server::{Access, Limits};
 use guard_wire::Kind;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -274,7 +274,7 @@ impl Control for Failing {
     fn rules_history(&self, _: ProjectId, _: i64, _: u16) -> Answer<'_, Vec<(i64, Change)>> {
         self.answer()
     }
-    fn rules_due(&self, _: Timestamp) -> Answer<'_, Vec<ProjectId>> {
+    fn rules_due(&self, _: Timestamp, _: Timestamp) -> Answer<'_, Vec<ProjectId>> {
         self.answer()
     }
     fn set_rules(&self, _: ProjectId, _: Option<i64>, _: StoredRules) -> Answer<'_, RulesOutcome> {
@@ -290,6 +290,9 @@ impl Control for Failing {
         self.answer()
     }
     fn save_sightings(&self, _: Arc<[Sighting]>) -> Answer<'_, ()> {
+        self.answer()
+    }
+    fn move_agents(&self, _: SignedDuration) -> Answer<'_, ()> {
         self.answer()
     }
     fn followers(&self, _: ProjectId) -> Answer<'_, Vec<Follower>> {

@@ -8,7 +8,7 @@ use guard_server::store::{Change, Control as _, ProjectId, StoredRules};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::support::Server;
+use crate::support::{Server, Setup};
 
 pub(crate) struct Book {
     pub(crate) server: Server,
@@ -17,9 +17,13 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// In the future, so that the server's own clock finds nothing due.
+    /// Of a server that does nothing by itself.
     pub(crate) async fn open() -> Self {
-        let server = Server::start().await;
+        let setup = Setup {
+            is_tended: false,
+            ..Setup::default()
+        };
+        let server = setup.start().await;
         let project = server.store.project_named("default").await;
         Self {
             project: project.unwrap().unwrap().id,

@@ -6,6 +6,7 @@ mod answers;
 mod auth;
 mod bad_rules;
 mod book;
+mod clocks;
 mod crowds;
 mod drafts;
 mod duplicates;

@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use guard_server::auth::KeyHash;
 use guard_server::connections::{self, ConnectionLimits};
 use guard_server::store::{Control, ProjectSettings, Sqlite, StoreLimits, Telemetry};
-use guard_server::{Access, AppState, DEFAULT_PROJECT, Limits, router};
+use guard_server::{Access, AppState, Clock, DEFAULT_PROJECT, Limits, SystemClock, router};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -44,6 +44,9 @@ pub(crate) struct Setup {
     pub(crate) store_limits: StoreLimits,
     pub(crate) access: Access,
     pub(crate) connections: ConnectionLimits,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whether it does by itself what must go on beside the requests.
+    pub(crate) is_tended: bool,
 }
 
 impl Default for Setup {
@@ -61,6 +64,8 @@ impl Default for Setup {
                 open: 100,
                 ..ConnectionLimits::default()
             },
+            clock: Arc::new(SystemClock),
+            is_tended: true,
         }
     }
 }
@@ -77,8 +82,11 @@ impl Setup {
         };
         store.save_project(DEFAULT_PROJECT, settings).await.unwrap();
         let state = AppState::new(Arc::clone(&store), self.limits, self.access);
-        let state = Arc::new(state);
+        let state = Arc::new(state.with_clock(self.clock));
         let origin = serve_state(Arc::clone(&state), self.connections).await;
+        if self.is_tended {
+            tend(&state);
+        }
         Server {
             origin,
             state,
@@ -95,17 +103,24 @@ pub(crate) async fn serve<S: Control + Telemetry + 'static>(
     limits: Limits,
     access: Access,
 ) -> String {
-    let state = AppState::new(store, limits, access);
-    serve_state(Arc::new(state), Setup::default().connections).await
+    let state = Arc::new(AppState::new(store, limits, access));
+    tend(&state);
+    serve_state(state, Setup::default().connections).await
 }
 
-async fn serve_state(state: Arc<AppState>, limits: ConnectionLimits) -> String {
+/// Has the server do what must go on beside the requests.
+fn tend(state: &Arc<AppState>) {
+    let state = Arc::clone(state);
+    tokio::spawn(async move { state.tend().await });
+}
+
+/// Serves a state on a free port; returns its origin.
+pub(crate) async fn serve_state(state: Arc<AppState>, limits: ConnectionLimits) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
-    let app = router(Arc::clone(&state));
+    let app = router(state);
     let never = std::future::pending();
     tokio::spawn(async move { connections::serve(listener, app, limits, never).await });
-    tokio::spawn(async move { state.tend().await });
     origin
 }
 

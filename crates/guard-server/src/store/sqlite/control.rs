@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Sqlite, followers};
@@ -75,15 +75,17 @@ impl Control for Sqlite {
         }))
     }
 
-    fn rules_due(&self, now: Timestamp) -> Answer<'_, Vec<ProjectId>> {
+    fn rules_due(&self, now: Timestamp, ahead: Timestamp) -> Answer<'_, Vec<ProjectId>> {
         Box::pin(self.read(move |connection| {
             connection
                 .prepare_cached(
                     "SELECT id FROM projects JOIN rule_versions AS rules ON project_id = id
-                     WHERE due <= ?1 AND version =
+                     WHERE (due <= ?1 OR created_at > ?2) AND version =
                         (SELECT max(version) FROM rule_versions WHERE project_id = id)",
                 )?
-                .query_map([now.as_microsecond()], |row| row.get(0).map(ProjectId))?
+                .query_map([now.as_microsecond(), ahead.as_microsecond()], |row| {
+                    row.get(0).map(ProjectId)
+                })?
                 .collect()
         }))
     }
@@ -162,6 +164,13 @@ impl Control for Sqlite {
             self.tell_of_crowd(saving.await?);
             Ok(())
         })
+    }
+
+    fn move_agents(&self, by: SignedDuration) -> Answer<'_, ()> {
+        Box::pin(
+            self.writer
+                .write(0, move |connection| followers::move_times(connection, by)),
+        )
     }
 
     fn followers(&self, project: ProjectId) -> Answer<'_, Vec<Follower>> {

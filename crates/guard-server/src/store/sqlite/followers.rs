@@ -9,6 +9,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::room::{Room, Table};
 use super::unreadable;
+use crate::clock::AHEAD;
 use crate::store::{AgentId, FORGET_AFTER, Follower, Heard, ProjectId, Sighting, Since};
 
 const FOLLOWERS: Table = Table {
@@ -77,7 +78,8 @@ fn note(connection: &Connection, sighting: &Sighting) -> rusqlite::Result<()> {
                     (project_id, install_id, process, agent, seen_at, asked_at, holds)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) ON CONFLICT DO UPDATE SET
                     agent = excluded.agent, holds = excluded.holds,
-                    interval = excluded.asked_at - asked_at, asked_at = excluded.asked_at",
+                    interval = nullif(max(excluded.asked_at - asked_at, 0), 0),
+                    asked_at = excluded.asked_at",
             )?
             .execute(params![
                 key.0,
@@ -110,19 +112,46 @@ fn note(connection: &Connection, sighting: &Sighting) -> rusqlite::Result<()> {
     };
     connection
         .prepare_cached(
+            // A time that is far ahead was noted before the clock was set back.
             "UPDATE rule_followers SET seen_at = ?4
-             WHERE project_id = ?1 AND install_id = ?2 AND process = ?3 AND seen_at < ?4",
+             WHERE project_id = ?1 AND install_id = ?2 AND process = ?3
+                AND (seen_at < ?4 OR seen_at > ?4 + ?5)",
         )?
-        .execute(params![key.0, key.1, key.2, at])?;
+        .execute(params![key.0, key.1, key.2, at, micros(AHEAD)])?;
     Ok(())
 }
 
 fn forget(connection: &Connection, project: ProjectId, now: Timestamp) -> rusqlite::Result<()> {
-    let unseen_since = now.saturating_sub(FORGET_AFTER).unwrap_or(now);
     connection
-        .prepare_cached("DELETE FROM rule_followers WHERE project_id = ?1 AND seen_at < ?2")?
-        .execute(params![project.0, unseen_since.as_microsecond()])
+        .prepare_cached(
+            "DELETE FROM rule_followers WHERE project_id = ?1 AND abs(?2 - seen_at) > ?3",
+        )?
+        .execute(params![
+            project.0,
+            now.as_microsecond(),
+            micros(FORGET_AFTER)
+        ])
         .map(drop)
+}
+
+/// The clock was set by so much.
+pub(super) fn move_times(connection: &Connection, by: SignedDuration) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE rule_followers SET seen_at = seen_at + ?1, asked_at = asked_at + ?1,
+            fetched_at = fetched_at + ?1, applied_at = applied_at + ?1,
+            reported_at = reported_at + ?1",
+        [micros(by)],
+    )?;
+    connection
+        .execute(
+            "UPDATE agent_status SET received_at = received_at + ?1",
+            [micros(by)],
+        )
+        .map(drop)
+}
+
+fn micros(duration: SignedDuration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn all(connection: &Connection, project: ProjectId) -> rusqlite::Result<Vec<Follower>> {

@@ -1,0 +1,117 @@
+//! Where time comes from. The time of day can be set, forwards and backwards; what is due must
+//! neither come early nor wait for long because of that. So the server notices when it was set, and
+//! moves what it planned and what it remembers of agents by as much.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
+
+/// A difference that is no more than this is no setting of the clock: it may drift, or be read late.
+const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
+
+/// What lies further in the future than this was noted before the clock was set back, while no
+/// server was there to notice.
+pub(crate) const AHEAD: SignedDuration = SignedDuration::from_secs(60);
+
+/// Counts also while the machine sleeps.
+#[cfg(target_os = "linux")]
+const STEADY: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const STEADY: ClockId = ClockId::Monotonic;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// The time of day, which can be set.
+    fn now(&self) -> Timestamp;
+
+    /// The time since some moment, which nobody can set.
+    fn uptime(&self) -> Duration;
+}
+
+/// The clocks of this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn uptime(&self) -> Duration {
+        clock_gettime(STEADY).try_into().unwrap_or_default()
+    }
+}
+
+/// Both clocks at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    pub(crate) now: Timestamp,
+    pub(crate) uptime: Duration,
+}
+
+impl Reading {
+    pub(crate) fn of(clock: &dyn Clock) -> Self {
+        Self {
+            now: clock.now(),
+            uptime: clock.uptime(),
+        }
+    }
+
+    /// By how much the time of day was set since `earlier`, if it was.
+    pub(crate) fn set_since(self, earlier: Self) -> Option<SignedDuration> {
+        let moved = self.now.duration_since(earlier.now);
+        let passed = self.uptime.saturating_sub(earlier.uptime);
+        let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
+        let set = moved.saturating_sub(passed);
+        (set.abs() > TOLERANCE).then_some(set)
+    }
+
+    /// The time of day at the moment of that uptime, as the clock is set now.
+    pub(crate) fn at(self, uptime: Duration) -> Timestamp {
+        let ago = self.uptime.saturating_sub(uptime);
+        self.now.saturating_sub(ago).unwrap_or(self.now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(now: i64, uptime: u64) -> Reading {
+        Reading {
+            now: Timestamp::from_second(now).unwrap(),
+            uptime: Duration::from_secs(uptime),
+        }
+    }
+
+    #[test]
+    fn a_clock_was_set_when_it_moved_otherwise_than_time_went_by() {
+        let earlier = reading(1_000_000, 100);
+        for (later, expected) in [
+            (reading(1_000_000, 100), None),
+            (reading(1_003_600, 3700), None),
+            (reading(1_000_004, 100), None),
+            (reading(1_003_600, 100), Some(3600)),
+            (reading(996_400, 100), Some(-3600)),
+            (reading(1_000_000, 160), Some(-60)),
+        ] {
+            let expected = expected.map(SignedDuration::from_secs);
+            assert_eq!(later.set_since(earlier), expected, "{later:?}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_told_by_the_clock_as_it_is_set_now() {
+        let reading = reading(1_000_000, 100);
+        assert_eq!(reading.at(Duration::from_secs(40)).as_second(), 999_940);
+        assert_eq!(reading.at(Duration::from_secs(101)).as_second(), 1_000_000);
+    }
+
+    #[test]
+    fn the_clocks_of_the_machine_go_on() {
+        let earlier = Reading::of(&SystemClock);
+        let later = Reading::of(&SystemClock);
+        assert!(later.uptime >= earlier.uptime && earlier.uptime > Duration::ZERO);
+    }
+}
