@@ -62,6 +62,23 @@ async fn a_database_that_is_put_back_is_used_again() {
     assert_eq!(summary["events"]["total"], 2);
 }
 
+#[tokio::test]
+async fn a_backup_that_took_its_place_gets_nothing_of_the_log_of_the_one_before() {
+    let data = data().await;
+    let backup = fs::read(data.path().join("guard.db")).unwrap();
+    let mut server = Logged::start_in(data, "info");
+    assert_eq!(server.post(&[event("b")]).await.status(), 200);
+    fs::write(server.path("backup.db"), &backup).unwrap();
+    fs::rename(server.path("backup.db"), server.path("guard.db")).unwrap();
+    server.takes_nothing().await;
+    server.process.signal("-TERM");
+    assert_eq!(server.process.wait(), Some(0));
+    assert!(!server.path("guard.db-wal").exists());
+    let server = Logged::start_in(server.data, "info");
+    let (_, summary) = server.process.get("/api/v1/summary", KEY).await;
+    assert_eq!(summary["events"]["total"], 1);
+}
+
 fn limit_files(server: &Logged, bytes: Option<u64>) {
     let pid = Pid::from_raw(server.process.id().try_into().unwrap());
     let limit = Rlimit {
@@ -139,7 +156,7 @@ async fn a_database_that_was_there_and_is_not_whole_is_refused_with_the_remedy_a
         connection.execute_batch("CREATE TABLE theirs (x)").unwrap();
     };
     let actions: [(Act, &str); 5] = [
-        (empty, "empty: restore a backup"),
+        (empty, "but empty: remove it"),
         (cut, "damaged"),
         (damage, "damaged"),
         (text, "damaged"),

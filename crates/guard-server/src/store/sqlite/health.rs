@@ -1,7 +1,7 @@
 //! Whether what is committed stays: the paths must still name the files that were
 //! opened, and no part of the database may be damaged. Tells the log of trouble.
 
-use std::fs::Metadata;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ const MAX_PROBE: usize = 1024 * 1024;
 /// The state of the database while it is open.
 #[derive(Debug)]
 pub(super) struct Health {
+    /// The database, its log, and the index of that.
     files: Vec<File>,
     state: Mutex<State>,
     places: TroubleLog,
@@ -97,6 +98,25 @@ impl Health {
             tracing::info!("the database is back in its place");
         }
         true
+    }
+
+    /// Removes the log when another database stands where this one was opened: SQLite would
+    /// add to that one what the log holds. Only once the database is closed.
+    pub(super) fn remove_stale_log(&self) {
+        let Some((database, beside)) = self.files.split_first() else {
+            return;
+        };
+        if !database.path.exists() || database.wrong().is_none() {
+            return;
+        }
+        for file in beside.iter().filter(|file| file.wrong().is_none()) {
+            if let Err(error) = fs::remove_file(&file.path) {
+                tracing::error!(
+                    path = %file.path.display(), %error,
+                    "this file does not belong to the database that is there now: remove it"
+                );
+            }
+        }
     }
 
     /// Why nothing can be stored, as far as it is known before trying.

@@ -53,8 +53,8 @@ pub enum OpenError {
     },
     /// The file has no content.
     #[error(
-        "the database {} is there, but empty: restore a backup; to start with an empty one, \
-         remove the file", path.display()
+        "the database {0} is there, but empty: remove it, and {0}-wal if it is there; then restore \
+         a backup, or start with an empty one", path.display()
     )]
     Empty {
         /// Where it is.
@@ -62,8 +62,8 @@ pub enum OpenError {
     },
     /// The file is not whole.
     #[error(
-        "cannot open the database {0}: it is damaged ({what}): restore a backup; to start with an \
-         empty one, move {0} away, and {0}-wal if it is there", path.display()
+        "cannot open the database {0}: it is damaged ({what}): move it away, and {0}-wal if it is \
+         there; then restore a backup, or start with an empty one", path.display()
     )]
     Damaged {
         /// Where it is.

@@ -120,6 +120,8 @@ fn write_all(mut connection: Connection, waiting: &Receiver<Job>, health: &Healt
             Err(_) => tracing::error!("a write panicked"),
         }
     }
+    drop(connection);
+    health.remove_stale_log();
 }
 
 /// Does the work of `group` in one transaction, and adds up in `bytes` what it holds. A
