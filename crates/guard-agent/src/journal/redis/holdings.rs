@@ -1,14 +1,14 @@
 //! What one process has in Redis: records that are in memory too, under a
 //! token, and records that rest there alone, on offer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
 use guard_wire::Kind;
 
 /// The name of an entry in a stream; later ones are greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Id {
     milliseconds: u64,
     number: u64,
@@ -72,6 +72,10 @@ pub(super) enum Stray {
 pub(super) struct Holdings {
     held: HashMap<u64, (Id, Facts)>,
     offered: BTreeMap<Id, Facts>,
+    /// Those in memory that are pending for another process, which took them.
+    shared: HashSet<u64>,
+    /// By token: records in memory that Redis has lost, and whether that was told.
+    missed: BTreeMap<u64, (Kind, bool)>,
     bytes: u64,
     last_token: u64,
 }
@@ -94,11 +98,37 @@ impl Holdings {
         self.offered.insert(id, Facts { kind, len, found });
     }
 
-    /// A record is no longer in memory.
-    pub(super) fn release(&mut self, token: u64) {
+    /// A record is no longer in memory. The kind of one that is nowhere now.
+    pub(super) fn release(&mut self, token: u64) -> Option<Kind> {
         if let Some((id, facts)) = self.held.remove(&token) {
             self.offered.insert(id, facts);
         }
+        self.shared.remove(&token);
+        self.missed.remove(&token).map(|(kind, _)| kind)
+    }
+
+    /// Redis has lost a record in memory.
+    pub(super) fn miss(&mut self, token: u64) {
+        if let Some((_, facts)) = self.held.remove(&token) {
+            self.bytes -= facts.len as u64;
+            self.shared.remove(&token);
+            self.missed.insert(token, (facts.kind, false));
+        }
+    }
+
+    /// Another process has taken a record that is in memory here.
+    pub(super) fn share(&mut self, token: u64) {
+        self.shared.insert(token);
+    }
+
+    /// Those that Redis has lost, each once.
+    pub(super) fn missed(&mut self) -> Vec<u64> {
+        // A release of those that were told before has come by now.
+        self.missed.retain(|_, (_, is_told)| !*is_told);
+        for (_, is_told) in self.missed.values_mut() {
+            *is_told = true;
+        }
+        self.missed.keys().copied().collect()
     }
 
     /// Where a record in memory is kept.
@@ -108,6 +138,8 @@ impl Holdings {
 
     /// A record in memory is no longer kept.
     pub(super) fn forget(&mut self, token: u64) {
+        self.missed.remove(&token);
+        self.shared.remove(&token);
         if let Some((_, facts)) = self.held.remove(&token) {
             self.bytes -= facts.len as u64;
         }
@@ -167,6 +199,11 @@ impl Holdings {
         (self.held.len() + self.offered.len()) as u64
     }
 
+    /// How many should be pending for this process.
+    pub(super) fn pending(&self) -> u64 {
+        self.records() - self.shared.len() as u64
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -219,6 +256,19 @@ mod tests {
         assert_eq!(holdings.oldest(21, 0), [id(1), id(3), id(0)]);
         assert_eq!(holdings.oldest(15, 5), [id(1)]);
         assert_eq!(holdings.oldest(1000, 0).len(), 4);
+    }
+
+    #[test]
+    fn a_lost_record_is_told_once_and_is_nowhere_when_it_leaves_memory() {
+        let mut holdings = Holdings::default();
+        let tokens = [1, 2, 3].map(|number| holdings.hold(id(number), Kind::Metric, 5));
+        tokens.iter().for_each(|token| holdings.miss(*token));
+        holdings.forget(tokens[0]);
+        assert_eq!(holdings.missed(), tokens[1..]);
+        assert_eq!(holdings.release(tokens[1]), Some(Kind::Metric));
+        assert_eq!(holdings.missed(), [0; 0]);
+        assert_eq!(holdings.release(tokens[2]), None);
+        assert_eq!((holdings.records(), holdings.bytes()), (0, 0));
     }
 
     #[test]

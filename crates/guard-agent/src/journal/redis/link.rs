@@ -109,6 +109,13 @@ impl Link {
                 let advice = advice.as_deref().unwrap_or(general);
                 format!("cannot prove who it is ({error}){advice}")
             }
+            // In Redis 6 it stands within the text of a script's error.
+            _ if error.to_string().contains("NOGROUP") => {
+                "has lost the agents' consumer group, or its stream: somebody removed it; keep \
+                 others away from keys guard_agent:*. It is made again, and what memory holds is \
+                 saved there again"
+                    .to_owned()
+            }
             ErrorKind::Io => format!("cannot be reached ({error}): see whether it runs"),
             _ => format!("reports an error ({error}): see its log"),
         };

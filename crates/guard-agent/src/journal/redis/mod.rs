@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `guard_agent:{project}:records` | a stream; an entry has one field: `event` or `metric`, and the record's JSON |
 //! | `guard_agent:{project}:size` | the bytes of all records, with an overhead for each |
+//! | `guard_agent:{project}:count` | exists while a process counts the bytes: how far it is, what it has counted, who it is |
 //! | `guard_agent:{project}:quarantine` | a stream of records that the backend refuses, each with its `reason` |
 //! | `guard_agent:{project}:lease:<consumer>` | expires when a process gives no sign of life: `alive`, or `ended` |
 //!
@@ -17,12 +18,34 @@
 //!
 //! Whenever the connection was lost, the process compares what it knows with what
 //! Redis has: an entry it knows nothing of was added by a call whose answer was
-//! lost, and is removed; a record that Redis has lost is saved again,
-//! if it is in memory, or counted as lost.
+//! lost, and is removed, or was claimed by one, and is kept; a record that Redis has
+//! lost is saved again, if it is in memory, or counted as lost.
+//!
+//! Others may change the keys. Every third of a lease a process compares how many
+//! entries there are, how many are pending, and how many of those it has:
+//!
+//! | what it sees | what it does |
+//! |---|---|
+//! | the group or the stream is gone | makes them again, and compares as after an outage |
+//! | other numbers of its own | compares; what is pending for nobody it claims again |
+//! | fewer entries than are pending | looks for each of its own, and counts the bytes |
+//! | more, for a third of a lease | goes through the stream and claims what is pending for nobody |
+//! | no size, or what is none | counts the bytes |
+
+/// A script, and before it what all scripts share.
+macro_rules! script {
+    ($name:literal) => {
+        concat!(
+            include_str!("lua/keys.lua"),
+            include_str!(concat!("lua/", $name, ".lua"))
+        )
+    };
+}
 
 mod health;
 mod holdings;
 mod link;
+mod maintenance;
 mod options;
 mod trust;
 
@@ -34,8 +57,9 @@ use redis::{Cmd, Connection};
 use uuid::Uuid;
 
 pub use self::health::RedisHealth;
-use self::holdings::{Holdings, Id, Stray};
+use self::holdings::{Holdings, Id};
 use self::link::Link;
+use self::maintenance::Count;
 pub use self::options::{REDIS_LEASE, REDIS_TIMEOUT, RedisOptions};
 use super::store::{Store, StoreError, Stored, Usage};
 
@@ -65,8 +89,10 @@ pub struct RedisStore {
     consumer: String,
     keys: Keys,
     holdings: Holdings,
-    /// Tokens of records that Redis has lost.
-    forgotten: Vec<u64>,
+    /// The last record that this process added.
+    last: Id,
+    /// The last one before an append whose answer is missing.
+    unanswered: Option<Id>,
     damaged: [u64; 2],
     taken: [u64; 2],
     warning: Option<String>,
@@ -75,6 +101,7 @@ pub struct RedisStore {
     shortfall: u64,
     /// Consumers without a lease, and since when.
     suspects: HashMap<String, Instant>,
+    count: Count,
     next_look: Option<Instant>,
 }
 
@@ -82,6 +109,7 @@ struct Keys {
     records: String,
     size: String,
     quarantine: String,
+    count: String,
     leases: String,
     lease: String,
 }
@@ -99,6 +127,7 @@ impl RedisStore {
             records: options.key("records"),
             size: options.key("size"),
             quarantine: options.key("quarantine"),
+            count: options.key("count"),
             lease: [leases.as_str(), consumer.as_str()].concat(),
             leases,
         };
@@ -107,13 +136,15 @@ impl RedisStore {
             consumer,
             keys,
             holdings: Holdings::default(),
-            forgotten: Vec::new(),
+            last: Id::default(),
+            unanswered: None,
             damaged: [0; 2],
             taken: [0; 2],
             warning: None,
             quarantined: 0,
             shortfall: 0,
             suspects: HashMap::new(),
+            count: Count::default(),
             next_look: None,
         };
         store.ready()?;
@@ -226,117 +257,8 @@ impl RedisStore {
         });
         created?;
         self.look()?;
-        self.reconcile()
-    }
-
-    /// Renews the lease; the consumers without one, and whether they ended by
-    /// themselves.
-    fn look(&mut self) -> Result<(bool, Vec<(String, bool)>), StoreError> {
-        let keys = &self.keys;
-        let lease = self.link.options.lease.as_millis().to_string();
-        let (held, quarantined, others) = self.link.script(
-            include_str!("look.lua"),
-            &[&keys.records, &keys.quarantine, &keys.lease],
-            |command| {
-                command.arg(&[GROUP, &self.consumer, &lease, &keys.leases]);
-            },
-        )?;
-        self.quarantined = quarantined;
-        Ok((held, others))
-    }
-
-    /// Claims records of consumers that are dead; whether there may be more.
-    fn adopt(&mut self, others: Vec<(String, bool)>, now: Instant) -> Result<bool, StoreError> {
-        let grace = self.link.options.lease / 3;
-        let before = std::mem::take(&mut self.suspects);
-        let mut steps = ADOPTIONS;
-        for (other, ended) in others {
-            let since = *before.get(&other).unwrap_or(&now);
-            if ended || now.saturating_duration_since(since) >= grace {
-                while steps > 0 && self.adopt_some(&other)? {
-                    steps -= 1;
-                }
-            }
-            self.suspects.insert(other, since);
-        }
-        Ok(steps == 0)
-    }
-
-    /// Claims some records of a dead consumer; whether there may be more.
-    fn adopt_some(&mut self, other: &str) -> Result<bool, StoreError> {
-        let lease = [self.keys.leases.as_str(), other].concat();
-        let step = STEP.to_string();
-        let claimed: Vec<(String, String, usize)> = self.link.script(
-            include_str!("adopt.lua"),
-            &[&self.keys.records, &lease],
-            |command| {
-                command.arg(&[GROUP, &self.consumer, other, &step]);
-            },
-        )?;
-        for (id, kind, len) in &claimed {
-            let id = named(id)?;
-            // What is neither was put there by something else, and stays.
-            if let Some(kind) = Kind::ALL.into_iter().find(|known| known.as_str() == kind) {
-                self.holdings.adopt(id, kind, *len);
-            }
-        }
-        Ok(claimed.len() == STEP)
-    }
-
-    /// Compares what this process knows with what Redis has for it.
-    fn reconcile(&mut self) -> Result<(), StoreError> {
-        let mut strays = self.holdings.all();
-        let mut from = "-".to_owned();
-        loop {
-            let pending: Vec<(String, String, u64, u64)> = self.link.run(|connection| {
-                redis::cmd("XPENDING")
-                    .arg(&[&self.keys.records, GROUP, &from, "+"])
-                    .arg(STEP)
-                    .arg(&self.consumer)
-                    .query(connection)
-            })?;
-            let mut unknown = Vec::new();
-            for (id, ..) in &pending {
-                let id = named(id)?;
-                from = id.next().to_string();
-                if strays.remove(&id).is_none() {
-                    unknown.push(id);
-                }
-            }
-            // Added by a call whose answer was lost; it was repeated, or will be.
-            self.erase(&unknown)?;
-            if pending.len() < STEP {
-                break;
-            }
-        }
-        let strays: Vec<_> = strays.into_iter().collect();
-        for some in strays.chunks(STEP) {
-            let ids: Vec<Id> = some.iter().map(|(id, _)| *id).collect();
-            for ((id, stray), entry) in some.iter().zip(self.fetch(&ids)?) {
-                self.miss(*id, *stray, entry.is_some());
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes that a record is not with this process any more, or is lost.
-    fn miss(&mut self, id: Id, stray: Stray, exists: bool) {
-        match stray {
-            // Another process sends it too, and the backend stores it once.
-            Stray::Held(_) if exists => {}
-            Stray::Held(token) => {
-                self.holdings.forget(token);
-                self.forgotten.push(token);
-            }
-            Stray::Offered(facts) => {
-                self.holdings.withdraw(id);
-                if exists {
-                    self.taken[facts.kind.index()] += u64::from(!facts.found);
-                } else {
-                    self.damaged[facts.kind.index()] += u64::from(!facts.found);
-                }
-            }
-        }
+        self.count.restart();
+        self.reconcile(false).map(drop)
     }
 
     /// Entries as they are in Redis, each or none.
@@ -357,7 +279,8 @@ impl RedisStore {
     }
 
     fn erase(&mut self, ids: &[Id]) -> Result<(), StoreError> {
-        let keys = [self.keys.records.as_str(), &self.keys.size];
+        let keys = &self.keys;
+        let keys = [keys.records.as_str(), &keys.size, &keys.count];
         for some in ids.chunks(STEP) {
             let fill = |command: &mut Cmd| {
                 command.arg(GROUP).arg(REDIS_RECORD_OVERHEAD);
@@ -365,8 +288,7 @@ impl RedisStore {
                     command.arg(id.to_string());
                 }
             };
-            let script = include_str!("remove.lua");
-            self.link.script::<()>(script, &keys, fill)?;
+            self.link.script::<()>(script!("remove"), &keys, fill)?;
         }
         Ok(())
     }
@@ -384,14 +306,18 @@ impl Store for RedisStore {
                 command.arg(kind.as_str()).arg(*json);
             }
         };
-        let script = include_str!("append.lua");
-        let answer = self.link.script(script, &keys, fill)?;
-        let (ids, used, asked): (Vec<String>, u64, u64) = answer;
+        self.unanswered = Some(self.last);
+        let answer = self.link.script(script!("append"), &keys, fill);
+        if self.link.is_open() {
+            self.unanswered = None;
+        }
+        let (ids, used, asked): (Vec<String>, u64, u64) = answer?;
         if ids.len() != records.len() {
             self.shortfall = (used + asked).saturating_sub(limit);
             return Err(StoreError::Full { used, limit });
         }
         let ids: Vec<Id> = ids.iter().map(|id| named(id)).collect::<Result<_, _>>()?;
+        self.last = ids.last().copied().unwrap_or(self.last);
         let added = ids.into_iter().zip(records);
         let tokens = added.map(|(id, (kind, json))| self.holdings.hold(id, *kind, json.len()));
         Ok(tokens.collect())
@@ -411,8 +337,8 @@ impl Store for RedisStore {
     }
 
     fn release(&mut self, tokens: &[u64]) {
-        for token in tokens {
-            self.holdings.release(*token);
+        for kind in tokens.iter().filter_map(|it| self.holdings.release(*it)) {
+            self.damaged[kind.index()] += 1;
         }
     }
 
@@ -424,18 +350,21 @@ impl Store for RedisStore {
         reason: &str,
     ) -> Result<(), StoreError> {
         self.ready()?;
-        let Some(id) = self.holdings.place(token) else {
-            return Ok(());
-        };
+        // One that Redis has lost is set aside all the same.
+        let id = self.holdings.place(token).unwrap_or_default();
         let keys = &self.keys;
-        let keys = [keys.records.as_str(), &keys.size, &keys.quarantine];
+        let keys = [
+            keys.records.as_str(),
+            &keys.size,
+            &keys.quarantine,
+            &keys.count,
+        ];
         let fill = |command: &mut Cmd| {
             command.arg(GROUP).arg(REDIS_RECORD_OVERHEAD);
             command.arg(id.to_string()).arg(kind.as_str()).arg(bytes);
             command.arg(reason).arg(REDIS_QUARANTINE);
         };
-        let script = include_str!("quarantine.lua");
-        self.quarantined = self.link.script(script, &keys, fill)?;
+        self.quarantined = self.link.script(script!("quarantine"), &keys, fill)?;
         self.holdings.forget(token);
         Ok(())
     }
@@ -481,11 +410,7 @@ impl Store for RedisStore {
         {
             return Ok(Some(at));
         }
-        let (held, others) = self.look()?;
-        if !held {
-            self.reconcile()?;
-        }
-        let more = self.adopt(others, now)?;
+        let more = self.maintain(now)?;
         let wait = self.link.options.lease / 3;
         self.next_look = Some(if more { now } else { now + wait });
         Ok(self.next_look)
@@ -506,14 +431,13 @@ impl Store for RedisStore {
         let lease = self.link.options.lease.as_millis().to_string();
         let keys = [self.keys.records.as_str(), &self.keys.lease];
         let arguments = [GROUP, &self.consumer, &lease];
-        self.link
-            .script(include_str!("leave.lua"), &keys, |command| {
-                command.arg(&arguments);
-            })
+        self.link.script(script!("leave"), &keys, |command| {
+            command.arg(&arguments);
+        })
     }
 
     fn forgotten(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.forgotten)
+        self.holdings.missed()
     }
 
     fn warning(&mut self) -> Option<String> {

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use guard_agent::{
-    Agent, AgentBuilder, DurabilityStats, Level, RedisOptions, RedisStore, SecurityEvent,
+    Agent, AgentBuilder, DurabilityStats, Kind, Level, RedisOptions, RedisStore, SecurityEvent,
+    Store,
 };
 
 use super::server::Server;
@@ -209,6 +210,27 @@ fn a_redis_that_may_evict_is_warned_about() {
     eventually("warned", || {
         warnings.contain("set maxmemory-policy noeviction")
     });
+}
+
+#[test]
+fn what_a_dead_one_left_is_delivered_though_somebody_destroyed_the_group() {
+    let server = Server::start(&[]);
+    let backend = Backend::start(|_, _| Answer::ok());
+    let options = RedisOptions::new(&server.url()).expect("a URL");
+    let options = options.lease(Duration::from_secs(1));
+    let mut dead = RedisStore::open(options.clone()).expect("opened");
+    let left: [(Kind, &[u8]); 1] = [(Kind::Event, br#"{"reason":"left"}"#)];
+    dead.append(&left).expect("saved");
+    drop(dead);
+    server.ask::<u64>("XGROUP DESTROY guard_agent:{default}:records agents");
+    let warnings = Warnings::default();
+    let builder =
+        builder(&backend.url()).store(move || Ok(Box::new(RedisStore::open(options.clone())?)));
+    let agent = warnings.of(builder).build().expect("valid");
+    agent.start();
+    eventually("delivered", || received(&backend).0.contains("left"));
+    assert!(warnings.contain("1 record(s)"), "it is told");
+    eventually("forgotten", || server.ask::<u64>(RECORDS) == 0);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Records in a real Redis.
 
 mod agents;
+mod others;
 mod server;
 mod store;

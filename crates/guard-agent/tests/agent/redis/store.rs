@@ -11,27 +11,27 @@ use guard_agent::{
 use super::server::Server;
 use crate::support::eventually;
 
-const RECORDS: &str = "guard_agent:{shop}:records";
-const SIZE: &str = "guard_agent:{shop}:size";
+pub(crate) const RECORDS: &str = "guard_agent:{shop}:records";
+pub(crate) const SIZE: &str = "guard_agent:{shop}:size";
 
-fn options(server: &Server) -> RedisOptions {
+pub(crate) fn options(server: &Server) -> RedisOptions {
     RedisOptions::new(&server.url()).unwrap().project("shop")
 }
 
-fn open(server: &Server) -> RedisStore {
+pub(crate) fn open(server: &Server) -> RedisStore {
     RedisStore::open(options(server)).unwrap()
 }
 
-fn append(store: &mut RedisStore, kind: Kind, records: &[&str]) -> Vec<u64> {
+pub(crate) fn append(store: &mut RedisStore, kind: Kind, records: &[&str]) -> Vec<u64> {
     let records: Vec<_> = records.iter().map(|json| (kind, json.as_bytes())).collect();
     store.append(&records).unwrap()
 }
 
-fn load(store: &mut RedisStore) -> Vec<Stored> {
+pub(crate) fn load(store: &mut RedisStore) -> Vec<Stored> {
     store.load(usize::MAX).unwrap()
 }
 
-fn texts(records: &[Stored]) -> Vec<String> {
+pub(crate) fn texts(records: &[Stored]) -> Vec<String> {
     let texts = records
         .iter()
         .map(|record| String::from_utf8(record.bytes.clone()));
@@ -48,7 +48,7 @@ fn take_over(store: &mut RedisStore) {
 }
 
 /// Ends all leases, as time would.
-fn let_leases_lapse(server: &Server) {
+pub(crate) fn let_leases_lapse(server: &Server) {
     for lease in server.ask::<Vec<String>>("KEYS *:lease:*") {
         server.ask::<()>(&format!("DEL {lease}"));
     }

@@ -3,7 +3,7 @@
 -- Returns id, kind and length of each record.
 local records, lease = KEYS[1], KEYS[2]
 local group, consumer, other = ARGV[1], ARGV[2], ARGV[3]
-if redis.call('GET', lease) == 'alive' then
+if text(lease) == 'alive' then
     return {}
 end
 local pending = redis.call('XPENDING', records, group, '-', '+', ARGV[4], other)

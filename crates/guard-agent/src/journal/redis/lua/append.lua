@@ -2,11 +2,14 @@
 -- KEYS: records, size. ARGV: group, consumer, limit, overhead, then kind and JSON of each record.
 -- Returns the ids, none when the limit leaves no room; how many bytes are taken, and were asked for.
 local records, size = KEYS[1], KEYS[2]
+-- Fails without the group, before anything is written.
+redis.call('XPENDING', records, ARGV[1])
 local asked = 0
 for i = 5, #ARGV, 2 do
     asked = asked + #ARGV[i + 1] + ARGV[4]
 end
-local taken = tonumber(redis.call('GET', size) or 0)
+local known = size_of(records, size)
+local taken = known or 0
 if taken + asked > tonumber(ARGV[3]) then
     return { {}, taken, asked }
 end
@@ -23,5 +26,8 @@ for first = 1, #ids, 1000 do
     end
     redis.call('XCLAIM', records, ARGV[1], ARGV[2], 0, unpack(claim))
 end
-redis.call('INCRBY', size, asked)
+-- What is not known is counted, with these records.
+if known then
+    redis.call('INCRBY', size, asked)
+end
 return { ids, taken, asked }
