@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::RULES_HOLD;
 use crate::delivery::backoff;
 
-/// Between two answers that both brought new rules: bounds what a backend that
-/// always has new ones can cost.
-const CHANGE_GAP: Duration = Duration::from_millis(100);
+/// After an answer that a backend which holds requests gives at once, as it brings something
+/// new: bounds what one that always has something new can cost.
+const NEWS_GAP: Duration = Duration::from_millis(100);
 /// A held request that ends sooner than this was cut off, by a backend that
 /// stops, for example.
 const CUT_OFF: Duration = Duration::from_secs(1);
@@ -132,14 +132,15 @@ impl Pace {
             return delay.max(wait.unwrap_or_default());
         }
         self.manner = self.judge(seen);
+        // A request that names nothing has nothing to be held for: that there are no rules is
+        // then as good as some.
+        let is_news = seen.outcome == Outcome::Changed || !seen.was_conditional;
         match self.manner {
-            Manner::Holds
-                if seen.outcome == Outcome::Same && seen.took < CUT_OFF.min(self.hold / 2) =>
-            {
+            Manner::Holds if !is_news && seen.took < CUT_OFF.min(self.hold / 2) => {
                 self.failures = self.failures.saturating_add(1);
                 return backoff::delay(self.failures, terms.factor, random);
             }
-            Manner::Holds if seen.outcome == Outcome::Same && seen.took >= self.hold => {
+            Manner::Holds if !is_news && seen.took >= self.hold => {
                 self.failures = 0;
                 self.lengthen();
             }
@@ -147,10 +148,8 @@ impl Pace {
         }
         match self.manner {
             Manner::Answers => poll(terms, random),
-            Manner::Holds | Manner::Unknown => match seen.outcome {
-                Outcome::Changed => CHANGE_GAP,
-                Outcome::Same | Outcome::Failed(_) => Duration::ZERO,
-            },
+            Manner::Holds | Manner::Unknown if is_news => NEWS_GAP,
+            Manner::Holds | Manner::Unknown => Duration::ZERO,
         }
     }
 
@@ -218,6 +217,23 @@ mod tests {
         assert_eq!(next(&mut pace, seen(Outcome::Same, 30, true)), 0.0);
         assert_eq!(next(&mut pace, seen(Outcome::Changed, 3, true)), 0.1);
         assert!(pace.is_held());
+    }
+
+    #[test]
+    fn a_first_answer_that_there_are_no_rules_is_not_taken_for_a_request_cut_off() {
+        for is_applied in [true, false] {
+            let mut pace = Pace::default();
+            let none = Seen {
+                outcome: Outcome::Same,
+                ..first(is_applied)
+            };
+            assert_eq!(next(&mut pace, none), 0.1);
+        }
+        // Told so again and again although it is known, the agent asks less and less often.
+        let mut pace = Pace::default();
+        next(&mut pace, first(true));
+        let pauses = [(); 3].map(|()| next(&mut pace, seen(Outcome::Same, 0, true)));
+        assert_eq!(pauses, [1.0, 2.0, 4.0]);
     }
 
     #[test]

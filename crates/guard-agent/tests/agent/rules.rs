@@ -104,6 +104,32 @@ fn a_held_request_brings_each_change_at_once_and_says_what_is_known() {
 }
 
 #[test]
+fn a_ban_right_after_the_start_is_as_fast_as_any_other() {
+    let headers = vec![
+        ("ETag", "\"none\"".to_owned()),
+        (WAIT_APPLIED.0, WAIT_APPLIED.1.to_owned()),
+    ];
+    let (backend, publish) = holding_backend(Answer::Plain(200, headers, "{}".to_owned()));
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .build()
+        .expect("valid");
+    assert_eq!(version(&agent), None);
+    let updates = agent.rules_updates();
+    for number in 1..=150 {
+        clock.wait_for_sleeper(0.05, 0.1);
+        clock.advance(Duration::from_millis(100));
+        publish.send(tagged(number)).expect("taken");
+        eventually("the change", || {
+            updates
+                .current()
+                .is_some_and(|rules| rules.document.version == number as i64)
+        });
+    }
+}
+
+#[test]
 fn a_held_request_holds_up_neither_records_nor_callers_nor_the_end() {
     let (backend, _publish) = holding_backend(tagged(1));
     let clock = ManualClock::new();
