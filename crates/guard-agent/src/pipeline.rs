@@ -46,10 +46,8 @@ pub(crate) async fn run(shared: &Arc<Shared>, mut stop: watch::Receiver<Option<I
         if is_done && flights.is_empty() {
             break;
         }
-        let due = shared
-            .queue
-            .due_at()
-            .filter(|_| has_slot(shared, flights.len()));
+        let may_take = !is_done && has_slot(shared, flights.len());
+        let due = shared.queue.next_look(may_take, clock.now());
         let status = Some(next_status).filter(|_| deadline.is_none());
         tokio::select! {
             biased;

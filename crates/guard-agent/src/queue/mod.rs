@@ -154,13 +154,13 @@ impl Queue {
         let was_due = state.is_full_batch();
         state.enqueue(kind, record);
         state.full_since = None;
-        let is_first = state.since.is_none();
-        if is_first {
+        if state.since.is_none() {
             state.since = Some(now());
         }
-        let is_due = !was_due && state.is_full_batch();
+        let wakes = state.is_awaited && !was_due && state.is_full_batch();
+        state.is_awaited &= !wakes;
         self.unlock_and_call(state);
-        if is_first || is_due {
+        if wakes {
             self.wake.notify_one();
         }
         if displaced > 0 {
@@ -287,9 +287,21 @@ impl Queue {
         Some((kind, batch))
     }
 
-    /// When what waits becomes due by age, if anything waits.
-    pub(crate) fn due_at(&self) -> Option<Instant> {
-        lock(&self.state).due_at()
+    /// When the worker is to look again at the latest, which is about to wait. Waking it costs
+    /// a caller more than all else: so while no other batch may be taken it is not woken at all, and
+    /// otherwise by what fills a batch, but not by a first record, for which it looks in time.
+    pub(crate) fn next_look(&self, may_take: bool, now: Instant) -> Option<Instant> {
+        let mut state = lock(&self.state);
+        state.is_awaited = may_take;
+        if !may_take {
+            None
+        } else if state.is_full_batch() {
+            Some(now)
+        } else {
+            state
+                .due_at()
+                .or_else(|| now.checked_add(state.limits.interval))
+        }
     }
 
     /// Has the worker look again.

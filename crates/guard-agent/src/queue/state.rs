@@ -45,6 +45,8 @@ pub(super) struct State {
     pub(super) recovering: bool,
     /// The last flush that somebody asked for.
     pub(super) wanted: u64,
+    /// The worker waits for a full batch.
+    pub(super) is_awaited: bool,
 }
 
 impl State {
@@ -69,6 +71,7 @@ impl State {
             flowing: true,
             recovering: false,
             wanted: 0,
+            is_awaited: false,
         }
     }
 

@@ -1,3 +1,4 @@
+use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
 use super::*;
@@ -25,6 +26,11 @@ fn push(queue: &Queue, kind: Kind, count: usize) -> Vec<Pushed> {
         .collect()
 }
 
+/// When what waits becomes due by age, if anything waits.
+fn due_at(queue: &Queue) -> Option<Instant> {
+    lock(&queue.state).due_at()
+}
+
 fn texts(records: &[Record]) -> Vec<String> {
     let text = |record: &Record| String::from_utf8_lossy(record.as_ref()).into_owned();
     records.iter().map(text).collect()
@@ -46,10 +52,10 @@ fn a_send_is_due_at_the_watermark() {
 fn a_send_is_due_when_the_oldest_record_has_waited_for_the_interval() {
     let queue = queue();
     push(&queue, Kind::Metric, 1);
-    let due = queue.due_at().expect("something waits");
+    let due = due_at(&queue).expect("something waits");
     assert!(queue.take(due - Duration::from_millis(1), 1000).is_none());
     assert!(queue.take(due, 1000).is_some());
-    assert_eq!(queue.due_at(), None);
+    assert_eq!(due_at(&queue), None);
 }
 
 #[test]
@@ -311,4 +317,46 @@ proptest! {
         prop_assert!(queue.wait_for_flush(last, Duration::ZERO));
         prop_assert_eq!(queue.fill().bytes, 0);
     }
+}
+
+/// Whether the worker was woken since the last look.
+fn is_woken(queue: &Queue) -> bool {
+    queue.woken().now_or_never().is_some()
+}
+
+#[test]
+fn a_first_record_does_not_wake_a_worker_that_looks_in_time() {
+    let queue = queue();
+    let now = Instant::now();
+    assert_eq!(queue.next_look(true, now), Some(now + LIMITS.interval));
+    push(&queue, Kind::Event, 1);
+    assert!(!is_woken(&queue));
+    assert!(due_at(&queue) >= Some(now + LIMITS.interval));
+}
+
+#[test]
+fn a_full_batch_wakes_the_worker_once() {
+    let queue = queue();
+    queue.next_look(true, Instant::now());
+    push(&queue, Kind::Event, 5);
+    assert!(is_woken(&queue));
+    queue.take(Instant::now(), 1000).expect("due");
+    push(&queue, Kind::Event, 5);
+    assert!(!is_woken(&queue), "it looks before it waits");
+}
+
+#[test]
+fn a_batch_that_is_full_before_the_worker_waits_is_due_at_once() {
+    let queue = queue();
+    push(&queue, Kind::Event, 5);
+    let now = Instant::now();
+    assert_eq!(queue.next_look(true, now), Some(now));
+}
+
+#[test]
+fn a_worker_that_may_take_no_batch_is_not_woken() {
+    let queue = queue();
+    assert_eq!(queue.next_look(false, Instant::now()), None);
+    push(&queue, Kind::Event, 5);
+    assert!(!is_woken(&queue));
 }
