@@ -1,6 +1,6 @@
 //! The groups of records that this process has in the store.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use guard_wire::Kind;
 
@@ -22,6 +22,8 @@ pub(super) struct Group {
     found: bool,
     /// Of the key.
     bytes: usize,
+    /// One more than the highest place of its records.
+    places: usize,
     /// Records that are not settled.
     live: usize,
     /// Those of them that are not in memory.
@@ -37,12 +39,18 @@ pub(super) struct Groups {
     offers: BTreeSet<(u128, u64)>,
     /// Events and metrics of this process whose keys were gone.
     damaged: [u64; 2],
+    /// Groups whose keys were deleted, by number, until that is told: their kind, and
+    /// tokens of records in memory.
+    missed: HashMap<u64, (Kind, Vec<u64>)>,
+    /// Those that were told last.
+    told: HashMap<u64, Kind>,
 }
 
 impl Groups {
     /// Adds the records of a new key, which are in memory; their tokens.
     pub(super) fn add(&mut self, key: Key, nanos: u128, records: usize, bytes: usize) -> Vec<u64> {
         let number = self.insert(key, nanos, records, bytes, false);
+        self.set_places(number, records);
         (0..records).map(|place| token(number, place)).collect()
     }
 
@@ -50,6 +58,7 @@ impl Groups {
     /// at `places` are this process's.
     pub(super) fn add_found(&mut self, key: Key, nanos: u128, places: &[usize], bytes: usize) {
         let number = self.insert(key, nanos, places.len(), bytes, true);
+        self.set_places(number, places.iter().max().map_or(0, |place| place + 1));
         let tokens: Vec<u64> = places.iter().map(|place| token(number, *place)).collect();
         self.release(&tokens);
     }
@@ -62,6 +71,7 @@ impl Groups {
             nanos,
             found,
             bytes,
+            places: 0,
             live: records,
             offered: Vec::new(),
         };
@@ -69,11 +79,21 @@ impl Groups {
         number
     }
 
+    fn set_places(&mut self, number: u64, places: usize) {
+        if let Some(group) = self.groups.get_mut(&number) {
+            group.places = places;
+        }
+    }
+
     /// Records are no longer in memory.
     pub(super) fn release(&mut self, tokens: &[u64]) {
         for token in tokens {
             let number = token >> PLACE_BITS;
-            if let Some(group) = self.groups.get_mut(&number) {
+            let missed = self.missed.get(&number).map(|(kind, _)| *kind);
+            if let Some(kind) = missed.or_else(|| self.told.get(&number).copied()) {
+                // It is nowhere now.
+                self.damaged[kind.index()] += 1;
+            } else if let Some(group) = self.groups.get_mut(&number) {
                 group.offered.push(*token);
                 self.offers.insert((group.nanos, number));
             }
@@ -115,6 +135,37 @@ impl Groups {
             self.damaged[group.key.kind.index()] += group.offered.len() as u64;
         }
         self.forget(number);
+    }
+
+    /// Forgets the groups of a kind whose keys are not among these; how many.
+    pub(super) fn keep_only(&mut self, kind: Kind, names: &HashSet<String>) -> usize {
+        let is_gone = |group: &Group| group.key.kind == kind && !names.contains(&group.key.name);
+        let gone = self.groups.iter().filter(|(_, group)| is_gone(group));
+        let gone: Vec<u64> = gone.map(|(number, _)| *number).collect();
+        for number in &gone {
+            if let Some(group) = self.groups.get(number) {
+                // Among them may be some that are settled: who asks knows them no more.
+                let tokens = (0..group.places).map(|place| token(*number, place));
+                let held = tokens.filter(|token| !group.offered.contains(token));
+                self.missed.insert(*number, (kind, held.collect()));
+            }
+            self.lose(*number);
+        }
+        gone.len()
+    }
+
+    /// Tokens of records in memory whose keys were deleted, each once.
+    pub(super) fn missed(&mut self) -> Vec<u64> {
+        let missed = std::mem::take(&mut self.missed);
+        // A release of those that were told before has come by now.
+        self.told = missed
+            .iter()
+            .map(|(number, (kind, _))| (*number, *kind))
+            .collect();
+        missed
+            .into_values()
+            .flat_map(|(_, tokens)| tokens)
+            .collect()
     }
 
     /// The newest group with records that are not in memory.

@@ -13,16 +13,19 @@
 //!   on it that lives still does. Who finds one that has had no lease for a
 //!   [grace](GRACE) takes it off, and takes over what it left; after an outage,
 //!   when all leases have run out, the living have that time to renew theirs.
-//! - All keys are listed when the store is opened, and by whoever finds another
-//!   dead; never regularly, since listing makes Redis walk through all keys of
-//!   everybody.
+//! - All keys are listed when the store is opened, by whoever finds another
+//!   dead, and by whoever is missing on the roster, on which it was: then somebody
+//!   may have deleted all keys. Never regularly, since listing makes Redis walk through
+//!   all keys of everybody.
 
 mod client;
 mod found;
 mod groups;
 mod name;
 mod roster;
+mod takeover;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -108,6 +111,9 @@ pub struct KeyValueStore<C> {
     attempted: [Option<Key>; 2],
     renew_at: Option<Instant>,
     suspects: Suspects,
+    /// It was on the roster.
+    is_known: bool,
+    warning: Option<String>,
     /// How often all keys were listed.
     looks: u32,
     quarantined: u64,
@@ -126,6 +132,8 @@ impl<C: KeyValue> KeyValueStore<C> {
             attempted: [None, None],
             renew_at: None,
             suspects: Suspects::default(),
+            is_known: false,
+            warning: None,
             looks: 0,
             quarantined: 0,
         }
@@ -169,6 +177,9 @@ impl<C: KeyValue> KeyValueStore<C> {
         let value = self.get(&key)?;
         let mut roster = Roster::read(value.as_deref());
         let mut changed = roster.add(&self.owner);
+        if changed && self.is_known {
+            self.verify()?;
+        }
         let mut missing = Vec::new();
         for other in roster.after(&self.owner).into_iter().take(KEYS_IN_CALL) {
             if self.get(&own(name::lease(&other)))?.is_some() {
@@ -185,6 +196,24 @@ impl<C: KeyValue> KeyValueStore<C> {
         if changed {
             self.client.set(vec![(key, roster.value())], None)?;
         }
+        self.is_known = true;
+        Ok(())
+    }
+
+    /// Looks whether what this process has is still there.
+    fn verify(&mut self) -> Result<(), StoreError> {
+        let mut gone = 0;
+        for kind in Kind::ALL {
+            let names: HashSet<String> = self.client.names(kind)?.into_iter().collect();
+            gone += self.groups.keep_only(kind, &names);
+        }
+        if gone > 0 {
+            self.warning = Some(format!(
+                "somebody deleted {gone} key(s) with records from the guard's Redis: those in \
+                 memory are saved again; keep others away from keys agent_events:* and \
+                 agent_metrics:*"
+            ));
+        }
         Ok(())
     }
 
@@ -198,93 +227,6 @@ impl<C: KeyValue> KeyValueStore<C> {
             existed.append(&mut self.client.delete(keys)?);
         }
         Ok(existed)
-    }
-
-    /// Makes the newest of what the dead left this process's own.
-    fn take_over(&mut self) -> Result<(), StoreError> {
-        let Some(newest) = self.left.last() else {
-            return Ok(());
-        };
-        let (single, kind) = (newest.single, newest.key.kind);
-        let limit = if single { KEYS_IN_CALL } else { GROUPS_IN_CALL };
-        let alike = |found: &&Found| found.single == single && found.key.kind == kind;
-        let left = self.left.iter().rev().take_while(alike).take(limit);
-        let found: Vec<Found> = left.cloned().collect();
-        if single {
-            self.take_singles(kind, &found)?;
-        } else {
-            self.take_groups(&found)?;
-        }
-        self.left.truncate(self.left.len() - found.len());
-        Ok(())
-    }
-
-    fn take_groups(&mut self, found: &[Found]) -> Result<(), StoreError> {
-        let old: Vec<Key> = found.iter().map(|found| found.key.clone()).collect();
-        let values = self.client.get(&old)?;
-        let (mut taken, mut entries) = (Vec::new(), Vec::new());
-        for (found, value) in found.iter().zip(values) {
-            // What is no group is somebody else's, and left alone.
-            if let Some(value) = value
-                && let Some(records) = found::records(&value).map(|records| records.len())
-            {
-                let key = self.group_key(found.key.kind, found.nanos);
-                taken.push((found, key.clone(), records, value.len()));
-                entries.push((key, value));
-            }
-        }
-        self.client.set(entries, None)?;
-        let old: Vec<Key> = taken.iter().map(|(found, ..)| found.key.clone()).collect();
-        let existed = self.delete(&old)?;
-        let mut needless = Vec::new();
-        for ((found, key, records, bytes), existed) in taken.into_iter().zip(existed) {
-            if existed && records > 0 {
-                let places: Vec<usize> = (0..records).collect();
-                self.groups.add_found(key, found.nanos, &places, bytes);
-            } else {
-                needless.push(key);
-            }
-        }
-        self.delete(&needless).map(drop)
-    }
-
-    /// Makes one group of records of other versions of the agent.
-    fn take_singles(&mut self, kind: Kind, found: &[Found]) -> Result<(), StoreError> {
-        let keys: Vec<Key> = found.iter().map(|found| found.key.clone()).collect();
-        let values = self.client.get(&keys)?;
-        let (mut old, mut records, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-        // The oldest comes first, as in all groups.
-        for (key, value) in keys.into_iter().zip(values).rev() {
-            let Some(value) = value else { continue };
-            match found::rewrite(&key, &value, &self.options.encoder) {
-                Ok(record) => {
-                    records.push(record);
-                    old.push(key);
-                }
-                Err(error) => refused.push((key, value, error)),
-            }
-        }
-        for (key, value, error) in refused {
-            self.set_aside(kind, &value, &error.to_string())?;
-            self.delete(&[key])?;
-        }
-        let Some(newest) = found.first().filter(|_| !records.is_empty()) else {
-            return Ok(());
-        };
-        let key = self.group_key(kind, newest.nanos);
-        let value = found::group_value(records.iter().map(String::as_str));
-        let bytes = value.len();
-        self.client.set(vec![(key.clone(), value)], None)?;
-        let existed = self.delete(&old)?;
-        let places = existed.iter().enumerate();
-        let places: Vec<usize> = places
-            .filter_map(|(place, existed)| existed.then_some(place))
-            .collect();
-        if places.is_empty() {
-            return self.delete(&[key]).map(drop);
-        }
-        self.groups.add_found(key, newest.nanos, &places, bytes);
-        Ok(())
     }
 
     fn set_aside(&mut self, kind: Kind, record: &str, reason: &str) -> Result<(), StoreError> {
@@ -452,6 +394,14 @@ impl<C: KeyValue> Store for KeyValueStore<C> {
         // What is left need not wait for the lease to run out.
         let lease = own(name::lease(&self.owner));
         self.delete(&[lease]).map(drop)
+    }
+
+    fn forgotten(&mut self) -> Vec<u64> {
+        self.groups.missed()
+    }
+
+    fn warning(&mut self) -> Option<String> {
+        self.warning.take()
     }
 
     fn usage(&self) -> Usage {

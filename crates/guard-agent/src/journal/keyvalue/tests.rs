@@ -587,3 +587,33 @@ fn what_redis_has_lost_is_told_if_it_was_not_in_memory_any_more() {
     store.remove(&tokens[1..]).unwrap();
     assert_eq!(store.usage().records, 0);
 }
+
+#[test]
+fn after_a_flush_what_memory_has_is_saved_again_and_the_rest_is_counted() {
+    let shelf = Shelf::new();
+    let mut stores = [shelf.store(), shelf.store()];
+    for store in &mut stores {
+        let tokens = append_events(store, &["{\"n\":1}", "{\"n\":2}", "{\"n\":3}"]);
+        append(store, &[(Kind::Metric, "{}")]);
+        store.release(&tokens[..1]);
+    }
+    lock(&shelf.entries).clear();
+    for store in &mut stores {
+        // Where the other one has made a roster already, too.
+        shelf.pass(RENEWAL);
+        store.tick(shelf.now()).unwrap();
+        assert!(store.warning().unwrap().contains("deleted 2 key(s)"));
+        let mut forgotten = store.forgotten();
+        assert_eq!((forgotten.len(), store.usage().records), (3, 0));
+        assert_eq!(store.usage().damaged, [1, 0]);
+        // It left memory before its loss was known.
+        forgotten.sort_unstable();
+        store.release(&forgotten[..1]);
+        assert_eq!(store.usage().damaged, [2, 0]);
+        assert_eq!(store.forgotten(), [0; 0]);
+        append_events(store, &["{\"n\":2}", "{\"n\":3}"]);
+        shelf.pass(RENEWAL);
+        store.tick(shelf.now()).unwrap();
+        assert_eq!((store.warning(), store.usage().records), (None, 2));
+    }
+}
