@@ -1,5 +1,6 @@
 """The cases: what is run in every round, and the rows it gives."""
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from harness.comparison import Comparison
 from harness.environment import Environment, Subject, say
 from harness.processes import Sink
 from harness.table import figure, spread
-from harness.trouble import TROUBLES
+from harness.trouble import TROUBLES, silent_backend
 
 T = TypeVar("T")
 Values = dict[str, dict[str, list[float]]]
@@ -29,11 +30,28 @@ class Scale:
     trouble_rounds: int
     bans: int
     agents: int
+    sustained: int
     records: int = 20_000
 
 
-FULL = Scale(rounds=9, app_rounds=5, app_seconds=10, trouble_rounds=3, bans=50, agents=1000)
-QUICK = Scale(rounds=2, app_rounds=1, app_seconds=3, trouble_rounds=1, bans=5, agents=1000)
+FULL = Scale(
+    rounds=9,
+    app_rounds=5,
+    app_seconds=10,
+    trouble_rounds=3,
+    bans=50,
+    agents=1000,
+    sustained=1_000_000,
+)
+QUICK = Scale(
+    rounds=2,
+    app_rounds=1,
+    app_seconds=3,
+    trouble_rounds=1,
+    bans=5,
+    agents=1000,
+    sustained=100_000,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,7 @@ class Result:
 
     comparisons: Sequence[Comparison] = ()
     baselines: Sequence[str] = ()
+    rates: Sequence[str] = ()
     alone: Sequence[str] = ()
 
 
@@ -84,6 +103,10 @@ APP = (
     Row("cpu_us", "app under wrk: CPU of the process for a request", "us", "lower"),
     Row("metrics_delivered", "app under wrk: metrics delivered, of made", "%", "higher"),
 )
+FOOTPRINT = (
+    Row("queued_bytes", "Python: memory of a queued event", "bytes", "lower"),
+    Row("import_ms", "Python: import of the agent, after FastAPI", "ms", "lower"),
+)
 RUST = (
     Row("build_and_send_us", "Rust: build an event and send_event, caller's CPU", "us", "lower"),
     Row("send_us", "Rust: send_event alone, caller's CPU", "us", "lower"),
@@ -104,6 +127,10 @@ TROUBLE = tuple(
 RUST_PEER = "guard-agent-rs 3.2.4"
 OURS = "ours"
 OFF = "off"
+NOTHING = "an agent that does nothing"
+
+# What the agent may take of an app's throughput, in percent.
+GOAL = 2
 
 
 def send(environment: Environment, sink: Sink, scale: Scale) -> Result:
@@ -142,15 +169,17 @@ def stall(environment: Environment, sink: Sink, scale: Scale) -> Result:
 def app(environment: Environment, sink: Sink, scale: Scale) -> Result:
     """What the agent costs an app at full speed, and how much of its telemetry arrives."""
 
-    def measure(subject: Subject | None) -> dict[str, float]:
+    def measure(name: str) -> dict[str, float]:
         sink.reset()
         settings = {
-            "GUARD_AGENT": "on" if subject else "off",
+            "GUARD_AGENT": "off" if name == OFF else "on",
+            "BENCH_AGENT": "nothing" if name == NOTHING else "",
             "GUARD_AGENT_API_KEY": "benchmark-key-1234567890",
             "GUARD_AGENT_ENDPOINT": sink.address,
             "GUARD_DETECTION": "off",
         }
-        served = processes.serve(subject or environment.ours, settings, scale.app_seconds)
+        subject = python.get(name, environment.ours)
+        served = processes.serve(subject, settings, scale.app_seconds)
         delivered = sink.counts()["metrics"]
         return {
             "requests_per_second": served.requests_per_second,
@@ -159,17 +188,74 @@ def app(environment: Environment, sink: Sink, scale: Scale) -> Result:
             "metrics_delivered": 1000 * delivered // served.metrics_produced / 10,
         }
 
-    subjects: dict[str, Subject | None] = {OFF: None, **python_subjects(environment)}
+    python = python_subjects(environment)
+    subjects = {name: name for name in (OFF, NOTHING, *python)}
     values = in_turn("app", subjects, scale.app_rounds, measure)
-    off = values.pop(OFF)
+    off, nothing = values.pop(OFF), values.pop(NOTHING)
     return Result(
         compare(APP, values),
         [
-            baseline("app under wrk, agent off: requests", "/s", off["requests_per_second"]),
-            baseline(
-                "app under wrk, agent off: CPU of the process for a request", "us", off["cpu_us"]
-            ),
+            *app_baselines("agent off", off),
+            *app_baselines(NOTHING, nothing),
+            *(taken(name, nothing, figures) for name, figures in values.items()),
         ],
+    )
+
+
+def app_baselines(what: str, figures: dict[str, list[float]]) -> list[str]:
+    rates, cpu = figures["requests_per_second"], figures["cpu_us"]
+    return [
+        baseline(f"app under wrk, {what}: requests", "/s", rates),
+        baseline(f"app under wrk, {what}: CPU of the process for a request", "us", cpu),
+    ]
+
+
+def taken(name: str, nothing: dict[str, list[float]], figures: dict[str, list[float]]) -> str:
+    """What an agent takes beside one that does nothing, round by round."""
+    rates = zip(nothing["requests_per_second"], figures["requests_per_second"], strict=True)
+    percent = [100 * (1 - rate / base) for base, rate in rates]
+    costs = zip(nothing["cpu_us"], figures["cpu_us"], strict=True)
+    cpu = [cost - base for base, cost in costs]
+    goal = f"; goal at most {GOAL} %" if name == OURS else ""
+    return (
+        f"app under wrk, what {name} takes beside {NOTHING}: "
+        f"{figure(median(percent))} % of the requests ({spread(percent)}){goal}, "
+        f"{figure(median(cpu))} us of CPU for a request ({spread(cpu)})"
+    )
+
+
+def footprint(environment: Environment, _: Sink, scale: Scale) -> Result:
+    """What a queued event takes in memory, and the import of the agent in time."""
+
+    def measure(subject: Subject) -> dict[str, float]:
+        with silent_backend() as endpoint:
+            queued = processes.script(subject, "memory.py", endpoint.url, str(scale.records))
+        return queued | processes.script(subject, "imports.py")
+
+    values = in_turn("footprint", python_subjects(environment), scale.rounds, measure)
+    return Result(compare(FOOTPRINT, values))
+
+
+def rate(environment: Environment, sink: Sink, scale: Scale) -> Result:
+    """What one Python process sends and delivers, for as long as it likes. The peers drop most."""
+
+    def measure(spooled: bool) -> dict[str, float]:
+        sink.reset()
+        with tempfile.TemporaryDirectory() as folder:
+            spool = (folder,) if spooled else ()
+            arguments = (sink.address, str(scale.sustained), *spool)
+            result = processes.script(environment.ours, "rate.py", *arguments)
+        sink.expect_events(scale.sustained, OURS)
+        return result
+
+    places = {"in memory": False, "in a spool": True}
+    values = in_turn("rate", places, scale.app_rounds, measure)
+    what = f"one Python process, {scale.sustained:,} events kept"
+    return Result(
+        rates=[
+            baseline(f"{what} {place}, sent and delivered", "/s", figures["events_per_second"])
+            for place, figures in values.items()
+        ]
     )
 
 
@@ -231,7 +317,7 @@ def waiting(environment: Environment, _: Sink, scale: Scale) -> Result:
     )
 
 
-CASES = (send, stall, trouble, app, rust, rules, waiting)
+CASES = (send, stall, trouble, app, footprint, rate, rust, rules, waiting)
 
 
 def both_modes(run: Callable[[str], dict[str, float]]) -> dict[str, float]:

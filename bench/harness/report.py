@@ -23,6 +23,7 @@ def page(results: Sequence[Result], head: Sequence[str]) -> str:
     """The whole of RESULTS.md."""
     comparisons = [comparison for result in results for comparison in result.comparisons]
     baselines = [f"- {line}" for result in results for line in result.baselines]
+    rates = [f"- {line}" for result in results for line in result.rates]
     alone = [f"- {line}" for result in results for line in result.alone]
     return "\n".join(
         [
@@ -34,9 +35,13 @@ def page(results: Sequence[Result], head: Sequence[str]) -> str:
             "",
             markdown(comparisons),
             "",
-            "Baselines, without any agent at work:",
+            "Baselines, without any agent at work, and what the agents take beside them:",
             "",
             *baselines,
+            "",
+            "Sustained rate of ours (the peers drop what they have no room for):",
+            "",
+            *rates,
             "",
             "Rules on the fly, with guard-server and ours (no peer is brought a change):",
             "",

@@ -2,6 +2,8 @@
 
     python app.py MAIN.PY
 
+With BENCH_AGENT=nothing in the environment its agent does nothing.
+
 Prints `listening on http://ADDRESS` when it accepts requests. Stops gracefully on
 SIGTERM: once the last request is answered it prints the metrics that fastapi-guard
 made and the CPU time of an answer, as `{"produced": N, "cpu_us": N}`, and then
@@ -11,11 +13,15 @@ stops its agent.
 import asyncio
 import importlib.util
 import json
+import os
 import sys
 import time
 from typing import Any
 
 import uvicorn
+from nothing import Nothing
+
+import guard_agent
 
 
 class Meter:
@@ -73,6 +79,9 @@ def load(path: str) -> Any:
 
 
 if __name__ == "__main__":
+    if os.environ.get("BENCH_AGENT") == "nothing":
+        # Where the guard and the app look for it.
+        guard_agent.guard_agent = Nothing
     app = Meter(load(sys.argv[1]))
     config = uvicorn.Config(app, port=0, log_level="error", proxy_headers=False)
     asyncio.run(AnnouncingServer(config).serve())
