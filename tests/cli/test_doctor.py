@@ -88,6 +88,21 @@ def test_a_trusted_certificate_is_shown_with_its_end(
     assert output.says("ok", "tls").startswith("the certificate is good until ")
 
 
+def test_an_authoritys_certificate_is_told_by_doctor_and_by_the_agent(
+    authority: Authority, start_backend: StartBackend, guard_agent: Command
+) -> None:
+    # As openssl makes it unless told otherwise, but with a name that Python takes.
+    certificate = authority.self_signed("localhost", "-addext", "subjectAltName=DNS:localhost")
+    backend = start_backend(certificate)
+    for command, step in (("doctor", "tls"), ("send-test-event", "test event")):
+        output = guard_agent(command, "--endpoint", backend.url, SSL_CERT_FILE=str(certificate))
+        assert output.code == 1
+        found = output.says("fail", step)
+        assert "(CA:TRUE)" in found
+        assert "make another" in found
+        assert "-addext basicConstraints=critical,CA:FALSE" in found
+
+
 def test_a_certificate_that_ends_soon_is_a_warning(
     authority: Authority, start_backend: StartBackend, guard_agent: Command
 ) -> None:

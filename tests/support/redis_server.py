@@ -11,7 +11,6 @@ from typing import Any
 
 import redis
 
-from support.certificates import Authority
 from support.process import PATIENCE_SECONDS, eventually
 
 # Every change is on disk before it is answered.

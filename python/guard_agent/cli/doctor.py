@@ -1,6 +1,7 @@
 """`guard-agent doctor`: what stands between the agent and its backend."""
 
 import argparse
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ _SECONDS_OF_A_DAY = 86_400
 _FEW_DAYS = 14
 _DISTRIBUTION = "fastapi-guard-agent"
 _MOST_SKEW_SECONDS = 60
+# In a certificate's DER: the extension basicConstraints, critical or not, that says CA:TRUE.
+_AUTHORITY = re.compile(rb"\x06\x03\x55\x1d\x13(\x01\x01\xff)?\x04.\x30.\x01\x01\xff", re.DOTALL)
 
 
 def doctor(arguments: argparse.Namespace) -> Iterator[Finding]:
@@ -72,6 +75,14 @@ def _way_to(backend: Backend) -> Iterator[Finding]:
 
 def _encryption(backend: Backend, connection: HTTPConnection, addresses: list[str]) -> Finding:
     if isinstance(connection.sock, ssl.SSLSocket):
+        if _AUTHORITY.search(connection.sock.getpeercert(binary_form=True) or b""):
+            return fail(
+                "tls",
+                "the certificate is an authority's (CA:TRUE), which the agent does not take as a "
+                "server's",
+                "make another with -addext basicConstraints=critical,CA:FALSE and -addext "
+                f"subjectAltName=DNS:{backend.host}, and set SSL_CERT_FILE to it",
+            )
         certificate = connection.sock.getpeercert() or {}
         until = str(certificate["notAfter"])
         left = int((ssl.cert_time_to_seconds(until) - time.time()) // _SECONDS_OF_A_DAY)
