@@ -84,18 +84,19 @@ impl Journal {
         {
             return Some(at);
         }
-        match self.work(now) {
+        let next = match self.work(now) {
             Ok(next) => {
                 self.recovered();
                 next
             }
             Err(error) => {
-                // Some of it may be lost.
-                self.note_usage();
                 self.failed(&error, now);
                 self.retry_at
             }
-        }
+        };
+        // Last: whoever sees what is saved sees that the store works.
+        self.note_usage();
+        next
     }
 
     /// Saves what there is, whatever failed before, and leaves it to the store:
@@ -146,7 +147,6 @@ impl Journal {
         {
             queue.restore(store.load(room)?, now);
         }
-        self.note_usage();
         obeyed.and(written).map(|()| next)
     }
 

@@ -8,6 +8,11 @@ use guard_agent::{Kind, REDIS_RECORD_OVERHEAD, RedisStore, Store, Stored};
 use super::server::Server;
 use super::store::{RECORDS, SIZE, append, let_leases_lapse, load, open, options, texts};
 
+/// A server that is never restarted, and so need not write to disk.
+fn start() -> Server {
+    Server::start(&["--appendonly", "no"])
+}
+
 /// Lets a minute pass for these processes, of which each looks as often as it wants.
 fn let_a_minute_pass(stores: &mut [&mut RedisStore]) {
     let_minute_pass(0, stores);
@@ -77,7 +82,7 @@ fn all(range: std::ops::Range<usize>) -> BTreeSet<String> {
 
 #[test]
 fn what_the_dead_left_is_found_when_the_group_is_destroyed() {
-    let server = Server::start(&[]);
+    let server = start();
     leave(&server, 0..100);
     let mut heir = open(&server);
     server.ask::<u64>(&format!("XGROUP DESTROY {RECORDS} agents"));
@@ -95,7 +100,7 @@ fn what_the_dead_left_is_found_when_the_group_is_destroyed() {
 
 #[test]
 fn what_the_dead_left_is_found_when_their_consumer_is_deleted() {
-    let server = Server::start(&[]);
+    let server = start();
     leave(&server, 0..100);
     let name = consumers(&server).remove(0);
     server.ask::<u64>(&format!("XGROUP DELCONSUMER {RECORDS} agents {name}"));
@@ -115,7 +120,7 @@ fn what_the_dead_left_is_found_when_their_consumer_is_deleted() {
 #[test]
 fn the_living_keep_their_own_whatever_becomes_of_group_and_consumers() {
     for destroy in [true, false] {
-        let server = Server::start(&[]);
+        let server = start();
         let (mut one, mut other) = (open(&server), open(&server));
         let tokens = append_numbered(&mut one, 0..10);
         append_numbered(&mut other, 10..20);
@@ -146,7 +151,7 @@ fn a_full_stream_that_is_purged_is_empty_at_once() {
         "XTRIM guard_agent:{shop}:records MAXLEN 0",
         "DEL guard_agent:{shop}:records",
     ] {
-        let server = Server::start(&[]);
+        let server = start();
         let room = 10 * (REDIS_RECORD_OVERHEAD + 7);
         let mut store = RedisStore::open(options(&server).max_bytes(room)).unwrap();
         let tokens = append_numbered(&mut store, 0..10);
@@ -164,7 +169,7 @@ fn a_full_stream_that_is_purged_is_empty_at_once() {
 
 #[test]
 fn a_stream_that_was_just_purged_takes_records() {
-    let server = Server::start(&[]);
+    let server = start();
     let room = REDIS_RECORD_OVERHEAD + 7;
     let mut store = RedisStore::open(options(&server).max_bytes(room)).unwrap();
     append_numbered(&mut store, 0..1);
@@ -175,7 +180,7 @@ fn a_stream_that_was_just_purged_takes_records() {
 
 #[test]
 fn after_some_records_were_removed_the_size_is_true_and_each_is_accounted_for() {
-    let server = Server::start(&[]);
+    let server = start();
     let (mut one, mut other) = (open(&server), open(&server));
     let ones = append_numbered(&mut one, 0..50);
     one.release(&ones[..10]);
@@ -200,7 +205,7 @@ fn after_some_records_were_removed_the_size_is_true_and_each_is_accounted_for() 
 
 #[test]
 fn a_record_that_leaves_memory_before_its_loss_is_known_is_counted() {
-    let server = Server::start(&[]);
+    let server = start();
     let mut store = open(&server);
     let tokens = append_numbered(&mut store, 0..3);
     server.ask::<()>("FLUSHDB");
@@ -212,7 +217,7 @@ fn a_record_that_leaves_memory_before_its_loss_is_known_is_counted() {
 
 #[test]
 fn a_database_that_is_flushed_is_filled_again() {
-    let server = Server::start(&[]);
+    let server = start();
     let (mut one, mut other) = (open(&server), open(&server));
     append_numbered(&mut one, 0..10);
     append_numbered(&mut other, 10..20);
@@ -229,7 +234,7 @@ fn a_database_that_is_flushed_is_filled_again() {
 
 #[test]
 fn a_stream_that_is_renamed_and_comes_back_is_delivered() {
-    let server = Server::start(&[]);
+    let server = start();
     leave(&server, 0..10);
     let mut store = open(&server);
     let tokens = append_numbered(&mut store, 10..30);
@@ -251,7 +256,7 @@ fn a_stream_that_is_renamed_and_comes_back_is_delivered() {
 #[test]
 fn where_the_group_stands_in_the_stream_does_not_matter() {
     for id in ["0", "$", "99999999999999-0"] {
-        let server = Server::start(&[]);
+        let server = start();
         leave(&server, 0..10);
         let mut heir = open(&server);
         append_numbered(&mut heir, 10..15);
@@ -271,7 +276,7 @@ fn a_size_that_is_none_is_counted_again() {
         format!("SET {SIZE} -5"),
         format!("EVAL return{{redis.call('DEL',KEYS[1]),redis.call('RPUSH',KEYS[1],1)}} 1 {SIZE}"),
     ] {
-        let server = Server::start(&[]);
+        let server = start();
         let mut store = open(&server);
         let tokens = append_numbered(&mut store, 0..10);
         server.ask::<redis::Value>(&command);
@@ -285,7 +290,7 @@ fn a_size_that_is_none_is_counted_again() {
 
 #[test]
 fn what_changes_while_the_size_is_counted_is_in_it_once() {
-    let server = Server::start(&[]);
+    let server = start();
     let (mut store, mut other) = (open(&server), open(&server));
     let tokens = append_numbered(&mut store, 0..6000);
     server.ask::<u64>(&format!("DEL {SIZE}"));
@@ -306,7 +311,7 @@ fn what_changes_while_the_size_is_counted_is_in_it_once() {
 
 #[test]
 fn leases_that_are_none_are_made_again_and_protect_nobody() {
-    let server = Server::start(&[]);
+    let server = start();
     leave(&server, 0..10);
     let mut store = open(&server);
     append_numbered(&mut store, 10..20);
@@ -324,7 +329,7 @@ fn leases_that_are_none_are_made_again_and_protect_nobody() {
 
 #[test]
 fn what_others_put_into_the_stream_stays_and_is_no_record() {
-    let server = Server::start(&[]);
+    let server = start();
     let mut store = open(&server);
     append_numbered(&mut store, 0..5);
     server.ask::<String>(&format!("XADD {RECORDS} * of somebody"));
@@ -340,7 +345,7 @@ fn what_others_put_into_the_stream_stays_and_is_no_record() {
 
 #[test]
 fn records_that_were_claimed_without_an_answer_are_kept() {
-    let server = Server::start(&[]);
+    let server = start();
     let mut heir = open(&server);
     append_numbered(&mut heir, 0..1);
     let name = consumers(&server).remove(0);
