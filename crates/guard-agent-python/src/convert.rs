@@ -233,7 +233,7 @@ impl Reader {
         let is_whole = dict.iter().all(|(key, value)| {
             let name = plain_text(&key);
             name.and_then(|name| view_plain(&value, |view| sink.entry(name, view)))
-                .is_some()
+                .unwrap_or_default()
         });
         sink.close(is_whole);
         is_whole.then(|| self.nodes_left = nodes_left)

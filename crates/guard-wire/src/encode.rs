@@ -12,7 +12,7 @@ use crate::anonymize::Anonymize;
 use crate::field::Known;
 use crate::fields::{Fields, Sink};
 use crate::json::{
-    JsonWriter, has_escapes, write_moment, write_scalar, write_text, write_time, write_uuid,
+    JsonWriter, is_verbatim, write_moment, write_scalar, write_text, write_time, write_uuid,
     write_verbatim,
 };
 use crate::key::Keys;
@@ -207,7 +207,7 @@ impl Sink for RecordWriter<'_> {
     fn other<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
         if self.wants(value) {
             self.out.push(b',');
-            write_text(self.out, name);
+            self.json().plain(name);
             self.out.push(b':');
             let hidden = self.encoder.redactor.is_sensitive(name);
             self.free(hidden, |content| content.view(value, 0));
@@ -226,8 +226,13 @@ impl Sink for RecordWriter<'_> {
         true
     }
 
-    fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
-        self.json().entry(name, value, 1);
+    fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>) -> bool {
+        // What stands beside the name of a header can be a secret.
+        let is_alone = !self.encoder.redactor.names_header(name, value);
+        if is_alone {
+            self.json().entry(name, value, 1);
+        }
+        is_alone
     }
 
     fn close(&mut self, whole: bool) {
@@ -247,7 +252,7 @@ impl RecordWriter<'_> {
         let is_plain = encoder.free[self.kind.index()][field as usize]
             && text.len() <= encoder.max_text
             && redact::is_no_json(text)
-            && !has_escapes(text.as_bytes());
+            && is_verbatim(text.as_bytes());
         if is_plain {
             // Not empty, as was seen.
             self.seen.type_ |= self.kind == Kind::Event && field == Known::EventType;

@@ -41,8 +41,9 @@ pub trait Sink {
     /// [`close`](Self::close); whether it may. Else it is handed over whole.
     fn open(&mut self, field: Known) -> bool;
 
-    /// Takes an entry of the object that was begun.
-    fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>);
+    /// Takes an entry of the object that was begun; whether it did. Else the object is to
+    /// be ended, and handed over whole.
+    fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>) -> bool;
 
     /// Ends the object that was begun. If it is not `whole` nothing of it is taken.
     fn close(&mut self, whole: bool);

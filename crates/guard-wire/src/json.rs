@@ -46,26 +46,50 @@ pub(crate) fn write_verbatim(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Whether JSON escapes any of these bytes, looking at eight at a time.
+/// Whether JSON escapes any of these bytes.
 pub(crate) fn has_escapes(text: &[u8]) -> bool {
-    let Some(last) = text.last_chunk() else {
-        let is_escaped = |&byte: &u8| byte < b' ' || byte == b'"' || byte == b'\\';
-        return text.iter().any(is_escaped);
-    };
-    let words = text.as_chunks().0.iter().chain([last]);
-    words.fold(0, |found, word| found | escapes(*word)) != 0
+    any(text, escapes)
 }
 
-/// Not zero if JSON escapes any of these bytes: subtracting sets the high bit
-/// of a byte that is below a control character's end, or zero once the mark is
-/// taken off it.
-fn escapes(word: [u8; 8]) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let word = u64::from_ne_bytes(word);
-    let control = word.wrapping_sub(ONES * 0x20);
-    let quote = (word ^ (ONES * 0x22)).wrapping_sub(ONES);
-    let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
-    (control | quote | backslash) & !word & (ONES * 0x80)
+/// Whether text is free of what JSON escapes, and of what a secret stands behind: it may be
+/// written as it is.
+pub(crate) fn is_verbatim(text: &[u8]) -> bool {
+    !any(text, |word| marks(word) | escapes(word))
+}
+
+/// Whether any byte is found by `find`, looking at eight at a time. It gives the high bit
+/// of each byte that it finds.
+fn any(text: &[u8], find: impl Fn(u64) -> u64) -> bool {
+    let Some(last) = text.last_chunk() else {
+        let mut word = [b' '; 8];
+        for (padded, byte) in word.iter_mut().zip(text) {
+            *padded = *byte;
+        }
+        return find(u64::from_ne_bytes(word)) != 0;
+    };
+    let words = text.as_chunks().0.iter().chain([last]);
+    words.fold(0, |found, word| found | find(u64::from_ne_bytes(*word))) != 0
+}
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const HIGH: u64 = ONES * 0x80;
+
+/// Finds the bytes that JSON escapes: subtracting sets the high bit of a byte that is
+/// below a control character's end, or zero once the mark is taken off it.
+fn escapes(word: u64) -> u64 {
+    let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+    control | equal(word, b'"') | equal(word, b'\\')
+}
+
+/// Finds the bytes that a secret may stand behind, but those that JSON escapes.
+fn marks(word: u64) -> u64 {
+    equal(word, b':') | equal(word, b'=') | equal(word, b'\'') | equal(word, b'`')
+}
+
+/// Finds a byte below 128.
+fn equal(word: u64, byte: u8) -> u64 {
+    let zero = word ^ (ONES * u64::from(byte));
+    zero.wrapping_sub(ONES) & !word & HIGH
 }
 
 fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
@@ -152,18 +176,39 @@ impl<'w> JsonWriter<'w> {
     }
 
     pub(crate) fn text(&mut self, text: &str, depth: usize) {
-        match self.redactor.text(text, depth) {
-            None => self.cut(text),
+        if redact::is_like_json(text) {
+            let safe = self.redactor.json_text(text, depth);
+            self.redacted |= safe.is_some();
+            self.cut(safe.as_deref().unwrap_or(text));
+        } else {
+            self.plain(text);
+        }
+    }
+
+    /// Writes text that does not look like JSON. What is cut off is not looked at.
+    pub(crate) fn plain(&mut self, text: &str) {
+        if text.len() <= self.max_text && is_verbatim(text.as_bytes()) {
+            return write_verbatim(self.out, text);
+        }
+        let head = truncate::kept(text, self.max_text);
+        match self.redactor.plain_text(head.unwrap_or(text)) {
+            None => self.write_cut(text, head),
             Some(safe) => {
                 self.redacted = true;
-                self.cut(&safe);
+                let shorter = truncate::kept(&safe, self.max_text);
+                self.write_cut(&safe, shorter.or(head.map(|_| safe.as_str())));
             }
         }
     }
 
     /// Writes `text`, cut to the limit.
     fn cut(&mut self, text: &str) {
-        match truncate::kept(text, self.max_text) {
+        self.write_cut(text, truncate::kept(text, self.max_text));
+    }
+
+    /// Writes `text`, or the `head` that is kept of it.
+    fn write_cut(&mut self, text: &str, head: Option<&str>) {
+        match head {
             None => write_text(self.out, text),
             Some(head) => {
                 write_text(self.out, head);
@@ -175,8 +220,8 @@ impl<'w> JsonWriter<'w> {
     }
 
     fn list<T: Tree>(&mut self, items: &[T], depth: usize) {
-        let is_header = matches!(items, [name, _]
-            if name.view().as_str().is_some_and(|name| self.redactor.is_sensitive(name)));
+        let is_of_pairs = items.len().is_multiple_of(2);
+        let mut is_secret = false;
         self.out.push(b'[');
         for (index, item) in items.iter().enumerate() {
             if self.out.len() > self.max_len {
@@ -185,19 +230,33 @@ impl<'w> JsonWriter<'w> {
             if index > 0 {
                 self.separate(b',');
             }
-            if is_header && index == 1 {
+            let view = item.view();
+            if is_secret {
                 self.redact();
             } else {
-                self.value(item, depth + 1);
+                self.view(&view, depth + 1);
             }
+            let is_name = is_of_pairs && index.is_multiple_of(2);
+            is_secret = is_name
+                && view
+                    .as_str()
+                    .is_some_and(|name| self.redactor.is_sensitive(name));
         }
         self.out.push(b']');
     }
 
     fn map<T: Tree>(&mut self, fields: &[(T::Name, T)], depth: usize) {
+        let names_header =
+            |(name, value): &(T::Name, T)| self.redactor.names_header(name.as_ref(), &value.view());
+        let is_header = fields.iter().any(names_header);
         self.out.push(b'{');
         for (name, value) in fields {
-            self.entry(name.as_ref(), &value.view(), depth + 1);
+            let name = name.as_ref();
+            if is_header && Redactor::is_value_key(name) {
+                self.named(name, Self::redact);
+            } else {
+                self.entry(name, &value.view(), depth + 1);
+            }
         }
         self.out.push(b'}');
     }
@@ -205,6 +264,18 @@ impl<'w> JsonWriter<'w> {
     /// Writes an entry of the object that was begun last: a name and what stands under
     /// it, which is `depth` levels below the record's field.
     pub(crate) fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>, depth: usize) {
+        let is_hidden = self.redactor.is_sensitive(name);
+        self.named(name, |writer| {
+            if is_hidden {
+                writer.redact();
+            } else {
+                writer.view(value, depth);
+            }
+        });
+    }
+
+    /// Writes a name, and what `content` writes under it.
+    fn named(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
         if self.out.len() > self.max_len {
             return;
         }
@@ -212,13 +283,9 @@ impl<'w> JsonWriter<'w> {
         if self.out.last() != Some(&b'{') {
             self.separate(b',');
         }
-        self.cut(name);
+        self.plain(name);
         self.separate(b':');
-        if self.redactor.is_sensitive(name) {
-            self.redact();
-        } else {
-            self.view(value, depth);
-        }
+        content(self);
     }
 
     fn separate(&mut self, mark: u8) {

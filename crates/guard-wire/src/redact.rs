@@ -1,14 +1,24 @@
 //! Redaction: what stands under a sensitive name never leaves the process.
 //!
-//! A name is sensitive when it equals a configured header name, ignoring case
-//! and surrounding white space. It is looked for in objects at any depth, in
-//! two-element lists (`["authorization", "..."]`, as ASGI writes headers), and
-//! inside strings that hold JSON.
+//! A name is sensitive when it is a configured header name, in any of the forms that
+//! the name of a header takes: in any case, with `_` for `-`, behind `HTTP_` as in a WSGI
+//! environ, at the end of a path such as `request.headers.cookie`. It is looked for
+//!
+//! - in objects at any depth, and in lists of names and values in turn, such as the pair
+//!   `["authorization", "..."]` of ASGI;
+//! - in objects that hold a header under keys such as `name` and `value`, as HAR writes
+//!   them;
+//! - in text that holds JSON, header lines, printed objects and pairs, or assignments:
+//!   `Cookie: ...`, `{'cookie': '...'}`, `(b'cookie', b'...')`, `cookie=...`.
 
 use std::borrow::Cow;
 
+mod names;
+mod text;
+
+use self::names::Names;
 use crate::json::JsonWriter;
-use crate::value::{Tree, Value};
+use crate::value::{Tree, Value, View};
 
 /// What stands in place of a secret.
 pub const MARK: &str = "[REDACTED]";
@@ -26,42 +36,37 @@ const ALWAYS: [&str; 2] = ["proxy-authorization", "set-cookie"];
 /// Knows which names are sensitive.
 #[derive(Debug, Clone)]
 pub struct Redactor {
-    names: Vec<String>,
-    /// One bit for each length that a name has.
-    lengths: u64,
+    names: Names,
 }
 
 impl Redactor {
     /// A redactor for the given names, to which `proxy-authorization` and
-    /// `set-cookie` are always added.
+    /// `set-cookie` are always added. With `cookie` comes `cookies`: frameworks and HAR
+    /// keep under it, one by one, what the header holds.
     pub fn new<I, S>(names: I) -> Self
     where
         I: IntoIterator<Item = S>,
         S: AsRef<str>,
     {
-        let mut all: Vec<String> = names
-            .into_iter()
-            .map(|name| name.as_ref().trim().to_ascii_lowercase())
-            .filter(|name| !name.is_empty())
-            .chain(ALWAYS.iter().map(ToString::to_string))
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        let lengths = all.iter().fold(0, |bits, name| bits | length_bit(name));
+        let given: Vec<S> = names.into_iter().collect();
+        let given = given.iter().map(S::as_ref);
+        let is_cookie = |name: &str| name.trim().eq_ignore_ascii_case("cookie");
+        let cookies = given.clone().any(is_cookie).then_some("cookies");
         Self {
-            names: all,
-            lengths,
+            names: Names::new(given.chain(ALWAYS).chain(cookies)),
         }
     }
 
     /// Whether what stands under `name` must not be shown.
     pub fn is_sensitive(&self, name: &str) -> bool {
-        let name = trim(name);
-        self.lengths & length_bit(name) != 0
-            && self
-                .names
-                .iter()
-                .any(|sensitive| sensitive.eq_ignore_ascii_case(name))
+        let name = trim(name).as_bytes();
+        let name = match name.last() {
+            Some(byte) if byte.is_ascii_alphanumeric() => name,
+            _ => text::trim_name(name),
+        };
+        let start = self.names.at_end(name);
+        // Words in front of it make it a sentence.
+        start.is_some_and(|start| !name[..start].contains(&b' '))
     }
 
     /// `value` as JSON text, redacted, with a space behind `:` and `,`.
@@ -77,18 +82,21 @@ impl Redactor {
         self.render(value, 0).0
     }
 
-    /// What to write in place of `text`, which holds JSON with secrets in it;
-    /// nothing when it may be written as it is. `depth` is how deep it stands.
-    pub(crate) fn text(&self, text: &str, depth: usize) -> Option<Cow<'static, str>> {
-        if is_no_json(text) {
-            return None;
-        }
-        let body = trim(text);
-        // JSON within a JSON string, too.
-        let is_string = body.len() > 1 && body.starts_with('"') && body.ends_with('"');
-        if !is_string && !body.starts_with(['{', '[']) {
-            return None;
-        }
+    /// Whether `name` and what stands under it tell that a sensitive value stands beside
+    /// them: `"name": "Cookie"`.
+    pub(crate) fn names_header<T: Tree>(&self, name: &str, value: &View<'_, T>) -> bool {
+        let is_header = value.as_str().is_some_and(|text| self.is_sensitive(text));
+        is_header && text::is_name_key(name.as_bytes())
+    }
+
+    /// Whether it is the value of a header whose name stands beside it.
+    pub(crate) fn is_value_key(name: &str) -> bool {
+        text::is_value_key(name.as_bytes())
+    }
+
+    /// What to write in place of `text`, which looks like JSON; nothing when it may be
+    /// written as it is. `depth` is how deep it stands.
+    pub(crate) fn json_text(&self, text: &str, depth: usize) -> Option<Cow<'static, str>> {
         if text.len() > MAX_JSON_TEXT {
             return Some(Cow::Borrowed(MARK));
         }
@@ -97,8 +105,16 @@ impl Redactor {
                 let (redacted, changed) = self.render(&Value::from(&json), depth);
                 changed.then_some(Cow::Owned(redacted))
             }
-            Err(_) => self.is_suspicious(body).then_some(Cow::Borrowed(MARK)),
+            Err(_) => self
+                .is_suspicious(trim(text))
+                .then_some(Cow::Borrowed(MARK)),
         }
+    }
+
+    /// What to write in place of `text`, which does not look like JSON; nothing when it may
+    /// be written as it is.
+    pub(crate) fn plain_text(&self, text: &str) -> Option<String> {
+        text::hide(&self.names, text)
     }
 
     /// The JSON of `value`, and whether anything in it was redacted.
@@ -112,26 +128,29 @@ impl Redactor {
 
     /// Whether text that looks like JSON but cannot be read as such (cut off,
     /// with NaN, a printed Python dict, nested too deep) may hold a secret: a
-    /// sensitive name in quotes, or escapes that could spell one.
+    /// sensitive name in quotes or with a value, or escapes that could spell one.
     fn is_suspicious(&self, text: &str) -> bool {
-        let lower = text.to_ascii_lowercase();
-        lower.contains("\\u00")
-            || self.names.iter().any(|name| {
-                lower
-                    .match_indices(name.as_str())
-                    .any(|(at, _)| lower[..at].trim_end().ends_with(['"', '\'']))
-            })
+        text.contains("\\u00")
+            || text.contains("\\U00")
+            || text::has_quoted_name(&self.names, text)
+            || text::hide(&self.names, text).is_some()
     }
+}
+
+/// Whether text has to be read as JSON.
+pub(crate) fn is_like_json(text: &str) -> bool {
+    if is_no_json(text) {
+        return false;
+    }
+    let body = trim(text);
+    // JSON within a JSON string, too.
+    let is_string = body.len() > 1 && body.starts_with('"') && body.ends_with('"');
+    is_string || body.starts_with(['{', '['])
 }
 
 /// Whether text shows by its first letter that it is no JSON, as almost all does.
 pub(crate) fn is_no_json(text: &str) -> bool {
     matches!(text.as_bytes(), [b'!' | b'#'..=b'Z' | b'a'..=b'z', ..])
-}
-
-/// A bit for the length of `name`; all beyond 63 share one.
-fn length_bit(name: &str) -> u64 {
-    1 << name.len().min(63)
 }
 
 /// `text.trim()`, at once where both ends are plain to see.
@@ -147,9 +166,9 @@ mod tests {
     use super::*;
 
     fn text(raw: &str) -> String {
-        Redactor::new(["authorization", "cookie"])
-            .text(raw, 1)
-            .map_or_else(|| raw.to_owned(), Cow::into_owned)
+        let redactor = Redactor::new(["authorization", "cookie"]);
+        let redacted = redactor.json_text(raw, 1);
+        redacted.map_or_else(|| raw.to_owned(), Cow::into_owned)
     }
 
     #[test]

@@ -285,12 +285,13 @@ impl Sink for TapeWriter<'_> {
     }
 
     #[inline]
-    fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
+    fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>) -> bool {
         if self.is_plain {
             self.object.entries = self.object.entries.saturating_add(1);
             self.name(name);
             self.value(value, 1);
         }
+        true
     }
 
     fn close(&mut self, whole: bool) {

@@ -239,10 +239,12 @@ impl Fields for Entries<'_> {
     fn write(self, sink: &mut impl Sink) {
         self.fields.write(sink);
         assert!(sink.open(Known::Metadata));
-        for (name, value) in self.metadata {
-            sink.entry(name, &value.view());
+        let mut entries = self.metadata.iter();
+        let is_taken = entries.all(|(name, value)| sink.entry(name, &value.view()));
+        sink.close(is_taken && self.is_whole);
+        if !is_taken && self.is_whole {
+            sink.known(Known::Metadata, &View::<Value<'_>>::Map(self.metadata));
         }
-        sink.close(self.is_whole);
     }
 }
 
