@@ -9,22 +9,22 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ptr;
 
 use guard_wire::Kind;
 use guard_wire::field::Known;
 use guard_wire::fields::{Fields, Sink};
 use guard_wire::redact::MAX_DEPTH;
 use guard_wire::value::{Tree as _, View};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::sync::critical_section::with_critical_section;
-use pyo3::types::{PyDict, PyString};
-use pyo3::{Borrowed, ffi, intern};
+use pyo3::types::PyDict;
 
+use crate::entries::{Key, RecordEntries};
 use crate::errors::value_error;
+use crate::models::{self, Model};
 use crate::node::{Entries, Node, Text, name, plain_subclass, plain_text, view_plain};
-use crate::objects::{dataclass_fields, mapping, model_fields, sequence};
+use crate::objects::{dataclass_fields, mapping, sequence};
 use crate::types;
 
 /// The kind that Python calls `name`: "events" or "metrics".
@@ -65,90 +65,6 @@ impl Fields for Record<'_, '_> {
     }
 }
 
-/// The names of [`Known::ALL`] as the interpreter has them: a name that stands in
-/// code is one object for the whole process.
-struct Names([Py<PyString>; Known::ALL.len()]);
-
-impl Names {
-    fn of(py: Python<'_>) -> &Self {
-        static NAMES: PyOnceLock<Names> = PyOnceLock::new();
-        // Making text runs no Python code.
-        NAMES.get_or_init(py, || {
-            Self(Known::ALL.map(|field| PyString::intern(py, field.name()).unbind()))
-        })
-    }
-
-    /// Where among them `key` is, looked for at `next` first: most records have their
-    /// fields in order. Nothing for other names, and for other objects of the same text.
-    #[inline]
-    fn place(&self, key: *mut ffi::PyObject, next: usize) -> Option<usize> {
-        match self.0.get(next) {
-            Some(name) if name.as_ptr() == key => Some(next),
-            _ => self.0.iter().position(|name| name.as_ptr() == key),
-        }
-    }
-}
-
-/// Under which name something stands.
-enum Key<'py> {
-    Known(Known),
-    Other(Bound<'py, PyAny>),
-}
-
-/// What a record's dict holds, but nulls. To known names no reference is counted, which
-/// would take as long as reading what stands there.
-struct RecordEntries<'a, 'py> {
-    dict: &'a Bound<'py, PyDict>,
-    names: &'a Names,
-    at: ffi::Py_ssize_t,
-    /// Where among the names the next one is likely to be.
-    next: usize,
-}
-
-impl<'a, 'py> RecordEntries<'a, 'py> {
-    /// # Safety
-    ///
-    /// Without a global lock the caller is in a critical section of the dict.
-    #[expect(unsafe_code, reason = "said above")]
-    unsafe fn of(dict: &'a Bound<'py, PyDict>) -> Self {
-        let names = Names::of(dict.py());
-        Self {
-            dict,
-            names,
-            at: 0,
-            next: 0,
-        }
-    }
-}
-
-impl<'py> Iterator for RecordEntries<'_, 'py> {
-    type Item = (Key<'py>, Bound<'py, PyAny>);
-
-    #[expect(unsafe_code, reason = "PyO3's iterator counts a reference to each key")]
-    #[inline(always)] // As a call it takes half as long again.
-    fn next(&mut self) -> Option<Self::Item> {
-        let (dict, py) = (self.dict.as_ptr(), self.dict.py());
-        let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
-        // SAFETY: it is a dict. Should it have changed since the last call, some of what it
-        // holds is met twice or not at all.
-        while unsafe { ffi::PyDict_Next(dict, &mut self.at, &mut key, &mut value) } != 0 {
-            let place = self.names.place(key, self.next);
-            self.next = place.unwrap_or(self.next) + 1;
-            // SAFETY: the dict holds it; nothing has run since that might change that.
-            let value = unsafe { Borrowed::from_ptr(py, value) };
-            if !value.is_none() {
-                let key = match place {
-                    Some(place) => Key::Known(Known::ALL[place]),
-                    // SAFETY: as above.
-                    None => Key::Other(unsafe { Borrowed::from_ptr(py, key) }.to_owned()),
-                };
-                return Some((key, value.to_owned()));
-            }
-        }
-        None
-    }
-}
-
 /// Reads one object and all it holds.
 pub(crate) struct Reader {
     nodes_left: usize,
@@ -166,15 +82,29 @@ impl Reader {
     fn record(&mut self, object: &Bound<'_, PyAny>, sink: &mut impl Sink) {
         if let Ok(dict) = object.cast::<PyDict>() {
             self.fields(dict, sink);
-        } else if let Some((fields, extra)) = model_fields(object) {
-            self.fields(&fields, sink);
-            if let Some(extra) = extra.filter(|extra| !extra.is_empty()) {
-                self.fields(&extra, sink);
-            }
+        } else if let Some(model) = models::model(object) {
+            self.model_record(model, sink);
         } else if let Some(dict) = mapping(object) {
             self.fields(&dict, sink);
         } else {
             self.attributes(object, sink);
+        }
+    }
+
+    /// Of a model that pydantic writes as something else than an object nothing is taken.
+    fn model_record(&mut self, model: Model<'_>, sink: &mut impl Sink) {
+        match model {
+            Model::Plain(fields, extra) => {
+                self.fields(&fields, sink);
+                if let Some(extra) = extra.filter(|extra| !extra.is_empty()) {
+                    self.fields(&extra, sink);
+                }
+            }
+            Model::Written(written) => {
+                if let Some(Ok(dict)) = written.map(Bound::cast_into) {
+                    self.fields(&dict, sink);
+                }
+            }
         }
     }
 
@@ -198,10 +128,15 @@ impl Reader {
         });
         // Not before the dict is left: reading may run Python code, which may change it.
         for (key, value) in rest {
-            let value = self.field(&value);
             match key {
-                Key::Known(field) => sink.known(field, &value.view()),
-                Key::Other(key) => sink.field(name(&key).as_ref(), &value.view()),
+                Key::Known(field) => self.known_rest(field, &value, sink),
+                Key::Other(key) => {
+                    let name = name(&key);
+                    match Known::find(name.as_ref()) {
+                        Some(field) => self.known_rest(field, &value, sink),
+                        None => sink.other(name.as_ref(), &self.field(&value).view()),
+                    }
+                }
             }
         }
     }
@@ -224,6 +159,15 @@ impl Reader {
         }
     }
 
+    /// Hands on what [`known`](Self::known) leaves.
+    fn known_rest(&mut self, field: Known, value: &Bound<'_, PyAny>, sink: &mut impl Sink) {
+        let is_measure = sink.kind() == Kind::Metric && field == Known::Value;
+        match is_measure.then(|| types::number(value)).flatten() {
+            Some(number) => sink.known(field, &View::<Node<'_>>::Float(number)),
+            None => sink.known(field, &self.field(value).view()),
+        }
+    }
+
     /// Hands on a dict that can be read without running Python code, as most metadata can.
     fn flat(&mut self, dict: &Bound<'_, PyDict>, field: Known, sink: &mut impl Sink) -> Option<()> {
         let nodes_left = self.nodes_left.checked_sub(dict.len())?;
@@ -242,7 +186,7 @@ impl Reader {
     fn attributes(&mut self, object: &Bound<'_, PyAny>, sink: &mut impl Sink) {
         for &field in Known::of(sink.kind()) {
             if let Ok(value) = object.getattr(field.name()) {
-                sink.known(field, &self.field(&value).view());
+                self.known_rest(field, &value, sink);
             }
         }
     }
@@ -293,9 +237,7 @@ impl Reader {
         if let Some(node) = plain_subclass(value) {
             return Ok(node);
         }
-        if types::is_instance(value, types::enumeration(py))
-            && let Ok(inner) = value.getattr(intern!(py, "value"))
-        {
+        if let Some(inner) = types::enum_value(value) {
             return self.read(&inner, depth + 1);
         }
         if types::is_instance(value, types::timedelta(py))
@@ -303,8 +245,16 @@ impl Reader {
         {
             return self.read(&seconds, depth + 1);
         }
-        if let Some(model) = model_fields(value) {
-            return Ok(Node::Map(self.model(&model, depth + 1)?));
+        if let Some(number) = types::numpy_scalar(value) {
+            return self.read(&number, depth + 1);
+        }
+        match models::model(value) {
+            Some(Model::Plain(fields, extra)) => {
+                return Ok(Node::Map(self.model(&fields, extra.as_ref(), depth + 1)?));
+            }
+            Some(Model::Written(Some(written))) => return self.read(&written, depth),
+            Some(Model::Written(None)) => return Ok(Node::made(types::type_name(value))),
+            None => {}
         }
         if let Some(dict) = dataclass_fields(value) {
             return Ok(Node::Map(self.entries(&dict, depth + 1)?));
@@ -340,11 +290,12 @@ impl Reader {
 
     fn model<'py>(
         &mut self,
-        (fields, extra): &(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>),
+        fields: &Bound<'py, PyDict>,
+        extra: Option<&Bound<'py, PyDict>>,
         depth: usize,
     ) -> Result<Entries<'py>, TooManyValues> {
         let mut entries = self.entries(fields, depth)?;
-        if let Some(extra) = extra.as_ref().filter(|extra| !extra.is_empty()) {
+        if let Some(extra) = extra.filter(|extra| !extra.is_empty()) {
             entries.append(&mut self.entries(extra, depth)?);
         }
         Ok(entries)

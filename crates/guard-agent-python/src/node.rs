@@ -124,9 +124,17 @@ impl<'py> Tree for Node<'py> {
     }
 }
 
-/// The keys of JSON objects are text.
+/// The keys of JSON objects are text: of bytes what they hold, of an enum's member its value.
 pub(crate) fn name<'py>(key: &Bound<'py, PyAny>) -> Text<'py> {
-    Text::plain(key).unwrap_or_else(|| Text::Made(Cow::Owned(types::text_or_type_name(key))))
+    if let Some(text) = Text::plain(key) {
+        return text;
+    }
+    let value = types::enum_value(key);
+    let key = value.as_ref().unwrap_or(key);
+    Text::plain(key).unwrap_or_else(|| {
+        let text = types::scalar_text(key).unwrap_or_else(|| types::text_or_type_name(key));
+        Text::Made(Cow::Owned(text))
+    })
 }
 
 /// What [`Node::plain`] leaves of text and numbers: subclasses, such as enums of

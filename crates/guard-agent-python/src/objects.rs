@@ -4,11 +4,10 @@ use std::ptr;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple, PyType};
 use pyo3::{ffi, intern};
 
-use crate::{once, types};
+use crate::types;
 
 /// The items of the built-in containers.
 pub(crate) fn sequence<'py>(value: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, PyAny>>> {
@@ -25,27 +24,12 @@ pub(crate) fn sequence<'py>(value: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, 
     }
 }
 
-/// The fields of a pydantic model and the further ones it was given, read
-/// without asking pydantic to serialise anything.
-pub(crate) fn model_fields<'py>(
-    value: &Bound<'py, PyAny>,
-) -> Option<(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>)> {
-    static EXTRA: PyOnceLock<Slot> = PyOnceLock::new();
-    let py = value.py();
-    let extra = once::get_or_make(&EXTRA, py, || {
-        Slot::of(types::model(py)?, "__pydantic_extra__")
-    });
-    let extra = extra.ok()?.read(value)?;
-    let fields = attribute_dict(value).ok()?.cast_into::<PyDict>().ok()?;
-    Some((fields, extra.cast_into().ok()))
-}
-
 /// `value.__dict__`
 #[expect(
     unsafe_code,
     reason = "PyO3 has no safe form but the attribute, which takes a multiple of the time"
 )]
-fn attribute_dict<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn attribute_dict<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: it is a live object, which the function borrows; the result is a new
     // reference, or null with an exception set.
     unsafe {
@@ -93,16 +77,23 @@ impl Slot {
     }
 }
 
-/// The fields of a dataclass instance.
+/// The fields of a dataclass instance, without those of its class.
 pub(crate) fn dataclass_fields<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
     let py = value.py();
-    let names = value
-        .getattr_opt(intern!(py, "__dataclass_fields__"))
-        .ok()??;
+    if value.is_instance_of::<PyType>()
+        || !value.hasattr(intern!(py, "__dataclass_fields__")).ok()?
+    {
+        return None;
+    }
+    let fields = py.import(intern!(py, "dataclasses")).ok()?;
+    let fields = fields.call_method1(intern!(py, "fields"), (value,)).ok()?;
     let dict = PyDict::new(py);
-    for (name, _) in &names.cast_into::<PyDict>().ok()? {
-        let field = value.getattr(name.cast::<PyString>().ok()?).ok()?;
-        dict.set_item(name, field).ok()?;
+    for field in fields.try_iter().ok()? {
+        let name = field.ok()?.getattr(intern!(py, "name")).ok()?;
+        // One that was deleted, or never set, is left out.
+        if let Ok(value) = value.getattr(name.cast::<PyString>().ok()?) {
+            dict.set_item(name, value).ok()?;
+        }
     }
     Some(dict)
 }

@@ -5,7 +5,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyByteArray, PyBytes, PyDateAccess, PyDateTime, PyTimeAccess, PyType, PyTzInfo, PyTzInfoAccess,
+    PyByteArray, PyBytes, PyDateAccess, PyDateTime, PyInt, PyMemoryView, PyTimeAccess, PyType,
+    PyTzInfo, PyTzInfoAccess,
 };
 use uuid::Uuid;
 
@@ -29,6 +30,7 @@ imported! {
     uuid = "uuid", "UUID";
     model = "pydantic", "BaseModel";
     enumeration = "enum", "Enum";
+    numbers = "numbers", "Number";
     mapping = "collections.abc", "Mapping";
     sequence = "collections.abc", "Sequence";
     set = "collections.abc", "Set";
@@ -50,6 +52,48 @@ pub(crate) fn scalar_text(value: &Bound<'_, PyAny>) -> Option<String> {
         return isoformat(value);
     }
     bytes_text(value)
+}
+
+/// The value of an enum's member; nothing for anything else.
+pub(crate) fn enum_value<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let py = value.py();
+    let is_member = is_instance(value, enumeration(py));
+    is_member
+        .then(|| value.getattr(intern!(py, "value")).ok())
+        .flatten()
+}
+
+/// The number that a scalar of numpy holds; nothing for anything else.
+pub(crate) fn numpy_scalar<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let py = value.py();
+    // Nothing is of numpy as long as nobody has imported it.
+    let modules = py
+        .import(intern!(py, "sys"))
+        .ok()?
+        .getattr(intern!(py, "modules"))
+        .ok()?;
+    let generic = modules
+        .get_item(intern!(py, "numpy"))
+        .ok()?
+        .getattr(intern!(py, "generic"))
+        .ok()?;
+    if !value.is_instance(&generic).unwrap_or_default() {
+        return None;
+    }
+    let item = value.call_method0(intern!(py, "item")).ok()?;
+    // A number of more than 64 bits remains one of numpy.
+    if item.is_instance(&generic).unwrap_or_default() {
+        return number(&item)?.into_pyobject(py).ok().map(Bound::into_any);
+    }
+    Some(item)
+}
+
+/// What a number that is no `int` is as a float: a `Decimal`, a `Fraction`, one of numpy.
+pub(crate) fn number(value: &Bound<'_, PyAny>) -> Option<f64> {
+    let member = enum_value(value);
+    let value = member.as_ref().unwrap_or(value);
+    let is_number = is_instance(value, numbers(value.py())) && !value.is_instance_of::<PyInt>();
+    is_number.then(|| value.extract().ok()).flatten()
 }
 
 /// A UUID, read without running Python code.
@@ -85,6 +129,10 @@ fn bytes_text(value: &Bound<'_, PyAny>) -> Option<String> {
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Some(String::from_utf8_lossy(bytes.as_bytes()).into_owned());
     }
+    if let Ok(view) = value.cast::<PyMemoryView>() {
+        let bytes = view.call_method0(intern!(value.py(), "tobytes")).ok()?;
+        return bytes_text(&bytes);
+    }
     let array = value.cast::<PyByteArray>().ok()?;
     Some(String::from_utf8_lossy(&array.to_vec()).into_owned())
 }
@@ -99,6 +147,11 @@ pub(crate) fn text_or_type_name(value: &Bound<'_, PyAny>) -> String {
     if let Ok(text) = value.str() {
         return text.to_string_lossy().into_owned();
     }
+    type_name(value)
+}
+
+/// The name of the object's type, for what cannot be written.
+pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
     match value.get_type().name() {
         Ok(name) => format!("<{}>", name.to_string_lossy()),
         Err(_) => "<object>".to_owned(),

@@ -19,7 +19,7 @@ pub(super) fn hide(names: &Names, text: &str) -> Option<String> {
     let mut copied = 0;
     for mark in memchr3_iter(b':', b'=', b',', bytes) {
         // One within a secret that is hidden already is none.
-        if mark < copied || (bytes[mark] == b',' && !ends_with_quote(&bytes[..mark])) {
+        if mark < copied || (bytes[mark] == b',' && !may_end_name(&bytes[..mark])) {
             continue;
         }
         let (name, is_quoted) = name_before(&bytes[..mark]);
@@ -60,9 +60,11 @@ fn secret_behind(
     name: &[u8],
     is_quoted: bool,
 ) -> Option<Range<usize>> {
-    let start = names.at_end(name)?;
+    let Some(start) = names.at_end(name) else {
+        return prints_cookie(names, name).then(|| mark + 1..text.len());
+    };
     let is_pair = text[mark] == b',';
-    if is_path(text, mark) || (is_pair && !opens_pair(&text[..start])) {
+    if is_path(text, mark) || (is_pair && !is_pair_of(text, start, mark)) {
         return None;
     }
     let from = mark + 1 + count(&text[mark + 1..], b" \t=>");
@@ -108,11 +110,30 @@ fn is_path(text: &[u8], mark: usize) -> bool {
     text[mark..].starts_with(b"::") || (text[mark] == b':' && text[..mark].ends_with(b":"))
 }
 
-/// Whether a pair begins in front of its first string: `(`, `[`, perhaps `b'` behind it.
-fn opens_pair(before: &[u8]) -> bool {
-    let open = trim_end(before, |byte| is_quote(byte) || byte == b'\\');
+/// Whether the string whose text begins at `start` is the first one of a pair: behind `(` or
+/// `[`, perhaps with `b` in front of the quotes, or a call such as `bytearray(b'cookie')`.
+fn is_pair_of(text: &[u8], start: usize, mark: usize) -> bool {
+    let open = trim_end(&text[..start], |byte| is_quote(byte) || byte == b'\\');
     let open = trim_end(open, |byte| b"bBuUrR".contains(&byte));
-    matches!(open.trim_ascii_end().last(), Some(b'(' | b'['))
+    let is_first = matches!(open.trim_ascii_end().last(), Some(b'(' | b'['));
+    let is_call = text[..mark].ends_with(b")");
+    is_first && (!is_call || begins_call(text[mark + 1..].trim_ascii_start()))
+}
+
+fn begins_call(text: &[u8]) -> bool {
+    let word = count_word(text);
+    word > 0 && text.get(word) == Some(&b'(')
+}
+
+/// Whether a printed cookie begins in front of the mark: `<Cookie id=`, `Cookie(version=`,
+/// `<SimpleCookie: `, `<Morsel: `.
+fn prints_cookie(names: &Names, before: &[u8]) -> bool {
+    let class = trim_end(before, is_word);
+    let is_printed = ends_with(class, b"<Cookie ")
+        || ends_with(class, b"Cookie(")
+        || ends_with(before, b"<SimpleCookie")
+        || ends_with(before, b"<Morsel");
+    is_printed && names.at_end(b"cookie").is_some()
 }
 
 /// Whether a value does not end with its line for sure: it is a list, an object, or
@@ -126,6 +147,13 @@ fn opens_value(value: &[u8]) -> bool {
 
 /// What stands between the quotes of a string, if it is plain where it ends.
 fn quoted(value: &[u8]) -> Option<Range<usize>> {
+    let inner = string(value)?;
+    let behind = value[inner.end + 1..].trim_ascii_start().first();
+    matches!(behind, None | Some(b',' | b';' | b'}' | b')' | b']' | b'>')).then_some(inner)
+}
+
+/// What stands between the quotes of a string.
+fn string(value: &[u8]) -> Option<Range<usize>> {
     let prefix = count(&value[..value.len().min(2)], b"bBuUrR");
     let quote = *value.get(prefix).filter(|byte| is_quote(**byte))?;
     let start = prefix + 1;
@@ -133,8 +161,7 @@ fn quoted(value: &[u8]) -> Option<Range<usize>> {
     while *value.get(end)? != quote {
         end += if value[end] == b'\\' { 2 } else { 1 };
     }
-    let behind = value[end + 1..].trim_ascii_start().first();
-    matches!(behind, None | Some(b',' | b';' | b'}' | b')' | b']' | b'>')).then_some(start..end)
+    Some(start..end)
 }
 
 /// Where the line ends, with the lines that continue it: those that are indented.
@@ -169,12 +196,9 @@ impl NamedValue {
         self.has_value |= is_value_key(key);
         if !self.has_name && is_name_key(key) {
             let value = &value[count(value, b" \t=>")..];
-            let name = match quoted(value) {
+            let name = match string(value) {
                 Some(inner) => &value[inner],
-                None => {
-                    let is_word = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
-                    &value[..value.iter().take_while(is_word).count()]
-                }
+                None => &value[..count_word(value)],
             };
             self.has_name = names.at_end(name) == Some(0);
         }
@@ -199,8 +223,19 @@ fn ends_with_one(key: &[u8], words: &[&[u8]]) -> bool {
     words.iter().any(|word| ends_with(key, word))
 }
 
-fn ends_with_quote(text: &[u8]) -> bool {
-    text.last().is_some_and(|&byte| is_quote(byte))
+/// Whether the first string of a pair may end here.
+fn may_end_name(text: &[u8]) -> bool {
+    text.last()
+        .is_some_and(|&byte| is_quote(byte) || byte == b')')
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_".contains(&byte)
+}
+
+/// How many of the first bytes are of one word.
+fn count_word(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| is_word(**byte)).count()
 }
 
 fn is_quote(byte: u8) -> bool {

@@ -1,0 +1,130 @@
+//! pydantic models: their fields as they stand, where pydantic would write just these.
+//!
+//! Whether it would is decided once for each class, in `guard_agent._models`, and again
+//! when the class is rebuilt. All other models are read from what pydantic writes.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Mutex;
+
+use guard_wire::field::Known;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyModule, PyType};
+use pyo3::{intern, sync::PyOnceLock};
+
+use crate::objects::{Slot, attribute_dict};
+use crate::{once, types};
+
+/// Classes whose verdict is kept. When more are met, as of a program that makes classes
+/// while it runs, the verdicts start over.
+const MAX_CLASSES: usize = 1024;
+
+/// What is to be read of a model.
+pub(crate) enum Model<'py> {
+    /// Its fields, and the further ones it was given.
+    Plain(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>),
+    /// What pydantic has written; nothing if it did not.
+    Written(Option<Bound<'py, PyAny>>),
+}
+
+/// How many fields a class has if they may be read as they stand.
+struct Verdict {
+    /// What pydantic writes the class with. A rebuilt class has another one.
+    serializer: Py<PyAny>,
+    plain_fields: Option<usize>,
+}
+
+/// By the address of the class. That of a class that is gone may be another one's by
+/// now, but the serializer is not.
+static VERDICTS: Mutex<BTreeMap<usize, Verdict>> = Mutex::new(BTreeMap::new());
+
+/// The model that `value` is, or the dataclass of pydantic's; nothing if it is neither.
+pub(crate) fn model<'py>(value: &Bound<'py, PyAny>) -> Option<Model<'py>> {
+    let Some(extra) = extra_of(value) else {
+        let serializer = intern!(value.py(), "__pydantic_serializer__");
+        let is_class = value.is_instance_of::<PyType>();
+        let is_written = !is_class && value.get_type().hasattr(serializer).ok()?;
+        return is_written.then(|| Model::Written(written(value)));
+    };
+    let fields = attribute_dict(value).ok()?.cast_into::<PyDict>().ok()?;
+    let class = value.get_type();
+    // Whatever else stands in the dict, such as a cached property, is not a field.
+    let more = plain_fields(&class).and_then(|count| fields.len().checked_sub(count));
+    if more == Some(0) || (more == Some(1) && has_key_beside(&class, &fields)) {
+        return Some(Model::Plain(fields, extra.cast_into().ok()));
+    }
+    Some(Model::Written(written(value)))
+}
+
+/// Whether a metric's key stands beside its fields, where `guard_agent._decode` puts it.
+fn has_key_beside(class: &Bound<'_, PyType>, fields: &Bound<'_, PyDict>) -> bool {
+    let key = Known::IdempotencyKey.name();
+    let model_fields = class.getattr(intern!(class.py(), "model_fields"));
+    let is_field = model_fields.and_then(|names| names.contains(key));
+    is_field.is_ok_and(|is_field| !is_field) && fields.contains(key).unwrap_or_default()
+}
+
+/// The further fields of a model, or `None`; nothing for what is no model.
+fn extra_of<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    static EXTRA: PyOnceLock<Slot> = PyOnceLock::new();
+    let py = value.py();
+    let extra = once::get_or_make(&EXTRA, py, || {
+        Slot::of(types::model(py)?, "__pydantic_extra__")
+    });
+    extra.ok()?.read(value)
+}
+
+fn plain_fields(class: &Bound<'_, PyType>) -> Option<usize> {
+    let serializer = class
+        .getattr(intern!(class.py(), "__pydantic_serializer__"))
+        .ok()?;
+    let place = class.as_ptr() as usize;
+    // Nothing that may run Python code happens under the lock. Who does not get it, such as
+    // the child of a fork at a bad moment, decides for itself.
+    if let Ok(verdicts) = VERDICTS.try_lock()
+        && let Some(verdict) = verdicts.get(&place)
+        && verdict.serializer.is(&serializer)
+    {
+        return verdict.plain_fields;
+    }
+    let plain_fields = decide(class).ok().flatten();
+    let verdict = Verdict {
+        serializer: serializer.unbind(),
+        plain_fields,
+    };
+    drop(keep(place, verdict));
+    plain_fields
+}
+
+/// Keeps a verdict. What is given back is to be dropped once the lock is free.
+fn keep(place: usize, verdict: Verdict) -> (BTreeMap<usize, Verdict>, Option<Verdict>) {
+    let Ok(mut verdicts) = VERDICTS.try_lock() else {
+        return (BTreeMap::new(), Some(verdict));
+    };
+    let is_full = verdicts.len() >= MAX_CLASSES;
+    let all = if is_full {
+        mem::take(&mut *verdicts)
+    } else {
+        BTreeMap::new()
+    };
+    (all, verdicts.insert(place, verdict))
+}
+
+fn decide(class: &Bound<'_, PyType>) -> PyResult<Option<usize>> {
+    let plain_fields = intern!(class.py(), "plain_fields");
+    module(class.py())?
+        .call_method1(plain_fields, (class,))?
+        .extract()
+}
+
+fn written<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let written = intern!(value.py(), "written");
+    module(value.py())
+        .ok()?
+        .call_method1(written, (value,))
+        .ok()
+}
+
+fn module(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    py.import(intern!(py, "guard_agent._models"))
+}
