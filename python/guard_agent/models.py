@@ -1,13 +1,17 @@
 """What agents and backends exchange, as pydantic models."""
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from guard_agent import _native
 from guard_agent.config import AgentConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = [
     "KNOWN_EVENT_TYPES",
@@ -27,8 +31,27 @@ def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-class SecurityEvent(BaseModel):
+class _Record(BaseModel):
+    """What is sent, stored once for each idempotency key."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "Self":
+        """Returns a new record: it has a key of its own, unless `update` names one.
+
+        `copy.copy`, `copy.deepcopy` and pickle give the same record again, with its key.
+        """
+        copied = super().model_copy(update=update, deep=deep)
+        if "idempotency_key" not in (update or {}):
+            # That of a metric stands beside its fields.
+            copied.__dict__.pop("idempotency_key", None)
+            if (field := type(self).model_fields.get("idempotency_key")) is not None:
+                copied.__dict__["idempotency_key"] = field.get_default(call_default_factory=True)
+        return copied
+
+
+class SecurityEvent(_Record):
     """Something that the guard saw or did. Further fields are allowed and sent.
+
+    A `model_copy` is a new event with a key of its own, unless its `update` names the key.
 
     Attributes:
         idempotency_key: Tells this event from all others; backends store it once.
@@ -71,8 +94,8 @@ class SecurityEvent(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-class SecurityMetric(BaseModel):
-    """One measured number.
+class SecurityMetric(_Record):
+    """One measured number. It has no key: the agent gives it one when it is sent.
 
     Attributes:
         timestamp: When it was measured; taken as UTC if naive.
