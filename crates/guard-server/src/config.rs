@@ -161,6 +161,14 @@ pub enum ConfigError {
         /// What was given.
         url: String,
     },
+    /// The budget has no room for a body as large as may be.
+    #[error(
+        "--max-body-memory is too small for --max-body-bytes and --max-decoded-bytes: give at least {needed}"
+    )]
+    BodyMemory {
+        /// The smallest that can be used.
+        needed: u32,
+    },
     /// The API key is not one.
     #[error("--api-key: {0}")]
     ApiKey(#[from] KeyError),
@@ -194,6 +202,7 @@ impl Args {
     /// [`ConfigError`] for the first one that cannot be used.
     pub fn check(self) -> Result<Config, ConfigError> {
         let database = self.database()?;
+        self.limits.check()?;
         if let Some(key) = &self.api_key {
             auth::check_key(key)?;
         }
@@ -323,6 +332,33 @@ mod tests {
         }
         assert!(check(&["--encryption-key", ENCRYPTION_KEY]).is_ok());
         assert!(check(&["--encryption-key", ""]).is_ok());
+    }
+
+    #[test]
+    fn the_memory_for_bodies_must_hold_the_largest_body_some_times() {
+        let sized = |memory| {
+            check(&[
+                "--max-body-bytes",
+                "1048576",
+                "--max-decoded-bytes",
+                "2097152",
+                "--max-body-memory",
+                memory,
+            ])
+        };
+        assert!(sized("8388608").is_ok());
+        let text = sized("8388607").unwrap_err().to_string();
+        assert!(
+            text.contains("--max-body-memory") && text.contains("8388608"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn without_options_the_limits_are_those_of_the_library() {
+        let config = check(&[]).unwrap();
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.connections, ConnectionLimits::default());
     }
 
     #[test]

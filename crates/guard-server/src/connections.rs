@@ -41,7 +41,7 @@ const SEND_BUFFER: usize = 128 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many connections there may be, and how long their clients may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Connections at a time, without those whose request waits for rules.
     pub open: usize,

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use thiserror::Error;
 
 use crate::store::StoreError;
 
@@ -14,7 +15,8 @@ const RETRY_AFTER: u16 = 2;
 const MAX_DETAIL: usize = 2000;
 
 /// An answer other than success.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{detail}")]
 pub(crate) struct ApiError {
     status: StatusCode,
     detail: String,

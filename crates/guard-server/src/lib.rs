@@ -23,6 +23,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod answering;
 pub mod auth;
 mod clock;
 pub mod config;
@@ -30,8 +31,10 @@ pub mod connections;
 mod error;
 mod fingerprint;
 mod ingest;
+mod listing;
 mod lock;
 mod log_gate;
+mod memory;
 mod off_thread;
 mod page;
 mod query;
@@ -45,6 +48,7 @@ mod state;
 pub mod store;
 mod trouble;
 pub mod visible;
+mod workers;
 
 pub use clock::{Clock, SystemClock};
 pub use routes::router;

@@ -6,16 +6,16 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use guard_wire::Kind;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::listing::Listing;
 use crate::rules::adoption::{self, Adoption, AdoptionError};
 use crate::state::AppState;
-use crate::store::{MAX_LIST_BYTES, Page, ProjectId, Summary};
+use crate::store::{MAX_LIST_BYTES, Page, Summary};
 
 const DEFAULT_LIMIT: u16 = 50;
 const MAX_LIMIT: u16 = 1000;
@@ -26,16 +26,6 @@ const MAX_LIMIT: u16 = 1000;
 pub(crate) struct ListQuery {
     limit: Option<u16>,
     before: Option<i64>,
-}
-
-/// Records, newest first; under the key of their kind.
-#[derive(Debug, Serialize)]
-struct Records {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    events: Option<Vec<Box<RawValue>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metrics: Option<Vec<Box<RawValue>>>,
-    next_before: Option<i64>,
 }
 
 /// `GET /api/v1/summary`.
@@ -52,7 +42,9 @@ pub(crate) async fn events(
     Caller(project): Caller,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    list(&state, project.id, Kind::Event, query).await
+    Listing::new(state, project.id, Kind::Event, page(query)?)
+        .answer()
+        .await
 }
 
 /// `GET /api/v1/metrics`.
@@ -61,7 +53,9 @@ pub(crate) async fn metrics(
     Caller(project): Caller,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    list(&state, project.id, Kind::Metric, query).await
+    Listing::new(state, project.id, Kind::Metric, page(query)?)
+        .answer()
+        .await
 }
 
 /// The parameters of the adoption of rules.
@@ -108,6 +102,7 @@ pub(crate) fn page(query: Result<Query<ListQuery>, QueryRejection>) -> Result<Pa
     Ok(Page {
         before: query.before,
         limit,
+        bytes: MAX_LIST_BYTES,
     })
 }
 
@@ -115,32 +110,4 @@ pub(crate) fn page(query: Result<Query<ListQuery>, QueryRejection>) -> Result<Pa
 /// last one; the next one is then empty.
 pub(crate) fn next_before(page: Page, count: usize, oldest: Option<i64>) -> Option<i64> {
     oldest.filter(|_| count == usize::from(page.limit))
-}
-
-async fn list(
-    state: &AppState,
-    project: ProjectId,
-    kind: Kind,
-    query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Response, ApiError> {
-    let page = page(query)?;
-    let records = state.telemetry.records(project, kind, page).await?;
-    let oldest = records.last().map(|oldest| oldest.id);
-    let bytes: usize = records.iter().map(|it| it.body.get().len()).sum();
-    let next_before = if bytes < MAX_LIST_BYTES {
-        next_before(page, records.len(), oldest)
-    } else {
-        oldest
-    };
-    let bodies = Some(records.into_iter().map(|record| record.body).collect());
-    let (events, metrics) = match kind {
-        Kind::Event => (bodies, None),
-        Kind::Metric => (None, bodies),
-    };
-    Ok(Json(Records {
-        events,
-        metrics,
-        next_before,
-    })
-    .into_response())
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::{ingest, page, query, ready, rules};
+use crate::{answering, ingest, page, query, ready, rules};
 
 /// The whole server as a router.
 ///
@@ -24,14 +24,12 @@ use crate::{ingest, page, query, ready, rules};
 ///
 /// let directory = tempfile::tempdir().unwrap();
 /// let store = Arc::new(Sqlite::open(&directory.path().join("guard.db")).unwrap());
-/// let limits = Limits { encoded: 1 << 20, decoded: 1 << 24 };
-/// let state = Arc::new(AppState::new(store, limits, Access::ApiKey));
+/// let state = Arc::new(AppState::new(store, Limits::default(), Access::ApiKey));
 /// let app = router(state);
 /// # let _: axum::Router = app;
 /// ```
 pub fn router(state: Arc<AppState>) -> Router {
     Router::new()
-        .route("/", get(page::show))
         .route("/health", get(alive))
         .route("/ready", get(ready::ready))
         .route(Kind::Event.path(), post(ingest::plain).get(query::events))
@@ -39,6 +37,25 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/events/encrypted", post(ingest::encrypted))
         .route("/api/v1/status", post(ingest::status).get(alive))
         .route("/api/v1/rules", get(rules::get))
+        .merge(for_people().layer(from_fn_with_state(Arc::clone(&state), answering::in_turn)))
+        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "No such path"))
+        .method_not_allowed_fallback(async || {
+            ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This path has no such method",
+            )
+        })
+        // Bodies are limited where they are read, by the configured limit.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(Arc::clone(&state), ingest::body::drain))
+        .with_state(state)
+}
+
+/// What people and their programs ask for: seldom, and for much.
+fn for_people() -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/", get(page::show))
+        .route("/api/v1/summary", get(query::summary))
         .route("/api/v1/rules/adoption", get(query::adoption))
         .route("/api/v1/rules/entries", get(rules::api::entries))
         .route(
@@ -66,18 +83,6 @@ pub fn router(state: Arc<AppState>) -> Router {
             "/api/v1/rules/{collection}",
             post(rules::api::put).delete(rules::api::remove),
         )
-        .route("/api/v1/summary", get(query::summary))
-        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "No such path"))
-        .method_not_allowed_fallback(async || {
-            ApiError::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "This path has no such method",
-            )
-        })
-        // Bodies are limited where they are read, by the configured limit.
-        .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(Arc::clone(&state), ingest::body::drain))
-        .with_state(state)
 }
 
 /// Liveness: the process answers.

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
+use crate::answering;
 use crate::clock::{Clock, Reading, SystemClock};
+use crate::memory::Memory;
 use crate::off_thread::off_thread;
 use crate::ready::Readiness;
 use crate::rules::book::{self, ChangeError};
 use crate::rules::{Feed, Sightings};
 use crate::store::{Control, StoreError, Telemetry};
 use crate::trouble::TroubleLog;
-
-/// Bodies that are inflated and read at the same time; bounds the memory they take.
-const MAX_DECODING: usize = 8;
+use crate::workers::Workers;
 
 /// How often the store is asked whether another process changed the rules.
 const TEND_EVERY: Duration = Duration::from_millis(500);
@@ -24,13 +24,31 @@ const TEND_EVERY: Duration = Duration::from_millis(500);
 /// After what was heard of agents could not be stored, the next try comes so much later.
 const REMEMBER_AGAIN: Duration = Duration::from_secs(10);
 
-/// How large a body may be.
-#[derive(Debug, Clone, Copy)]
+/// How large a body may be, and all of them together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes as they are sent.
     pub encoded: usize,
     /// Bytes after inflating, or after decrypting.
     pub decoded: usize,
+    /// Bytes of a status report, as it is sent and after inflating.
+    pub status: usize,
+    /// Records of a batch.
+    pub records: usize,
+    /// Bytes of all bodies of requests and answers that are in memory.
+    pub memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            encoded: 16 << 20,
+            decoded: 16 << 20,
+            status: 64 << 10,
+            records: 100_000,
+            memory: 256 << 20,
+        }
+    }
 }
 
 /// Who may open the page at `/`.
@@ -62,7 +80,10 @@ pub struct AppState {
     pub(crate) clock: Arc<dyn Clock>,
     /// The clock when its setting was last followed in the rules.
     followed: tokio::sync::Mutex<Reading>,
-    pub(crate) decoding: Arc<Semaphore>,
+    pub(crate) memory: Memory,
+    pub(crate) workers: Workers,
+    /// Turns for answers to people.
+    pub(crate) answering: Semaphore,
     pub(crate) feed: Feed,
     pub(crate) sightings: Sightings,
     pub(crate) readiness: Readiness,
@@ -93,7 +114,9 @@ impl AppState {
             telemetry: store,
             limits,
             access,
-            decoding: Arc::new(Semaphore::new(MAX_DECODING)),
+            memory: Memory::new(limits.memory),
+            workers: Workers::default(),
+            answering: Semaphore::new(answering::TURNS),
             changing: tokio::sync::Mutex::default(),
             judging: tokio::sync::Mutex::default(),
         }

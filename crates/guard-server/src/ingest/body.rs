@@ -14,13 +14,14 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use futures_util::{Stream, StreamExt as _};
 use guard_wire::header::SIGNATURE;
 use guard_wire::sign;
 
 use crate::error::ApiError;
+use crate::memory::{Memory, Reserved};
 use crate::state::{AppState, Limits};
 use crate::store::Project;
 
@@ -29,9 +30,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is left of a refused body is read up to so many times the limit.
 const DRAIN_FACTOR: usize = 8;
 
-/// Reads a body of at most `limit` bytes.
-pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    tokio::time::timeout(READ_TIMEOUT, collect(body, limit))
+/// Reads a body of at most `limit` bytes, which count as memory until they are dropped.
+pub(crate) async fn read(body: Body, limit: usize, memory: &Memory) -> Result<Bytes, ApiError> {
+    tokio::time::timeout(READ_TIMEOUT, collect(body, limit, memory))
         .await
         .unwrap_or_else(|_| {
             Err(ApiError::new(
@@ -41,18 +42,28 @@ pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
         })
 }
 
-async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+async fn collect(body: Body, limit: usize, memory: &Memory) -> Result<Bytes, ApiError> {
+    let declared = body.size_hint().upper();
+    let declared = declared.and_then(|len| usize::try_from(len).ok());
+    let most = declared.map_or(limit, |len| len.min(limit));
     let mut stream = body.into_data_stream();
-    let mut read = BytesMut::new();
+    let (mut read, mut reserved) = (Vec::new(), Reserved::default());
     while let Some(chunk) = stream.next().await {
         let chunk =
             chunk.map_err(|_| ApiError::bad_request("The body ended before it was complete"))?;
         if chunk.len() > limit - read.len() {
             return Err(ApiError::too_large(limit));
         }
+        let len = read.len() + chunk.len();
+        if len > read.capacity() {
+            // Who announces much and sends little takes little.
+            let capacity = len.max(2 * read.capacity()).min(most).max(len);
+            reserved.grow(memory, capacity).await?;
+            read.reserve_exact(capacity - read.len());
+        }
         read.extend_from_slice(&chunk);
     }
-    Ok(read.freeze())
+    Ok(reserved.keep(read.into()))
 }
 
 /// Reads what the handler of a request that is refused left of its body, within
@@ -190,7 +201,7 @@ mod tests {
         } else {
             Body::from_stream(chunks)
         };
-        match read(body, 4).await {
+        match read(body, 4, &Memory::new(1024)).await {
             Ok(_) => StatusCode::OK,
             Err(error) => error.into_response().status(),
         }

@@ -1,12 +1,19 @@
 //! The JSON of a batch: which records it holds, and each of them still as text.
 
+use axum::http::StatusCode;
 use guard_wire::Kind;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::repair::repair;
+use super::structure;
 use crate::error::ApiError;
+
+/// How deep the records of a batch are: in an array within the object.
+const RECORDS: usize = 2;
+/// Values that a batch may hold beside its records.
+const BESIDE: usize = 64;
 
 /// A batch in the clear. Unknown keys are passed over.
 #[derive(Debug, Deserialize)]
@@ -59,6 +66,17 @@ impl<'a> Envelope<'a> {
 /// An empty id names no batch.
 fn named(batch_id: Option<&str>) -> Option<&str> {
     batch_id.filter(|id| !id.is_empty())
+}
+
+/// Checks that the batch in `bytes` holds about `most` records at most, before it is read.
+pub(super) fn check_records(bytes: &[u8], most: usize) -> Result<(), ApiError> {
+    if structure::values(bytes, RECORDS) > most.saturating_add(BESIDE) {
+        return Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("The batch holds more than {most} records; send fewer at a time"),
+        ));
+    }
+    Ok(())
 }
 
 /// The text of a body.

@@ -1,6 +1,7 @@
 //! What agents say of the rules in what they send.
 
 use guard_wire::status::RULES_REFUSED;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::sender::shortened;
@@ -10,6 +11,16 @@ use crate::store::{Batch, Heard};
 const RULES_APPLIED: &str = "dynamic_rule_applied";
 /// Characters of why an agent refused rules.
 const MAX_REFUSAL: usize = 500;
+
+#[derive(Deserialize)]
+struct Applied {
+    metadata: AppliedVersion,
+}
+
+#[derive(Deserialize)]
+struct AppliedVersion {
+    version: i64,
+}
 
 /// What a status report says of the rules.
 pub(super) fn reported(report: &Map<String, Value>) -> Heard {
@@ -26,9 +37,6 @@ pub(super) fn reported(report: &Map<String, Value>) -> Heard {
 pub(super) fn applied(batch: &Batch) -> Option<i64> {
     let events = batch.events.iter();
     let told = events.filter(|event| event.type_name == RULES_APPLIED);
-    let versions = told.filter_map(|event| {
-        let body: Value = serde_json::from_str(&event.body).ok()?;
-        body.get("metadata")?.get("version")?.as_i64()
-    });
-    versions.max()
+    let applied = told.filter_map(|event| serde_json::from_str::<Applied>(&event.body).ok());
+    applied.map(|applied| applied.metadata.version).max()
 }

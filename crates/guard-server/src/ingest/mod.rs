@@ -5,6 +5,7 @@ mod envelope;
 mod heard;
 mod record;
 mod repair;
+pub(crate) mod structure;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,6 +58,8 @@ struct Intake {
     received: Counts,
     invalid_timestamps: u64,
     left_out: Vec<LeftOut>,
+    /// The newest rules that it tells of as applied.
+    applied: Option<i64>,
 }
 
 /// `POST /api/v1/events`, `POST /api/v1/metrics`.
@@ -67,11 +70,15 @@ pub(crate) async fn plain(
     body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
     let agent = sender(&headers);
-    let intake = decode(&state, project, headers, body, |bytes, _, project| {
-        let text = repair(envelope::utf8(bytes)?);
-        let envelope = Envelope::parse(&text)?;
-        Ok(Intake::read(project.id, &envelope, envelope.batch_id()))
-    })
+    let limits = state.limits;
+    let intake = decode(
+        &state,
+        limits,
+        project,
+        headers,
+        body,
+        |bytes, limits, project| Intake::read_batch(project.id, bytes, None, limits),
+    )
     .await?;
     store(&state, agent, intake).await
 }
@@ -84,17 +91,22 @@ pub(crate) async fn encrypted(
     body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
     let agent = sender(&headers);
-    let intake = decode(&state, project, headers, body, |bytes, limits, project| {
-        let sealed: SealedEnvelope = envelope::owned(envelope::utf8(bytes)?)?;
-        let plain = decrypt(project, &sealed.encrypted_payload)?;
-        if plain.len() > limits.decoded {
-            return Err(ApiError::too_large(limits.decoded));
-        }
-        let text = repair(envelope::utf8(&plain)?);
-        let envelope = Envelope::parse(&text)?;
-        let batch_id = sealed.batch_id().or(envelope.batch_id());
-        Ok(Intake::read(project.id, &envelope, batch_id))
-    })
+    let limits = state.limits;
+    let intake = decode(
+        &state,
+        limits,
+        project,
+        headers,
+        body,
+        |bytes, limits, project| {
+            let sealed: SealedEnvelope = envelope::owned(envelope::utf8(bytes)?)?;
+            let plain = decrypt(project, &sealed.encrypted_payload)?;
+            if plain.len() > limits.decoded {
+                return Err(ApiError::too_large(limits.decoded));
+            }
+            Intake::read_batch(project.id, &plain, sealed.batch_id(), limits)
+        },
+    )
     .await?;
     store(&state, agent, intake).await
 }
@@ -108,21 +120,33 @@ pub(crate) async fn status(
 ) -> Result<Json<StatusAnswer>, ApiError> {
     let mut agent = sender(&headers);
     let is_named = headers.contains_key(INSTALL_ID);
-    let read = decode(&state, project, headers, body, move |bytes, _, project| {
-        let report: Map<String, Value> = envelope::owned(envelope::utf8(bytes)?)?;
-        let named = report.get("install_id").and_then(Value::as_str);
-        if let Some(named) = named.filter(|_| !is_named) {
-            agent.install_id = shortened(named, MAX_NAME);
-        }
-        let heard = heard::reported(&report);
-        let report = StatusReport {
-            project: project.id,
-            install_id: agent.install_id.clone(),
-            received_at: Timestamp::now(),
-            body: Value::Object(report).to_string(),
-        };
-        Ok((report, agent, heard))
-    });
+    let limits = Limits {
+        encoded: state.limits.encoded.min(state.limits.status),
+        decoded: state.limits.decoded.min(state.limits.status),
+        ..state.limits
+    };
+    let read = decode(
+        &state,
+        limits,
+        project,
+        headers,
+        body,
+        move |bytes, _, project| {
+            let report: Map<String, Value> = envelope::owned(envelope::utf8(bytes)?)?;
+            let named = report.get("install_id").and_then(Value::as_str);
+            if let Some(named) = named.filter(|_| !is_named) {
+                agent.install_id = shortened(named, MAX_NAME);
+            }
+            let heard = heard::reported(&report);
+            let report = StatusReport {
+                project: project.id,
+                install_id: agent.install_id.clone(),
+                received_at: Timestamp::now(),
+                body: Value::Object(report).to_string(),
+            };
+            Ok((report, agent, heard))
+        },
+    );
     let (report, agent, heard) = read.await?;
     let project = report.project;
     state.telemetry.save_status(report).await?;
@@ -133,27 +157,22 @@ pub(crate) async fn status(
     }))
 }
 
-/// Reads the body and has `read` make something of the plain bytes, on a thread
-/// that may be busy for a while; only so many at a time.
+/// Reads the body and has `read` make something of the plain bytes, on a thread that may
+/// be busy.
 async fn decode<T: Send + 'static>(
     state: &AppState,
+    limits: Limits,
     project: Project,
     headers: HeaderMap,
     body: Body,
     read: impl FnOnce(&[u8], Limits, &Project) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let limits = state.limits;
-    let raw = body::read(body, limits.encoded).await?;
-    let stopped = || ApiError::unavailable("The server is stopping");
-    let turn = Arc::clone(&state.decoding).acquire_owned().await;
-    let turn = turn.map_err(|_| stopped())?;
-    tokio::task::spawn_blocking(move || {
-        let _turn = turn;
+    let raw = body::read(body, limits.encoded, &state.memory).await?;
+    let work = move || {
         let bytes = body::decode(&raw, &headers, &project, limits)?;
         read(&bytes, limits, &project)
-    })
-    .await
-    .map_err(|_| stopped())?
+    };
+    state.workers.run(work).await?
 }
 
 fn decrypt(project: &Project, payload: &str) -> Result<Vec<u8>, ApiError> {
@@ -181,8 +200,9 @@ async fn store(
         received,
         invalid_timestamps,
         left_out,
+        applied,
     } = intake;
-    let (project, applied) = (batch.project, heard::applied(&batch));
+    let project = batch.project;
     let receipt = state.telemetry.append(batch).await?;
     if let Some(version) = applied {
         let heard = Heard::Applied(version);
@@ -205,6 +225,20 @@ async fn store(
 }
 
 impl Intake {
+    /// Reads a batch in the clear; the `batch_id` beside a sealed one comes before its own.
+    fn read_batch(
+        project: ProjectId,
+        bytes: &[u8],
+        batch_id: Option<&str>,
+        limits: Limits,
+    ) -> Result<Self, ApiError> {
+        envelope::check_records(bytes, limits.records)?;
+        let text = repair(envelope::utf8(bytes)?);
+        let envelope = Envelope::parse(&text)?;
+        let batch_id = batch_id.or(envelope.batch_id());
+        Ok(Self::read(project, &envelope, batch_id))
+    }
+
     fn read(project: ProjectId, envelope: &Envelope<'_>, batch_id: Option<&str>) -> Self {
         let mut intake = Self {
             batch: Batch {
@@ -217,9 +251,11 @@ impl Intake {
             received: Counts::default(),
             invalid_timestamps: 0,
             left_out: Vec::new(),
+            applied: None,
         };
         intake.batch.events = intake.read_kind(Kind::Event, envelope, batch_id);
         intake.batch.metrics = intake.read_kind(Kind::Metric, envelope, batch_id);
+        intake.applied = heard::applied(&intake.batch);
         intake
     }
 

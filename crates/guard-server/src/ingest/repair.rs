@@ -53,6 +53,9 @@ pub(super) fn repair(text: &str) -> Cow<'_, str> {
     Cow::Owned(repaired)
 }
 
+/// A double holds any number with fewer digits and no exponent.
+const DIGITS_OF_DOUBLES: usize = 300;
+
 enum Bare {
     /// So many bytes are fine as they are, or broken in another way.
     Kept(usize),
@@ -69,6 +72,9 @@ fn bare(rest: &str) -> Bare {
     let is_of_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
     let len = rest.bytes().take_while(is_of_number).count();
     let number = &rest[..len];
+    if len < DIGITS_OF_DOUBLES && !number.contains(['e', 'E']) {
+        return Bare::Kept(len.max(1));
+    }
     let is_json = || serde_json::from_str::<&RawValue>(number).is_ok();
     if serde_json::from_str::<f64>(number).is_err() && is_json() {
         return Bare::NoDouble(len);

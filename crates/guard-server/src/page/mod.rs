@@ -29,6 +29,8 @@ use crate::visible::visible;
 
 const STYLE: &str = include_str!("page.css");
 const NEWEST: u16 = 50;
+/// Fewer are shown from the record on by which they hold so many bytes.
+const NEWEST_BYTES: usize = 1024 * 1024;
 /// Types that have a row of their own, the most frequent ones.
 const MAX_TYPES: usize = 100;
 /// Characters of a cell that are shown.
@@ -71,6 +73,7 @@ pub(crate) async fn show(
     let page = Page {
         before: None,
         limit: NEWEST,
+        bytes: NEWEST_BYTES,
     };
     let newest = state
         .telemetry
@@ -79,7 +82,8 @@ pub(crate) async fn show(
     state.remember().await;
     let now = state.clock.now();
     let adoption = adoption(&*state.control, project.id, None, now).await?;
-    let mut response = Html(render(&project, &summary, &adoption, &newest)).into_response();
+    let work = move || render(&project, &summary, &adoption, &newest);
+    let mut response = Html(state.workers.run(work).await?).into_response();
     harden(response.headers_mut());
     Ok(response)
 }

@@ -1,5 +1,7 @@
 //! The bodies of requests that change rules: read field by field, so that a wrong one is named.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use guard_wire::rules::RulesError;
@@ -9,8 +11,8 @@ use serde_json::{Map, Value, json};
 use super::book::ChangeError;
 use super::operation::Operation;
 use crate::error::ApiError;
-use crate::ingest::body;
-use crate::off_thread::off_thread;
+use crate::ingest::{body, structure};
+use crate::state::AppState;
 
 /// The collections, and the kind of operation that each holds.
 const COLLECTIONS: [(&str, &str); 11] = [
@@ -27,23 +29,33 @@ const COLLECTIONS: [(&str, &str); 11] = [
     ("emergency", "emergency"),
 ];
 
+/// Values that a body may hold: an address in a list is one.
+const MAX_VALUES: usize = 150_000;
+
 /// What is wrong with a field that nothing reads.
 const UNKNOWN: &str = "unknown; correct its name or remove it";
 
 /// The fields of a body that are still to be read.
 pub(crate) struct Fields(pub(super) Map<String, Value>);
 
-impl<S: Sync> FromRequest<S> for Fields {
+impl FromRequest<Arc<AppState>> for Fields {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let body = body::read(request.into_body(), guard_wire::rules::MAX_PUBLISHED_BYTES).await?;
+    async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, ApiError> {
+        let limit = guard_wire::rules::MAX_PUBLISHED_BYTES;
+        let body = body::read(request.into_body(), limit, &state.memory).await?;
         if body.is_empty() {
             return Ok(Self(Map::new()));
         }
-        off_thread(async move { serde_json::from_slice(&body) })
-            .await?
-            .map(Self)
+        if structure::values(&body, usize::MAX) > MAX_VALUES {
+            return Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("The body holds more than {MAX_VALUES} values"),
+            ));
+        }
+        let read = move || serde_json::from_slice(&body);
+        let read = state.workers.run(read).await?;
+        read.map(Self)
             .map_err(|error| ApiError::bad_request(format!("not a JSON object: {error}")))
     }
 }

@@ -366,8 +366,10 @@ pub struct StoredRecord {
 pub struct Page {
     /// Only records with a smaller id.
     pub before: Option<i64>,
-    /// At most so many, and up to [`MAX_LIST_BYTES`].
+    /// At most so many.
     pub limit: u16,
+    /// Up to the record by which they hold so many bytes of JSON.
+    pub bytes: usize,
 }
 
 /// What agents send.

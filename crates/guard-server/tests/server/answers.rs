@@ -144,6 +144,7 @@ async fn a_body_over_the_encoded_limit_is_refused_and_the_answer_is_read() {
     let limits = Limits {
         encoded: 4096,
         decoded: 1 << 20,
+        ..Limits::default()
     };
     let server = Setup {
         limits,
@@ -208,6 +209,7 @@ async fn a_body_that_inflates_over_the_decoded_limit_is_refused() {
     let limits = Limits {
         encoded: 1 << 20,
         decoded: 100_000,
+        ..Limits::default()
     };
     let server = Setup {
         limits,
@@ -321,6 +323,7 @@ async fn a_store_that_is_busy_or_broken_is_answered_503_with_a_time_to_retry() {
         let limits = Limits {
             encoded: 4096,
             decoded: 4096,
+            ..Limits::default()
         };
         let origin = serve(Arc::new(Failing(error)), limits, Access::Loopback).await;
         let url = format!("{origin}/api/v1/events");

@@ -100,6 +100,7 @@ async fn a_signed_batch_over_the_decoded_limit_is_refused_for_its_size() {
         limits: Limits {
             encoded: 1 << 20,
             decoded: 1 << 16,
+            ..Limits::default()
         },
         ..Setup::default()
     };

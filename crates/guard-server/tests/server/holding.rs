@@ -146,7 +146,7 @@ async fn a_thousand_agents_that_wait_are_cheap_and_all_hear_of_new_rules() {
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.json_version().await, 7);
     }
-    let peak = peak_kib(server.id());
+    let peak = server.peak_kib();
     assert!(peak < 100 * 1024, "{peak} KiB");
 }
 
@@ -167,12 +167,4 @@ fn connections(pid: u32) -> usize {
     let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
     let sockets = targets.filter(|target| target.to_string_lossy().starts_with("socket:"));
     sockets.count().saturating_sub(1)
-}
-
-/// The most memory that a process had in use.
-fn peak_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.unwrap().trim().split(' ').next();
-    number.unwrap().parse().unwrap()
 }

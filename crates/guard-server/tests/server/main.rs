@@ -16,6 +16,7 @@ mod history;
 mod holding;
 mod lock;
 mod logged;
+mod memory;
 mod operations;
 mod page;
 mod patterns;

@@ -43,7 +43,7 @@ impl Process {
     }
 
     /// Starts on a free port and reads on until `lines` lines were printed.
-    fn start(data: &Path, args: &[&str], lines: usize) -> Self {
+    pub(crate) fn start(data: &Path, args: &[&str], lines: usize) -> Self {
         Self::run(command(data, args), lines)
     }
 
@@ -78,6 +78,14 @@ impl Process {
         let request = client().post(format!("{}/api/v1/events", self.origin));
         let request = request.header("X-API-Key", KEY).body(body);
         matches!(request.send().await, Ok(response) if response.status() == 200)
+    }
+
+    /// The most memory that it had in use.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.unwrap().trim().split(' ').next();
+        number.unwrap().parse().unwrap()
     }
 
     pub(crate) fn signal(&self, name: &str) {

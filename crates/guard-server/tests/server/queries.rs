@@ -190,6 +190,8 @@ async fn for_large_records() -> Server {
     let limits = Limits {
         encoded: 32 << 20,
         decoded: 32 << 20,
+        status: 32 << 20,
+        ..Limits::default()
     };
     let setup = Setup {
         limits,

@@ -57,6 +57,7 @@ impl Default for Setup {
             limits: Limits {
                 encoded: 64 * 1024,
                 decoded: 256 * 1024,
+                ..Limits::default()
             },
             store_limits: StoreLimits::default(),
             access: Access::Loopback,

@@ -129,6 +129,7 @@ async fn a_field_that_is_too_long_leaves_its_record_out_with_the_reason() {
     let limits = Limits {
         encoded: 1 << 20,
         decoded: 1 << 20,
+        ..Limits::default()
     };
     let setup = Setup {
         limits,

@@ -72,7 +72,7 @@ impl Telemetry for Sqlite {
                     body: json(row, 1)?,
                 })
             })?;
-            up_to_room(rows, |record| &record.body)
+            up_to_room(rows, page.bytes, |record| &record.body)
         }))
     }
 }
@@ -284,13 +284,14 @@ fn summary(connection: &Connection, project: ProjectId) -> rusqlite::Result<Summ
             status: json(row, 2)?,
         })
     })?;
-    summary.agents = up_to_room(rows, |agent| &agent.status)?;
+    summary.agents = up_to_room(rows, MAX_LIST_BYTES, |agent| &agent.status)?;
     Ok(summary)
 }
 
-/// The first of `rows`, which are read one by one, up to [`MAX_LIST_BYTES`].
+/// The first of `rows`, which are read one by one, up to `room` bytes.
 fn up_to_room<T>(
     rows: impl Iterator<Item = rusqlite::Result<T>>,
+    room: usize,
     json: impl Fn(&T) -> &RawValue,
 ) -> rusqlite::Result<Vec<T>> {
     let (mut taken, mut bytes) = (Vec::new(), 0);
@@ -298,7 +299,7 @@ fn up_to_room<T>(
         let row = row?;
         bytes += json(&row).get().len();
         taken.push(row);
-        if bytes >= MAX_LIST_BYTES {
+        if bytes >= room {
             break;
         }
     }

@@ -46,6 +46,7 @@ async fn total(store: &Sqlite) -> u64 {
     let page = Page {
         before: None,
         limit: 1000,
+        bytes: crate::store::MAX_LIST_BYTES,
     };
     let stored = store.records(PROJECT, Kind::Event, page).await.unwrap();
     let summary = store.summary(PROJECT).await.unwrap();

@@ -91,6 +91,7 @@ async fn a_file_of_every_older_server_opens_and_keeps_its_data() {
             let page = Page {
                 before: None,
                 limit: 10,
+                bytes: crate::store::MAX_LIST_BYTES,
             };
             let records = store.records(PROJECT, kind, page).await.unwrap();
             let bodies: Vec<_> = records.iter().map(|record| record.body.get()).collect();

@@ -1,0 +1,171 @@
+//! What clients can make the server hold in memory.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use guard_server::Limits;
+use serde_json::{Value, json};
+
+use crate::process::Process;
+use crate::support::{AT, KEY, Server, Setup, batch, client, event, gzip, read, refused};
+
+const MIB: usize = 1 << 20;
+
+async fn limited(limits: Limits) -> Server {
+    let setup = Setup {
+        limits,
+        ..Setup::default()
+    };
+    setup.start().await
+}
+
+/// A connection that says this and reads nothing.
+fn says(server: &str, said: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(server.strip_prefix("http://").unwrap()).unwrap();
+    // The server stops reading sooner or later.
+    stream
+        .set_write_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    let _ = stream.write_all(said);
+    stream
+}
+
+/// A batch of `len` bytes that lacks its last one.
+fn unfinished(len: usize) -> Vec<u8> {
+    let head = format!(
+        "POST /api/v1/events HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {len}\r\n\r\n"
+    );
+    let mut said = head.into_bytes();
+    said.resize(said.len() + len - 1, b' ');
+    said
+}
+
+#[tokio::test]
+async fn a_status_report_is_bounded_as_it_is_sent_and_inflated() {
+    let server = limited(Limits {
+        status: 2000,
+        ..Limits::default()
+    })
+    .await;
+    let report = |n: usize| json!({ "status": "healthy", "n": vec![0; n] }).to_string();
+    let fits = server.post("/api/v1/status", report(900));
+    assert_eq!(fits.send().await.unwrap().status(), 200);
+    let expected = (413, "Payload exceeds 2000 bytes".to_owned());
+    let plain = server.post("/api/v1/status", report(1000));
+    assert_eq!(refused(plain).await, expected);
+    let zipped = server.post("/api/v1/status", gzip(report(1_000_000).as_bytes()));
+    let zipped = zipped.header("Content-Encoding", "gzip");
+    assert_eq!(refused(zipped).await, expected);
+}
+
+#[tokio::test]
+async fn a_batch_of_too_many_records_is_refused_as_too_large_before_they_are_read() {
+    let server = limited(Limits {
+        records: 1000,
+        ..Limits::default()
+    })
+    .await;
+    let many = json!({ "events": vec![json!(0); 2000], "batch_id": "b" }).to_string();
+    let (status, detail) = refused(server.post("/api/v1/events", many)).await;
+    assert_eq!(status, 413);
+    assert!(detail.contains("1000 records"), "{detail}");
+    let mut long = event("a");
+    long["metadata"] = json!(vec![vec![0; 10]; 1000]);
+    let answer = server
+        .take("/api/v1/events", batch("1", &[long], &[]))
+        .await;
+    assert_eq!(answer["events_processed"], 1);
+    let events: Vec<_> = (0..1000).map(|n| event(&n.to_string())).collect();
+    let answer = server
+        .take("/api/v1/events", batch("2", &events, &[]))
+        .await;
+    assert_eq!(answer["events_processed"], 1000);
+}
+
+#[tokio::test]
+async fn a_rules_document_of_too_many_values_is_refused_before_a_tree_is_built() {
+    let server = Server::start().await;
+    let body = json!({ "document": { "ip_blacklist": vec![0; 200_000] } }).to_string();
+    let request = server
+        .request(reqwest::Method::PUT, "/api/v1/rules/published")
+        .header("X-API-Key", KEY)
+        .body(body);
+    let (status, detail) = refused(request).await;
+    assert_eq!(status, 413);
+    assert!(detail.contains("values"), "{detail}");
+}
+
+#[tokio::test]
+async fn while_unfinished_bodies_take_the_memory_large_ones_are_refused_and_small_ones_taken() {
+    let server = limited(Limits {
+        encoded: MIB,
+        decoded: MIB,
+        memory: 4 * MIB,
+        ..Limits::default()
+    })
+    .await;
+    let origin = server.origin.clone();
+    let stalled = move || -> Vec<_> { (0..8).map(|_| says(&origin, &unfinished(MIB))).collect() };
+    let _stalled = tokio::task::spawn_blocking(stalled).await.unwrap();
+    let large = batch("1", &[event(&"x".repeat(MIB / 2))], &[]);
+    let answer = server.post("/api/v1/events", large).send().await.unwrap();
+    assert_eq!(answer.headers()["Retry-After"], "2");
+    let (status, answer) = read(answer).await;
+    assert_eq!(status, 503, "{answer}");
+    let answer = server
+        .take("/api/v1/events", batch("2", &[event("a")], &[]))
+        .await;
+    assert_eq!(answer["events_processed"], 1);
+}
+
+#[test]
+fn unfinished_bodies_take_no_more_memory_than_the_budget() {
+    let data = tempfile::tempdir().unwrap();
+    let limits = [
+        "--max-body-bytes",
+        "4194304",
+        "--max-decoded-bytes",
+        "4194304",
+    ];
+    let budget = ["--max-body-memory", "16777216", "--api-key", KEY];
+    let server = Process::start(data.path(), &[limits, budget].concat(), 2);
+    let said = unfinished(4 * MIB);
+    let _stalled: Vec<_> = (0..40).map(|_| says(&server.origin, &said)).collect();
+    let peak = server.peak_kib() / 1024;
+    assert!(peak < 80, "{peak} MiB");
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_a_large_list_take_little_memory_each() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::with_key(data.path());
+    let url = |path: &str| format!("{}{path}", server.origin);
+    let events: Vec<_> = (0..500)
+        .map(
+            |n| json!({ "timestamp": AT, "event_type": "x", "n": n, "reason": "y".repeat(16_000) }),
+        )
+        .collect();
+    let post = client()
+        .post(url("/api/v1/events"))
+        .header("X-API-Key", KEY);
+    let taken = post.body(batch("b", &events, &[])).send().await.unwrap();
+    assert_eq!(taken.status(), 200);
+    let ask =
+        format!("GET /api/v1/events?limit=1000 HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n\r\n");
+    let before = server.peak_kib();
+    let unread: Vec<_> = (0..60)
+        .map(|_| says(&server.origin, ask.as_bytes()))
+        .collect();
+    for stream in &unread {
+        // The server is at it.
+        stream.peek(&mut [0]).unwrap();
+    }
+    let (status, list) = server.get("/api/v1/events?limit=1000", KEY).await;
+    assert_eq!(status, 200);
+    let listed: Vec<_> = list["events"].as_array().unwrap().iter().rev().collect();
+    assert!(listed.iter().copied().eq(events.iter()));
+    assert_eq!(list["next_before"], Value::Null);
+    let grown = (server.peak_kib() - before) / 1024;
+    assert!(grown < 100, "{grown} MiB");
+}
