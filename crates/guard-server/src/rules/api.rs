@@ -118,7 +118,8 @@ impl Asked {
         Ok(Json(json!({ "version": version })))
     }
 
-    /// Does what may judge many patterns, in its turn.
+    /// Does what may judge many patterns, in its turn. What is judged before a change is not
+    /// judged again in it, so that no other change waits for that.
     async fn judge<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -203,7 +204,6 @@ pub(crate) async fn publish(asked: Asked, headers: HeaderMap, mut fields: Fields
     let by = asked.by(&mut fields)?;
     let (document, now) = (fields.document()?, asked.state.clock.now());
     let judging = async move { document::read(document.to_string().as_bytes(), now) };
-    // Judged before its turn: no other change waits for that.
     let rules = asked.judge(judging).await?.map_err(ChangeError::from)?;
     let (control, project) = asked.project();
     let change = async move {
@@ -292,6 +292,9 @@ pub(crate) async fn roll_back(
     let version = number(path)?;
     let by = asked.by(&mut fields)?;
     fields.end()?;
+    let (control, project) = asked.project();
+    let judging = async move { book::judged_at(&*control, project, version).await };
+    asked.judge(judging).await??;
     let ((control, project), now) = (asked.project(), asked.state.clock.now());
     let change = async move { book::roll_back(&*control, project, version, &by, now).await };
     asked.make(change).await
@@ -348,6 +351,9 @@ pub(crate) async fn diff(asked: Asked) -> Reply {
 pub(crate) async fn publish_draft(asked: Asked, mut fields: Fields) -> Reply {
     let by = asked.by(&mut fields)?;
     fields.end()?;
+    let (control, project) = asked.project();
+    let judging = async move { draft::judged(&*control, project).await };
+    asked.judge(judging).await??;
     let ((control, project), now) = (asked.project(), asked.state.clock.now());
     let change = async move { draft::publish(&*control, project, &by, now).await };
     asked.make(change).await

@@ -356,6 +356,21 @@ pub async fn at(
     stored.ok_or_else(|| ChangeError::NotFound(format!("no version {version} is kept")))
 }
 
+/// A version that is kept, and that could be published today.
+///
+/// # Errors
+///
+/// [`ChangeError`] when it could not.
+pub(super) async fn judged_at(
+    control: &dyn Control,
+    project: ProjectId,
+    version: i64,
+) -> Result<StoredRules, ChangeError> {
+    let stored = at(control, project, version).await?;
+    document::judged(stored.document.as_bytes())?;
+    Ok(stored)
+}
+
 /// Goes back to what `version` said, less what has ended since. What may be
 /// published is judged anew: an earlier server may have judged otherwise.
 ///
@@ -369,8 +384,7 @@ pub async fn roll_back(
     by: &By,
     now: Timestamp,
 ) -> Result<i64, ChangeError> {
-    let old = at(control, project, version).await?;
-    document::judged(old.document.as_bytes())?;
+    let old = judged_at(control, project, version).await?;
     let old = policy_of(Some(&old))?;
     let action = format!("roll back to {version}");
     change(control, project, by, now, |current| {

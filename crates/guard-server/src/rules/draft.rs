@@ -64,6 +64,19 @@ pub async fn discard(control: &dyn Control, project: ProjectId) -> Result<(), Ch
     Ok(control.remove_draft(project, draft).await?)
 }
 
+/// The document of the draft, if it could be published today.
+///
+/// # Errors
+///
+/// [`ChangeError`] when it could not, also when there is no draft.
+pub(super) async fn judged(
+    control: &dyn Control,
+    project: ProjectId,
+) -> Result<DynamicRules, ChangeError> {
+    let draft = get(control, project).await?;
+    Ok(document::judged(draft.document.as_bytes())?)
+}
+
 /// What publishing the draft would change in the published document. The version
 /// is the server's to give.
 ///
@@ -74,7 +87,7 @@ pub async fn diff(
     control: &dyn Control,
     project: ProjectId,
 ) -> Result<Vec<Difference>, ChangeError> {
-    let draft = document::judged(get(control, project).await?.document.as_bytes())?;
+    let draft = judged(control, project).await?;
     let published = book::published(control, project).await?.rules;
     let (mut published, draft) = (fields(&published)?, fields(&draft)?);
     let mut differences = Vec::new();

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::fingerprint::fingerprint;
+use crate::off_thread::off_thread;
 use crate::store::{Control, ProjectId, StoreError, StoredRules};
 
 /// What agents are answered while no rules are set.
@@ -116,13 +117,19 @@ impl Feed {
             self.refresh(project).await?;
             return Ok(receiver);
         }
-        let current = Arc::new(Current::of(self.control.rules(project).await?));
+        let current = self.current(project).await?;
         let receiver = self
             .projects()
             .entry(project)
             .or_insert_with(|| watch::Sender::new(current))
             .subscribe();
         Ok(receiver)
+    }
+
+    /// What is in force in the store. To read a large document takes a while.
+    async fn current(&self, project: ProjectId) -> Result<Arc<Current>, StoreError> {
+        let stored = self.control.rules(project).await?;
+        off_thread(async move { Arc::new(Current::of(stored)) }).await
     }
 
     fn known(&self, project: ProjectId) -> Option<watch::Receiver<Arc<Current>>> {
@@ -138,7 +145,7 @@ impl Feed {
         if self.control.rules_version(project).await? == sender.borrow().version {
             return Ok(());
         }
-        let current = Arc::new(Current::of(self.control.rules(project).await?));
+        let current = self.current(project).await?;
         sender.send_if_modified(|known| {
             // Two refreshes may end in another order than they began.
             let is_newer = current.version > known.version;
