@@ -1,23 +1,25 @@
-//! Sets of characters, as far as overlap is concerned.
+//! Sets of characters.
 
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind};
 
-/// Each ASCII character by itself, and all others as one. So a set is two words, however many
-/// characters of Unicode a class such as `\w` has; two classes beyond ASCII always overlap.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The first character beyond ASCII.
+const FIRST_OTHER: char = '\u{80}';
+
+/// A set of characters. Those of ASCII are apart, as most comparisons end with them: a class such
+/// as `\w` has hundreds of ranges beyond.
+#[derive(Debug, Clone)]
 pub(super) struct Characters {
     ascii: u128,
-    others: bool,
+    others: ClassUnicode,
 }
-
-/// Case variants of `s` and `k`, which no set has besides these: every `k` would overlap with
-/// every `s` otherwise.
-const VARIANTS: [u32; 2] = [0x17f, 0x212a];
 
 impl Characters {
     /// All characters that may stand in what `hir` matches.
     pub(super) fn of(hir: &Hir) -> Self {
-        let mut all = Self::default();
+        let mut all = Self {
+            ascii: 0,
+            others: ClassUnicode::empty(),
+        };
         all.add(hir);
         all
     }
@@ -25,19 +27,17 @@ impl Characters {
     fn add(&mut self, hir: &Hir) {
         match hir.kind() {
             HirKind::Literal(literal) => {
-                for it in String::from_utf8_lossy(&literal.0).chars() {
-                    self.add_range(it.into(), it.into());
-                }
+                let text = String::from_utf8_lossy(&literal.0);
+                let each = text.chars().map(|it| ClassUnicodeRange::new(it, it));
+                self.add_class(&ClassUnicode::new(each));
             }
-            HirKind::Class(Class::Unicode(class)) => {
-                for range in class.ranges() {
-                    self.add_range(range.start().into(), range.end().into());
-                }
-            }
+            HirKind::Class(Class::Unicode(class)) => self.add_class(class),
             HirKind::Class(Class::Bytes(class)) => {
-                for range in class.ranges() {
-                    self.add_range(range.start().into(), range.end().into());
-                }
+                let class = class.to_unicode_class();
+                // Bytes beyond ASCII: they may be part of any character.
+                self.add_class(&class.unwrap_or_else(|| {
+                    ClassUnicode::new([ClassUnicodeRange::new('\0', char::MAX)])
+                }));
             }
             HirKind::Repetition(repetition) => self.add(&repetition.sub),
             HirKind::Capture(capture) => self.add(&capture.sub),
@@ -48,23 +48,46 @@ impl Characters {
         }
     }
 
-    fn add_range(&mut self, first: u32, last: u32) {
-        if first < 128 {
-            let last = last.min(127);
-            self.ascii |= (u128::MAX << first) & (u128::MAX >> (127 - last));
+    fn add_class(&mut self, class: &ClassUnicode) {
+        for range in class.ranges() {
+            let (first, last) = (u32::from(range.start()), u32::from(range.end()));
+            if first < 128 {
+                self.ascii |= (u128::MAX << first) & (u128::MAX >> (127 - last.min(127)));
+            }
         }
-        let is_variant = first == last && VARIANTS.contains(&first);
-        self.others |= last >= 128 && !is_variant;
+        let beyond = class
+            .ranges()
+            .iter()
+            .filter(|range| !range.end().is_ascii());
+        let beyond =
+            beyond.map(|range| ClassUnicodeRange::new(range.start().max(FIRST_OTHER), range.end()));
+        self.others.union(&ClassUnicode::new(beyond));
     }
 
-    pub(super) const fn overlaps(self, other: Self) -> bool {
-        self.ascii & other.ascii != 0 || (self.others && other.others)
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.ascii & other.ascii != 0 || meet(self.others.ranges(), other.others.ranges())
     }
 
     /// Whether it has all that `other` has.
-    pub(super) const fn holds(self, other: Self) -> bool {
-        other.ascii & !self.ascii == 0 && (self.others || !other.others)
+    pub(super) fn holds(&self, other: &Self) -> bool {
+        let mut missing = other.others.clone();
+        missing.difference(&self.others);
+        other.ascii & !self.ascii == 0 && missing.ranges().is_empty()
     }
+}
+
+/// Whether two rising lists of ranges have a character in common.
+fn meet(mut one: &[ClassUnicodeRange], mut other: &[ClassUnicodeRange]) -> bool {
+    while let ([a, later_one @ ..], [b, later_other @ ..]) = (one, other) {
+        if a.end() < b.start() {
+            one = later_one;
+        } else if b.end() < a.start() {
+            other = later_other;
+        } else {
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -87,13 +110,18 @@ mod tests {
             (r"\d", r"\w", true),
             (r"\x00", r"\x7f", false),
             (r"[^\x00]", r"\x7f", true),
-            ("é", "ж", true),
+            ("é", "É", true),
+            ("é", "ж", false),
             ("é", "e", false),
             (".", "é", true),
+            (r"\s", r"\w", false),
+            (r"\w", r"\W", false),
+            (r"\D", r"\d", false),
+            ("[а-я]", r"\w", true),
         ] {
-            assert_eq!(of(one).overlaps(of(other)), expected, "{one} and {other}");
+            assert_eq!(of(one).overlaps(&of(other)), expected, "{one} and {other}");
         }
-        assert!(of("[a-c]").holds(of("ab")) && !of("[a-c]").holds(of("ad")));
-        assert!(of(".").holds(of("é")) && !of("[a-z]").holds(of("é")));
+        assert!(of("[a-c]").holds(&of("ab")) && !of("[a-c]").holds(&of("ad")));
+        assert!(of(".").holds(&of("é")) && !of("[a-z]").holds(&of("é")));
     }
 }

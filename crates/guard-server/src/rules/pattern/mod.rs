@@ -207,6 +207,10 @@ mod tests {
             "(?:(?:%2e|\\.){2}(?:%2f|%5c|[/\\\\])){2,10}",
             "\\b(?:select|insert|update|delete|drop)\\b.{0,20}\\b(?:from|into|table)\\b",
             ".*https?://(?:www\\.)?colou?rs?\\.example",
+            r"union\s+\w{1,30}\s+from",
+            r"\w+\W+\w+;",
+            r"\d+\D+\d+",
+            "[а-я]+[a-z]+[^а-яa-z]+",
             "(?:python-requests|python-urllib|curl|wget|libwww|go-http-client)/?[\\d.]*",
         ] {
             assert_eq!(check(pattern), Ok(()), "{pattern}");
@@ -303,6 +307,7 @@ mod tests {
             "b|(c.*).*d",
             ".{1,200}.{1,200}x",
             "a+(b|a)a+c",
+            "[а-я]+ж+x",
         ] {
             let why = check(pattern).expect_err(pattern);
             assert!(why.contains("share a text"), "{pattern}: {why}");

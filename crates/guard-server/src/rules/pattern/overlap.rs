@@ -32,6 +32,17 @@ struct Piece<'h> {
     is_endless: bool,
 }
 
+impl Piece<'_> {
+    /// Whether it could match a text of these characters, or nothing.
+    fn can_be_within(&self, matched: &Characters) -> bool {
+        match self.hir.kind() {
+            HirKind::Class(_) => matched.overlaps(&self.characters),
+            HirKind::Literal(_) => matched.holds(&self.characters),
+            _ => can_be_within(self.hir, matched),
+        }
+    }
+}
+
 impl Ways {
     const ONE: Self = Self {
         certain: 1,
@@ -146,7 +157,7 @@ impl<'h> Sequence<'h> {
                 continue;
             }
             for (other, later) in self.pieces.iter().enumerate().skip(at + 1) {
-                if choosing(later) && first.characters.overlaps(later.characters) {
+                if choosing(later) && first.characters.overlaps(&later.characters) {
                     if first.is_endless && later.is_endless {
                         return Err(Endless);
                     }
@@ -154,7 +165,7 @@ impl<'h> Sequence<'h> {
                         count += usize::from(!std::mem::replace(&mut overlapping[it], true));
                     }
                 }
-                if !later.is_optional && !can_be_within(later.hir, first.characters) {
+                if !later.is_optional && !later.can_be_within(&first.characters) {
                     break;
                 }
             }
@@ -195,7 +206,7 @@ fn chooses(hir: &Hir) -> bool {
 }
 
 /// Whether it could match a text of these characters, or nothing.
-fn can_be_within(piece: &Hir, matched: Characters) -> bool {
+fn can_be_within(piece: &Hir, matched: &Characters) -> bool {
     match piece.kind() {
         HirKind::Alternation(parts) => parts.iter().any(|part| can_be_within(part, matched)),
         HirKind::Concat(parts) => parts.iter().all(|part| can_be_within(part, matched)),
@@ -203,8 +214,8 @@ fn can_be_within(piece: &Hir, matched: Characters) -> bool {
         HirKind::Repetition(repetition) => {
             repetition.min == 0 || can_be_within(&repetition.sub, matched)
         }
-        HirKind::Class(_) => matched.overlaps(Characters::of(piece)),
-        HirKind::Literal(_) => matched.holds(Characters::of(piece)),
+        HirKind::Class(_) => matched.overlaps(&Characters::of(piece)),
+        HirKind::Literal(_) => matched.holds(&Characters::of(piece)),
         HirKind::Empty | HirKind::Look(_) => true,
     }
 }
@@ -242,5 +253,5 @@ fn beginning(hir: &Hir) -> (Vec<Characters>, bool) {
 /// Whether one text can begin with both.
 fn are_alike(one: &[Characters], other: &[Characters]) -> bool {
     let mut both = one.iter().zip(other);
-    both.all(|(one, other)| one.overlaps(*other))
+    both.all(|(one, other)| one.overlaps(other))
 }
