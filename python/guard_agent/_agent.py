@@ -1,19 +1,17 @@
 """The one agent of this process, which all handlers stand in front of."""
 
-import atexit
 import logging
-import multiprocessing
-import multiprocessing.util
-import os
-import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from guard_agent import _guard_core, _native
 from guard_agent._buffer import BufferLoop
 from guard_agent._decode import read_rules
+from guard_agent._exit import ProcessEnd
+from guard_agent._greenlets import Lock, callbacks, wait_for
 from guard_agent._own import AgentBuffer, AgentTransport
 from guard_agent._redis import RedisLoop
 from guard_agent._report import reporter
@@ -30,7 +28,7 @@ from guard_agent.protocols import BufferProtocol, RedisHandlerProtocol, Transpor
 _logger = logging.getLogger("guard_agent")
 
 # The interpreter handles signals, such as Ctrl-C, between two waits.
-_ROOM_SECONDS = 0.5
+_ROOM_SECONDS = 0.25
 
 # What the end of the agent may take, and how much of it a buffer that a program brought along.
 _END_SECONDS = 2.0
@@ -53,7 +51,9 @@ class ProcessAgent:
         self.config = config
         self._report = reporter(lambda: self.config)
         self.rules_feed = RulesFeed(self.rules)
-        self.native = _native.Agent(config, self._report, self.rules_feed.changed)
+        self.native = _native.Agent(
+            config, self._report, self.rules_feed.changed, self._begin_in_child
+        )
         self.send_event: Send
         self.send_metric: Send
         self._fill(self.native)
@@ -75,20 +75,25 @@ class ProcessAgent:
         self.send_event, self.send_metric = self._send_first_event, self._send_first_metric
 
     def _send_first_event(self, event: Any) -> _native.Ready[None] | None:
-        self._meet_server()
+        self._meet_host()
         return self._queue.send_event(event)
 
     def _send_first_metric(self, metric: Any) -> _native.Ready[None] | None:
-        self._meet_server()
+        self._meet_host()
         return self._queue.send_metric(metric)
 
-    def _meet_server(self) -> None:
-        queue = None
-        # The queue may be another one by the time that it was found.
-        while queue is not self._queue and await_at_shutdown(self._stop_before_a_signal):
-            queue = self._queue
-            self.send_event, self.send_metric = queue.send_event, queue.send_metric
-            self.native.set_direct(queue is self.native)
+    def _meet_host(self) -> None:
+        """Looks who serves in this process, and how it ends."""
+        self.native.notice_fork()
+        callbacks.meet()
+        _end.await_use()
+        # A program's own buffer is always reached by this way: only here a fork is noticed
+        # before it is too late.
+        if self._queue is not self.native:
+            await_at_shutdown(self._stop_before_a_signal)
+        elif await_at_shutdown(self._stop_before_a_signal) and self._queue is self.native:
+            self.send_event, self.send_metric = self.native.send_event, self.native.send_metric
+            self.native.set_direct(True)
 
     def reconfigure(self, config: AgentConfig) -> None:
         """Puts `config` in force; what is queued stays queued."""
@@ -108,6 +113,7 @@ class ProcessAgent:
 
     @property
     def transport(self) -> TransportProtocol:
+        self.native.notice_fork()
         if self._transport_loop is not None:
             return self._transport_loop.transport
         if self._own_transport is None or self._own_transport.config is not self.config:
@@ -131,6 +137,7 @@ class ProcessAgent:
 
     @property
     def buffer(self) -> BufferProtocol:
+        self.native.notice_fork()
         if self._buffer_loop is not None:
             return self._buffer_loop.buffer
         if self._own_buffer is None or self._own_buffer.config is not self.config:
@@ -157,9 +164,12 @@ class ProcessAgent:
             return await self._transport_loop.send(name, records)
         return await getattr(self.transport, name)(records)
 
-    def after_fork(self) -> None:
-        """Gives the child, which has no thread but one, loops of its own."""
-        self.rules_feed.after_fork()
+    def _begin_in_child(self) -> None:
+        """Gives a forked child, which has no thread but one, loops of its own.
+
+        Called by the first call there: whoever forked may have told Python nothing of it.
+        """
+        self.rules_feed.begin_in_child()
         if self._transport_loop is not None:
             # Collecting the parent's would close here what the parent waits for there.
             _of_parents.append(self._transport_loop)
@@ -174,15 +184,20 @@ class ProcessAgent:
             _of_parents.append(self._buffer_loop)
             self._buffer_loop = self._make_buffer_loop(self._buffer_loop.buffer)
         self._fill(self._buffer_loop or self.native)
+        self._meet_host()
 
     def start(self) -> None:
         # A guard starts the agent by its composite handler.
         _guard_core.complete_composites()
-        self._meet_server()
+        self._meet_host()
         self.native.start()
 
     def stop(self) -> None:
-        self.native.stop(self._end_buffer())
+        self.native.notice_fork()
+        seconds = self._end_buffer()
+        wait_for(lambda: self.native.stop(seconds))
+        # A signal may end the process next, and what could not be delivered is to be told.
+        callbacks.run_waiting()
 
     def _stop_before_a_signal(self) -> None:
         """Stops, and once more if records came meanwhile: nothing delivers after the signal."""
@@ -211,6 +226,7 @@ class ProcessAgent:
 
     def flush_buffer(self, seconds: float) -> bool:
         """Delivers what a program's own buffer holds; whether all was within so many seconds."""
+        self.native.notice_fork()
         if self._buffer_loop is None or self._buffer_loop.flush(seconds):
             return True
         _logger.warning(
@@ -223,7 +239,7 @@ class ProcessAgent:
     def flush(self) -> None:
         seconds = float(self.config.timeout)
         self.flush_buffer(seconds)
-        if not self.native.flush(seconds):
+        if not wait_for(lambda: self.native.flush(seconds)):
             _logger.warning(
                 "Not everything was delivered within %s s; it stays queued. "
                 "Check the backend, or raise timeout.",
@@ -237,7 +253,7 @@ class ProcessAgent:
             BufferFullError: As `until_taken` does.
         """
         for stops in until_taken(self.native, kind, record):
-            self.native.wait_for_room(_ROOM_SECONDS, stops)
+            wait_for(partial(self.native.wait_for_room, _ROOM_SECONDS, stops))
 
     @property
     def redis_handler(self) -> RedisHandlerProtocol | None:
@@ -250,6 +266,7 @@ class ProcessAgent:
             TypeError: `handler` lacks a method of `RedisHandlerProtocol`.
         """
         _check_part("redis_handler", handler, RedisHandlerProtocol)
+        self.native.notice_fork()
         place = _own_place(self.config)
         if handler is not None and place is not None:
             _logger.info("Records are kept by %s, not by the Redis handler.", place)
@@ -265,7 +282,8 @@ class ProcessAgent:
 
     def rules(self) -> DynamicRules | None:
         """The rules in force; the first call has them followed and waits for an answer."""
-        rules_json = self.native.rules()
+        self.native.notice_fork()
+        rules_json = wait_for(self.native.rules)
         if rules_json != self._rules_json:
             self._rules_json = rules_json
             self._rules = read_rules(rules_json, self._rules)
@@ -293,10 +311,7 @@ class ProcessAgent:
         return agent_stats(self.native.stats())
 
 
-# Of multiprocessing's finalizers; those of the standard library are above it.
-_AFTER_ALL_OTHERS = -1000
-
-_lock = threading.Lock()
+_lock = Lock()
 _agent: ProcessAgent | None = None
 _of_parents: list[object] = []
 
@@ -322,6 +337,8 @@ def process_agent(
     _check_part("buffer", buffer, BufferProtocol)
     with _lock:
         try:
+            if _agent is not None:
+                _agent.native.notice_fork()
             if _agent is None:
                 _agent = ProcessAgent(config)
             else:
@@ -371,38 +388,21 @@ def _check_part(name: str, part: object, protocol: type) -> None:
     raise TypeError(f"{name}: {type(part).__name__} lacks {lacking}; add what it lacks")
 
 
-def _register_exit() -> None:
-    """Has `_at_exit` called at every end that the interpreter itself brings about."""
-    atexit.register(_at_exit)
-    # The children of multiprocessing call its own finalizers, which each of them starts
-    # without, and then leave by os._exit.
-    multiprocessing.util.register_after_fork(_at_exit, _register_finalizer)
-    if multiprocessing.parent_process() is not None:
-        _register_finalizer()
-
-
-def _register_finalizer(_: object = None) -> None:
-    multiprocessing.util.Finalize(None, _at_exit, exitpriority=_AFTER_ALL_OTHERS)
-
-
-def _at_exit() -> None:
-    """Delivers what is left, within a bounded time, before the interpreter ends."""
+def _close() -> None:
+    """Delivers what is left, within a bounded time, before the process ends."""
     if _agent is not None:
         _agent.close()
     # Nothing may enter the interpreter from another thread while it is taken down.
     _native.silence_reports()
+    callbacks.run_waiting()
 
 
-def _after_fork() -> None:
-    """Forgets what another thread of the parent may have held at the moment of the fork."""
-    global _lock
-    _lock = threading.Lock()
-    _native.after_fork()
+def _stop() -> None:
     if _agent is not None:
-        _agent.after_fork()
+        _agent.stop()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+_end = ProcessEnd(_close, _stop)
 # With the import rather than with the first agent: functions of `atexit` run in reverse order, and
 # those that a program registers after it may still send.
-_register_exit()
+_end.register()

@@ -1,17 +1,16 @@
 """A buffer that a program brings along, at work for the agent."""
 
 import asyncio
-import concurrent.futures
 import contextlib
 import json
 import logging
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from guard_agent import _native
 from guard_agent._decode import make_record
+from guard_agent._greenlets import Lock, Outcome, wait_for
 from guard_agent._loop import LoopThread, within
 from guard_agent.config import AgentConfig
 from guard_agent.models import SecurityEvent, SecurityMetric
@@ -54,7 +53,7 @@ class BufferLoop:
             _Kind("events", SecurityEvent, buffer.add_event),
             _Kind("metrics", SecurityMetric, buffer.add_metric),
         )
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._waiting: deque[tuple[_Kind, bytes]] = deque()
         self._is_closed = False
         self._unflushed = 0
@@ -87,20 +86,24 @@ class BufferLoop:
             self._native.held_lost(kind.name, f"{len(self._waiting)} wait for it to take them")
         elif is_first:
             # Closed in this moment, it has counted what was waiting.
-            with contextlib.suppress(RuntimeError):
-                self._thread.loop.call_soon_threadsafe(self._wake.set)
+            self._thread.post(self._wake.set)
         return _TAKEN
 
     def flush(self, seconds: float) -> bool:
         """Flushes the buffer; whether all was delivered within so many seconds."""
-        if self._is_closed:
+        flushed: Outcome[bool] = Outcome()
+
+        async def flush() -> None:
+            outcome = False
+            try:
+                outcome = await self._flush()
+            finally:
+                flushed.run(lambda: outcome)
+
+        if not self._thread.post(lambda: self._thread.spawn(flush())):
             return True
-        flushed = self._thread.submit(self._flush())
-        try:
-            return flushed.result(seconds)
-        except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
-            # It goes on: cut short, it would have to give records back once more.
-            return False
+        # It goes on: cut short, it would have to give records back once more.
+        return wait_for(lambda: flushed.wait(seconds)) and flushed.get()
 
     def close(self) -> None:
         """Ends the thread. What the buffer holds stays there; what it never took is lost."""

@@ -1,11 +1,16 @@
 """Where the parts that programs bring along do their work."""
 
 import asyncio
-import concurrent.futures
+import contextlib
 import inspect
-import threading
-from collections.abc import Coroutine
+import logging
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from guard_agent import _native
+from guard_agent._greenlets import Lock, start_thread
+
+_logger = logging.getLogger("guard_agent")
 
 T = TypeVar("T")
 
@@ -19,13 +24,15 @@ class LoopThread:
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.loop = loop or asyncio.new_event_loop()
+        self._name = name
         self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._lock = threading.Lock()
+        self._inbox = _native.Mailbox()
+        self._lock = Lock()
         self._is_closed = False
 
     def start(self) -> None:
-        self._thread.start()
+        self.loop.add_reader(self._inbox.fileno(), self._take)
+        start_thread(self._run, self._name)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Starts a task; to be called in the loop, or before it runs."""
@@ -33,29 +40,74 @@ class LoopThread:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Starts a task from another thread; one that is closed answers that it is cancelled."""
+    def post(self, work: Callable[[], object]) -> bool:
+        """Runs `work` in the loop, from another thread; whether it is still open."""
         with self._lock:
             if not self._is_closed:
-                return asyncio.run_coroutine_threadsafe(work, self.loop)
-        work.close()
-        cancelled: concurrent.futures.Future[T] = concurrent.futures.Future()
-        cancelled.cancel()
-        return cancelled
+                self._inbox.put(work)
+            return not self._is_closed
+
+    async def run(self, begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Does work here for somebody in another event loop.
+
+        Raises:
+            RuntimeError: It was closed meanwhile.
+        """
+        asking = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = asking.create_future()
+        tasks: list[asyncio.Task[T]] = []
+
+        def settle(task: "asyncio.Task[T]") -> None:
+            # The loop that asked may have ended.
+            with contextlib.suppress(RuntimeError):
+                asking.call_soon_threadsafe(_copy, task, answer)
+
+        def start() -> None:
+            tasks.append(self.loop.create_task(begin()))
+            tasks[0].add_done_callback(settle)
+
+        if not self.post(start):
+            raise RuntimeError("closed meanwhile")
+        try:
+            return await answer
+        finally:
+            self.post(lambda: [task.cancel() for task in tasks])
 
     def close(self) -> None:
         """Ends the thread, which cancels what is under way."""
         with self._lock:
-            self._is_closed = True
-            self.loop.call_soon_threadsafe(self.loop.stop)
+            if not self._is_closed:
+                self._is_closed = True
+                self._inbox.put(self.loop.stop)
+
+    def _take(self) -> None:
+        for work in self._inbox.take():
+            work()
 
     def _run(self) -> None:
-        self.loop.run_forever()
+        while True:
+            try:
+                self.loop.run_forever()
+                break
+            except BaseException:
+                # Such as a SystemExit of the program's, which asyncio lets through.
+                _logger.exception("An event loop of the agent goes on after what came out of it")
         if tasks := asyncio.all_tasks(self.loop):
             for task in tasks:
                 task.cancel()
             self.loop.run_until_complete(asyncio.wait(tasks))
         self.loop.close()
+
+
+def _copy(task: "asyncio.Task[T]", answer: "asyncio.Future[T]") -> None:
+    if answer.done():
+        return
+    if task.cancelled():
+        answer.set_exception(RuntimeError("closed meanwhile"))
+    elif error := task.exception():
+        answer.set_exception(error)
+    else:
+        answer.set_result(task.result())
 
 
 async def within(seconds: float, answer: Any) -> Any:

@@ -1,16 +1,15 @@
 """New rules, passed on to whoever wants to know of them."""
 
 import asyncio
-import contextlib
 import inspect
 import logging
-import queue
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from guard_agent import _guard_core
+from guard_agent._greenlets import Lock, callbacks, wait_for
+from guard_agent._home import Home, home
 from guard_agent.models import DynamicRules
 
 _logger = logging.getLogger("guard_agent")
@@ -25,7 +24,7 @@ _RAISED = "A callback of on_rules_updated raised; the agent goes on"
 
 
 class RulesFeed:
-    """Tells guard-core and callbacks of new rules, from a thread that starts with the first.
+    """Tells guard-core and callbacks of new rules, one change after the other.
 
     Args:
         current: Returns the rules in force.
@@ -34,21 +33,17 @@ class RulesFeed:
     def __init__(self, current: Callable[[], DynamicRules | None]) -> None:
         self._current = current
         self._callbacks: list[_Callback] = []
-        self._reset()
+        self._lock = Lock()
+        self._begin()
 
-    def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._changes: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+    def _begin(self) -> None:
+        self._changes = 0
+        self._is_telling = False
         self._told: DynamicRules | None = None
 
     def add(self, callback: RulesCallback) -> Callable[[], None]:
         """Has `callback` called from now on, until the function that is returned is called."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            loop = None
-        added = _Callback(callback, loop)
+        added = _Callback(callback, home())
         self._callbacks.append(added)
 
         def remove() -> None:
@@ -59,24 +54,29 @@ class RulesFeed:
 
     def changed(self) -> None:
         """Called by the core, from a thread that must not be held up."""
-        self._changes.put(None)
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="guard-rules", daemon=True)
-                self._thread.start()
+            self._changes += 1
+            is_telling, self._is_telling = self._is_telling, True
+        if not is_telling:
+            callbacks.start(self._tell_all, "guard-rules")
 
-    def after_fork(self) -> None:
-        """Starts anew in the child, where neither the thread nor the parent's loops run."""
-        self._callbacks = [callback for callback in self._callbacks if callback.loop is None]
-        self._reset()
+    def begin_in_child(self) -> None:
+        """Begins again in a forked child, where the loops of the parent do not run."""
+        self._callbacks = [callback for callback in self._callbacks if callback.home is None]
+        self._begin()
 
-    def _run(self) -> None:
+    def _tell_all(self) -> None:
+        """Tells of changes until there are no more."""
         while True:
-            self._changes.get()
+            told_of = self._changes
             try:
                 self._tell()
             except Exception:
                 _logger.exception("New rules could not be passed on; the next ones will be")
+            with self._lock:
+                if told_of == self._changes:
+                    self._is_telling = False
+                    return
 
     def _tell(self) -> None:
         time.sleep(_HEAD_START_SECONDS)
@@ -93,25 +93,18 @@ class RulesFeed:
 class _Callback:
     """One callback and the event loop it belongs to."""
 
-    def __init__(self, callback: RulesCallback, loop: asyncio.AbstractEventLoop | None) -> None:
-        self.loop = loop
+    def __init__(self, callback: RulesCallback, where: Home | None) -> None:
+        self.home = where
         self._callback = callback
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def call(self, rules: DynamicRules | None) -> None:
-        if self.loop is None:
-            result = self._call(rules)
-            if inspect.isawaitable(result):
-                asyncio.run(_finish(result))
+        if self.home is not None:
+            self.home.start(lambda: self._call_in_loop(rules))
             return
-        # A loop that is closed wants to know nothing any more.
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._start, rules)
-
-    def _start(self, rules: DynamicRules | None) -> None:
-        task = asyncio.get_running_loop().create_task(self._call_in_loop(rules))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        result = self._call(rules)
+        if inspect.isawaitable(result):
+            # An event loop runs in a thread of the system's: greenlets would all be in it.
+            wait_for(lambda: asyncio.run(_finish(result)))
 
     async def _call_in_loop(self, rules: DynamicRules | None) -> None:
         # Only here: a task that the end of its loop cancels must leave no coroutine over.

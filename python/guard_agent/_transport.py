@@ -46,14 +46,7 @@ class TransportLoop:
         Raises:
             RuntimeError: It was closed meanwhile.
         """
-        sent = asyncio.wrap_future(self._thread.submit(self._send(name, records)))
-        try:
-            await asyncio.wait({sent})
-        finally:
-            sent.cancel()
-        if sent.cancelled():
-            raise RuntimeError("another transport took its place")
-        return sent.result()
+        return await self._thread.run(lambda: self._send(name, records))
 
     async def _send(self, name: str, records: list[Any]) -> Any:
         return await self._within_timeout(getattr(self.transport, name)(records))

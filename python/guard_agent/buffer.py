@@ -9,6 +9,7 @@ from typing import Any
 
 from guard_agent import _native
 from guard_agent._decode import read_records
+from guard_agent._home import sleep
 from guard_agent._report import reporter
 from guard_agent._stats import buffer_stats
 from guard_agent.config import AgentConfig
@@ -45,7 +46,7 @@ def until_taken(agent: _native.Agent, kind: str, record: Any) -> Iterator[int]:
 async def when_taken(tries: Iterator[object]) -> None:
     """Ends once there is no further try: the record was taken."""
     for _ in tries:
-        await asyncio.sleep(_LOOK_SECONDS)
+        await sleep(_LOOK_SECONDS)
 
 
 def _patience() -> float | None:

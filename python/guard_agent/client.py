@@ -1,10 +1,10 @@
 """The handlers that programs and guards hold, all in front of the process's one agent."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from guard_agent._agent import ProcessAgent, process_agent, replace_buffer, replace_transport
+from guard_agent._home import home
 from guard_agent._native import Ready, Sender
 from guard_agent._rules import RulesCallback
 from guard_agent.awaitables import Pending, in_background
@@ -106,6 +106,7 @@ class _Handler:
         Returns:
             A function that removes the callback again.
         """
+        self._agent.native.notice_fork()
         remove = self._agent.rules_feed.add(callback)
         self._agent.native.follow_rules()
         return remove
@@ -201,14 +202,12 @@ class GuardAgentHandler(Sender, _Handler):
 
     def _when_room(self, kind: str, record: Any) -> Coroutine[Any, Any, None]:
         """Sends `record` as soon as the full queue has room for it."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
+        where = home()
+        if where is None:
             self._agent.send_when_room(kind, record)
             return _DONE
-
         tries = until_taken(self._agent.native, kind, record)
-        return Pending(loop.create_task(when_taken(tries)))
+        return Pending(where.task(lambda: when_taken(tries)))
 
 
 class _AdaptableHandler(GuardAgentHandler):
@@ -219,11 +218,7 @@ class _AdaptableHandler(GuardAgentHandler):
     """
 
     def _answer(self, ask: Callable[[], T]) -> Any:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return ask()
-        return in_background(ask)
+        return ask() if home() is None else in_background(ask)
 
     def _given(self, value: T) -> Any:
         return self._answer(lambda: value)

@@ -1,9 +1,9 @@
 //! The agent, as Python holds it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use guard_agent::{Agent as Core, Kind};
+use guard_agent::{Agent as Core, Kind, fork_generation};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -16,6 +16,7 @@ use crate::keyvalue::Calls;
 use crate::report::{let_arrive, rules_hook};
 use crate::stats;
 use crate::transport::Requests;
+use crate::wait::interruptibly;
 
 /// An agent of the core, behind the GIL.
 ///
@@ -28,6 +29,10 @@ pub(crate) struct Agent {
     taken: Py<Ready>,
     /// Handlers may send without asking Python first.
     is_direct: AtomicBool,
+    /// The process that it was last used in.
+    used_in: AtomicU32,
+    /// What Python does first in a forked child.
+    begin_in_child: Py<PyAny>,
 }
 
 impl Agent {
@@ -37,6 +42,7 @@ impl Agent {
         kind: Kind,
         record: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Py<Ready>>> {
+        self.notice(record.py())?;
         if self.is_direct.load(Ordering::Relaxed) {
             self.send(kind, record)
         } else {
@@ -45,11 +51,26 @@ impl Agent {
     }
 
     fn send(&self, kind: Kind, record: &Bound<'_, PyAny>) -> PyResult<Option<Py<Ready>>> {
+        self.notice(record.py())?;
         match self.core.try_record(kind, Record(record)) {
             Ok(()) => Ok(Some(self.taken.clone_ref(record.py()))),
             Err(_) if self.core.blocks() => Ok(None),
             Err(full) => Err(buffer_full(record.py(), &full)),
         }
+    }
+}
+
+impl Agent {
+    /// Has Python begin in a forked child, at the first call there: the fork itself may have
+    /// been made where Python saw nothing of it.
+    fn notice(&self, py: Python<'_>) -> PyResult<()> {
+        let here = fork_generation();
+        if self.used_in.load(Ordering::Relaxed) != here
+            && self.used_in.swap(here, Ordering::AcqRel) != here
+        {
+            self.begin_in_child.call0(py)?;
+        }
+        Ok(())
     }
 }
 
@@ -61,6 +82,7 @@ impl Agent {
         config: &Bound<'_, PyAny>,
         report: Bound<'_, PyAny>,
         rules_changed: Bound<'_, PyAny>,
+        begin_in_child: Py<PyAny>,
     ) -> PyResult<Self> {
         let builder = config::builder(config, report.unbind(), None)?
             .on_rules_changed(rules_hook(rules_changed.unbind()));
@@ -71,7 +93,14 @@ impl Agent {
             core,
             taken,
             is_direct,
+            used_in: AtomicU32::new(fork_generation()),
+            begin_in_child,
         })
+    }
+
+    /// To be called first by what Python does beside this object's calls.
+    fn notice_fork(&self, py: Python<'_>) -> PyResult<()> {
+        self.notice(py)
     }
 
     /// Whether handlers may send here without asking Python first.
@@ -171,13 +200,17 @@ impl Agent {
         py.detach(|| self.core.wait_for_room(duration(seconds), stops))
     }
 
-    fn start(&self, py: Python<'_>) {
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        self.notice(py)?;
         py.detach(|| self.core.start());
+        Ok(())
     }
 
-    fn stop(&self, py: Python<'_>, seconds: f64) -> bool {
-        py.detach(|| {
-            let delivered = self.core.stop_within(duration(seconds));
+    fn stop(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
+        self.notice(py)?;
+        let core = self.core.clone();
+        interruptibly(py, move || {
+            let delivered = core.stop_within(duration(seconds));
             // A signal may end the process next, and what could not be delivered is to be told.
             let_arrive();
             delivered
@@ -192,18 +225,24 @@ impl Agent {
         std::mem::forget(self.core.clone());
     }
 
-    fn flush(&self, py: Python<'_>, seconds: f64) -> bool {
-        py.detach(|| self.core.flush(duration(seconds)))
+    fn flush(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
+        self.notice(py)?;
+        let core = self.core.clone();
+        interruptibly(py, move || core.flush(duration(seconds)))
     }
 
-    fn rules(&self, py: Python<'_>) -> Option<String> {
-        py.detach(|| self.core.rules())
-            .map(|rules| rules.json.clone())
+    fn rules(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        self.notice(py)?;
+        let core = self.core.clone();
+        let rules = interruptibly(py, move || core.rules())?;
+        Ok(rules.map(|rules| rules.json.clone()))
     }
 
     /// Has the rules followed, and `rules_changed` called, from now on.
-    fn follow_rules(&self, py: Python<'_>) {
+    fn follow_rules(&self, py: Python<'_>) -> PyResult<()> {
+        self.notice(py)?;
         py.detach(|| drop(self.core.rules_updates()));
+        Ok(())
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

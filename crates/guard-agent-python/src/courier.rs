@@ -1,5 +1,7 @@
 //! Deliveries without a queue, as Python calls them.
 
+use std::sync::Arc;
+
 use guard_agent::Courier as Core;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -9,11 +11,12 @@ use crate::config;
 use crate::convert::{Record, kind_of};
 use crate::errors::value_error;
 use crate::stats;
+use crate::wait::interruptibly;
 
-/// A courier of the core. Its calls block, with the interpreter released.
+/// A courier of the core. Its calls block, with the interpreter released, until a signal ends them.
 #[pyclass(frozen, module = "guard_agent._native")]
 pub(crate) struct Courier {
-    core: Core,
+    core: Arc<Core>,
 }
 
 #[pymethods]
@@ -22,7 +25,9 @@ impl Courier {
     fn new(py: Python<'_>, config: &Bound<'_, PyAny>, report: Bound<'_, PyAny>) -> PyResult<Self> {
         let builder = config::builder(config, report.unbind(), None)?;
         let core = py.detach(|| Core::new(builder)).map_err(value_error)?;
-        Ok(Self { core })
+        Ok(Self {
+            core: Arc::new(core),
+        })
     }
 
     fn deliver(&self, kind: &str, records: &Bound<'_, PyAny>, seconds: f64) -> PyResult<bool> {
@@ -31,16 +36,21 @@ impl Courier {
         for record in records.try_iter()? {
             encoded.extend(self.core.encode(kind, Record(&record?)));
         }
-        let py = records.py();
-        Ok(py.detach(|| self.core.deliver(kind, &encoded, duration(seconds)))?)
+        let core = Arc::clone(&self.core);
+        let deliver = move || core.deliver(kind, &encoded, duration(seconds));
+        Ok(interruptibly(records.py(), deliver)??)
     }
 
     fn push_status(&self, py: Python<'_>, report: String) -> PyResult<bool> {
-        Ok(py.detach(|| self.core.push_status(report.into_bytes()))?)
+        let core = Arc::clone(&self.core);
+        Ok(interruptibly(py, move || {
+            core.push_status(report.into_bytes())
+        })??)
     }
 
     fn rules(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        let rules = py.detach(|| self.core.fetch_rules())?;
+        let core = Arc::clone(&self.core);
+        let rules = interruptibly(py, move || core.fetch_rules())??;
         Ok(rules.map(|rules| rules.json.clone()))
     }
 

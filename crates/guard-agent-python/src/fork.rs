@@ -1,12 +1,9 @@
-//! What the wall itself has to do in a forked child; the core sees to itself.
+//! Noticing a fork, whoever made it.
 
 use pyo3::prelude::*;
 
-use crate::{key, report};
-
-/// Called in the child, by `os.register_at_fork`.
+/// Tells a process from the one it was forked from, as the core does.
 #[pyfunction]
-pub(crate) fn after_fork() {
-    key::forked();
-    report::forked();
+pub(crate) fn generation() -> u32 {
+    guard_agent::fork_generation()
 }

@@ -7,8 +7,8 @@
 
 use std::cell::RefCell;
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use guard_agent::fork_generation;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -22,9 +22,6 @@ const KEY_BYTES: usize = 16;
 /// Random bytes are asked of the system for this many keys at once.
 const POOL_KEYS: usize = 64;
 
-/// Counts the forks that led to this process.
-static FORKS: AtomicU64 = AtomicU64::new(0);
-
 thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool::EMPTY) };
 }
@@ -33,34 +30,29 @@ thread_local! {
 struct Pool {
     bytes: [u8; KEY_BYTES * POOL_KEYS],
     used: usize,
-    /// [`FORKS`] when it was filled: a child must not use what its parent uses.
-    forks: u64,
+    /// Where it was filled: a child must not use what its parent uses.
+    generation: u32,
 }
 
 impl Pool {
     const EMPTY: Self = Self {
         bytes: [0; KEY_BYTES * POOL_KEYS],
         used: KEY_BYTES * POOL_KEYS,
-        forks: 0,
+        generation: 0,
     };
 
     fn take(&mut self) -> Result<[u8; KEY_BYTES], getrandom::Error> {
-        let forks = FORKS.load(Ordering::Relaxed);
-        if self.forks != forks || self.used >= self.bytes.len() {
+        let generation = fork_generation();
+        if self.generation != generation || self.used >= self.bytes.len() {
             getrandom::fill(&mut self.bytes)?;
             self.used = 0;
-            self.forks = forks;
+            self.generation = generation;
         }
         let mut key = [0; KEY_BYTES];
         key.copy_from_slice(&self.bytes[self.used..self.used + KEY_BYTES]);
         self.used += KEY_BYTES;
         Ok(key)
     }
-}
-
-/// In a forked child: what the parent had at hand is the parent's.
-pub(crate) fn forked() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// A random `uuid.UUID` of version 4.

@@ -19,6 +19,7 @@ mod fork;
 mod key;
 mod keyvalue;
 mod lane;
+mod mailbox;
 mod models;
 mod node;
 mod objects;
@@ -30,6 +31,7 @@ mod spool;
 mod stats;
 mod transport;
 mod types;
+mod wait;
 mod wire;
 
 /// What `guard_agent` is made of.
@@ -44,11 +46,13 @@ mod _native {
     #[pymodule_export]
     use crate::courier::Courier;
     #[pymodule_export]
-    use crate::fork::after_fork;
+    use crate::fork::generation;
     #[pymodule_export]
     use crate::key::new_key;
     #[pymodule_export]
     use crate::keyvalue::{Call, Calls};
+    #[pymodule_export]
+    use crate::mailbox::Mailbox;
     #[pymodule_export]
     use crate::redis::{redis_inspect, redis_requeue};
     #[pymodule_export]

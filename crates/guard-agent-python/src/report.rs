@@ -6,15 +6,17 @@
 //! that waits for the interpreter without holding anything.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use guard_agent::{Level, Report};
+use guard_agent::{Level, Report, fork_generation};
 use pyo3::prelude::*;
 
 /// Reports on their way into the interpreter.
 static ON_THEIR_WAY: AtomicUsize = AtomicUsize::new(0);
+/// The process they were counted in.
+static COUNTED_IN: AtomicU32 = AtomicU32::new(0);
 /// No report may set out any more.
 static SILENT: AtomicBool = AtomicBool::new(false);
 
@@ -27,6 +29,7 @@ struct OnItsWay;
 impl OnItsWay {
     /// Nothing once the interpreter is about to end.
     fn set_out() -> Option<Self> {
+        forget_the_parents();
         ON_THEIR_WAY.fetch_add(1, Ordering::SeqCst);
         let this = Self;
         (!SILENT.load(Ordering::SeqCst)).then_some(this)
@@ -104,6 +107,7 @@ pub(crate) fn silence_reports(py: Python<'_>) {
 /// Waits for the reports on their way, a few hundred milliseconds at most; to be
 /// called without holding the interpreter.
 pub(crate) fn let_arrive() {
+    forget_the_parents();
     for _ in 0..LOOKS {
         if ON_THEIR_WAY.load(Ordering::SeqCst) == 0 {
             return;
@@ -112,7 +116,10 @@ pub(crate) fn let_arrive() {
     }
 }
 
-/// In a forked child: the parent's reports are not ours to wait for.
-pub(crate) fn forked() {
-    ON_THEIR_WAY.store(0, Ordering::SeqCst);
+/// In a forked child the parent's reports are not ours to wait for.
+fn forget_the_parents() {
+    let generation = fork_generation();
+    if COUNTED_IN.swap(generation, Ordering::SeqCst) != generation {
+        ON_THEIR_WAY.store(0, Ordering::SeqCst);
+    }
 }

@@ -86,16 +86,19 @@ impl Agent {
 
     /// Like [`record`](Self::record), but under
     /// [`OverflowPolicy::Block`](crate::OverflowPolicy::Block) a full buffer is
-    /// an error at once.
+    /// an error at once. A panic in `fields`, or in the agent, is a lost record: counted as
+    /// invalid and reported.
     ///
     /// # Errors
     ///
     /// [`SendError`] when the buffer is full and nothing may be dropped for room.
     pub fn try_record(&self, kind: Kind, fields: impl Fields) -> Result<(), SendError> {
         let core = self.core();
-        let outcome = intake::take(&core.shared, kind, fields);
-        self.ensure_running_after(&core, None);
-        outcome
+        intake::guarded(&core.shared, kind, || {
+            let outcome = intake::take(&core.shared, kind, fields);
+            self.ensure_running_after(&core, None);
+            outcome
+        })
     }
 
     /// Like [`try_record`](Self::try_record), for a record that waits for room since the
@@ -106,9 +109,11 @@ impl Agent {
     /// As [`try_record`](Self::try_record).
     pub fn try_again(&self, kind: Kind, fields: impl Fields, stops: u64) -> Result<(), SendError> {
         let core = self.core();
-        let outcome = intake::take(&core.shared, kind, fields);
-        self.ensure_running_after(&core, outcome.err().map(|_| stops));
-        outcome
+        intake::guarded(&core.shared, kind, || {
+            let outcome = intake::take(&core.shared, kind, fields);
+            self.ensure_running_after(&core, outcome.err().map(|_| stops));
+            outcome
+        })
     }
 
     /// Whether a full buffer makes callers wait.

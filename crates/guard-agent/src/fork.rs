@@ -11,6 +11,14 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 static COUNTED: AtomicBool = AtomicBool::new(false);
 static REGISTER: Once = Once::new();
 
+/// Tells a process from the one it was forked from, for packages built on this crate: two
+/// calls give the same number exactly when no fork lies between them, whoever made it.
+#[doc(hidden)]
+#[must_use]
+pub fn fork_generation() -> u32 {
+    lineage()
+}
+
 /// Tells a process from the one it was forked from: two calls give the same
 /// number exactly when no fork lies between them.
 pub(crate) fn lineage() -> u32 {

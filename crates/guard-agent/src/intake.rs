@@ -1,6 +1,7 @@
 //! Intake: from fields to a queued record, on the caller's thread.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use guard_wire::Kind;
 use guard_wire::encode::EncodeError;
@@ -44,6 +45,23 @@ pub(crate) fn take(shared: &Shared, kind: Kind, fields: impl Fields) -> Result<(
     });
     // A destructor that runs at the end of a thread may find it gone.
     with_scratch.unwrap_or_else(|_| take_into(shared, kind, fields, &mut Vec::new()))
+}
+
+/// Whatever goes wrong in `work`, which takes a record, the caller goes on: a panic is counted as
+/// an invalid record, and reported.
+pub(crate) fn guarded(
+    shared: &Shared,
+    kind: Kind,
+    work: impl FnOnce() -> Result<(), SendError>,
+) -> Result<(), SendError> {
+    // Every state behind a lock of this crate is whole between two statements.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        shared.queue.refuse(kind, LossReason::Invalid);
+        shared.error("intake", "panic", || {
+            format!("{kind} lost: the agent failed while it took it; please report this")
+        });
+        Ok(())
+    })
 }
 
 fn take_into(

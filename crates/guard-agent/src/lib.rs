@@ -84,6 +84,8 @@ pub use delivery::breaker::{FAILURE_THRESHOLD, RECOVERY, State as BreakerState};
 pub use delivery::pace::CATCH_UP;
 pub use delivery::proxy::proxy_for;
 pub use delivery::transport::{MAX_RESPONSE, Request, Response, Transport, TransportError};
+#[doc(hidden)]
+pub use fork::fork_generation;
 pub use guard_wire::anonymize::Anonymize;
 pub use guard_wire::status::{Health, LedgerReport};
 pub use guard_wire::{Kind, MetricType, SecurityEvent, SecurityMetric, Value};

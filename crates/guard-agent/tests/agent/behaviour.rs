@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::support::backend::{Answer, Backend};
 use crate::support::clock::ManualClock;
 use crate::support::{PATIENCE, builder, eventually, ledger, send};
-use guard_agent::{Agent, MetricType, OverflowPolicy, SecurityEvent, SecurityMetric};
+use guard_agent::{Agent, Kind, MetricType, OverflowPolicy, SecurityEvent, SecurityMetric};
 use guard_wire::encrypt::Encryptor;
+use guard_wire::fields::{Fields, Sink};
 use guard_wire::sign;
 use serde_json::Value;
 
@@ -389,4 +390,31 @@ fn a_status_report_goes_out_at_the_start_and_tells_the_ledger() {
     eventually("the answer is counted", || {
         agent.stats().requests.last_status_ok == Some(true)
     });
+}
+
+#[test]
+fn a_panic_while_a_record_is_read_is_a_lost_record_and_nothing_more() {
+    #[derive(Clone, Copy)]
+    struct Panics;
+
+    impl Fields for Panics {
+        fn write(self, _: &mut impl Sink) {
+            panic!("as an object of the program's may");
+        }
+    }
+
+    let (tell, told) = mpsc::channel();
+    let backend = Backend::start(|_, _| Answer::ok());
+    let agent = builder(&backend.url())
+        .on_report(move |report| tell.send(report.message.clone()).expect("heard"))
+        .build()
+        .expect("valid");
+    assert_eq!(agent.try_record(Kind::Event, Panics), Ok(()));
+    assert_eq!(agent.try_again(Kind::Metric, Panics, agent.stops()), Ok(()));
+    assert!(told.recv().expect("reported").contains("please report"));
+    send(&agent, 0, 1);
+    assert!(agent.flush(PATIENCE));
+    let report = ledger(&agent);
+    assert_eq!((report.accepted, report.delivered), (3, 1));
+    assert_eq!(report.dropped["invalid"], 2);
 }
