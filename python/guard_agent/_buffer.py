@@ -61,9 +61,8 @@ class BufferLoop:
         self._due = asyncio.Event()
         self._turn = asyncio.Lock()
         self._thread = LoopThread("guard-buffer")
-        self._thread.spawn(self._add_all())
-        self._thread.spawn(self._flush_regularly())
-        self._thread.start()
+        self._thread.post(lambda: self._thread.spawn(self._add_all()))
+        self._thread.post(lambda: self._thread.spawn(self._flush_regularly()))
 
     def send_event(self, event: Any) -> _native.Ready[None]:
         """Queues an event for the buffer. Never blocks."""

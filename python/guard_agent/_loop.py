@@ -18,24 +18,28 @@ T = TypeVar("T")
 class LoopThread:
     """An event loop in a thread of its own: what hangs there holds up nothing else.
 
+    The thread makes the loop: under gevent its selector belongs to the thread that made it.
+
     Attributes:
-        loop: Runs from `start` to `close`.
+        loop: Runs until `close`; to be used in its thread alone.
     """
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self.loop = loop or asyncio.new_event_loop()
-        self._name = name
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(
+        self,
+        name: str,
+        make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+    ) -> None:
+        self._make_loop = make_loop
         self._tasks: set[asyncio.Task[None]] = set()
         self._inbox = _native.Mailbox()
         self._lock = Lock()
         self._is_closed = False
-
-    def start(self) -> None:
-        self.loop.add_reader(self._inbox.fileno(), self._take)
-        start_thread(self._run, self._name)
+        start_thread(self._run, name)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Starts a task; to be called in the loop, or before it runs."""
+        """Starts a task; to be called in the loop."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -78,13 +82,15 @@ class LoopThread:
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
-                self._inbox.put(self.loop.stop)
+                self._inbox.put(lambda: self.loop.stop())
 
     def _take(self) -> None:
         for work in self._inbox.take():
             work()
 
     def _run(self) -> None:
+        self.loop = self._make_loop()
+        self.loop.add_reader(self._inbox.fileno(), self._take)
         while True:
             try:
                 self.loop.run_forever()

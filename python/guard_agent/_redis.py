@@ -62,9 +62,11 @@ class RedisLoop:
     def __init__(self, handler: RedisHandlerProtocol) -> None:
         self.calls = _native.Calls()
         self.use(handler)
-        self._thread = LoopThread("guard-redis", _ResolvingLoop())
+        self._thread = LoopThread("guard-redis", _ResolvingLoop)
+        self._thread.post(self._listen)
+
+    def _listen(self) -> None:
         self._thread.loop.add_reader(self.calls.fileno(), self._take)
-        self._thread.start()
 
     def use(self, handler: RedisHandlerProtocol | None) -> None:
         """Has `handler` carry out the calls from now on; to be called where it is at home."""

@@ -33,8 +33,10 @@ class TransportLoop:
         self.requests = _native.Requests()
         self._timeout = timeout
         self._thread = LoopThread("guard-transport")
+        self._thread.post(self._listen)
+
+    def _listen(self) -> None:
         self._thread.loop.add_reader(self.requests.fileno(), self._take)
-        self._thread.start()
 
     def close(self) -> None:
         """Ends the thread, which cancels what is under way."""

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 import trio
-from accepted import Accepted
-from program import Program, Settings
-from served import Served
 from support import ROOT
 from support.backend import Backend
 from support.guard_server import GuardServer
@@ -25,6 +22,9 @@ from guard_agent import (
     SecurityEvent,
     get_current_timestamp,
 )
+from processes.accepted import Accepted
+from processes.program import Program, Settings
+from processes.served import Served
 
 Start = Callable[..., Program]
 GEVENT = ["gunicorn", "flask_app:app", "--bind", "127.0.0.1:0", "--worker-class", "gevent"]
