@@ -5,23 +5,24 @@
 use std::borrow::Cow;
 use std::io::Read as _;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream, HttpBody as _};
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
 use guard_wire::header::SIGNATURE;
 use guard_wire::sign;
+use hyper::body::{Frame, SizeHint};
 
 use crate::error::ApiError;
-use crate::memory::{Memory, Reserved};
+use crate::memory::{Memory, Reserved, SMALL};
 use crate::state::{AppState, Limits};
 use crate::store::Project;
 
@@ -45,7 +46,6 @@ pub(crate) async fn read(body: Body, limit: usize, memory: &Memory) -> Result<By
 async fn collect(body: Body, limit: usize, memory: &Memory) -> Result<Bytes, ApiError> {
     let declared = body.size_hint().upper();
     let declared = declared.and_then(|len| usize::try_from(len).ok());
-    let most = declared.map_or(limit, |len| len.min(limit));
     let mut stream = body.into_data_stream();
     let (mut read, mut reserved) = (Vec::new(), Reserved::default());
     while let Some(chunk) = stream.next().await {
@@ -56,8 +56,12 @@ async fn collect(body: Body, limit: usize, memory: &Memory) -> Result<Bytes, Api
         }
         let len = read.len() + chunk.len();
         if len > read.capacity() {
-            // Who announces much and sends little takes little.
-            let capacity = len.max(2 * read.capacity()).min(most).max(len);
+            let capacity = match declared {
+                // Memory for all of it at once: bodies of which each has a part would wait
+                // for each other. Who announces much and sends little takes little.
+                Some(declared) if len > SMALL => declared.clamp(len, limit),
+                _ => len.max((2 * read.capacity()).min(limit)),
+            };
             reserved.grow(memory, capacity).await?;
             read.reserve_exact(capacity - read.len());
         }
@@ -78,8 +82,8 @@ pub(crate) async fn drain(
     }
     let asks_first = request.headers().contains_key(header::EXPECT);
     let (head, body) = request.into_parts();
-    let rest = Rest(Arc::new(Mutex::new(body.into_data_stream())));
-    let body = Body::from_stream(rest.clone());
+    let rest = Rest(Arc::new(Mutex::new(body)));
+    let body = Body::new(rest.clone());
     let response = next.run(Request::from_parts(head, body)).await;
     let is_read_on = match response.status() {
         StatusCode::PAYLOAD_TOO_LARGE => true,
@@ -95,8 +99,9 @@ pub(crate) async fn drain(
     response
 }
 
-async fn skip(mut rest: Rest, limit: usize) {
+async fn skip(rest: Rest, limit: usize) {
     let mut room = limit.saturating_mul(DRAIN_FACTOR);
+    let mut rest = Body::new(rest).into_data_stream();
     while let Some(Ok(chunk)) = rest.next().await {
         let Some(left) = room.checked_sub(chunk.len()) else {
             return;
@@ -107,14 +112,31 @@ async fn skip(mut rest: Rest, limit: usize) {
 
 /// What is left of a body; clones read on where the others stopped.
 #[derive(Clone)]
-struct Rest(Arc<Mutex<BodyDataStream>>);
+struct Rest(Arc<Mutex<Body>>);
 
-impl Stream for Rest {
-    type Item = Result<Bytes, axum::Error>;
+impl Rest {
+    fn body(&self) -> MutexGuard<'_, Body> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        stream.poll_next_unpin(context)
+impl HttpBody for Rest {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.body()).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body().size_hint()
     }
 }
 

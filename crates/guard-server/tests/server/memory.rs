@@ -11,6 +11,8 @@ use crate::process::Process;
 use crate::support::{AT, KEY, Server, Setup, batch, client, event, gzip, read, refused};
 
 const MIB: usize = 1 << 20;
+/// Far longer than anything here takes: only a hang reaches it.
+const GENEROUS: Duration = Duration::from_secs(60);
 
 async fn limited(limits: Limits) -> Server {
     let setup = Setup {
@@ -108,8 +110,20 @@ async fn while_unfinished_bodies_take_the_memory_large_ones_are_refused_and_smal
     let origin = server.origin.clone();
     let stalled = move || -> Vec<_> { (0..8).map(|_| says(&origin, &unfinished(MIB))).collect() };
     let _stalled = tokio::task::spawn_blocking(stalled).await.unwrap();
-    let large = batch("1", &[event(&"x".repeat(MIB / 2))], &[]);
-    let answer = server.post("/api/v1/events", large).send().await.unwrap();
+    let mut large = event("large");
+    large["reason"] = json!("x".repeat(MIB / 2));
+    let large = batch("1", &[large], &[]);
+    let refused = async {
+        loop {
+            let answer = server.post("/api/v1/events", large.clone()).send();
+            let answer = answer.await.unwrap();
+            // Not all of the others were read yet.
+            if answer.status() != 200 {
+                break answer;
+            }
+        }
+    };
+    let answer = tokio::time::timeout(GENEROUS, refused).await.unwrap();
     assert_eq!(answer.headers()["Retry-After"], "2");
     let (status, answer) = read(answer).await;
     assert_eq!(status, 503, "{answer}");
