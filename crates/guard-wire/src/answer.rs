@@ -2,6 +2,7 @@
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The answer to a batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -152,6 +153,50 @@ pub fn left_out(body: &[u8]) -> u64 {
     events.saturating_add(missing(counts.metrics_received, counts.metrics_processed))
 }
 
+/// How much of a reason is kept, in characters.
+const MAX_REASON: usize = 200;
+
+/// Why a backend did not take a batch, or a record of it, in its own words: `detail`, or the
+/// first of `errors` or of the `invalid` records, or `message`. At most 200 characters. The text
+/// comes from outside: print it with `{:?}`, which escapes control characters.
+///
+/// ```
+/// use guard_wire::answer::reason;
+///
+/// assert_eq!(reason(br#"{"detail": "disk full"}"#).as_deref(), Some("disk full"));
+/// assert_eq!(reason(br#"{"errors": ["disk full"]}"#).as_deref(), Some("disk full"));
+/// let left_out = br#"{"invalid": [{"kind": "event", "index": 3, "reason": "no timestamp"}]}"#;
+/// assert_eq!(reason(left_out).as_deref(), Some("no timestamp"));
+/// assert_eq!(reason(b"{}"), None);
+/// ```
+pub fn reason(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(without_mark(body)).ok()?;
+    ["detail", "errors", "invalid", "message"]
+        .iter()
+        .find_map(|key| in_words(&answer[*key]))
+        .map(|text| text.chars().take(MAX_REASON).collect())
+}
+
+/// What a value says: the text itself, the first of a list, or the text of an object's `reason`
+/// or `msg`.
+fn in_words(value: &Value) -> Option<String> {
+    match value {
+        Value::Array(list) => in_words(list.first()?),
+        Value::Object(object) => {
+            let text = object.get("reason").or_else(|| object.get("msg"));
+            Some(text.map_or_else(|| value.to_string(), text_of))
+        }
+        Value::Null | Value::Bool(_) => None,
+        other => Some(text_of(other)).filter(|text| !text.is_empty()),
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// The text of a JSON string, whose first quote is gone, and what stands behind it.
 fn split_string(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut is_escaped = false;
@@ -216,6 +261,43 @@ mod tests {
         ] {
             assert!(!denies(other.as_bytes()), "{other:.80}");
         }
+    }
+
+    #[test]
+    fn a_reason_is_found_in_each_form_that_backends_give_it() {
+        for (body, expected) in [
+            (
+                r#"{"detail": "disk full", "message": "no"}"#,
+                Some("disk full"),
+            ),
+            (
+                r#"{"success": false, "message": "disk full"}"#,
+                Some("disk full"),
+            ),
+            (
+                r#"{"success": true, "errors": ["disk full", "x"]}"#,
+                Some("disk full"),
+            ),
+            (
+                r#"{"errors": null, "invalid": [{"reason": "too long"}]}"#,
+                Some("too long"),
+            ),
+            (
+                r#"{"detail": [{"loc": ["body"], "msg": "Field required"}]}"#,
+                Some("Field required"),
+            ),
+            (r#"{"detail": {"code": 7}}"#, Some(r#"{"code":7}"#)),
+            (r#"{"errors": 2}"#, Some("2")),
+            (r#"{"success": true, "errors": []}"#, None),
+            (r#"{"detail": ""}"#, None),
+            (r#"["disk full"]"#, None),
+            ("disk full", None),
+            ("", None),
+        ] {
+            assert_eq!(reason(body.as_bytes()).as_deref(), expected, "{body}");
+        }
+        let long = json!({"detail": "é".repeat(5_000)}).to_string();
+        assert_eq!(reason(long.as_bytes()), Some("é".repeat(MAX_REASON)));
     }
 
     #[test]
