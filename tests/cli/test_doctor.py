@@ -298,6 +298,11 @@ def test_a_backend_without_a_date_is_a_warning(
         (Answer(204, body=""), "ok", "the backend takes it"),
         (Answer(403), "fail", "the backend refuses it with 403"),
         (
+            Answer(403, body=f'{{"detail": "{API_KEY} is unknown"}}'),
+            "fail",
+            "the backend refuses it with 403: [REDACTED] is unknown - correct",
+        ),
+        (
             Answer(302, headers={"Location": "https://new.example/api/v1/rules"}),
             "fail",
             "the backend answers 302; redirects are not followed - "
@@ -305,6 +310,11 @@ def test_a_backend_without_a_date_is_a_warning(
         ),
         (Answer(429), "warn", "not checked, since the backend is busy (429)"),
         (Answer(500), "fail", "the answer to /api/v1/rules is 500 and holds no rules"),
+        (
+            Answer(500, body='{"detail": "disk full"}'),
+            "fail",
+            "the answer to /api/v1/rules is 500 and holds no rules: disk full - set endpoint",
+        ),
         (Answer(200, body="<html>"), "fail", "the answer to /api/v1/rules is 200 and holds no"),
         (Answer(404), "fail", "the answer to /api/v1/rules is 404 and holds no rules"),
     ],

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use guard_wire::encode::Encoder;
+use guard_wire::redact::MARK;
 use tokio::sync::Notify;
 
 use crate::batch::Sealer;
@@ -159,7 +160,9 @@ impl Shared {
         };
         self.tally
             .requested(request.body.as_ref().map_or(0, bytes::Bytes::len));
-        transport.send(request).await
+        let mut response = transport.send(request).await?;
+        hide(&self.config.api_key, &mut response.body);
+        Ok(response)
     }
 
     /// How many bytes of records go into the next batch.
@@ -212,16 +215,16 @@ impl Shared {
         let topic = match trouble {
             Trouble::Unreachable(_) => "unreachable",
             Trouble::Transport(_) => "transport",
-            Trouble::Denied => "denied",
+            Trouble::Denied(_) => "denied",
             Trouble::Foreign(..) => "foreign",
             Trouble::Redirect(_) => {
                 self.tally.redirected();
                 "redirect"
             }
-            Trouble::Unauthorized(_) => "unauthorized",
+            Trouble::Unauthorized(..) => "unauthorized",
             Trouble::NotFound => "not_found",
             Trouble::Throttled => "throttled",
-            Trouble::Status(_) => "status",
+            Trouble::Status(..) => "status",
         };
         self.warn("transport_send", topic, || {
             format!("{}; records are kept", trouble.message())
@@ -255,6 +258,15 @@ impl Shared {
     ) {
         self.reporter
             .report(self.clock().now(), level, stage, topic, message);
+    }
+}
+
+/// Redacts the key in what answers it: messages and the log quote answers, and must not show it.
+fn hide(key: &str, body: &mut Vec<u8>) {
+    if let Ok(text) = std::str::from_utf8(body)
+        && text.contains(key)
+    {
+        *body = text.replace(key, MARK).into_bytes();
     }
 }
 

@@ -6,7 +6,7 @@ use guard_wire::status::{Health, StatusReport};
 use jiff::Timestamp;
 
 use crate::delivery::breaker::State;
-use crate::delivery::classify::{Verdict, classify};
+use crate::delivery::classify::{Verdict, because, classify};
 use crate::lock;
 use crate::shared::Shared;
 
@@ -60,9 +60,10 @@ pub(crate) async fn post(shared: &Shared, body: Vec<u8>) -> bool {
         shared.warn("status", "status_report", || {
             let why = match verdict {
                 Verdict::Retry(trouble) | Verdict::Wait(_, trouble) => trouble.message(),
-                Verdict::Delivered | Verdict::TooLarge | Verdict::Refused => {
-                    "backend refused it".to_owned()
+                Verdict::Refused(reason) => {
+                    format!("backend refused it{}", because(reason.as_deref(), ""))
                 }
+                Verdict::Delivered | Verdict::TooLarge => "backend refused it".to_owned(),
             };
             format!("status report failed: {why}")
         });

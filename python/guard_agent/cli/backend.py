@@ -149,13 +149,22 @@ class Backend:
             connection.request("GET", url, headers=self._headers | self._proxy_login())
             response = connection.getresponse()
             asked_at = (started + time.time()) / 2
-            return Answer(response.status, response.headers, _json(response), asked_at)
+            return Answer(response.status, response.headers, self._json(response), asked_at)
         except (OSError, http.client.HTTPException) as error:
             remedy = "check that a Guard backend listens there, and the scheme of endpoint"
             why = f"no answer in HTTP{self._detour}: {_reason(error)}"
             raise BackendError("answer", why, remedy) from None
         finally:
             connection.close()
+
+    def _json(self, response: http.client.HTTPResponse) -> dict[str, Any] | None:
+        """The object in the body, without the key: an answer that repeats it is printed."""
+        key = self._headers["X-API-Key"].encode()
+        try:
+            body = json.loads(response.read(_MOST_BYTES).replace(key, b"[REDACTED]"))
+        except ValueError:
+            return None
+        return body if isinstance(body, dict) else None
 
     @property
     def _detour(self) -> str:
@@ -215,11 +224,3 @@ def _address(host: str | None, port: int) -> str:
 def _reason(error: Exception) -> str:
     """What happened, without the error's number."""
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-
-
-def _json(response: http.client.HTTPResponse) -> dict[str, Any] | None:
-    try:
-        body = json.loads(response.read(_MOST_BYTES))
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) else None

@@ -21,6 +21,7 @@ _SECONDS_OF_A_DAY = 86_400
 _FEW_DAYS = 14
 _DISTRIBUTION = "fastapi-guard-agent"
 _MOST_SKEW_SECONDS = 60
+_MOST_REASON = 200
 # In a certificate's DER: the extension basicConstraints, critical or not, that says CA:TRUE.
 _AUTHORITY = re.compile(rb"\x06\x03\x55\x1d\x13(\x01\x01\xff)?\x04.\x30.\x01\x01\xff", re.DOTALL)
 
@@ -102,7 +103,7 @@ def _key(backend: Backend, answer: Answer) -> Finding:
         return ok("key", "the backend takes it")
     if status in (401, 403):
         remedy = "correct GUARD_AGENT_API_KEY and, if it is set, GUARD_AGENT_PROJECT_ID"
-        return fail("key", f"the backend refuses it with {status}", remedy)
+        return fail("key", f"the backend refuses it with {status}{_reason(answer)}", remedy)
     if status == 404 and backend.get("/api/v1/status").status == 200:
         remedy = "try it by guard-agent send-test-event"
         return warn("key", "not checked, since the backend has no rules to ask for", remedy)
@@ -112,8 +113,15 @@ def _key(backend: Backend, answer: Answer) -> Finding:
         place = answer.headers.get("Location", "where the API is")
         remedy = f"set endpoint to {place.partition('/api/v1')[0]}"
         return fail("key", f"the backend answers {status}; redirects are not followed", remedy)
-    remedy = "set endpoint to a Guard backend; if it is one, see its log"
-    return fail("key", f"the answer to /api/v1/rules is {status} and holds no rules", remedy)
+    remedy = "set endpoint to a Guard backend"
+    text = f"the answer to /api/v1/rules is {status} and holds no rules"
+    return fail("key", text + _reason(answer), remedy)
+
+
+def _reason(answer: Answer) -> str:
+    """What the backend says of an error, as it stands behind a statement."""
+    detail = (answer.body or {}).get("detail")
+    return f": {detail:.{_MOST_REASON}}" if isinstance(detail, str) else ""
 
 
 def _clock(answer: Answer) -> Finding:

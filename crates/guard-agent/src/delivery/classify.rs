@@ -18,8 +18,8 @@ pub(crate) enum Verdict {
     Wait(f64, Trouble),
     /// Smaller batches may pass.
     TooLarge,
-    /// Something in the batch, or the batch as such, is refused.
-    Refused,
+    /// Something in the batch, or the batch as such, is refused. Holds the backend's reason.
+    Refused(Option<String>),
 }
 
 /// Why a batch was not taken, for people and for the breaker.
@@ -29,20 +29,20 @@ pub(crate) enum Trouble {
     Unreachable(String),
     /// The program's own transport did not take it.
     Transport(String),
-    /// A 2xx answer that says the batch was not taken.
-    Denied,
+    /// A 2xx answer that says the batch was not taken, and the backend's reason.
+    Denied(Option<String>),
     /// A 2xx answer that is not one of a Guard backend: its status, and what it holds.
     Foreign(u16, String),
     /// A redirect, which is never followed.
     Redirect(u16),
-    /// 401 or 403: the key.
-    Unauthorized(u16),
+    /// 401 or 403: the key. The backend's reason.
+    Unauthorized(u16, Option<String>),
     /// 404: the endpoint.
     NotFound,
     /// 429.
     Throttled,
-    /// Any other status.
-    Status(u16),
+    /// Any other status, and the backend's reason.
+    Status(u16, Option<String>),
 }
 
 impl Trouble {
@@ -61,9 +61,10 @@ impl Trouble {
             Trouble::Transport(why) => {
                 format!("the program's own transport failed ({why}); see what it does there")
             }
-            Trouble::Denied => {
-                "backend answered success:false or errors; see the backend's log".into()
-            }
+            Trouble::Denied(reason) => format!(
+                "backend answered success:false or errors{}",
+                because(reason.as_deref(), "; see the backend's log")
+            ),
             Trouble::Foreign(status, found) => format!(
                 "endpoint answered {status} with {found}: not a Guard backend's answer; set \
                  endpoint to where the API is, and look for a proxy or a login page before it"
@@ -72,16 +73,25 @@ impl Trouble {
                 "backend answered {status}, a redirect, which is never followed; \
                  set endpoint to where the API is"
             ),
-            Trouble::Unauthorized(status) => format!(
-                "backend answered {status}; check api_key, project_id and payload_signing_secret"
+            Trouble::Unauthorized(status, reason) => format!(
+                "backend answered {status}{}; check api_key, project_id and payload_signing_secret",
+                because(reason.as_deref(), "")
             ),
             Trouble::NotFound => "backend answered 404; check that endpoint is a Guard API".into(),
             Trouble::Throttled => {
                 "backend answered 429; it asks for fewer requests; raise buffer_size".into()
             }
-            Trouble::Status(status) => format!("backend answered {status}; see the backend's log"),
+            Trouble::Status(status, reason) => format!(
+                "backend answered {status}{}",
+                because(reason.as_deref(), "; see the backend's log")
+            ),
         }
     }
+}
+
+/// The backend's reason, to be put behind a statement; `otherwise` if it gave none.
+pub(crate) fn because(reason: Option<&str>, otherwise: &str) -> String {
+    reason.map_or_else(|| otherwise.to_owned(), |reason| format!(": {reason:?}"))
 }
 
 /// Reads an answer. `now` is for `Retry-After` as a date; without a readable
@@ -94,20 +104,21 @@ pub(crate) fn classify(answer: &Result<Response, TransportError>, now: SystemTim
         }
         Err(error) => return Verdict::Retry(Trouble::Unreachable(error.to_string())),
     };
+    let reason = || answer::reason(&response.body);
     match response.status {
         status @ 200..=299 => {
             let content_type = response.content_type.as_deref();
             if let Some(found) = answer::foreign(content_type, &response.body) {
                 Verdict::Retry(Trouble::Foreign(status, found))
             } else if answer::denies(&response.body) {
-                Verdict::Retry(Trouble::Denied)
+                Verdict::Retry(Trouble::Denied(reason()))
             } else {
                 Verdict::Delivered
             }
         }
         status @ 300..=399 => Verdict::Retry(Trouble::Redirect(status)),
-        400 | 422 => Verdict::Refused,
-        status @ (401 | 403) => Verdict::Retry(Trouble::Unauthorized(status)),
+        400 | 422 => Verdict::Refused(reason()),
+        status @ (401 | 403) => Verdict::Retry(Trouble::Unauthorized(status, reason())),
         404 => Verdict::Retry(Trouble::NotFound),
         413 => Verdict::TooLarge,
         429 => {
@@ -117,11 +128,11 @@ pub(crate) fn classify(answer: &Result<Response, TransportError>, now: SystemTim
         503 if response.retry_after.is_some() => {
             let header = response.retry_after.as_deref();
             match retry_after::seconds(header, now, f64::NAN) {
-                seconds if seconds.is_nan() => Verdict::Retry(Trouble::Status(503)),
-                seconds => Verdict::Wait(seconds, Trouble::Status(503)),
+                seconds if seconds.is_nan() => Verdict::Retry(Trouble::Status(503, reason())),
+                seconds => Verdict::Wait(seconds, Trouble::Status(503, reason())),
             }
         }
-        status => Verdict::Retry(Trouble::Status(status)),
+        status => Verdict::Retry(Trouble::Status(status, reason())),
     }
 }
 
@@ -151,18 +162,18 @@ mod tests {
             (204, None, "", Delivered),
             (200, None, "{}", Delivered),
             (200, None, "thanks", Delivered),
-            (200, None, r#"{"success":false}"#, Retry(Denied)),
+            (200, None, r#"{"success":false}"#, Retry(Denied(None))),
             (
                 200,
                 None,
                 r#"{"success":true,"errors":["x"]}"#,
-                Retry(Denied),
+                Retry(Denied(Some("x".into()))),
             ),
             (302, None, "", Retry(Redirect(302))),
-            (400, None, "", Refused),
-            (422, None, "", Refused),
-            (401, None, "", Retry(Unauthorized(401))),
-            (403, None, "", Retry(Unauthorized(403))),
+            (400, None, "", Refused(None)),
+            (422, None, "", Refused(None)),
+            (401, None, "", Retry(Unauthorized(401, None))),
+            (403, None, "", Retry(Unauthorized(403, None))),
             (404, None, "", Retry(NotFound)),
             (413, None, "", TooLarge),
             (429, Some("7"), "", Wait(7.0, Throttled)),
@@ -174,11 +185,11 @@ mod tests {
             ),
             (429, Some("soon"), "", Wait(60.0, Throttled)),
             (429, None, "", Wait(60.0, Throttled)),
-            (500, None, "", Retry(Status(500))),
-            (503, None, "", Retry(Status(503))),
-            (503, Some("9"), "", Wait(9.0, Status(503))),
-            (503, Some("soon"), "", Retry(Status(503))),
-            (418, None, "", Retry(Status(418))),
+            (500, None, "", Retry(Status(500, None))),
+            (503, None, "", Retry(Status(503, None))),
+            (503, Some("9"), "", Wait(9.0, Status(503, None))),
+            (503, Some("soon"), "", Retry(Status(503, None))),
+            (418, None, "", Retry(Status(418, None))),
         ];
         for (status, header, body, expected) in table {
             assert_eq!(
@@ -186,6 +197,27 @@ mod tests {
                 expected,
                 "{status} {header:?} {body}"
             );
+        }
+    }
+
+    #[test]
+    fn a_message_gives_the_backends_reason_on_one_line() {
+        let disk_full = Some("disk\nfull".to_owned());
+        for (trouble, message) in [
+            (
+                Trouble::Status(503, disk_full.clone()),
+                r#"backend answered 503: "disk\nfull""#,
+            ),
+            (
+                Trouble::Status(503, None),
+                "backend answered 503; see the backend's log",
+            ),
+            (
+                Trouble::Denied(disk_full),
+                r#"backend answered success:false or errors: "disk\nfull""#,
+            ),
+        ] {
+            assert_eq!(trouble.message(), message);
         }
     }
 
@@ -245,6 +277,6 @@ mod tests {
     fn only_a_call_for_patience_spares_the_breaker() {
         assert!(!Trouble::Throttled.opens_breaker());
         assert!(Trouble::Unreachable("refused".into()).opens_breaker());
-        assert!(Trouble::Unauthorized(401).opens_breaker());
+        assert!(Trouble::Unauthorized(401, None).opens_breaker());
     }
 }

@@ -14,12 +14,12 @@ pub(crate) mod transport;
 use std::time::Instant;
 
 use guard_wire::Kind;
-use guard_wire::answer::left_out;
+use guard_wire::answer;
 use jiff::Timestamp;
 
 use self::backoff::{JITTER, delay, rest, retry_after};
 use self::breaker::Permit;
-use self::classify::{Trouble, Verdict, classify};
+use self::classify::{Trouble, Verdict, because, classify};
 use self::isolate::Isolation;
 use self::pace::Measure;
 use self::transport::{Response, TransportError};
@@ -39,13 +39,15 @@ pub(crate) struct Flight<'s> {
     search: Isolation<Record>,
     /// The group that is being sent.
     group: Vec<Record>,
+    /// The backend's reason for its last refusal.
+    refusal: Option<String>,
 }
 
 /// How the carrying of one group ended.
 enum Outcome {
     Delivered,
     TooLarge,
-    Refused,
+    Refused(Option<String>),
 }
 
 impl<'s> Flight<'s> {
@@ -55,6 +57,7 @@ impl<'s> Flight<'s> {
             kind,
             search: Isolation::new(batch),
             group: Vec::new(),
+            refusal: None,
         }
     }
 
@@ -74,9 +77,11 @@ impl<'s> Flight<'s> {
                 return;
             }
             self.shared.warn(flush_stage(self.kind), "refused", || {
-                "backend refuses with 400 or 422 and takes no record of the batch: kept; \
-                 check that endpoint is a Guard API that this agent speaks to"
-                    .to_owned()
+                format!(
+                    "backend refuses with 400 or 422 and takes no record of the batch{}; records \
+                     are kept; check that endpoint is a Guard API that this agent speaks to",
+                    because(self.refusal.as_deref(), "")
+                )
             });
             let before = self.delivered();
             self.rest().await;
@@ -98,7 +103,10 @@ impl<'s> Flight<'s> {
                 self.search.prove();
                 self.shared.queue.deliver(self.kind, &group);
             }
-            Outcome::Refused => self.search.refused(group),
+            Outcome::Refused(reason) => {
+                self.refusal = reason;
+                self.search.refused(group);
+            }
             Outcome::TooLarge => {
                 self.shared
                     .shrink_batches((body_len / 2).max(MIN_BATCH_BYTES));
@@ -137,7 +145,7 @@ impl<'s> Flight<'s> {
             let outcome = match classify(&answer, self.shared.clock().wall()) {
                 Verdict::Delivered => Outcome::Delivered,
                 Verdict::TooLarge => Outcome::TooLarge,
-                Verdict::Refused => Outcome::Refused,
+                Verdict::Refused(reason) => Outcome::Refused(reason),
                 Verdict::Wait(seconds, trouble) => {
                     self.failed(&trouble, now);
                     lock(&self.shared.throttle).hold(now + retry_after(seconds));
@@ -160,13 +168,16 @@ impl<'s> Flight<'s> {
 
     /// Says what of a batch the backend took, but does not keep.
     fn tell_left_out(&self, answer: &Result<Response, TransportError>) {
-        let left_out = answer.as_ref().map_or(0, |it| left_out(&it.body));
+        let Ok(response) = answer else { return };
+        let left_out = answer::left_out(&response.body);
         if left_out > 0 {
             self.shared.warn(flush_stage(self.kind), "left_out", || {
+                let reason = answer::reason(&response.body);
                 format!(
-                    "backend left {left_out} of a batch's {} out as invalid: not kept there; \
-                     see its log for why, and correct what fills them in",
-                    self.kind.key()
+                    "backend left {left_out} of a batch's {} out as invalid{}; correct what \
+                     fills them in",
+                    self.kind.key(),
+                    because(reason.as_deref(), ", without a reason")
                 )
             });
         }
@@ -244,8 +255,11 @@ impl<'s> Flight<'s> {
         }
         self.shared.queue.lose(self.kind, records, reason);
         let what = match reason {
-            LossReason::TooLarge => "is too large for the backend (413)",
-            _ => "is refused by the backend (400 or 422) while others are taken",
+            LossReason::TooLarge => "is too large for the backend (413)".to_owned(),
+            _ => format!(
+                "is refused by the backend (400 or 422) while others are taken{}",
+                because(self.refusal.as_deref(), "")
+            ),
         };
         self.shared.report(
             Level::Error,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Rules;
 use crate::delivery::backoff;
+use crate::delivery::classify::because;
 use crate::delivery::transport::Response;
 
 /// What was learned.
@@ -73,9 +74,11 @@ pub(super) fn read(
         304 => return Ok(Answer::Unchanged),
         200 | 204 | 404 => {}
         status => {
+            let reason = answer::reason(&response.body);
+            let because = because(reason.as_deref(), "");
             return Err(Failure {
                 wait: wait(response, now),
-                ..Failure::unanswered(format!("backend answered {status}"))
+                ..Failure::unanswered(format!("backend answered {status}{because}"))
             });
         }
     }

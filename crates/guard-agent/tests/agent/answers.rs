@@ -331,7 +331,10 @@ fn what_a_backend_leaves_out_of_a_batch_is_said() {
     let said = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&said);
     let backend = Backend::start(|_, _| {
-        Answer::body(r#"{"success": true, "events_received": 5, "events_processed": 3}"#)
+        Answer::body(
+            r#"{"success": true, "events_received": 5, "events_processed": 3,
+                "invalid": [{"kind": "event", "index": 1, "reason": "event_type: too long"}]}"#,
+        )
     });
     let agent = builder(&backend.url())
         .on_report(move |report| log.lock().expect("whole").push(report.message.clone()))
@@ -345,6 +348,35 @@ fn what_a_backend_leaves_out_of_a_batch_is_said() {
         said[0].contains("left 2 of a batch's events out"),
         "{said:?}"
     );
+    assert!(said[0].contains(r#""event_type: too long""#), "{said:?}");
+}
+
+#[test]
+fn what_a_backend_says_of_its_refusal_is_in_the_message_and_the_key_is_not() {
+    for (status, words) in [
+        (503, "backend answered 503: "),
+        (401, "backend answered 401: "),
+        (400, "takes no record of the batch: "),
+    ] {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&said);
+        let backend = Backend::start(move |_, _| {
+            let detail = json!({"detail": "no room\nfor the-api-key-of-the-test"});
+            Answer::Plain(status, Vec::new(), detail.to_string())
+        });
+        let agent = builder(&backend.url())
+            .clock(ManualClock::new())
+            .on_report(move |report| log.lock().expect("whole").push(report.message.clone()))
+            .build()
+            .expect("valid");
+        send(&agent, 0, 1);
+        agent.flush(Duration::ZERO);
+        eventually("it is said", || !said.lock().expect("whole").is_empty());
+        let said = said.lock().expect("whole").concat();
+        assert!(said.contains(words), "{said}");
+        assert!(said.contains(r#""no room\nfor [REDACTED]""#), "{said}");
+        assert!(!said.contains("the-api-key-of-the-test"), "{said}");
+    }
 }
 
 #[test]
