@@ -35,6 +35,7 @@ def sources() -> str:
     files = [
         *ROOT.glob("crates/guard-agent*/src/**/*.rs"),
         *ROOT.glob("crates/guard-wire/src/**/*.rs"),
+        *ROOT.glob("crates/guard-spool/src/**/*.rs"),
         *ROOT.glob("python/**/*.py"),
     ]
     code = "\n".join(file.read_text() for file in files)
