@@ -354,6 +354,52 @@ def test_a_child_that_ends_leaves_the_parents_transport_its_connections(backend:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "True\nTrue\n", "")
 
 
+UNSEEN = """
+    import ctypes
+
+    # Of C, which tells Python nothing of it.
+    child = ctypes.PyDLL(None).fork()
+    agent.send_event(event("parent" if child else "child"))
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_child_that_c_forked_has_a_buffer_loop_of_its_own(backend: Backend) -> None:
+    ended = run(BUFFER + UNSEEN, backend)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "confirmed 1\n" * 2, "")
+    assert sorted(event["event_type"] for event in backend.events) == ["child", "parent"]
+
+
+def test_a_child_that_c_forked_has_a_transport_loop_of_its_own(backend: Backend) -> None:
+    program = TRANSPORT.replace("WAIT", "0") + "\n    import os\n    agent.flush_buffer()\n"
+    # Written at once: the child leaves by os._exit.
+    program = program.replace("events))", "events), flush=True)")
+    ended = run(program + UNSEEN, backend)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert sorted(ended.stdout.split()) == ["child", "parent", "x"]
+
+
+def test_a_child_that_c_forked_hears_of_rules(backend: Backend) -> None:
+    backend.rules = {"rule_id": "r", "version": 1}
+    program = """
+    import ctypes, os, threading
+
+    heard = threading.Event()
+    agent.on_rules_updated(lambda rules: heard.set())
+    heard.wait()
+    heard.clear()
+    child = ctypes.PyDLL(None).fork()
+    if child == 0:
+        agent.send_event(event("child"))
+        os._exit(0 if heard.wait(60) else 1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    ended = run(program, backend)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0\n", "")
+
+
 def test_a_forked_child_has_a_buffer_loop_of_its_own(backend: Backend) -> None:
     program = """
     child = os.fork()

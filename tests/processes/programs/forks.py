@@ -4,6 +4,7 @@ Usage: python -m forks WAY COUNT. Every child sends records of its own.
 """
 
 import concurrent.futures
+import ctypes
 import multiprocessing
 import os
 import sys
@@ -60,6 +61,43 @@ def leaving(count: int) -> None:
         if pid == 0:
             send_and_tell()
             sys.exit(0)
+        pids.append(pid)
+    wait_for(pids)
+
+
+def abrupt(count: int) -> None:
+    """Children that end by os._exit, and have done nothing for it."""
+    pids = []
+    for _ in range(count):
+        pid = os.fork()
+        if pid == 0:
+            send_and_tell()
+            os._exit(0)
+        pids.append(pid)
+    wait_for(pids)
+
+
+def unseen(count: int) -> None:
+    """Children that C forks, which tells Python nothing of it."""
+    c = ctypes.PyDLL(None)
+    pids = []
+    for _ in range(count):
+        pid = c.fork()
+        if pid == 0:
+            send_and_tell()
+            os._exit(0)
+        pids.append(pid)
+    wait_for(pids)
+
+
+def replaced(count: int) -> None:
+    """Children that another program takes the place of."""
+    pids = []
+    for _ in range(count):
+        pid = os.fork()
+        if pid == 0:
+            send_and_tell()
+            os.execv("/bin/true", ["true"])
         pids.append(pid)
     wait_for(pids)
 
@@ -129,10 +167,18 @@ def main() -> None:
     sender.tell()
 
 
-UNDER_LOAD = {"plain": plain, "nested": nested, "leaving": leaving}
+UNDER_LOAD = {
+    "plain": plain,
+    "nested": nested,
+    "leaving": leaving,
+    "abrupt": abrupt,
+    "replaced": replaced,
+}
 WITH_METHOD = {"process": process, "executor": executor, "pool": pool}
 # "early": the worker of the parent has only just been started.
-QUIETLY = {"early": plain, "living": living}
+# "unseen": without Python's help no child works that was forked while threads contend for the lock
+# of the interpreter.
+QUIETLY = {"early": plain, "living": living, "unseen": unseen}
 
 
 if __name__ == "__main__":
