@@ -13,7 +13,8 @@ import pytest
 import requests
 from support import ROOT
 from support.guard_server import API_KEY, GuardServer
-from support.process import PATIENCE_SECONDS, Process
+from support.process import PATIENCE_SECONDS, Process, eventually
+from support.rules import Rules
 
 from adapters.shop import GUNICORN, UVICORN, wrong_words
 
@@ -126,3 +127,33 @@ def test_the_application_of_the_readme_reports_all_it_served_when_it_ends(
     assert [answer.status_code for answer in answers] == [200] * 3
     assert server.counts("metrics") == dict.fromkeys(("response_time", "request_count"), 3)
     assert wrong_words(process.output()) == []
+
+
+@pytest.mark.parametrize("blocks", [1, 2], ids=["as-it-is", "with-the-callback"])
+def test_the_application_of_the_page_on_rules_follows_them(
+    blocks: int,
+    server: GuardServer,
+    tmp_path: Path,
+    cleanup: ExitStack,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pasted = programs(ROOT / "docs" / "rules.md", server)
+    assert len(pasted) == 2
+    (tmp_path / "main.py").write_text("\n\n".join(pasted[:blocks]))
+    monkeypatch.chdir(tmp_path)
+    process = Process([*UVICORN, "main:app"], tmp_path / "app.log")
+    cleanup.callback(process.stop)
+
+    url = process.start({}, "Uvicorn running on")
+    bot = {"User-Agent": "a-bot-of-the-test"}
+    assert requests.get(url, headers=bot, timeout=PATIENCE_SECONDS).status_code == 200
+    version = Rules(server).add("user-agents", pattern="a-bot-of-the-test")
+
+    def is_blocked() -> bool:
+        answer = requests.get(url, headers=bot, timeout=PATIENCE_SECONDS)
+        return answer.status_code == 403
+
+    assert eventually(is_blocked)
+    assert requests.get(url, timeout=PATIENCE_SECONDS).status_code == 200
+    if blocks > 1:
+        assert eventually(lambda: f"rules {version}\n" in process.output())
