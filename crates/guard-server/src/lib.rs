@@ -23,36 +23,23 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
-mod answering;
-pub mod auth;
+pub mod cli;
 mod clock;
-pub mod config;
-pub mod connections;
-mod error;
 mod fingerprint;
+pub mod fleet;
+pub mod http;
 mod ingest;
-mod listing;
-mod lock;
 mod log_gate;
-mod memory;
 mod off_thread;
-mod page;
-mod query;
-mod ready;
-mod routes;
+pub mod projects;
 pub mod rules;
 pub mod secret;
-mod sender;
-pub mod serve;
-mod state;
 pub mod store;
 mod trouble;
 pub mod visible;
-mod workers;
 
 pub use clock::{Clock, SystemClock};
-pub use routes::router;
-pub use state::{Access, AppState, Limits};
+pub use http::{Access, AppState, Limits, router};
 
 /// The project that exists from the first start on.
 pub const DEFAULT_PROJECT: &str = "default";

@@ -1,25 +1,17 @@
 //! The `guard-server` binary: reads the options and runs the library.
 
-mod cli;
-
-use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use guard_server::config::{Args, Command};
-use guard_server::serve;
+use guard_server::cli::config::{Args, Command};
+use guard_server::cli::{self, FAILED, USAGE, failed_with, serve};
 use guard_server::visible::visible;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::format;
-
-/// What was asked for failed.
-const FAILED: u8 = 1;
-/// The options cannot be used; clap exits with the same code.
-const USAGE: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -82,8 +74,4 @@ fn outlive_file_size_limit() {
     if let Err(error) = signal(kind) {
         tracing::warn!(%error, "a file that grows to its limit will end the server");
     }
-}
-
-fn failed_with<E: Display>(code: u8) -> impl Fn(E) -> (u8, String) {
-    move |error| (code, error.to_string())
 }

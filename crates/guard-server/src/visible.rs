@@ -58,6 +58,12 @@ const fn is_unruly(character: char) -> bool {
     )
 }
 
+/// The first characters of what an agent says, without those that control a terminal.
+pub(crate) fn shortened(text: &str, len: usize) -> String {
+    let visible = text.chars().filter(|character| !character.is_control());
+    visible.take(len).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::repair::repair;
 use super::structure;
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 
 /// How deep the records of a batch are: in an array within the object.
 const RECORDS: usize = 2;
@@ -17,7 +17,7 @@ const BESIDE: usize = 64;
 
 /// A batch in the clear. Unknown keys are passed over.
 #[derive(Debug, Deserialize)]
-pub(super) struct Envelope<'a> {
+pub(crate) struct Envelope<'a> {
     #[serde(borrow)]
     events: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
@@ -27,20 +27,20 @@ pub(super) struct Envelope<'a> {
 
 /// A batch whose records are encrypted.
 #[derive(Debug, Deserialize)]
-pub(super) struct SealedEnvelope {
-    pub(super) encrypted_payload: String,
+pub(crate) struct SealedEnvelope {
+    pub(crate) encrypted_payload: String,
     batch_id: Option<String>,
 }
 
 impl SealedEnvelope {
-    pub(super) fn batch_id(&self) -> Option<&str> {
+    pub(crate) fn batch_id(&self) -> Option<&str> {
         named(self.batch_id.as_deref())
     }
 }
 
 impl<'a> Envelope<'a> {
     /// Reads `text`, which was repaired: nobody looks into the records here.
-    pub(super) fn parse(text: &'a str) -> Result<Self, ApiError> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, ApiError> {
         let envelope: Self = object(text)?;
         if envelope.events.is_none() && envelope.metrics.is_none() {
             return Err(ApiError::bad_request(
@@ -50,7 +50,7 @@ impl<'a> Envelope<'a> {
         Ok(envelope)
     }
 
-    pub(super) fn records(&self, kind: Kind) -> &[&'a RawValue] {
+    pub(crate) fn records(&self, kind: Kind) -> &[&'a RawValue] {
         let records = match kind {
             Kind::Event => &self.events,
             Kind::Metric => &self.metrics,
@@ -58,7 +58,7 @@ impl<'a> Envelope<'a> {
         records.as_deref().unwrap_or_default()
     }
 
-    pub(super) fn batch_id(&self) -> Option<&str> {
+    pub(crate) fn batch_id(&self) -> Option<&str> {
         named(self.batch_id.as_deref())
     }
 }
@@ -69,7 +69,7 @@ fn named(batch_id: Option<&str>) -> Option<&str> {
 }
 
 /// Checks that the batch in `bytes` holds about `most` records at most, before it is read.
-pub(super) fn check_records(bytes: &[u8], most: usize) -> Result<(), ApiError> {
+pub(crate) fn check_records(bytes: &[u8], most: usize) -> Result<(), ApiError> {
     if structure::values(bytes, RECORDS) > most.saturating_add(BESIDE) {
         return Err(ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -80,13 +80,13 @@ pub(super) fn check_records(bytes: &[u8], most: usize) -> Result<(), ApiError> {
 }
 
 /// The text of a body.
-pub(super) fn utf8(bytes: &[u8]) -> Result<&str, ApiError> {
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, ApiError> {
     std::str::from_utf8(bytes)
         .map_err(|error| ApiError::bad_request(format!("Malformed JSON: {error}")))
 }
 
 /// Reads an object that borrows nothing.
-pub(super) fn owned<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+pub(crate) fn owned<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     object(text).or_else(|_| object(&repair(text)))
 }
 

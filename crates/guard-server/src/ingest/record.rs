@@ -26,7 +26,7 @@ const MAX_ENDPOINT_LEN: usize = 64 * 1024;
 
 /// Why a record is left out.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub(super) enum Invalid {
+pub(crate) enum Invalid {
     #[error("the record is not a JSON object")]
     NotAnObject,
     #[error("the record nests deeper than {MAX_DEPTH} levels")]
@@ -82,7 +82,7 @@ struct Fields<'a> {
 }
 
 /// Reads one record of `kind`.
-pub(super) fn read(kind: Kind, raw: &RawValue) -> Result<Record, Invalid> {
+pub(crate) fn read(kind: Kind, raw: &RawValue) -> Result<Record, Invalid> {
     let text = raw.get();
     if !text.starts_with('{') {
         return Err(Invalid::NotAnObject);
@@ -230,7 +230,7 @@ fn depth(text: &str) -> usize {
 /// Gives a record without an idempotency key one that it gets again when its
 /// batch is sent again: made of the batch, the record, and how many like it
 /// came before it in the batch.
-pub(super) fn derive_key(batch_id: &str, body: &str, before: usize) -> String {
+pub(crate) fn derive_key(batch_id: &str, body: &str, before: usize) -> String {
     format!("batch/{before}/{}", fingerprint(&[batch_id, body]))
 }
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 /// surrogates without a partner. Text that is broken in other ways stays so.
 ///
 /// Strict readers find some of this only where they look into a record.
-pub(super) fn repair(text: &str) -> Cow<'_, str> {
+pub(crate) fn repair(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut repaired = String::new();
     let (mut copied, mut at) = (0, 0);

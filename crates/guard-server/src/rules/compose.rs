@@ -11,7 +11,7 @@
 //! - Bans that go on are given out again, by a new version, at half of the lease.
 //! - A ban of an address may end within the lease. However that came about, the
 //!   first version without it has the address in `ip_whitelist`, for
-//!   [`UNBAN_LISTED`].
+//!   [`UNBAN_LISTED`](super::lease::UNBAN_LISTED).
 //! - The ban of a block cannot be ended: no lease outlasts it. Shortly before its
 //!   end ([`TAIL`]) it is left out and runs out by itself, and the others get a
 //!   new lease.
@@ -21,22 +21,10 @@ use std::collections::HashSet;
 use guard_wire::rules::DynamicRules;
 use jiff::{SignedDuration, Timestamp};
 
+use super::lease::{BLOCK_LEASE, LEASE, TAIL};
 use super::operation::Operation;
-use super::policy::{Entry, Policy};
+use super::policy::{Policy, unban};
 use crate::clock::AHEAD;
-
-/// The longest lease: where it has no Redis, guard-core bans no longer.
-const LEASE: SignedDuration = SignedDuration::from_secs(3600);
-/// The longest lease while a block is banned: so long it takes to lift that.
-const BLOCK_LEASE: SignedDuration = SignedDuration::from_secs(900);
-/// How long before its end a block is left out.
-const TAIL: SignedDuration = SignedDuration::from_secs(10);
-/// The shortest ban of a block, so that one is listed before its tail.
-pub(crate) const MIN_BLOCK_SECONDS: i64 = 60;
-/// How long an unbanned address is listed: longer than agents that do not wait
-/// for changes take to ask (300 s, and as long from their cache). Not for ever,
-/// since every new version would forgive what the guard itself banned.
-pub(crate) const UNBAN_LISTED: SignedDuration = SignedDuration::from_secs(900);
 
 /// What a policy comes to at a moment.
 #[derive(Debug)]
@@ -124,17 +112,6 @@ fn no_longer_banned(before: &[String], rules: &DynamicRules) -> Vec<String> {
         .collect();
     let is_gone = |ip: &&String| !ip.contains('/') && !told.contains(ip);
     before.iter().filter(is_gone).cloned().collect()
-}
-
-/// The entry that lifts the ban of `ip` everywhere.
-pub(crate) fn unban(ip: String, now: Timestamp) -> Entry {
-    Entry {
-        operation: Operation::Unban { ip },
-        reason: Some("the ban ended".to_owned()),
-        author: None,
-        created_at: now,
-        ends_at: Some(now + UNBAN_LISTED),
-    }
 }
 
 fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {

@@ -13,7 +13,7 @@ const MAX_PATTERNS: usize = 1000;
 
 /// Reads a document that is to be published at `now`. Addresses are written as
 /// operations write them, and none is both to be banned and to be unbanned.
-pub(super) fn read(json: &[u8], now: Timestamp) -> Result<DynamicRules, RulesError> {
+pub(crate) fn read(json: &[u8], now: Timestamp) -> Result<DynamicRules, RulesError> {
     let mut rules = DynamicRules::for_publishing(json)?;
     judge(&rules)?;
     if rules.is_expired(now) {
@@ -43,7 +43,7 @@ pub(super) fn read(json: &[u8], now: Timestamp) -> Result<DynamicRules, RulesErr
 }
 
 /// Reads a document that was taken once; what would be refused today is refused.
-pub(super) fn judged(json: &[u8]) -> Result<DynamicRules, RulesError> {
+pub(crate) fn judged(json: &[u8]) -> Result<DynamicRules, RulesError> {
     let rules = DynamicRules::from_json(json)?;
     rules.check_names()?;
     judge(&rules)?;
@@ -71,7 +71,7 @@ fn judge(rules: &DynamicRules) -> Result<(), RulesError> {
 }
 
 /// Writes addresses and blocks in the form in which equal ones are equal.
-pub(super) fn normalize(addresses: &mut [String]) {
+pub(crate) fn normalize(addresses: &mut [String]) {
     for text in addresses {
         if let Some(network) = Network::parse(text) {
             *text = network.to_string();
@@ -81,7 +81,7 @@ pub(super) fn normalize(addresses: &mut [String]) {
 
 /// Checks a document as it is to be given to guards, and writes it. Its version is not checked: it
 /// is the server's own.
-pub(super) fn write(rules: &DynamicRules) -> Result<String, RulesError> {
+pub(crate) fn write(rules: &DynamicRules) -> Result<String, RulesError> {
     check(rules)?;
     let document = serde_json::to_string(rules)?;
     if document.len() > MAX_PUBLISHED_BYTES {
@@ -95,12 +95,12 @@ pub(super) fn write(rules: &DynamicRules) -> Result<String, RulesError> {
 }
 
 /// Checks the values of a document, and that everything that it names is known.
-pub(super) fn check(rules: &DynamicRules) -> Result<(), RulesError> {
+pub(crate) fn check(rules: &DynamicRules) -> Result<(), RulesError> {
     rules.validate()?;
     rules.check_names()
 }
 
-pub(super) fn problem(field: &str, problem: impl Into<String>) -> RulesError {
+pub(crate) fn problem(field: &str, problem: impl Into<String>) -> RulesError {
     let (field, problem) = (field.to_owned(), problem.into());
     RulesError::Field { field, problem }
 }

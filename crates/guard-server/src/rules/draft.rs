@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::book::{self, By, ChangeError};
 use super::document;
+use super::provenance::{self, Provenance};
+use super::versions::{self, ChangeError};
 use crate::store::{Control, Draft, ProjectId};
 
 /// What publishing would change in one field.
@@ -32,12 +33,12 @@ pub async fn save(
     author: Option<String>,
     now: Timestamp,
 ) -> Result<(), ChangeError> {
-    book::check_note("author", author.as_deref())?;
+    provenance::check_note("author", author.as_deref())?;
     let document = document::read(document, now)?;
     let document = serde_json::to_string(&document).map_err(RulesError::from)?;
     let draft = Draft {
         document,
-        base: Some(book::published(control, project).await?.tag),
+        base: Some(versions::published(control, project).await?.tag),
         saved_at: now,
         author,
     };
@@ -69,7 +70,7 @@ pub async fn discard(control: &dyn Control, project: ProjectId) -> Result<(), Ch
 /// # Errors
 ///
 /// [`ChangeError`] when it could not, also when there is no draft.
-pub(super) async fn judged(
+pub(crate) async fn judged(
     control: &dyn Control,
     project: ProjectId,
 ) -> Result<DynamicRules, ChangeError> {
@@ -88,7 +89,7 @@ pub async fn diff(
     project: ProjectId,
 ) -> Result<Vec<Difference>, ChangeError> {
     let draft = judged(control, project).await?;
-    let published = book::published(control, project).await?.rules;
+    let published = versions::published(control, project).await?.rules;
     let (mut published, draft) = (fields(&published)?, fields(&draft)?);
     let mut differences = Vec::new();
     for (field, draft) in draft {
@@ -130,20 +131,20 @@ fn fields(rules: &DynamicRules) -> Result<Map<String, Value>, ChangeError> {
 pub async fn publish(
     control: &dyn Control,
     project: ProjectId,
-    by: &By,
+    by: &Provenance,
     now: Timestamp,
 ) -> Result<i64, ChangeError> {
     let draft = get(control, project).await?;
     let rules = document::read(draft.document.as_bytes(), now)?;
     let expected = draft.base.as_deref().filter(|_| !by.confirmed);
     let expected = expected.as_ref().map(std::slice::from_ref);
-    let publishing = book::Publishing {
+    let publishing = versions::Publishing {
         rules: &rules,
         expected,
         version: None,
         action: "publish the draft",
     };
-    let version = book::publish(control, project, publishing, by, now).await;
+    let version = versions::publish(control, project, publishing, by, now).await;
     let version = version.map_err(|error| match error {
         ChangeError::Unmatched => ChangeError::Replaced,
         other => other,

@@ -1,30 +1,25 @@
 //! Rules: decided by people ([`operation`], [`policy`]), composed into the document that
-//! guards understand (`compose`), kept as versions that only rise ([`book`]),
-//! and answered to agents, at once or when they change (`feed`, `answer`).
+//! guards understand (`compose`), kept as versions that only rise ([`versions`]),
+//! and given to agents, at once or when they change (`feed`).
 
-pub mod adoption;
-mod answer;
-pub(crate) mod api;
-pub mod book;
-pub mod command;
 mod compose;
-mod document;
+pub(crate) mod document;
 pub mod draft;
 mod feed;
-mod fields;
+mod lease;
+mod lockout;
 mod network;
 pub mod operation;
 mod pattern;
 pub mod policy;
-mod risk;
-mod sightings;
+pub mod provenance;
+pub mod versions;
 
 use jiff::Timestamp;
 
-pub(crate) use self::answer::get;
-use self::book::{By, ChangeError, Publishing};
 pub(crate) use self::feed::Feed;
-pub(crate) use self::sightings::Sightings;
+pub use self::provenance::Provenance;
+use self::versions::{ChangeError, Publishing};
 use crate::store::{Control, Project};
 
 /// Checks a rules document and publishes it for `project` in place of the one
@@ -38,7 +33,7 @@ pub async fn set(
     control: &dyn Control,
     project: &Project,
     document: &[u8],
-    by: &By,
+    by: &Provenance,
 ) -> Result<i64, ChangeError> {
     let now = Timestamp::now();
     let rules = document::read(document, now)?;
@@ -48,5 +43,5 @@ pub async fn set(
         version: Some(rules.version),
         action: "publish",
     };
-    book::publish(control, project.id, publishing, by, now).await
+    versions::publish(control, project.id, publishing, by, now).await
 }

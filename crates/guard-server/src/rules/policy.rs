@@ -7,10 +7,10 @@ use guard_wire::rules::{DynamicRules, RulesError};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::book::By;
-use super::compose::{MIN_BLOCK_SECONDS, UNBAN_LISTED, unban};
 use super::document::problem;
+use super::lease::{MIN_BLOCK_SECONDS, UNBAN_LISTED};
 use super::operation::Operation;
+use super::provenance::Provenance;
 
 /// The longest duration: ten years.
 const MAX_SECONDS: i64 = 10 * 366 * 24 * 3600;
@@ -43,7 +43,7 @@ impl Entry {
     pub fn new(
         mut operation: Operation,
         seconds: Option<i64>,
-        by: &By,
+        by: &Provenance,
         now: Timestamp,
     ) -> Result<Self, RulesError> {
         operation.normalize()?;
@@ -153,7 +153,12 @@ impl Policy {
     /// Takes back what is about the same thing as `operation`, a ban also from the
     /// published document. The ban of an address is lifted even if the guard made it
     /// by itself. Answers whether anything changed.
-    pub(crate) fn remove(&mut self, operation: &Operation, by: &By, now: Timestamp) -> bool {
+    pub(crate) fn remove(
+        &mut self,
+        operation: &Operation,
+        by: &Provenance,
+        now: Timestamp,
+    ) -> bool {
         let size = |policy: &Self| policy.entries.len() + policy.rules.ip_blacklist.len();
         let before = size(self);
         self.entries
@@ -216,5 +221,16 @@ impl Policy {
             ending.push(format!("{untold} more"));
         }
         (!ending.is_empty()).then(|| format!("end: {}", ending.join(", ")))
+    }
+}
+
+/// The entry that lifts the ban of `ip` everywhere.
+pub(super) fn unban(ip: String, now: Timestamp) -> Entry {
+    Entry {
+        operation: Operation::Unban { ip },
+        reason: Some("the ban ended".to_owned()),
+        author: None,
+        created_at: now,
+        ends_at: Some(now + UNBAN_LISTED),
     }
 }

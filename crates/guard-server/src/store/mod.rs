@@ -2,7 +2,7 @@
 //! and rules, [`Telemetry`] for what agents send. Nothing above them knows
 //! which database answers.
 
-mod follower;
+mod fleet;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -15,10 +15,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-pub use follower::{AgentId, FORGET_AFTER, Follower, Heard, MAKES_WAY_AFTER, Sighting, Since};
-pub use sqlite::{OpenError, Sqlite};
+pub use fleet::{AgentId, FORGET_AFTER, Follower, Heard, MAKES_WAY_AFTER, Sighting, Since};
+pub use sqlite::{Lock, LockError, OpenError, Sqlite};
 
-use crate::auth::KeyHash;
+use crate::projects::KeyHash;
 use crate::secret::Secret;
 
 /// What every call of a store returns.

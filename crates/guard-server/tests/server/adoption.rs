@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use guard_server::rules::adoption::{State, adoption};
+use guard_server::fleet::adoption::{State, adoption};
 use guard_server::store::Control as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use guard_server::auth::KeyHash;
+use guard_server::projects::KeyHash;
 use guard_server::store::{
     Answer, Batch, Change, Control, Draft, Follower, Page, Project, ProjectId, ProjectSettings,
     Receipt, RulesOutcome, Sighting, StatusReport, StoreError, StoredRecord, StoredRules, Summary,

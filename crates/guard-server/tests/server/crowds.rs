@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guard_server::connections::ConnectionLimits;
+use guard_server::http::connections::ConnectionLimits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

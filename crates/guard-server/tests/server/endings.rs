@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
-use crate::book::{Book, operation};
+use crate::versions::{Book, operation};
 
 /// Each kind of operation, and the field of the document that it changes.
 fn operations() -> Vec<(&'static str, Value, &'static str)> {

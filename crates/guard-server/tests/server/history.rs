@@ -3,9 +3,9 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::book::{Book, operation};
 use crate::operations::{ask, post};
 use crate::support::{Server, read};
+use crate::versions::{Book, operation};
 
 #[tokio::test]
 async fn renewals_in_time_do_not_crowd_out_what_people_did() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guard_server::rules::book::By;
+use guard_server::rules::Provenance;
 use guard_server::rules::set;
 use guard_server::store::Control as _;
 use reqwest::{Client, RequestBuilder, Response};
@@ -25,7 +25,7 @@ async fn publish(server: &Server, document: &Value) {
         &*server.store,
         &project,
         document.as_bytes(),
-        &By::default(),
+        &Provenance::default(),
     )
     .await
     .unwrap();

@@ -5,7 +5,7 @@ mod adoption;
 mod answers;
 mod auth;
 mod bad_rules;
-mod book;
+
 mod clocks;
 mod crowds;
 mod drafts;
@@ -27,4 +27,5 @@ mod readiness;
 mod rules;
 mod support;
 mod traps;
+mod versions;
 mod visible;

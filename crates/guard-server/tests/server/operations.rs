@@ -1,8 +1,9 @@
 //! Changes to the rules as people think of them.
 
-use guard_server::rules::book::{By, compose_due, put};
+use guard_server::rules::Provenance;
 use guard_server::rules::operation::Operation;
 use guard_server::rules::policy::Entry;
+use guard_server::rules::versions::{compose_due, put};
 use guard_server::store::{Control as _, RulesOutcome};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -328,7 +329,7 @@ proptest! {
             let mut now: Timestamp = "2999-01-01T00:00:00Z".parse().unwrap();
             let mut known: Option<guard_server::store::StoredRules> = None;
             for (step, n) in steps {
-                let by = By { confirmed: true, ..By::default() };
+                let by = Provenance { confirmed: true, ..Provenance::default() };
                 match step {
                     0 => {
                         let operation = Operation::Ban { ip: format!("192.0.2.{}", n % 8) };
@@ -340,7 +341,7 @@ proptest! {
                         compose_due(&store, now).await.unwrap();
                     }
                     2 => {
-                        let _ = guard_server::rules::book::roll_back(&store, id, 1, &by, now).await;
+                        let _ = guard_server::rules::versions::roll_back(&store, id, 1, &by, now).await;
                     }
                     _ => {
                         drop(store);

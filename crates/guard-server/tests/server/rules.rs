@@ -1,7 +1,8 @@
 //! What agents get for rules.
 
-use guard_server::rules::book::{By, ChangeError};
+use guard_server::rules::Provenance;
 use guard_server::rules::set;
+use guard_server::rules::versions::ChangeError;
 use guard_server::store::{Control as _, Project};
 use guard_wire::sign::verify;
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ async fn project(server: &Server) -> Project {
 
 async fn set_rules(server: &Server, document: &Value) -> Result<i64, ChangeError> {
     let document = document.to_string();
-    let (project, by) = (project(server).await, By::default());
+    let (project, by) = (project(server).await, Provenance::default());
     set(&*server.store, &project, document.as_bytes(), &by).await
 }
 

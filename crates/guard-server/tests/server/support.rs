@@ -5,8 +5,8 @@ use std::sync::{Arc, Once};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use guard_server::auth::KeyHash;
-use guard_server::connections::{self, ConnectionLimits};
+use guard_server::http::connections::{self, ConnectionLimits};
+use guard_server::projects::KeyHash;
 use guard_server::store::{Control, ProjectSettings, Sqlite, StoreLimits, Telemetry};
 use guard_server::{Access, AppState, Clock, DEFAULT_PROJECT, Limits, SystemClock, router};
 use reqwest::{Client, Method, RequestBuilder, Response};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Sqlite, followers};
-use crate::auth::KeyHash;
+use super::{Sqlite, subscribers};
+use crate::projects::KeyHash;
 use crate::secret::Secret;
 use crate::store::{
     Answer, Change, Control, Draft, Follower, Project, ProjectId, ProjectSettings, RulesOutcome,
@@ -159,7 +159,7 @@ impl Control for Sqlite {
         let installs = self.limits.installs;
         Box::pin(async move {
             let saving = self.writer.write(bytes, move |connection| {
-                followers::save(connection, &sightings, installs)
+                subscribers::save(connection, &sightings, installs)
             });
             self.tell_of_crowd(saving.await?);
             Ok(())
@@ -169,12 +169,12 @@ impl Control for Sqlite {
     fn move_agents(&self, by: SignedDuration) -> Answer<'_, ()> {
         Box::pin(
             self.writer
-                .write(0, move |connection| followers::move_times(connection, by)),
+                .write(0, move |connection| subscribers::move_times(connection, by)),
         )
     }
 
     fn followers(&self, project: ProjectId) -> Answer<'_, Vec<Follower>> {
-        Box::pin(self.read(move |connection| followers::all(connection, project)))
+        Box::pin(self.read(move |connection| subscribers::all(connection, project)))
     }
 }
 

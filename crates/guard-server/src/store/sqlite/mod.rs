@@ -2,12 +2,13 @@
 //! run on connections of their own, off the asynchronous threads.
 
 mod control;
-mod followers;
 mod health;
+mod lock;
 mod open;
 mod probe;
 mod room;
 mod schema;
+mod subscribers;
 mod telemetry;
 mod writer;
 
@@ -21,6 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 use self::health::Health;
+pub use self::lock::{Lock, LockError};
 pub use self::open::OpenError;
 use self::writer::Writer;
 use super::{MAKES_WAY_AFTER, StoreError, StoreLimits};

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::telemetry::append;
 use super::*;
 use crate::DEFAULT_PROJECT;
-use crate::auth::KeyHash;
+use crate::projects::KeyHash;
 use crate::store::{
     Batch, Change, Control as _, Counts, Page, ProjectId, ProjectSettings, Record, StoredRules,
     Telemetry as _,

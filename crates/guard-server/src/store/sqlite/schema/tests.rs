@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::DEFAULT_PROJECT;
-use crate::auth::KeyHash;
 use crate::fingerprint::fingerprint;
+use crate::projects::KeyHash;
 use crate::store::{
     AgentId, Control as _, Heard, Page, ProjectId, Sighting, Sqlite, Telemetry as _,
 };

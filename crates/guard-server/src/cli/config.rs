@@ -1,0 +1,382 @@
+//! What the operator wrote ([`Args`]) and what the server runs on ([`Config`]).
+
+mod limits;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use guard_wire::encrypt::{Encryptor, KeyError as EncryptionKeyError};
+use thiserror::Error;
+
+pub use self::limits::LimitArgs;
+use crate::cli::rules_command::RulesCommand;
+use crate::http::Limits;
+use crate::http::connections::ConnectionLimits;
+use crate::projects::key::{self, KeyError};
+use crate::secret::Secret;
+use crate::store::{ProjectSettings, StoreLimits};
+
+/// Default of `--listen`: reachable from this machine only.
+const LISTEN: &str = "127.0.0.1:8400";
+/// Default of `--data-dir`.
+const DATA_DIR: &str = "./guard-data";
+/// What `--database-url` starts with.
+const SQLITE_SCHEME: &str = "sqlite://";
+/// The database's name within the data directory.
+const DATABASE_FILE: &str = "guard.db";
+
+/// The Guard backend: takes events and metrics from guard agents and keeps them.
+///
+/// Without any option it listens on 127.0.0.1:8400 and keeps its data in
+/// ./guard-data. The first start creates the project `default` and prints its
+/// API key once.
+#[derive(Debug, Parser)]
+#[command(name = "guard-server", version)]
+pub struct Args {
+    /// Address and port to listen on; port 0 takes a free one. The page at / is
+    /// open on a loopback address, elsewhere it asks for the API key.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_LISTEN",
+        default_value = LISTEN,
+        value_name = "ADDRESS:PORT"
+    )]
+    pub listen: String,
+
+    /// Directory of the database; made if it is missing.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_DATA_DIR",
+        default_value = DATA_DIR,
+        value_name = "DIR",
+        global = true
+    )]
+    pub data_dir: PathBuf,
+
+    /// The database, sqlite://PATH; without it guard.db in the data directory.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_DATABASE_URL",
+        value_name = "URL",
+        global = true
+    )]
+    pub database_url: Option<String>,
+
+    /// API key of the project `default`, at least 10 visible ASCII characters;
+    /// replaces the stored one. Rather give it by the environment than here.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_API_KEY",
+        hide_env_values = true,
+        allow_hyphen_values = true,
+        value_name = "KEY"
+    )]
+    pub api_key: Option<Secret>,
+
+    /// Key of encrypted payloads for the project `default`, 32 bytes as URL-safe
+    /// base64; stored. An empty one removes the stored one.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_ENCRYPTION_KEY",
+        hide_env_values = true,
+        allow_hyphen_values = true,
+        value_name = "KEY"
+    )]
+    pub encryption_key: Option<Secret>,
+
+    /// Signing secret of the project `default`: requests must be signed with it,
+    /// rules are; stored. An empty one removes the stored one.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_SIGNING_SECRET",
+        hide_env_values = true,
+        allow_hyphen_values = true,
+        value_name = "SECRET"
+    )]
+    pub signing_secret: Option<Secret>,
+
+    /// How much the server takes at a time.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+
+    /// Types of events that are counted by name; those that come later are counted
+    /// together, as `other`.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_MAX_EVENT_TYPES",
+        default_value_t = StoreLimits::default().types,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub max_event_types: u32,
+
+    /// Installs whose last status is kept, and processes of agents whose rules are
+    /// kept account of. Of more, new ones are passed over until one of the others is
+    /// silent for an hour.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_MAX_INSTALLS",
+        default_value_t = StoreLimits::default().installs,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub max_installs: u32,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the binary does besides serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The rules that agents get
+    #[command(subcommand)]
+    Rules(RulesCommand),
+}
+
+/// What the server runs on: checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: String,
+    /// The database's file.
+    pub database: PathBuf,
+    /// How large bodies may be, and how much memory they may take.
+    pub limits: Limits,
+    /// How many different values are counted or remembered.
+    pub store_limits: StoreLimits,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
+    /// What is set for the project `default`.
+    pub settings: ProjectSettings,
+}
+
+/// An option that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The database is not one this server can use.
+    #[error("--database-url: {url:?} is not supported; give sqlite://PATH")]
+    DatabaseUrl {
+        /// What was given.
+        url: String,
+    },
+    /// The budget has no room for a body as large as may be.
+    #[error(
+        "--max-body-memory is too small for --max-body-bytes and --max-decoded-bytes: give at least {needed}"
+    )]
+    BodyMemory {
+        /// The smallest that can be used.
+        needed: u32,
+    },
+    /// The API key is not one.
+    #[error("--api-key: {0}")]
+    ApiKey(#[from] KeyError),
+    /// The encryption key is not one.
+    #[error("--encryption-key: {0}")]
+    EncryptionKey(#[from] EncryptionKeyError),
+}
+
+impl Args {
+    /// The database's file.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::DatabaseUrl`] for other databases than SQLite.
+    pub fn database(&self) -> Result<PathBuf, ConfigError> {
+        let Some(url) = &self.database_url else {
+            return Ok(self.data_dir.join(DATABASE_FILE));
+        };
+        url.strip_prefix(SQLITE_SCHEME)
+            .and_then(plain_path)
+            .map(PathBuf::from)
+            .ok_or_else(|| ConfigError::DatabaseUrl {
+                url: without_userinfo(url),
+            })
+    }
+
+    /// Checks the options of a server.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for the first one that cannot be used.
+    pub fn check(self) -> Result<Config, ConfigError> {
+        let database = self.database()?;
+        self.limits.check()?;
+        if let Some(key) = &self.api_key {
+            key::check_key(key)?;
+        }
+        if let Some(key) = &self.encryption_key
+            && !key.expose().is_empty()
+        {
+            Encryptor::new(key.expose())?;
+        }
+        Ok(Config {
+            listen: self.listen,
+            database,
+            store_limits: StoreLimits {
+                types: self.max_event_types,
+                installs: self.max_installs,
+            },
+            limits: self.limits.of_bodies(),
+            connections: self.limits.of_connections(),
+            settings: ProjectSettings {
+                key: self.api_key.map(|key| key::KeyHash::of(key.expose())),
+                encryption_key: self.encryption_key,
+                signing_secret: self.signing_secret,
+            },
+        })
+    }
+}
+
+/// The path that SQLite takes `text` for, which may be a URI without parameters.
+fn plain_path(text: &str) -> Option<&str> {
+    let Some(uri) = text.strip_prefix("file:") else {
+        let is_path = !text.is_empty() && text != ":memory:" && !text.contains('?');
+        return is_path.then_some(text);
+    };
+    let path = match uri.strip_prefix("//") {
+        Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
+        None => uri,
+    };
+    // Behind an authority a path begins with a slash.
+    let is_path = path.starts_with('/') || (path == uri && !uri.is_empty());
+    let is_plain = !path.contains(['?', '#', '%']) && path != ":memory:";
+    (is_path && is_plain).then_some(path)
+}
+
+/// A URL of another database may hold a password.
+fn without_userinfo(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    const ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn check(args: &[&str]) -> Result<Config, ConfigError> {
+        let args = ["guard-server"].iter().chain(args);
+        Args::try_parse_from(args).unwrap().check()
+    }
+
+    #[test]
+    fn the_options_are_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_database_is_in_the_data_directory_unless_a_url_names_it() {
+        let database = |args: &[&str]| check(args).unwrap().database;
+        assert_eq!(
+            database(&["--data-dir", "/var/lib/guard"]),
+            PathBuf::from("/var/lib/guard/guard.db")
+        );
+        assert_eq!(
+            database(&["--database-url", "sqlite:///srv/g.db"]),
+            PathBuf::from("/srv/g.db")
+        );
+    }
+
+    #[test]
+    fn a_uri_of_sqlite_names_the_file_that_sqlite_opens() {
+        let database = |url: &str| check(&["--database-url", url]).map(|it| it.database);
+        for url in [
+            "sqlite://file:/srv/g.db",
+            "sqlite://file:///srv/g.db",
+            "sqlite://file://localhost/srv/g.db",
+        ] {
+            assert_eq!(database(url).unwrap(), PathBuf::from("/srv/g.db"), "{url}");
+        }
+        assert_eq!(
+            database("sqlite://file:g.db").unwrap(),
+            PathBuf::from("g.db")
+        );
+        for url in [
+            "sqlite://file:",
+            "sqlite://file://host/srv/g.db",
+            "sqlite://file:/srv/g.db?mode=memory",
+            "sqlite://file:/srv/g%2edb",
+            "sqlite://file::memory:",
+            "sqlite://:memory:",
+        ] {
+            assert!(database(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn another_database_is_refused_without_its_password() {
+        let error = check(&["--database-url", "postgres://me:hush@host/db"]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("postgres://host/db") && text.contains("sqlite://PATH"));
+        assert!(!text.contains("hush"));
+        assert!(check(&["--database-url", "sqlite://"]).is_err());
+    }
+
+    #[test]
+    fn bad_keys_are_refused_by_option_and_without_being_shown() {
+        for (option, value) in [
+            ("--api-key", "hush"),
+            ("--api-key", "hush hush hush"),
+            ("--encryption-key", "hush"),
+        ] {
+            let text = check(&[option, value]).unwrap_err().to_string();
+            assert!(text.starts_with(option), "{text}");
+            assert!(!text.contains("hush"), "{text}");
+        }
+        assert!(check(&["--encryption-key", ENCRYPTION_KEY]).is_ok());
+        assert!(check(&["--encryption-key", ""]).is_ok());
+    }
+
+    #[test]
+    fn the_memory_for_bodies_must_hold_the_largest_body_some_times() {
+        let sized = |memory| {
+            check(&[
+                "--max-body-bytes",
+                "1048576",
+                "--max-decoded-bytes",
+                "2097152",
+                "--max-body-memory",
+                memory,
+            ])
+        };
+        assert!(sized("8388608").is_ok());
+        let text = sized("8388607").unwrap_err().to_string();
+        assert!(
+            text.contains("--max-body-memory") && text.contains("8388608"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn without_options_the_limits_are_those_of_the_library() {
+        let config = check(&[]).unwrap();
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.connections, ConnectionLimits::default());
+    }
+
+    #[test]
+    fn secrets_may_begin_with_a_hyphen() {
+        let key = format!("-{}", &ENCRYPTION_KEY[1..]);
+        for (option, value) in [
+            ("--api-key", "-hush-hush-hush"),
+            ("--encryption-key", &key),
+            ("--signing-secret", "--hush"),
+        ] {
+            assert!(check(&[option, value]).is_ok(), "{option}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown_by_debug() {
+        let args = ["guard-server", "--api-key", "hush-hush-hush"];
+        let args = Args::try_parse_from(args).unwrap();
+        assert!(!format!("{args:?}").contains("hush"));
+    }
+}

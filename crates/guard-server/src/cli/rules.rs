@@ -1,0 +1,206 @@
+//! `guard-server rules ...`: works on the database itself, beside a running
+//! server or without one.
+
+use std::fmt::Display;
+use std::io::{ErrorKind, Write as _};
+use std::iter::once;
+
+use crate::DEFAULT_PROJECT;
+use crate::cli::config::Args;
+use crate::cli::rules_command::{Note, OperationCommand, RulesCommand};
+use crate::fleet::adoption::{Adoption, adoption};
+use crate::rules::Provenance;
+use crate::rules::draft;
+use crate::rules::operation::Operation;
+use crate::rules::policy::Entry;
+use crate::rules::versions;
+use crate::store::{Control as _, Project, Sqlite};
+use crate::visible::{visible, visible_json};
+use jiff::Timestamp;
+
+use super::{FAILED, USAGE, failed_with};
+
+type Outcome<T> = Result<T, (u8, String)>;
+
+/// Versions that `history` prints.
+const HISTORY: u16 = 1000;
+
+/// Runs `guard-server rules`.
+///
+/// # Errors
+///
+/// The exit code and the message of what failed.
+pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
+    let database = args.database().map_err(failed_with(USAGE))?;
+    // Read first: a missing file is no reason to make a database.
+    let document = match command {
+        RulesCommand::Set { file, .. }
+        | RulesCommand::Draft {
+            file: Some(file), ..
+        } => std::fs::read(file)
+            .map_err(|error| (FAILED, format!("cannot read {}: {error}", file.display())))?,
+        _ => Vec::new(),
+    };
+    let store = Sqlite::open_existing(&database).map_err(failed_with(FAILED))?;
+    let project = store.project_named(DEFAULT_PROJECT).await;
+    let project = project.map_err(failed_with(FAILED))?.ok_or((
+        FAILED,
+        format!("no project {DEFAULT_PROJECT} yet: start guard-server once first"),
+    ))?;
+    let version = match command {
+        RulesCommand::Show { version } => return show(&store, &project, *version).await,
+        RulesCommand::History => return history(&store, &project).await,
+        RulesCommand::Who { version } => return who(&store, &project, *version).await,
+        RulesCommand::List => return list(&store, &project).await,
+        RulesCommand::Draft { discard: true, .. } => {
+            let discarded = draft::discard(&store, project.id).await;
+            discarded.map_err(failed_with(FAILED))?;
+            return print(once("draft discarded".to_owned()));
+        }
+        RulesCommand::Draft { file, author, .. } => {
+            if file.is_some() {
+                let (author, now) = (author.clone(), Timestamp::now());
+                draft::save(&store, project.id, &document, author, now)
+                    .await
+                    .map_err(failed_with(FAILED))?;
+            }
+            let draft = draft::get(&store, project.id).await;
+            return print_json(&draft.map_err(failed_with(FAILED))?.document);
+        }
+        RulesCommand::Diff => {
+            let changes = draft::diff(&store, project.id).await;
+            let changes = changes.map_err(failed_with(FAILED))?.into_iter();
+            return print(changes.map(|change| {
+                let json = [change.published, change.draft].map(|value| value.to_string());
+                let [published, draft] = json.each_ref().map(|json| visible_json(json));
+                row(&[&change.field, &published, &draft])
+            }));
+        }
+        RulesCommand::Publish { note } => {
+            draft::publish(&store, project.id, &by(note), Timestamp::now())
+                .await
+                .map_err(failed_with(FAILED))?
+        }
+        RulesCommand::Set { note, .. } => crate::rules::set(&store, &project, &document, &by(note))
+            .await
+            .map_err(failed_with(FAILED))?,
+        RulesCommand::Operation(command) => operate(&store, &project, command).await?,
+        RulesCommand::Unban { ip, note } => {
+            let ban = Operation::Ban { ip: ip.clone() };
+            versions::remove(&store, project.id, ban, &by(note), Timestamp::now())
+                .await
+                .map_err(failed_with(FAILED))?
+        }
+        RulesCommand::Rollback { version, note } => {
+            let now = Timestamp::now();
+            versions::roll_back(&store, project.id, *version, &by(note), now)
+                .await
+                .map_err(failed_with(FAILED))?
+        }
+    };
+    print(once(format!("rules version {version} set")))
+}
+
+fn by(note: &Note) -> Provenance {
+    Provenance {
+        author: note.author.clone(),
+        reason: note.reason.clone(),
+        caller: Vec::new(),
+        confirmed: note.yes,
+    }
+}
+
+async fn operate(store: &Sqlite, project: &Project, command: &OperationCommand) -> Outcome<i64> {
+    let (operation, term, now) = (command.operation(), command.term(), Timestamp::now());
+    let by = by(&term.note);
+    let version = if term.remove {
+        versions::remove(store, project.id, operation, &by, now).await
+    } else {
+        let entry = Entry::new(operation, term.seconds, &by, now).map_err(failed_with(FAILED))?;
+        versions::put(store, project.id, &entry, &by, now).await
+    };
+    version.map_err(failed_with(FAILED))
+}
+
+async fn show(store: &Sqlite, project: &Project, version: Option<i64>) -> Outcome<()> {
+    let document = if let Some(version) = version {
+        let stored = versions::at(store, project.id, version).await;
+        Some(stored.map_err(failed_with(FAILED))?.document)
+    } else {
+        let stored = store.rules(project.id).await.map_err(failed_with(FAILED))?;
+        stored.map(|rules| rules.document)
+    };
+    print_json(document.as_deref().unwrap_or("{}"))
+}
+
+async fn list(store: &Sqlite, project: &Project) -> Outcome<()> {
+    let in_force = versions::in_force(store, project.id, Timestamp::now()).await;
+    let (_, entries) = in_force.map_err(failed_with(FAILED))?;
+    print(entries.into_iter().map(|entry| {
+        let ends = entry.ends_at.map(|ends| ends.to_string());
+        let [ends, author, reason] =
+            [ends, entry.author, entry.reason].map(Option::unwrap_or_default);
+        row(&[&entry.operation, &ends, &author, &reason])
+    }))
+}
+
+async fn history(store: &Sqlite, project: &Project) -> Outcome<()> {
+    let history = store.rules_history(project.id, i64::MAX, HISTORY).await;
+    let history = history.map_err(failed_with(FAILED))?;
+    print(history.into_iter().map(|(version, change)| {
+        let [author, reason] = [change.author, change.reason].map(Option::unwrap_or_default);
+        row(&[
+            &version,
+            &change.created_at,
+            &change.action,
+            &author,
+            &reason,
+        ])
+    }))
+}
+
+async fn who(store: &Sqlite, project: &Project, version: Option<i64>) -> Outcome<()> {
+    let found = adoption(store, project.id, version, Timestamp::now()).await;
+    let Adoption { agents, .. } = found.map_err(failed_with(FAILED))?;
+    print(agents.into_iter().map(|agent| {
+        let state = agent.state.map_or_else(String::new, |it| it.to_string());
+        let (pace, known) = (agent.pace(), agent.follower);
+        let version = |version: Option<i64>| version.map_or_else(String::new, |it| it.to_string());
+        let fetched = version(known.fetched.map(|it| it.version));
+        let applied = known.applied.map(|it| it.version).max(known.in_force);
+        row(&[
+            &state,
+            &known.id.install_id,
+            &known.id.process,
+            &known.id.agent,
+            &fetched,
+            &version(applied),
+            &pace,
+            &known.seen_at,
+            &known.refused.unwrap_or_default(),
+        ])
+    }))
+}
+
+/// A line of columns. What stands in one cannot look like another, or change the terminal.
+fn row(columns: &[&dyn Display]) -> String {
+    let columns = columns.iter().map(|column| column.to_string());
+    let columns = columns.map(|column| visible(&column).into_owned());
+    columns.collect::<Vec<_>>().join("\t")
+}
+
+fn print_json(document: &str) -> Outcome<()> {
+    print(once(visible_json(document).into_owned()))
+}
+
+/// Prints lines. A reader that has enough of them, such as `head`, is no failure.
+fn print(lines: impl Iterator<Item = String>) -> Outcome<()> {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        match writeln!(out, "{line}") {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            written => written.map_err(failed_with(FAILED))?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! From a configuration to a listening server, and to its orderly end.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::cli::config::Config;
+use crate::http::connections;
+use crate::projects::key::{self, KeyHash, NoRandomness};
+use crate::secret::Secret;
+use crate::store::{Control as _, Lock, LockError, OpenError, ProjectSettings, Sqlite, StoreError};
+use crate::{Access, AppState, DEFAULT_PROJECT, router};
+
+/// How long requests in flight may take after the server was told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why the server did not start, or ended.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// Another server uses the database, or its lock cannot be written.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {listen}: {source}; choose another with --listen")]
+    Listen {
+        /// Where.
+        listen: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The project could not be created.
+    #[error("cannot create the project {DEFAULT_PROJECT}: {0}")]
+    Project(#[from] StoreError),
+    /// No key could be made for it.
+    #[error(transparent)]
+    Key(#[from] NoRandomness),
+    /// What must be told on the start cannot be written.
+    #[error("cannot write to the standard output: {0}")]
+    Announce(#[from] io::Error),
+}
+
+/// Serves until `shutdown` completes; then requests in flight are finished.
+/// Writes to `out` where it listens and, on the first start, the API key.
+///
+/// # Errors
+///
+/// [`ServeError`] when it cannot start.
+pub async fn run(
+    config: Config,
+    out: &mut impl Write,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    connections::raise_file_limit();
+    // Held until the store is closed, which happens before this is dropped.
+    let _lock = Lock::take(&config.database)?;
+    let store = Arc::new(Sqlite::open_with(&config.database, config.store_limits)?);
+    let listen_error = |source| ServeError::Listen {
+        listen: config.listen.clone(),
+        source,
+    };
+    let listener = TcpListener::bind(&config.listen)
+        .await
+        .map_err(listen_error)?;
+    let address = listener.local_addr().map_err(listen_error)?;
+    let new_key = settle_project(&store, config.settings).await?;
+    announce(out, &format!("http://{address}"), new_key.as_ref())?;
+
+    let access = Access::listening_on(address.ip());
+    let state = Arc::new(AppState::new(store, config.limits, access));
+    let app = router(Arc::clone(&state));
+    let (stop, stopping) = oneshot::channel();
+    let shutdown = async {
+        shutdown.await;
+        tracing::info!("stopping");
+        state.stop_waiting();
+        // Whoever waits for it is gone only when serving has ended.
+        let _ = stop.send(());
+    };
+    let serving = connections::serve(listener, app, config.connections, shutdown);
+    let overdue = async {
+        let _ = stopping.await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        () = serving => {}
+        () = state.tend() => {}
+        () = overdue => tracing::warn!("requests still in flight after {GRACE:?} were cut off"),
+    }
+    state.remember().await;
+    Ok(())
+}
+
+/// Applies the operator's settings; a project that is new gets a key, which is returned.
+async fn settle_project(
+    store: &Sqlite,
+    mut settings: ProjectSettings,
+) -> Result<Option<Secret>, ServeError> {
+    let is_new = store.project_named(DEFAULT_PROJECT).await?.is_none();
+    let new_key = if is_new && settings.key.is_none() {
+        Some(key::new_key()?)
+    } else {
+        None
+    };
+    if let Some(key) = &new_key {
+        settings.key = Some(KeyHash::of(key.expose()));
+    }
+    store.save_project(DEFAULT_PROJECT, settings).await?;
+    Ok(new_key)
+}
+
+fn announce(out: &mut impl Write, origin: &str, new_key: Option<&Secret>) -> io::Result<()> {
+    writeln!(out, "guard-server listening on {origin}")?;
+    writeln!(out, "page: {origin}/")?;
+    if let Some(key) = new_key {
+        writeln!(
+            out,
+            "API key of the project {DEFAULT_PROJECT}, shown only this once: {}",
+            key.expose()
+        )?;
+    }
+    out.flush()
+}

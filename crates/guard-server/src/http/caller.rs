@@ -1,0 +1,107 @@
+//! Who sends a request: the project whose API key it carries.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use guard_wire::header::API_KEY;
+
+use super::error::ApiError;
+use super::state::AppState;
+use crate::projects::KeyHash;
+use crate::store::Project;
+
+/// Who asks: the project whose key came with the request.
+pub(crate) struct Caller(pub(crate) Project);
+
+impl FromRequestParts<Arc<AppState>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<AppState>,
+    ) -> Result<Self, Self::Rejection> {
+        let mut given = false;
+        for key in keys(&parts.headers) {
+            given = true;
+            if let Some(project) = state.control.project_of_key(KeyHash::of(key)).await? {
+                return Ok(Self(project));
+            }
+        }
+        Err(ApiError::unauthorized(if given {
+            "Unknown API key"
+        } else {
+            "No API key: send it as X-API-Key or as Authorization: Bearer"
+        }))
+    }
+}
+
+/// The keys a request carries: agents send one header, or both.
+fn keys(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| credentials(value.to_str().ok()?, "bearer"));
+    let plain = headers
+        .get(API_KEY)
+        .and_then(|value| value.to_str().ok())
+        .map(str::trim);
+    plain.into_iter().chain(bearer)
+}
+
+/// The password of HTTP Basic authentication; the user name does not matter.
+pub(crate) fn basic_password(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let decoded = STANDARD.decode(credentials(value, "basic")?).ok()?;
+    let decoded = String::from_utf8(decoded).ok()?;
+    Some(decoded.split_once(':')?.1.to_owned())
+}
+
+/// What follows the scheme, whose name may be in any case.
+fn credentials<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
+    let (found, rest) = value.trim().split_once(' ')?;
+    found.eq_ignore_ascii_case(scheme).then(|| rest.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    fn keys_of(pairs: &[(&str, &str)]) -> Vec<String> {
+        keys(&headers(pairs)).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_key_is_read_from_either_header_in_any_case() {
+        assert_eq!(keys_of(&[("x-api-KEY", " fg_1 ")]), ["fg_1"]);
+        assert_eq!(keys_of(&[("AUTHORIZATION", "bEaReR fg_2")]), ["fg_2"]);
+        assert_eq!(keys_of(&[("authorization", "Basic fg_2")]), [""; 0]);
+        assert_eq!(
+            keys_of(&[("authorization", "Bearer fg_2"), ("x-api-key", "fg_1")]),
+            ["fg_1", "fg_2"]
+        );
+    }
+
+    #[test]
+    fn the_password_of_basic_authentication_may_hold_colons() {
+        let value = format!("basic {}", STANDARD.encode("me:fg_1:2"));
+        let headers = headers(&[("authorization", &value)]);
+        assert_eq!(basic_password(&headers).as_deref(), Some("fg_1:2"));
+    }
+
+    #[test]
+    fn basic_authentication_that_cannot_be_read_holds_no_password() {
+        for value in ["Basic ***", "Basic bm9jb2xvbg==", "Basic", "Bearer YTpi"] {
+            assert_eq!(basic_password(&headers(&[("authorization", value)])), None);
+        }
+    }
+}

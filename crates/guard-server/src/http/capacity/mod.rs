@@ -1,0 +1,5 @@
+//! Limits on the memory and the threads that requests take.
+
+pub(crate) mod memory;
+pub(crate) mod turns;
+pub(crate) mod workers;

@@ -1,0 +1,43 @@
+//! Answers for people: few are made at a time, and large ones count as memory until they
+//! were read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{HttpBody as _, to_bytes};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::http::capacity::memory::SMALL;
+use crate::http::error::ApiError;
+use crate::http::state::AppState;
+
+/// Answers that are made at the same time.
+pub(crate) const TURNS: usize = 8;
+/// How long a request waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Has a request answered in its turn. A large answer is counted until the client read it.
+pub(crate) async fn in_turn(
+    State(state): State<Arc<AppState>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let turn = tokio::time::timeout(PATIENCE, state.answering.acquire());
+    let Ok(Ok(_turn)) = turn.await else {
+        return Err(ApiError::unavailable(
+            "The server has too much to do; send the request again later",
+        ));
+    };
+    let response = next.run(request).await;
+    let len = response.body().size_hint().lower();
+    if len <= SMALL as u64 {
+        return Ok(response);
+    }
+    let (head, body) = response.into_parts();
+    let made = to_bytes(body, usize::MAX).await;
+    let made = made.map_err(|_| ApiError::unavailable("The answer cannot be made"))?;
+    let reserved = state.memory.reserve(made.len()).await?;
+    Ok(Response::from_parts(head, reserved.keep(made).into()))
+}

@@ -1,0 +1,137 @@
+//! Requests and answers on their way between a connection and the application.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, header};
+use axum::response::IntoResponse as _;
+use hyper::body::{Frame, Incoming, SizeHint};
+use tower::ServiceExt as _;
+
+use super::activity::Activity;
+use crate::http::error::ApiError;
+
+/// Has `app` answer a request, and follows both in `activity`.
+pub(super) fn answer(
+    app: Router,
+    request: Request<Incoming>,
+    activity: &Arc<Activity>,
+) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
+    activity.request_began();
+    let activity = Arc::clone(activity);
+    async move {
+        let is_clear = has_clear_framing(request.headers());
+        let request = request.map(|body| Arriving {
+            body,
+            activity: Arc::clone(&activity),
+        });
+        let response = if is_clear {
+            app.oneshot(request).await?
+        } else {
+            unclear_framing()
+        };
+        let ended = Ended(activity);
+        Ok(response.map(|body| Answer {
+            body,
+            _ended: ended,
+        }))
+    }
+}
+
+/// Whether a proxy in front cannot understand another length of the body.
+fn has_clear_framing(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
+fn unclear_framing() -> Response<Body> {
+    let error = ApiError::bad_request("Transfer-Encoding is not `chunked` alone");
+    let mut response = error.into_response();
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
+}
+
+/// The body of a request.
+struct Arriving {
+    body: Incoming,
+    activity: Arc<Activity>,
+}
+
+impl HttpBody for Arriving {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Pending => self.activity.body_waits(),
+            Poll::Ready(Some(Ok(frame))) => {
+                let len = frame.data_ref().map_or(0, Bytes::len);
+                self.activity.body_came(len);
+            }
+            Poll::Ready(_) => self.activity.body_ended(),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.activity.body_ended();
+    }
+}
+
+/// The body of an answer.
+pub(super) struct Answer {
+    body: Body,
+    _ended: Ended,
+}
+
+/// Notes that a request is answered when it is dropped.
+struct Ended(Arc<Activity>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,297 @@
+//! Taking batches and status reports.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use guard_wire::Kind;
+use guard_wire::answer::{IngestAnswer, StatusAnswer};
+use guard_wire::encrypt::Encryptor;
+use guard_wire::header::INSTALL_ID;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::body;
+use crate::http::caller::Caller;
+use crate::http::error::ApiError;
+use crate::http::sender::{MAX_NAME, sender};
+use crate::http::state::{AppState, Limits};
+use crate::ingest::envelope::{self, Envelope, SealedEnvelope};
+use crate::ingest::record::{self, Invalid};
+use crate::ingest::repair::repair;
+use crate::ingest::signals;
+use crate::store::{AgentId, Batch, Counts, Heard, Project, ProjectId, Record, StatusReport};
+use crate::visible::shortened;
+
+/// Left-out records that an answer describes; all are counted.
+const MAX_DESCRIBED: usize = 20;
+
+/// The contract's answer, and beside it what only this server says. `errors`
+/// stays null whatever was left out: agents would send the whole batch again.
+#[derive(Debug, Serialize)]
+pub(crate) struct Accepted {
+    #[serde(flatten)]
+    answer: IngestAnswer,
+    duplicates: Counts,
+    invalid: Vec<LeftOut>,
+}
+
+/// A record that was left out of its batch.
+#[derive(Debug, Serialize)]
+struct LeftOut {
+    kind: &'static str,
+    index: usize,
+    reason: String,
+}
+
+/// A batch that was read, before it is stored.
+struct Intake {
+    batch: Batch,
+    received: Counts,
+    invalid_timestamps: u64,
+    left_out: Vec<LeftOut>,
+    /// The newest rules that it tells of as applied.
+    applied: Option<i64>,
+}
+
+/// `POST /api/v1/events`, `POST /api/v1/metrics`.
+pub(crate) async fn plain(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Accepted>, ApiError> {
+    let agent = sender(&headers);
+    let limits = state.limits;
+    let intake = decode(
+        &state,
+        limits,
+        project,
+        headers,
+        body,
+        |bytes, limits, project| Intake::read_batch(project.id, bytes, None, limits),
+    )
+    .await?;
+    store(&state, agent, intake).await
+}
+
+/// `POST /api/v1/events/encrypted`.
+pub(crate) async fn encrypted(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Accepted>, ApiError> {
+    let agent = sender(&headers);
+    let limits = state.limits;
+    let intake = decode(
+        &state,
+        limits,
+        project,
+        headers,
+        body,
+        |bytes, limits, project| {
+            let sealed: SealedEnvelope = envelope::owned(envelope::utf8(bytes)?)?;
+            let plain = decrypt(project, &sealed.encrypted_payload)?;
+            if plain.len() > limits.decoded {
+                return Err(ApiError::too_large(limits.decoded));
+            }
+            Intake::read_batch(project.id, &plain, sealed.batch_id(), limits)
+        },
+    )
+    .await?;
+    store(&state, agent, intake).await
+}
+
+/// `POST /api/v1/status`.
+pub(crate) async fn status(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<StatusAnswer>, ApiError> {
+    let mut agent = sender(&headers);
+    let is_named = headers.contains_key(INSTALL_ID);
+    let limits = Limits {
+        encoded: state.limits.encoded.min(state.limits.status),
+        decoded: state.limits.decoded.min(state.limits.status),
+        ..state.limits
+    };
+    let read = decode(
+        &state,
+        limits,
+        project,
+        headers,
+        body,
+        move |bytes, _, project| {
+            let report: Map<String, Value> = envelope::owned(envelope::utf8(bytes)?)?;
+            let named = report.get("install_id").and_then(Value::as_str);
+            if let Some(named) = named.filter(|_| !is_named) {
+                agent.install_id = shortened(named, MAX_NAME);
+            }
+            let heard = signals::reported(&report);
+            let report = StatusReport {
+                project: project.id,
+                install_id: agent.install_id.clone(),
+                received_at: Timestamp::now(),
+                body: Value::Object(report).to_string(),
+            };
+            Ok((report, agent, heard))
+        },
+    );
+    let (report, agent, heard) = read.await?;
+    let project = report.project;
+    state.telemetry.save_status(report).await?;
+    state.sightings.note(project, agent, heard);
+    Ok(Json(StatusAnswer {
+        success: true,
+        message: "Status received".to_owned(),
+    }))
+}
+
+/// Reads the body and has `read` make something of the plain bytes, on a thread that may
+/// be busy.
+async fn decode<T: Send + 'static>(
+    state: &AppState,
+    limits: Limits,
+    project: Project,
+    headers: HeaderMap,
+    body: Body,
+    read: impl FnOnce(&[u8], Limits, &Project) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let raw = body::read(body, limits.encoded, &state.memory).await?;
+    let work = move || {
+        let bytes = body::decode(&raw, &headers, &project, limits)?;
+        read(&bytes, limits, &project)
+    };
+    state.workers.run(work).await?
+}
+
+fn decrypt(project: &Project, payload: &str) -> Result<Vec<u8>, ApiError> {
+    let key = project.encryption_key.as_ref().ok_or_else(|| {
+        ApiError::bad_request(
+            "This project has no encryption key: start guard-server with --encryption-key",
+        )
+    })?;
+    let failed = |error: &dyn std::fmt::Display| {
+        ApiError::bad_request(format!("Failed to decrypt payload: {error}"))
+    };
+    Encryptor::new(key.expose())
+        .map_err(|error| failed(&error))?
+        .decrypt(payload)
+        .map_err(|error| failed(&error))
+}
+
+async fn store(
+    state: &AppState,
+    agent: AgentId,
+    intake: Intake,
+) -> Result<Json<Accepted>, ApiError> {
+    let Intake {
+        batch,
+        received,
+        invalid_timestamps,
+        left_out,
+        applied,
+    } = intake;
+    let project = batch.project;
+    let receipt = state.telemetry.append(batch).await?;
+    if let Some(version) = applied {
+        let heard = Heard::Applied(version);
+        state.sightings.note(project, agent, heard);
+    }
+    let processed = |kind| receipt.stored.of(kind) + receipt.duplicates.of(kind);
+    Ok(Json(Accepted {
+        answer: IngestAnswer {
+            success: true,
+            events_received: received.events,
+            events_dropped_invalid_timestamp: invalid_timestamps,
+            metrics_received: received.metrics,
+            events_processed: processed(Kind::Event),
+            metrics_processed: processed(Kind::Metric),
+            errors: None,
+        },
+        duplicates: receipt.duplicates,
+        invalid: left_out,
+    }))
+}
+
+impl Intake {
+    /// Reads a batch in the clear; the `batch_id` beside a sealed one comes before its own.
+    fn read_batch(
+        project: ProjectId,
+        bytes: &[u8],
+        batch_id: Option<&str>,
+        limits: Limits,
+    ) -> Result<Self, ApiError> {
+        envelope::check_records(bytes, limits.records)?;
+        let text = repair(envelope::utf8(bytes)?);
+        let envelope = Envelope::parse(&text)?;
+        let batch_id = batch_id.or(envelope.batch_id());
+        Ok(Self::read(project, &envelope, batch_id))
+    }
+
+    fn read(project: ProjectId, envelope: &Envelope<'_>, batch_id: Option<&str>) -> Self {
+        let mut intake = Self {
+            batch: Batch {
+                project,
+                received_at: Timestamp::now(),
+                events: Vec::new(),
+                metrics: Vec::new(),
+                invalid: Counts::default(),
+            },
+            received: Counts::default(),
+            invalid_timestamps: 0,
+            left_out: Vec::new(),
+            applied: None,
+        };
+        intake.batch.events = intake.read_kind(Kind::Event, envelope, batch_id);
+        intake.batch.metrics = intake.read_kind(Kind::Metric, envelope, batch_id);
+        intake.applied = signals::applied(&intake.batch);
+        intake
+    }
+
+    fn read_kind(
+        &mut self,
+        kind: Kind,
+        envelope: &Envelope<'_>,
+        batch_id: Option<&str>,
+    ) -> Vec<Record> {
+        let mut seen = HashMap::<&str, usize>::new();
+        let mut records = Vec::with_capacity(envelope.records(kind).len());
+        for (index, raw) in envelope.records(kind).iter().enumerate() {
+            *self.received.of_mut(kind) += 1;
+            match record::read(kind, raw) {
+                Ok(mut record) => {
+                    if let (None, Some(batch_id)) = (&record.idempotency_key, batch_id) {
+                        let before = seen.entry(raw.get()).or_default();
+                        let key = record::derive_key(batch_id, raw.get(), *before);
+                        record.idempotency_key = Some(key);
+                        *before += 1;
+                    }
+                    records.push(record);
+                }
+                Err(reason) => self.leave_out(kind, index, &reason),
+            }
+        }
+        records
+    }
+
+    fn leave_out(&mut self, kind: Kind, index: usize, reason: &Invalid) {
+        *self.batch.invalid.of_mut(kind) += 1;
+        if kind == Kind::Event && *reason == Invalid::Timestamp {
+            self.invalid_timestamps += 1;
+        }
+        if self.left_out.len() < MAX_DESCRIBED {
+            self.left_out.push(LeftOut {
+                kind: kind.as_str(),
+                index,
+                reason: reason.to_string(),
+            });
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The query API: what was received, in numbers and record by record.
+
+mod listing;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use guard_wire::Kind;
+use serde::Deserialize;
+
+use self::listing::Listing;
+use crate::fleet::adoption::{self, Adoption, AdoptionError};
+use crate::http::caller::Caller;
+use crate::http::error::ApiError;
+use crate::http::state::AppState;
+use crate::store::{MAX_LIST_BYTES, Page, Summary};
+
+const DEFAULT_LIMIT: u16 = 50;
+const MAX_LIMIT: u16 = 1000;
+
+/// The parameters of a list. Pages follow one another by
+/// `?before=<next_before of the last answer>` until that is null.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ListQuery {
+    limit: Option<u16>,
+    before: Option<i64>,
+}
+
+/// `GET /api/v1/summary`.
+pub(crate) async fn summary(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+) -> Result<Json<Summary>, ApiError> {
+    Ok(Json(state.telemetry.summary(project.id).await?))
+}
+
+/// `GET /api/v1/events`.
+pub(crate) async fn events(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    Listing::new(state, project.id, Kind::Event, page(query)?)
+        .answer()
+        .await
+}
+
+/// `GET /api/v1/metrics`.
+pub(crate) async fn metrics(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    Listing::new(state, project.id, Kind::Metric, page(query)?)
+        .answer()
+        .await
+}
+
+/// The parameters of the adoption of rules.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AdoptionQuery {
+    version: Option<i64>,
+}
+
+/// `GET /api/v1/rules/adoption`.
+pub(crate) async fn adoption(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+    query: Result<Query<AdoptionQuery>, QueryRejection>,
+) -> Result<Json<Adoption>, ApiError> {
+    let Query(query) = query.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
+    // What was heard before this request is in its answer.
+    state.sightings.store().await?;
+    let now = state.clock.now();
+    let adoption = adoption::adoption(&*state.control, project.id, query.version, now).await?;
+    Ok(Json(adoption))
+}
+
+impl From<AdoptionError> for ApiError {
+    fn from(error: AdoptionError) -> Self {
+        match error {
+            AdoptionError::NoSuchVersion { .. } => {
+                Self::new(StatusCode::NOT_FOUND, error.to_string())
+            }
+            AdoptionError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Which part of a list is asked for.
+pub(crate) fn page(query: Result<Query<ListQuery>, QueryRejection>) -> Result<Page, ApiError> {
+    let Query(query) = query.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            format!("limit is {limit}; give 1 to {MAX_LIMIT}"),
+        ));
+    }
+    Ok(Page {
+        before: query.before,
+        limit,
+        bytes: MAX_LIST_BYTES,
+    })
+}
+
+/// Before which one the next page begins, if there may be more. A full page may be the
+/// last one; the next one is then empty.
+pub(crate) fn next_before(page: Page, count: usize, oldest: Option<i64>) -> Option<i64> {
+    oldest.filter(|_| count == usize::from(page.limit))
+}

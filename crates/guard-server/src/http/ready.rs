@@ -1,0 +1,107 @@
+//! `GET /ready`: whether the server can take and store records.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::http::error::ApiError;
+use crate::http::state::AppState;
+use crate::store::StoreError;
+
+/// How long an outcome is answered to all who ask; bounds what asking costs.
+const KEPT: Duration = Duration::from_secs(1);
+/// How long the store may take for a commit.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the last probe of the store came to, and when.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness {
+    last: Mutex<Option<(Instant, Outcome)>>,
+}
+
+type Outcome = Result<(), NotReady>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NotReady {
+    Store(StoreError),
+    /// It did not answer in time.
+    Slow,
+}
+
+impl Readiness {
+    /// The outcome of `probe`, or of one that was made just before. One runs at a time.
+    async fn check(&self, probe: impl Future<Output = Result<(), StoreError>>) -> Outcome {
+        let mut last = self.last.lock().await;
+        if let Some((at, outcome)) = *last
+            && at.elapsed() < KEPT
+        {
+            return outcome;
+        }
+        let outcome = match tokio::time::timeout(PATIENCE, probe).await {
+            Ok(outcome) => outcome.map_err(NotReady::Store),
+            Err(_) => Err(NotReady::Slow),
+        };
+        *last = Some((Instant::now(), outcome));
+        outcome
+    }
+}
+
+pub(crate) async fn ready(State(state): State<Arc<AppState>>) -> Result<Json<Value>, ApiError> {
+    let probe = state.telemetry.probe();
+    state.readiness.check(probe).await?;
+    Ok(Json(json!({ "status": "ready" })))
+}
+
+impl From<NotReady> for ApiError {
+    fn from(why: NotReady) -> Self {
+        match why {
+            NotReady::Store(error) => error.into(),
+            NotReady::Slow => Self::unavailable(format!(
+                "The store took no commit within {} s; send the request again later",
+                PATIENCE.as_secs()
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_ask_within_a_second_share_one_probe() {
+        let (readiness, probes) = (Readiness::default(), AtomicUsize::new(0));
+        let ask = || {
+            readiness.check(async {
+                probes.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            })
+        };
+        assert!(
+            join_all((0..1000).map(|_| ask()))
+                .await
+                .iter()
+                .all(Result::is_ok)
+        );
+        assert_eq!(probes.load(Ordering::Relaxed), 1);
+        tokio::time::advance(KEPT).await;
+        assert_eq!(ask().await, Ok(()));
+        assert_eq!(probes.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_does_not_answer_is_not_ready() {
+        let readiness = Readiness::default();
+        let slow = readiness.check(std::future::pending()).await;
+        assert_eq!(slow, Err(NotReady::Slow));
+    }
+}

@@ -1,0 +1,359 @@
+//! The rules as people and programs change them over HTTP.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{ConnectInfo, Extension, FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use guard_wire::rules::RulesError;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::fields::Fields;
+use super::serve;
+use crate::http::caller::Caller;
+use crate::http::error::ApiError;
+use crate::http::query::{self, ListQuery};
+use crate::http::state::AppState;
+use crate::off_thread::off_thread;
+use crate::rules::policy::Entry;
+use crate::rules::versions::{self, ChangeError, Publishing};
+use crate::rules::{Provenance, document, draft};
+use crate::store::{Control, ProjectId};
+
+type Reply = Result<Json<Value>, ApiError>;
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        let status = match &error {
+            ChangeError::Rules(_) | ChangeError::Version { .. } => StatusCode::BAD_REQUEST,
+            ChangeError::NotFound(_) => StatusCode::NOT_FOUND,
+            ChangeError::Unconfirmed(_) => StatusCode::CONFLICT,
+            ChangeError::Unmatched | ChangeError::Replaced => StatusCode::PRECONDITION_FAILED,
+            ChangeError::Store(error) => return (*error).into(),
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+/// Who asks, from where, and what for.
+pub(crate) struct Asked {
+    state: Arc<AppState>,
+    project: crate::store::Project,
+    caller: Vec<IpAddr>,
+}
+
+impl FromRequestParts<Arc<AppState>> for Asked {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<AppState>,
+    ) -> Result<Self, ApiError> {
+        let Caller(project) = Caller::from_request_parts(parts, state).await?;
+        let peer = Extension::<ConnectInfo<SocketAddr>>::from_request_parts(parts, state).await;
+        let peer = peer.ok().map(|Extension(ConnectInfo(peer))| peer.ip());
+        // A proxy's word is enough to ask for a confirmation.
+        let caller = peer.into_iter().chain(forwarded(&parts.headers)).collect();
+        Ok(Self {
+            state: Arc::clone(state),
+            project,
+            caller,
+        })
+    }
+}
+
+/// All addresses that proxies name, in whichever header they do.
+fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = IpAddr> {
+    let named = ["x-forwarded-for", "x-real-ip", "forwarded"];
+    let values = named.into_iter().flat_map(|name| headers.get_all(name));
+    let texts = values.filter_map(|value| value.to_str().ok());
+    texts
+        .flat_map(|text| text.split([',', ';']))
+        .filter_map(address)
+}
+
+/// An address, perhaps with a port, and as `Forwarded` (RFC 7239) writes it.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = match text.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("for") => value,
+        Some(_) => return None,
+        None => text,
+    };
+    let text = text.trim().trim_matches('"');
+    let with_port = || text.parse().map(|it: SocketAddr| it.ip());
+    let alone = text.trim_start_matches('[').trim_end_matches(']');
+    alone.parse().or_else(|_| with_port()).ok()
+}
+
+impl Asked {
+    fn by(&self, fields: &mut Fields) -> Result<Provenance, ApiError> {
+        Ok(Provenance {
+            author: fields.take("author")?,
+            reason: fields.take("reason")?,
+            caller: self.caller.clone(),
+            confirmed: fields.take("confirm")?.unwrap_or(false),
+        })
+    }
+
+    /// Makes a change in its turn, and wakes the agents that wait for one before it returns.
+    async fn make(
+        &self,
+        change: impl Future<Output = Result<i64, ChangeError>> + Send + 'static,
+    ) -> Reply {
+        let version = {
+            let _turn = self.state.changing.lock().await;
+            // What is due is not to end by a clock that was just set forward.
+            self.state.follow_clock().await?;
+            off_thread(change).await??
+        };
+        self.state.feed.refresh(self.project.id).await?;
+        Ok(Json(json!({ "version": version })))
+    }
+
+    /// Does what may judge many patterns, in its turn. What is judged before a change is not
+    /// judged again in it, so that no other change waits for that.
+    async fn judge<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let _turn = self.state.judging.lock().await;
+        Ok(off_thread(work).await?)
+    }
+
+    /// The store, and which project is asked about.
+    fn project(&self) -> (Arc<dyn Control>, ProjectId) {
+        (Arc::clone(&self.state.control), self.project.id)
+    }
+}
+
+/// `POST /api/v1/rules/{collection}`: an operation, from now on.
+pub(crate) async fn put(asked: Asked, Path(collection): Path<String>, mut fields: Fields) -> Reply {
+    let now = asked.state.clock.now();
+    let seconds: Option<i64> = fields.take("duration_s")?;
+    let by = asked.by(&mut fields)?;
+    let operation = fields.operation(&collection)?;
+    let (control, project) = asked.project();
+    let change = async move {
+        let entry = Entry::new(operation, seconds, &by, now)?;
+        versions::put(&*control, project, &entry, &by, now).await
+    };
+    asked.make(change).await
+}
+
+/// `DELETE /api/v1/rules/{collection}`: takes the operation named by the body back.
+/// A ban of an address that is taken back is lifted everywhere.
+pub(crate) async fn remove(
+    asked: Asked,
+    Path(collection): Path<String>,
+    mut fields: Fields,
+) -> Reply {
+    let now = asked.state.clock.now();
+    let by = asked.by(&mut fields)?;
+    // What is about the same thing is found by its name alone.
+    for (field, value) in [
+        ("emergency", ("allowed", json!([]))),
+        ("limits", ("requests", json!(1))),
+        ("limits", ("window_s", json!(1))),
+        ("rate-limit", ("requests", json!(1))),
+        ("rate-limit", ("window_s", json!(1))),
+        ("auto-ban", ("threshold", json!(1))),
+        ("features", ("enabled", json!(true))),
+    ]
+    .into_iter()
+    .filter(|(name, _)| *name == collection)
+    .map(|(_, field)| field)
+    {
+        fields.0.entry(field).or_insert(value);
+    }
+    let operation = fields.operation(&collection)?;
+    let (control, project) = asked.project();
+    let change = async move { versions::remove(&*control, project, operation, &by, now).await };
+    asked.make(change).await
+}
+
+/// `GET /api/v1/rules/entries`: the operations in force.
+pub(crate) async fn entries(asked: Asked) -> Reply {
+    let ((control, project), now) = (asked.project(), asked.state.clock.now());
+    let in_force = async move { versions::in_force(&*control, project, now).await };
+    let (version, entries) = off_thread(in_force).await??;
+    Ok(Json(json!({ "version": version, "entries": entries })))
+}
+
+/// `GET /api/v1/rules/published`: the published document, without the operations
+/// upon it. Its tag can be named when another is published.
+pub(crate) async fn published(asked: Asked) -> Result<impl IntoResponse, ApiError> {
+    let (control, project) = asked.project();
+    let published = async move { versions::published(&*control, project).await };
+    let published = off_thread(published).await??;
+    let tag = [(header::ETAG, format!("\"{}\"", published.tag))];
+    Ok((tag, Json(json!({ "document": published.rules }))))
+}
+
+/// `PUT /api/v1/rules/published`: a document in place of the published one, or, with
+/// `If-Match`, of one that has one of these tags. The operations stay; the version is the
+/// server's to give.
+pub(crate) async fn publish(asked: Asked, headers: HeaderMap, mut fields: Fields) -> Reply {
+    let by = asked.by(&mut fields)?;
+    let (document, now) = (fields.document()?, asked.state.clock.now());
+    let judging = async move { document::read(document.to_string().as_bytes(), now) };
+    let rules = asked.judge(judging).await?.map_err(ChangeError::from)?;
+    let (control, project) = asked.project();
+    let change = async move {
+        let tags = serve::tags(&headers, &header::IF_MATCH).map(|tag| tag.trim_matches('"'));
+        let tags: Vec<_> = tags.collect();
+        let is_any = tags.contains(&"*") || !headers.contains_key(header::IF_MATCH);
+        let publishing = Publishing {
+            rules: &rules,
+            expected: (!is_any).then_some(&tags),
+            version: None,
+            action: "publish",
+        };
+        versions::publish(&*control, project, publishing, &by, now).await
+    };
+    asked.make(change).await
+}
+
+/// A version of the history.
+#[derive(Serialize)]
+pub(crate) struct Version {
+    version: i64,
+    #[serde(flatten)]
+    change: crate::store::Change,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<Box<RawValue>>,
+}
+
+/// A stored document, to be answered as it is.
+fn raw(document: String) -> Result<Box<RawValue>, ChangeError> {
+    Ok(RawValue::from_string(document).map_err(RulesError::from)?)
+}
+
+/// `GET /api/v1/rules/versions`: the history, newest first.
+pub(crate) async fn versions(
+    asked: Asked,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Reply {
+    let page = query::page(query)?;
+    let before = page.before.unwrap_or(i64::MAX);
+    let (control, project) = asked.project();
+    let history = control.rules_history(project, before, page.limit).await?;
+    let oldest = history.last().map(|(version, _)| *version);
+    let next_before = query::next_before(page, history.len(), oldest);
+    let versions: Vec<_> = history
+        .into_iter()
+        .map(|(version, change)| Version {
+            version,
+            change,
+            document: None,
+        })
+        .collect();
+    Ok(Json(
+        json!({ "versions": versions, "next_before": next_before }),
+    ))
+}
+
+/// `GET /api/v1/rules/versions/{version}`: how a version came about, and the document
+/// that it gave to guards.
+pub(crate) async fn version(
+    asked: Asked,
+    path: Result<Path<i64>, PathRejection>,
+) -> Result<Json<Version>, ApiError> {
+    let (control, project) = asked.project();
+    let stored = versions::at(&*control, project, number(path)?).await?;
+    let document = raw(stored.document)?;
+    let (version, change) = (stored.version, stored.change);
+    let version = Version {
+        version,
+        change,
+        document: Some(document),
+    };
+    Ok(Json(version))
+}
+
+fn number(path: Result<Path<i64>, PathRejection>) -> Result<i64, ApiError> {
+    let not_a_number = |_| ApiError::bad_request("a version is a whole number; see the history");
+    path.map(|Path(version)| version).map_err(not_a_number)
+}
+
+/// `POST /api/v1/rules/versions/{version}/rollback`.
+pub(crate) async fn roll_back(
+    asked: Asked,
+    path: Result<Path<i64>, PathRejection>,
+    mut fields: Fields,
+) -> Reply {
+    let version = number(path)?;
+    let by = asked.by(&mut fields)?;
+    fields.end()?;
+    let (control, project) = asked.project();
+    let judging = async move { versions::judged_at(&*control, project, version).await };
+    asked.judge(judging).await??;
+    let ((control, project), now) = (asked.project(), asked.state.clock.now());
+    let change = async move { versions::roll_back(&*control, project, version, &by, now).await };
+    asked.make(change).await
+}
+
+/// `GET /api/v1/rules/draft`.
+pub(crate) async fn draft(asked: Asked) -> Result<Json<Draft>, ApiError> {
+    let (control, project) = asked.project();
+    let draft = draft::get(&*control, project).await?;
+    Ok(Json(Draft {
+        document: raw(draft.document)?,
+        saved_at: draft.saved_at,
+        author: draft.author,
+    }))
+}
+
+/// The draft as it is answered.
+#[derive(Serialize)]
+pub(crate) struct Draft {
+    document: Box<RawValue>,
+    saved_at: Timestamp,
+    author: Option<String>,
+}
+
+/// `PUT /api/v1/rules/draft`: answers what publishing it would change.
+pub(crate) async fn save_draft(asked: Asked, mut fields: Fields) -> Reply {
+    let author = fields.take("author")?;
+    let (document, now) = (fields.document()?, asked.state.clock.now());
+    let (control, project) = asked.project();
+    let save = async move {
+        let document = document.to_string();
+        draft::save(&*control, project, document.as_bytes(), author, now).await
+    };
+    asked.judge(save).await??;
+    diff(asked).await
+}
+
+/// `DELETE /api/v1/rules/draft`.
+pub(crate) async fn discard_draft(asked: Asked) -> Result<StatusCode, ApiError> {
+    let (control, project) = asked.project();
+    draft::discard(&*control, project).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /api/v1/rules/draft/diff`.
+pub(crate) async fn diff(asked: Asked) -> Reply {
+    let (control, project) = asked.project();
+    let diff = async move { draft::diff(&*control, project).await };
+    let changes = asked.judge(diff).await??;
+    Ok(Json(json!({ "changes": changes })))
+}
+
+/// `POST /api/v1/rules/draft/publish`.
+pub(crate) async fn publish_draft(asked: Asked, mut fields: Fields) -> Reply {
+    let by = asked.by(&mut fields)?;
+    fields.end()?;
+    let (control, project) = asked.project();
+    let judging = async move { draft::judged(&*control, project).await };
+    asked.judge(judging).await??;
+    let ((control, project), now) = (asked.project(), asked.state.clock.now());
+    let change = async move { draft::publish(&*control, project, &by, now).await };
+    asked.make(change).await
+}

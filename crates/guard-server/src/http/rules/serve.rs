@@ -1,0 +1,156 @@
+//! `GET /api/v1/rules`: answered at once, or held until the rules change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use guard_wire::header::SIGNATURE;
+use guard_wire::sign;
+
+use crate::http::caller::Caller;
+use crate::http::connections::Connection;
+use crate::http::error::ApiError;
+use crate::http::sender::sender;
+use crate::http::state::AppState;
+use crate::store::Heard;
+
+/// The longest a request is held, in seconds.
+const MAX_WAIT: u64 = 60;
+const PREFER: &str = "prefer";
+const PREFERENCE_APPLIED: &str = "preference-applied";
+
+/// Answers the rules in force. `If-None-Match` that names them is answered 304,
+/// with `Prefer: wait=N` (RFC 7240) only once they change or N seconds passed, unless too
+/// many wait already: then at once, and without `Preference-Applied`.
+pub(crate) async fn get(
+    State(state): State<Arc<AppState>>,
+    Caller(project): Caller,
+    connection: Option<Extension<Arc<Connection>>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let mut rules = state.feed.subscribe(project.id).await?;
+    let mut wait = preferred_wait(&headers);
+    let agent = sender(&headers);
+    let holds = wait.is_some_and(|seconds| seconds > 0);
+    let note = |what| {
+        let sightings = &state.sightings;
+        sightings.note(project.id, agent.clone(), what);
+    };
+    note(Heard::Asked { holds });
+    let is_known = |tag: &str| tags(&headers, &header::IF_NONE_MATCH).any(|it| names(it, tag));
+    let mut held = None;
+    if let (Some(Extension(connection)), Some(1..)) = (connection, wait)
+        && is_known(&rules.borrow().tag)
+    {
+        held = connection.hold();
+        // Without a place the answer does not claim to have waited.
+        wait = wait.filter(|_| held.is_some());
+    }
+    if let Some(seconds) = wait {
+        let changed = rules.wait_for(|current| !is_known(&current.tag));
+        tokio::select! {
+            _ = changed => {}
+            () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
+            () = state.feed.stopped() => {}
+        }
+    }
+    drop(held);
+    let current = Arc::clone(&rules.borrow());
+    if let Some(version) = current.version {
+        note(Heard::Fetched(version));
+    }
+    let mut response = if is_known(&current.tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let body = current.body(state.clock.now());
+        let signature = project
+            .signing_secret
+            .and_then(|secret| sign::sign(&body, secret.expose()));
+        let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
+        insert(&mut response, SIGNATURE, signature);
+        response
+    };
+    insert(&mut response, "etag", Some(current.tag.clone()));
+    insert(&mut response, "cache-control", Some("no-cache".to_owned()));
+    let applied = wait.map(|seconds| format!("wait={seconds}"));
+    insert(&mut response, PREFERENCE_APPLIED, applied);
+    Ok(response)
+}
+
+fn insert(response: &mut Response, name: &'static str, value: Option<String>) {
+    if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok())
+        && let Ok(name) = HeaderName::try_from(name)
+    {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter();
+    values.filter_map(|value| value.to_str().ok())
+}
+
+/// The entity tags of a condition, or `*`.
+pub(super) fn tags<'a>(
+    headers: &'a HeaderMap,
+    condition: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
+    let lists = values(headers, condition.as_str());
+    lists.flat_map(|list| list.split(',')).map(str::trim)
+}
+
+/// Whether one of an `If-None-Match` names `tag`, by the weak comparison of RFC 9110.
+fn names(named: &str, tag: &str) -> bool {
+    named == "*" || named.strip_prefix("W/").unwrap_or(named) == tag
+}
+
+/// The seconds of the first `wait` among the preferences, at most [`MAX_WAIT`].
+fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
+    values(headers, PREFER)
+        .flat_map(|value| value.split(','))
+        .find_map(|preference| {
+            let (name, value) = preference.split(';').next()?.split_once('=')?;
+            if !name.trim().eq_ignore_ascii_case("wait") {
+                return None;
+            }
+            let seconds: u64 = value.trim().trim_matches('"').parse().ok()?;
+            Some(seconds.min(MAX_WAIT))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_found_alone_in_a_list_weak_or_by_the_star() {
+        let is_named = |value: &str| {
+            let headers = [(header::IF_NONE_MATCH, value.parse().unwrap())];
+            let headers = HeaderMap::from_iter(headers);
+            tags(&headers, &header::IF_NONE_MATCH).any(|it| names(it, "\"a\""))
+        };
+        for value in ["\"a\"", "\"b\", \"a\"", "W/\"a\"", "*"] {
+            assert!(is_named(value), "{value}");
+        }
+        for value in ["", "a", "\"b\"", "W/\"b\""] {
+            assert!(!is_named(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_preferred_wait_is_read_among_other_preferences_and_capped() {
+        let wait = |value: &str| {
+            let headers = [(HeaderName::from_static(PREFER), value.parse().unwrap())];
+            preferred_wait(&HeaderMap::from_iter(headers))
+        };
+        assert_eq!(wait("wait=30"), Some(30));
+        assert_eq!(wait("respond-async, WAIT = \"5\"; x=y"), Some(5));
+        assert_eq!(wait("wait=0"), Some(0));
+        assert_eq!(wait("wait=3600"), Some(MAX_WAIT));
+        for value in ["", "wait", "wait=", "wait=-1", "wait=1.5", "awaiting=3"] {
+            assert_eq!(wait(value), None, "{value}");
+        }
+    }
+}

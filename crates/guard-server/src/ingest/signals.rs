@@ -1,0 +1,42 @@
+//! What agents say of the rules in what they send.
+
+use guard_wire::status::RULES_REFUSED;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::store::{Batch, Heard};
+use crate::visible::shortened;
+
+/// The event by which a guard tells that it applied rules.
+const RULES_APPLIED: &str = "dynamic_rule_applied";
+/// Characters of why an agent refused rules.
+const MAX_REFUSAL: usize = 500;
+
+#[derive(Deserialize)]
+struct Applied {
+    metadata: AppliedVersion,
+}
+
+#[derive(Deserialize)]
+struct AppliedVersion {
+    version: i64,
+}
+
+/// What a status report says of the rules.
+pub(crate) fn reported(report: &Map<String, Value>) -> Heard {
+    let errors = report.get("errors").and_then(Value::as_array);
+    let mut errors = errors.into_iter().flatten().rev().filter_map(Value::as_str);
+    let refused = errors.find_map(|error| error.strip_prefix(RULES_REFUSED));
+    Heard::Reported {
+        in_force: report.get("rules_version").and_then(Value::as_i64),
+        refused: refused.map(|why| shortened(why, MAX_REFUSAL)),
+    }
+}
+
+/// The newest rules that the events of a batch tell of as applied.
+pub(crate) fn applied(batch: &Batch) -> Option<i64> {
+    let events = batch.events.iter();
+    let told = events.filter(|event| event.type_name == RULES_APPLIED);
+    let applied = told.filter_map(|event| serde_json::from_str::<Applied>(&event.body).ok());
+    applied.map(|applied| applied.metadata.version).max()
+}

@@ -1,0 +1,134 @@
+//! API keys: how they are made, stored and checked.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use subtle::ConstantTimeEq as _;
+use thiserror::Error;
+
+use crate::secret::Secret;
+
+/// What agents accept as a key, and so do we.
+const MIN_KEY_LEN: usize = 10;
+const KEY_PREFIX: &str = "fg_";
+const KEY_BYTES: usize = 32;
+
+/// The SHA-256 of an API key: all that is stored of it.
+#[derive(Clone)]
+pub struct KeyHash([u8; 32]);
+
+impl KeyHash {
+    /// The hash of `key`.
+    pub fn of(key: &str) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());
+        Self(bytes)
+    }
+
+    /// A hash as it was stored.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The hash, to be stored.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Whether both are of the same key, in constant time.
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHash")
+    }
+}
+
+/// Why a text cannot be an API key. Says nothing of the text itself.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum KeyError {
+    /// Agents refuse such a short key.
+    #[error("the API key has {len} characters; give at least {MIN_KEY_LEN}")]
+    TooShort {
+        /// Its length.
+        len: usize,
+    },
+    /// It cannot stand in an HTTP header.
+    #[error(
+        "the API key holds a space, a control character or one that is not ASCII; give visible ASCII characters only"
+    )]
+    Characters,
+}
+
+/// Checks a key that the operator chose.
+///
+/// # Errors
+///
+/// [`KeyError`] when agents could not send it.
+pub fn check_key(key: &Secret) -> Result<(), KeyError> {
+    let key = key.expose();
+    if key.len() < MIN_KEY_LEN {
+        return Err(KeyError::TooShort { len: key.len() });
+    }
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(KeyError::Characters);
+    }
+    Ok(())
+}
+
+/// The system gave no random bytes.
+#[derive(Debug, Error)]
+#[error("the system gave no random bytes for a new API key")]
+pub struct NoRandomness;
+
+/// Makes a key of 256 random bits, `fg_...`.
+///
+/// # Errors
+///
+/// [`NoRandomness`] when the system gives none.
+pub fn new_key() -> Result<Secret, NoRandomness> {
+    let mut bytes = [0; KEY_BYTES];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| NoRandomness)?;
+    Ok(Secret::from(
+        [KEY_PREFIX, &URL_SAFE_NO_PAD.encode(bytes)].concat(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_keys_are_unlike_and_pass_the_check() {
+        let (one, other) = (new_key().unwrap(), new_key().unwrap());
+        assert_ne!(one, other);
+        assert!(one.expose().starts_with("fg_") && one.expose().len() == 46);
+        assert_eq!(check_key(&one), Ok(()));
+    }
+
+    #[test]
+    fn a_key_that_agents_could_not_send_is_refused() {
+        assert_eq!(
+            check_key(&"short".into()),
+            Err(KeyError::TooShort { len: 5 })
+        );
+        assert_eq!(
+            check_key(&"has a space in it".into()),
+            Err(KeyError::Characters)
+        );
+    }
+
+    #[test]
+    fn hashes_match_only_for_the_same_key() {
+        assert!(KeyHash::of("a").matches(&KeyHash::of("a")));
+        assert!(!KeyHash::of("a").matches(&KeyHash::of("b")));
+    }
+}

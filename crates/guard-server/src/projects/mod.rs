@@ -1,0 +1,5 @@
+//! Projects and their API keys.
+
+pub mod key;
+
+pub use self::key::KeyHash;
