@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{At, IoError};
-use crate::fs::{FileId, FileSystem, Lock};
+use crate::platform::fs::{FileId, FileSystem, Lock};
 
 /// The file in a directory that its owner holds locked.
 pub(crate) const LOCK: &str = "lock";

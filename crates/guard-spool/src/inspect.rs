@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use guard_wire::Kind;
 
-use crate::acks;
 use crate::directory::{self, LOCK};
 use crate::error::{At, IoError};
-use crate::frame::{self, Header, Piece, Scan};
-use crate::fs::{Entry, FileSystem};
+use crate::format::frame::{self, Header, Piece, Scan};
+use crate::format::sidecar;
 use crate::options::MAX_SEGMENT_BYTES;
+use crate::platform::fs::{Entry, FileSystem};
 use crate::quarantine::{self, OTHER_USERS, QUARANTINE};
 use crate::segment::Name;
 use crate::usage::Counts;
@@ -260,7 +260,7 @@ fn read(
     fs: &dyn FileSystem,
     directory: &Path,
     name: Name,
-) -> Result<Option<(Vec<u8>, crate::bits::Bits)>, IoError> {
+) -> Result<Option<(Vec<u8>, crate::format::bits::Bits)>, IoError> {
     let (log, ack) = (
         directory.join(name.file("log")),
         directory.join(name.file("ack")),
@@ -268,7 +268,7 @@ fn read(
     // The sidecar first: a segment is removed before its sidecar.
     let sidecar = there(fs.read(&ack, 0, MAX_SEGMENT_BYTES)).at("read", &ack)?;
     let bytes = there(fs.read(&log, 0, MAX_SEGMENT_BYTES)).at("read", &log)?;
-    let (acknowledged, _) = acks::decode(name.salt, &sidecar.unwrap_or_default());
+    let (acknowledged, _) = sidecar::decode(name.salt, &sidecar.unwrap_or_default());
     Ok(bytes.map(|bytes| (bytes, acknowledged)))
 }
 

@@ -183,43 +183,33 @@
 )]
 #![forbid(unsafe_code)]
 
-mod acks;
-mod adopt;
-mod append;
-mod bits;
-mod clock;
 mod directory;
 mod error;
-mod frame;
-mod front;
-mod fs;
+mod format;
 pub mod inspect;
-mod load;
 mod options;
+mod platform;
 mod quarantine;
-mod reclaim;
 mod records;
 mod segment;
-mod settle;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod spool;
-mod sync;
 mod usage;
-mod watch;
+mod write_head;
 
-pub use clock::{Clock, SystemClock};
 pub use directory::{Lease, MAX_ADOPTED};
 pub use error::{AppendError, IoError, OpenError, OptionsError};
-pub use front::Appender;
-pub use fs::{Disk, Entry, File, FileId, FileSystem, Lock};
 pub use guard_wire::Kind;
 pub use options::{
     DEFAULT_MAX_BYTES, DEFAULT_MAX_RECORD, DEFAULT_QUARANTINE_BYTES, DEFAULT_SEGMENT_BYTES,
     DEFAULT_SYNC_INTERVAL, MAX_SEGMENT_BYTES, Options, SyncPolicy,
 };
+pub use platform::clock::{Clock, SystemClock};
+pub use platform::fs::{Disk, Entry, File, FileId, FileSystem, Lock};
 pub use quarantine::{MAX_REASON, QUARANTINE_BLOCK};
-pub use reclaim::Discarded;
+pub use spool::compact::Discarded;
+pub use spool::watch::CHECK_INTERVAL;
 pub use spool::{ACK_SYNC_INTERVAL, ADOPTION_INTERVAL, Loaded, RETRY, Spool, Token};
 pub use usage::{Counts, Usage};
-pub use watch::CHECK_INTERVAL;
+pub use write_head::Appender;

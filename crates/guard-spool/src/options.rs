@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::OptionsError;
-use crate::frame::{FRAME_LEN, HEADER_LEN, SEAL_LEN};
+use crate::format::frame::{FRAME_LEN, HEADER_LEN, SEAL_LEN};
 
 /// Default bound of the bytes on disk: 1 GiB.
 pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;

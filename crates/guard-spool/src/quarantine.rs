@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use guard_wire::Kind;
 
-use crate::clock::milliseconds;
 use crate::error::{AppendError, At, IoError};
-use crate::fs::FileSystem;
-use crate::settle::gone;
+use crate::platform::clock::milliseconds;
+use crate::platform::files::gone;
+use crate::platform::fs::FileSystem;
 use crate::spool::{Spool, Token};
 
 /// The directory below the spool's root.

@@ -2,7 +2,7 @@
 
 use guard_wire::Kind;
 
-use crate::bits::Bits;
+use crate::format::bits::Bits;
 use crate::usage::Counts;
 
 /// The state of the records of one segment, by index.

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::front::Open;
-use crate::fs::FileId;
+use crate::platform::fs::FileId;
 use crate::records::Records;
+use crate::write_head::Open;
 
 /// What a segment's file is called: its number in its directory, and the salt
 /// that its checksums start from.

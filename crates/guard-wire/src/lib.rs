@@ -4,7 +4,7 @@
 //! hands over into bytes that are safe to send; a backend uses it to read them.
 //!
 //! ```text
-//! fields (borrowed Values), at once or from a tape::Tape
+//! fields (borrowed Values), at once or from a snapshot::RecordSnapshot
 //!   -> encode::Encoder: redact, truncate, write once as JSON  -> Record bytes
 //!   -> envelope::Envelope: many records, one body
 //!   -> sign::sign, encrypt::Encryptor                          -> what is posted
@@ -17,7 +17,7 @@
 //! | [`event`], [`metric`] | typed builders for the two kinds |
 //! | [`field`] | the names of the contract's fields |
 //! | [`fields`] | how a record's fields are handed over |
-//! | [`tape`] | a flat copy of them, to be encoded on another thread |
+//! | [`snapshot`] | a flat copy of them, to be encoded on another thread |
 //! | [`encode`] | the one way from fields to bytes: validation, redaction, truncation |
 //! | [`redact`], [`truncate`], [`anonymize`], [`hash`] | the pure functions behind it |
 //! | [`envelope`] | the body of a batch |
@@ -29,30 +29,17 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
-pub mod anonymize;
-pub mod answer;
-pub mod backoff;
-pub mod encode;
-pub mod encrypt;
-pub mod envelope;
-pub mod event;
-pub mod field;
-pub mod fields;
-pub mod hash;
-pub mod header;
-mod json;
-mod key;
-pub mod kind;
-pub mod metric;
-pub mod redact;
-pub mod retry_after;
-pub mod rules;
-pub mod sign;
-pub mod status;
-pub mod tape;
+mod contract;
+mod crypto;
+mod privacy;
+mod record;
 pub mod timestamp;
-pub mod truncate;
 pub mod value;
+
+pub use contract::{answer, backoff, envelope, header, retry_after, rules, status};
+pub use crypto::{encrypt, hash, sign};
+pub use privacy::{anonymize, redact, truncate};
+pub use record::{encode, event, field, fields, kind, metric, snapshot};
 
 pub use event::SecurityEvent;
 pub use kind::Kind;

@@ -3,7 +3,7 @@
 
 use guard_wire::encode::Encoder;
 use guard_wire::redact::{MARK, Redactor};
-use guard_wire::tape::Tape;
+use guard_wire::snapshot::RecordSnapshot;
 use guard_wire::{Kind, Value};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -61,7 +61,7 @@ fn sent(fields: &Json) -> Json {
     encoded.expect("it can be sent");
     let copied = encoder.copy(Kind::Event, &fields[..], &mut copy);
     copied.expect("it can be copied");
-    let encoded = encoder.encode(Kind::Event, Tape::new(&copy), &mut later);
+    let encoded = encoder.encode(Kind::Event, RecordSnapshot::new(&copy), &mut later);
     encoded.expect("its copy can be sent");
     assert_eq!(at_once, later);
     serde_json::from_slice(&later).expect("events are JSON")

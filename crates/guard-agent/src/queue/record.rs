@@ -6,7 +6,7 @@ use std::mem;
 use bytes::{Bytes, BytesMut};
 use guard_wire::Kind;
 use guard_wire::encode::{EncodeError, Encoder};
-use guard_wire::tape::Tape;
+use guard_wire::snapshot::RecordSnapshot;
 
 /// Records are kept in blocks of this many bytes, so that taking one in costs a
 /// copy and no allocation. A block is freed with the last of its records.
@@ -118,7 +118,7 @@ impl Record {
     ) -> Result<(), EncodeError> {
         if self.is_tape {
             scratch.json.clear();
-            encoder.encode(kind, Tape::new(&self.bytes), &mut scratch.json)?;
+            encoder.encode(kind, RecordSnapshot::new(&self.bytes), &mut scratch.json)?;
             self.bytes = scratch.block.copy(&scratch.json);
             self.is_tape = false;
         }

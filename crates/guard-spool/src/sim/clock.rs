@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::clock::Clock;
+use crate::platform::clock::Clock;
 
 /// A clock that tests move. Clones are the same one.
 #[derive(Debug, Clone)]

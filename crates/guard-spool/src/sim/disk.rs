@@ -6,7 +6,7 @@ use std::sync::MutexGuard;
 
 use super::node::{Change, Directory, Node};
 use super::{Does, ROOT, SimFs, State, broken, parts, split};
-use crate::fs::{Entry, File, FileId, FileSystem, Lock};
+use crate::platform::fs::{Entry, File, FileId, FileSystem, Lock};
 
 impl FileSystem for SimFs {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {

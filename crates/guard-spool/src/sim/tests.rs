@@ -1,5 +1,5 @@
 use super::*;
-use crate::fs::FileSystem;
+use crate::platform::fs::FileSystem;
 
 fn path(name: &str) -> PathBuf {
     Path::new("/spool").join(name)

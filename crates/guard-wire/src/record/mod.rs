@@ -1,0 +1,10 @@
+//! Records: their fields, and the way from fields to bytes.
+
+pub mod encode;
+pub mod event;
+pub mod field;
+pub mod fields;
+mod idempotency;
+pub mod kind;
+pub mod metric;
+pub mod snapshot;
