@@ -102,7 +102,7 @@ def test_an_endpoint_is_limited_until_that_is_taken_back_and_again_by_a_rollback
 
 
 def test_all_requests_of_a_client_are_limited(app: ExampleApp, rules: Rules, client: str) -> None:
-    rules.add("rate-limit", requests=1, window_s=3600)
+    rules.add("rate-limit", requests=1, window_s=3600, confirm=True)
     assert is_answered(app, 429, client, "/search")
     rules.remove("rate-limit")
     assert is_answered(app, 200, client, "/search")
@@ -120,7 +120,7 @@ def test_a_user_agent_is_blocked(app: ExampleApp, rules: Rules, client: str) -> 
 def test_an_attack_is_let_through_while_its_detection_is_off(
     app: ExampleApp, rules: Rules, client: str
 ) -> None:
-    version = rules.add("features", feature="penetration_detection", enabled=False)
+    version = rules.add("features", feature="penetration_detection", enabled=False, confirm=True)
     # Asked before, the guard would soon ban the client.
     assert eventually(lambda: is_applied(rules, version))
     assert app.request(ATTACK, client) == 200

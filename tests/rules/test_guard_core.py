@@ -119,7 +119,8 @@ OPERATIONS: list[tuple[str, dict[str, Any], Effect, object]] = [
     *[
         (
             "features",
-            {"feature": name, "enabled": enabled},
+            # Turning the detection of attacks or banning off has to be confirmed.
+            {"feature": name, "enabled": enabled, "confirm": True},
             setting(f"enable_{name}"),
             enabled,
         )
@@ -256,7 +257,7 @@ def test_what_a_document_publishes_is_what_the_model_of_guard_core_reads(
         "emergency_mode": True,
         "emergency_whitelist": [NEIGHBOUR],
     }
-    rules.publish(**{**published, "blocked_cloud_providers": ["AWS"]})
+    rules.publish(confirm=True, **{**published, "blocked_cloud_providers": ["AWS"]})
     guard.update()
     assert guard.manager.current_rules is not None
     read = guard.manager.current_rules.model_dump()

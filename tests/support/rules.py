@@ -24,9 +24,9 @@ class Rules:
         """Takes the operation back that the fields name."""
         return self._change("DELETE", collection, fields)
 
-    def publish(self, **document: Any) -> int:
+    def publish(self, *, confirm: bool = False, **document: Any) -> int:
         """Puts a document in the place of the published one; operations stay."""
-        return self._change("PUT", "published", {"document": document})
+        return self._change("PUT", "published", {"document": document, "confirm": confirm})
 
     def roll_back(self, version: int) -> int:
         """Goes back to what a version said."""
