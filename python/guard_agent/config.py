@@ -54,20 +54,26 @@ class AgentConfig(BaseModel):
     endpoint: str = Field(
         default="https://api.fastapi-guard.com",
         description="The backend: an http or https URL with a host, without user and password. "
-        "Trailing slashes and a trailing /api/v1 are dropped.",
+        "Trailing slashes and a trailing /api/v1 are removed.",
     )
-    project_id: str | None = Field(default=None, description="The project that records belong to.")
+    project_id: str | None = Field(
+        default=None, description="The project that the records belong to."
+    )
     buffer_size: int = Field(
-        default=100, description="Queued records that make a send due: a whole number above 0."
+        default=100,
+        description="The number of queued records at which the agent sends: a whole number above "
+        "0.",
     )
     flush_interval: int = Field(
-        default=30, description="Seconds until what is queued is sent: a whole number above 0."
+        default=30,
+        description="Seconds after which queued records are sent at the latest: a whole number "
+        "above 0.",
     )
     dynamic_rule_interval: int = Field(
         default=300,
         ge=60,
-        description="Seconds between looks for new rules at a backend that does not hold requests "
-        "until they change: a whole number from 60 up.",
+        description="Seconds between requests for new rules, at a backend that does not hold "
+        "requests until the rules change: a whole number from 60 up.",
     )
     status_interval: int = Field(
         default=300, ge=60, description="Seconds between status reports: a whole number from 60 up."
@@ -81,12 +87,13 @@ class AgentConfig(BaseModel):
     max_concurrent_flushes: int = Field(
         default=1,
         ge=1,
-        description="Requests in flight at the same time: a whole number from 1 up.",
+        description="How many requests may be in flight at the same time: a whole number from 1 "
+        "up.",
     )
     buffer_overflow_policy: Literal["drop", "block", "raise"] = Field(
         default="drop",
-        description='What a full queue does: "drop" the oldest record, "block" the sender '
-        'or "raise" BufferFullError.',
+        description='What a full queue does: "drop" the oldest record, "block" the sender or '
+        '"raise" BufferFullError.',
     )
     enable_metrics: bool = Field(
         default=True, description="Whether metrics are sent: true or false."
@@ -94,23 +101,27 @@ class AgentConfig(BaseModel):
     enable_events: bool = Field(default=True, description="Whether events are sent: true or false.")
     retry_attempts: int = Field(
         default=3,
-        description="Retries of a failed batch in one round, after which it rests for a longer "
-        "time until the next: a whole number from 0 up.",
+        description="How often a failed batch is sent again in one round, before a longer pause: "
+        "a whole number from 0 up.",
     )
-    timeout: int = Field(default=30, description="Seconds for one request: a whole number above 0.")
+    timeout: int = Field(
+        default=30, description="Seconds that one request may take: a whole number above 0."
+    )
     backoff_factor: float = Field(
         default=1.0,
-        description="Seconds until the first retry, doubled with each one after: a number above 0.",
+        description="Seconds until the first retry; each further retry doubles it: a number above "
+        "0.",
     )
     sensitive_headers: list[str] = Field(
         default_factory=lambda: ["authorization", "cookie", "x-api-key"],
-        description="Names whose values are redacted, besides proxy-authorization and "
-        "set-cookie: a list of names, without regard to case.",
+        description="Names of headers and fields whose values are redacted, in addition to "
+        "proxy-authorization and set-cookie: a list of names in any case.",
     )
     max_payload_size: int = Field(
         default=1024,
         ge=0,
-        description="Bytes after which text inside a record is cut: a whole number from 0 up.",
+        description="Longer text in a record is truncated to this many bytes: a whole number from "
+        "0 up.",
     )
     project_encryption_key: str | None = Field(
         default=None,
@@ -118,7 +129,7 @@ class AgentConfig(BaseModel):
         description="Encrypts every payload: 32 bytes as URL-safe base64.",
     )
     guard_version: str | None = Field(
-        default=None, description="The version of the guard that reports."
+        default=None, description="The version of the guard that uses the agent."
     )
     guard_core_version: str | None = Field(default=None, description="The version of guard-core.")
     compression_enabled: bool = Field(
@@ -127,84 +138,85 @@ class AgentConfig(BaseModel):
     compression_threshold: int = Field(
         default=1024,
         ge=0,
-        description="Bytes from which a body is compressed: a whole number from 0 up.",
+        description="Bodies of at least this many bytes are compressed: a whole number from 0 up.",
     )
     install_id: str | None = Field(
         default=None,
-        description="Identifies the installation; by default kept in ~/.guard-agent/install-id.",
+        description="Identifies the installation; by default it is kept in "
+        "~/.guard-agent/install-id.",
     )
     payload_signing_secret: str | None = Field(
-        default=None, repr=False, description="Signs every body: a text shared with the backend."
+        default=None, repr=False, description="Signs every body: a text that the backend has too."
     )
     on_error: OnError | None = Field(
         default=None,
         repr=False,
-        description="Called as on_error(stage, exception, context) from a thread of the agent's "
-        "when a send fails, for the same trouble at most once a minute; get_stats() has the "
-        "counts: a function, for code only.",
+        description="Called as on_error(stage, exception, context) from a thread of the agent "
+        "when a send fails, for the same error at most once a minute; get_stats() has the counts: "
+        "a function, so it cannot come from the environment.",
     )
     max_buffered: int | None = Field(
         default=None,
         ge=1,
-        description="Queued records at most: a whole number from 1 up; by default 100,000 under "
-        '"drop", and buffer_size under "block" and "raise".',
+        description="The most records that are queued: a whole number from 1 up; by default "
+        '100,000 under "drop", and buffer_size under "block" and "raise".',
     )
     max_buffer_bytes: int = Field(
         default=67_108_864,
         ge=1,
-        description="Bytes of queued records at most: a whole number from 1 up.",
+        description="The most bytes of records that are queued: a whole number from 1 up.",
     )
     max_batch_bytes: int = Field(
         default=262_144,
         ge=4096,
-        description="Bytes of one uncompressed body at most: a whole number from 4,096 up.",
+        description="The most bytes of one uncompressed body: a whole number from 4,096 up.",
     )
     rules_cache_path: Path | None = Field(
         default=None,
-        description="Keeps the last good rules for a start while the backend is away: the path of "
-        "a file; ~ at its beginning is the home directory.",
+        description="Keeps the last good rules for a start without the backend: the path of a "
+        "file; ~ at its beginning is the home directory.",
     )
     spool_dir: str | None = Field(
         default_factory=lambda: os.environ.get("GUARD_AGENT_SPOOL_DIR", "").strip() or None,
         validate_default=True,
         description="Saves records below this directory until they are delivered, so that they "
-        "outlive the process: a path; ~ at its beginning is the home directory; by default that in "
-        "the environment variable GUARD_AGENT_SPOOL_DIR, also for the AgentConfig that a guard "
-        "makes. None saves nothing.",
+        "outlive the process: a path; ~ at its beginning is the home directory. The default is "
+        "the environment variable GUARD_AGENT_SPOOL_DIR, which also applies to the AgentConfig "
+        "that a guard makes. None saves nothing.",
     )
     spool_max_bytes: int = Field(
         default=1_073_741_824,
         ge=16_777_216,
-        description="Bytes of the spool at most: a whole number from 16,777,216 up, and at least 8 "
-        "times max_batch_bytes.",
+        description="The most bytes of the spool: a whole number from 16,777,216 up, and at least "
+        "8 times max_batch_bytes.",
     )
     spool_fsync: Literal["interval", "always"] = Field(
         default="interval",
-        description="When what was saved is safe against the loss of power: within 200 ms at "
-        'an "interval", or "always", as soon as the disk is ready for it.',
+        description='When saved records are safe against a power cut: with "interval" within 200 '
+        'ms, with "always" as soon as the disk is ready.',
     )
     redis_url: str | None = Field(
         default_factory=lambda: os.environ.get("GUARD_AGENT_REDIS_URL", "").strip() or None,
         repr=False,
         pattern=r"^rediss?://[^/]",
         description="Saves records in Redis until they are delivered, for all processes of the "
-        "project together: redis://user:password@host:port/database, or rediss:// for TLS; by "
-        "default that in the environment variable GUARD_AGENT_REDIS_URL, also for the AgentConfig "
-        "that a guard makes. Not with a spool_dir.",
+        "project together: redis://user:password@host:port/database, or rediss:// for TLS. The "
+        "default is the environment variable GUARD_AGENT_REDIS_URL, which also applies to the "
+        "AgentConfig that a guard makes. Cannot be combined with spool_dir.",
     )
     redis_max_bytes: int = Field(
         default=268_435_456,
         ge=1_048_576,
-        description="Bytes of the project's records in Redis at most, with 200 for each record: a "
-        "whole number from 1,048,576 up.",
+        description="The most bytes of the project's records in Redis, counting 200 extra for "
+        "each record: a whole number from 1,048,576 up.",
     )
     anonymize_ip: Literal["none", "truncate", "hash"] = Field(
         default_factory=lambda: os.environ.get("GUARD_AGENT_ANONYMIZE_IP", "").strip() or "none",
         validate_default=True,
-        description='What events say of ip_address: "none" leaves it as it is, "truncate" zeroes '
-        'the last 8 bits of an IPv4 and the last 80 of an IPv6 address, "hash" replaces it by its '
-        "SHA-256 salted with api_key; by default that in the environment variable "
-        "GUARD_AGENT_ANONYMIZE_IP, also for the AgentConfig that a guard makes.",
+        description='What events contain as ip_address: "none" leaves it unchanged; "truncate" '
+        'zeroes the last 8 bits of an IPv4 and the last 80 of an IPv6 address; "hash" replaces it '
+        "by its SHA-256, salted with api_key. The default is the environment variable "
+        "GUARD_AGENT_ANONYMIZE_IP, which also applies to the AgentConfig that a guard makes.",
     )
 
     @classmethod

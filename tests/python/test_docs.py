@@ -4,6 +4,9 @@ import doctest
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from pydantic_core import PydanticUndefined
@@ -30,6 +33,34 @@ def test_the_configuration_reference_has_every_field_with_its_default_and_meanin
         default = "required" if value is PydanticUndefined else f"`{value!r}`"
         expected.append((name, default, field.description))
     assert documented == expected
+
+
+# Ends a program that would never end.
+PATIENCE_SECONDS = 120
+
+
+def programs(page: str) -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("program", programs("configuration.md"), ids=["agent", "transport"])
+def test_each_program_of_the_configuration_reference_runs_by_itself(
+    program: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_plain_program_with_the_pages_handler_exits_at_sigterm(tmp_path: Path) -> None:
+    (handler,) = programs("processes.md")
+    program = f"{handler}\nimport os\nos.kill(os.getpid(), signal.SIGTERM)\nsignal.pause()"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, timeout=PATIENCE_SECONDS, check=False)
+    assert done.returncode == 143
 
 
 @pytest.mark.usefixtures("make_config")
