@@ -96,12 +96,12 @@ STALL = (
         "ms",
         "lower",
     ),
-    Row("delivered_ms", "Python: 20,000 events sent and delivered, wall", "ms", "lower"),
+    Row("delivered_ms", "Python: 20,000 events sent and delivered, wall time", "ms", "lower"),
 )
 APP = (
     Row("requests_per_second", "app under wrk: requests", "/s", "higher"),
-    Row("cpu_us", "app under wrk: CPU of the process for a request", "us", "lower"),
-    Row("metrics_delivered", "app under wrk: metrics delivered, of made", "%", "higher"),
+    Row("cpu_us", "app under wrk: CPU of the process per request", "us", "lower"),
+    Row("metrics_delivered", "app under wrk: share of metrics delivered", "%", "higher"),
 )
 FOOTPRINT = (
     Row("queued_bytes", "Python: memory of a queued event", "bytes", "lower"),
@@ -110,7 +110,7 @@ FOOTPRINT = (
 RUST = (
     Row("build_and_send_us", "Rust: build an event and send_event, caller's CPU", "us", "lower"),
     Row("send_us", "Rust: send_event alone, caller's CPU", "us", "lower"),
-    Row("delivered_wall_us", "Rust: record sent and delivered, wall", "us", "lower"),
+    Row("delivered_wall_us", "Rust: record sent and delivered, wall time", "us", "lower"),
     Row("delivered_cpu_us", "Rust: record sent and delivered, CPU of the process", "us", "lower"),
 )
 
@@ -206,21 +206,21 @@ def app_baselines(what: str, figures: dict[str, list[float]]) -> list[str]:
     rates, cpu = figures["requests_per_second"], figures["cpu_us"]
     return [
         baseline(f"app under wrk, {what}: requests", "/s", rates),
-        baseline(f"app under wrk, {what}: CPU of the process for a request", "us", cpu),
+        baseline(f"app under wrk, {what}: CPU of the process per request", "us", cpu),
     ]
 
 
 def taken(name: str, nothing: dict[str, list[float]], figures: dict[str, list[float]]) -> str:
-    """What an agent takes beside one that does nothing, round by round."""
+    """What an agent costs over one that does nothing, round by round."""
     rates = zip(nothing["requests_per_second"], figures["requests_per_second"], strict=True)
     percent = [100 * (1 - rate / base) for base, rate in rates]
     costs = zip(nothing["cpu_us"], figures["cpu_us"], strict=True)
     cpu = [cost - base for base, cost in costs]
     goal = f"; goal at most {GOAL} %" if name == OURS else ""
     return (
-        f"app under wrk, what {name} takes beside {NOTHING}: "
+        f"app under wrk, cost of {name} over {NOTHING}: "
         f"{figure(median(percent))} % of the requests ({spread(percent)}){goal}, "
-        f"{figure(median(cpu))} us of CPU for a request ({spread(cpu)})"
+        f"{figure(median(cpu))} us of CPU per request ({spread(cpu)})"
     )
 
 

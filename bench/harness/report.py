@@ -13,10 +13,10 @@ from harness.environment import BENCH, REPOSITORY, Environment, requirements, ru
 from harness.table import markdown
 
 READING = """\
-Each case ran on the peer and on ours in turn, all within this one run. Theirs and
-ours are medians of the rounds; "ours is ahead" is the median of the rounds' ratios,
-peer to ours, above 1 when ours is better; the spread is the smallest and the largest
-of those ratios. What each case does is told in [README.md](README.md)."""
+Each round ran each case on the peer and on ours, one right after the other. "Theirs" and "ours"
+are medians of the rounds. "Ours is ahead" is the median of the rounds' ratios: above 1, ours is
+better. The spread is the smallest and the largest ratio. [README.md](README.md) describes the
+cases."""
 
 
 def page(results: Sequence[Result], head: Sequence[str]) -> str:
@@ -27,7 +27,7 @@ def page(results: Sequence[Result], head: Sequence[str]) -> str:
     alone = [f"- {line}" for result in results for line in result.alone]
     return "\n".join(
         [
-            "# Side by side with the peers",
+            "# Benchmark results",
             "",
             *head,
             "",
@@ -35,15 +35,15 @@ def page(results: Sequence[Result], head: Sequence[str]) -> str:
             "",
             markdown(comparisons),
             "",
-            "Baselines, without any agent at work, and what the agents take beside them:",
+            "Baselines without an agent, and what the agents cost:",
             "",
             *baselines,
             "",
-            "Sustained rate of ours (the peers drop what they have no room for):",
+            "Sustained rate of ours. The peers drop what they have no room for:",
             "",
             *rates,
             "",
-            "Rules on the fly, with guard-server and ours (no peer is brought a change):",
+            "Rules on the fly, with guard-server and ours. The peers ask for rules at intervals:",
             "",
             *alone,
             "",
