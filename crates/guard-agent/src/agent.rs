@@ -11,7 +11,8 @@ use guard_wire::{Kind, SecurityEvent, SecurityMetric};
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::intake::{self, SendError};
+use crate::error::SendError;
+use crate::intake;
 use crate::process::Core;
 use crate::rules::{Rules, RulesUpdates};
 use crate::shared::Shared;

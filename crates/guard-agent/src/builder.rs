@@ -10,15 +10,14 @@ use guard_wire::redact::Redactor;
 
 use crate::agent::Agent;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{
-    Config, ConfigError, DEFAULT_ENDPOINT, MIN_REDIS_MAX_BYTES, OverflowPolicy, RulesHook,
-    Settings, check,
-};
-use crate::delivery::transport::Transport;
-use crate::journal::disk::{DiskStore, SpoolFsync};
-use crate::journal::redis::{RedisOptions, RedisStore};
-use crate::journal::store::{OpenStore, Store, StoreError};
+use crate::config::{Config, OverflowPolicy, RulesHook, Settings, check};
+use crate::defaults::{DEFAULT_ENDPOINT, MIN_REDIS_MAX_BYTES};
+use crate::error::ConfigError;
 use crate::report::{Hook, Report};
+use crate::store::disk::{DiskStore, SpoolFsync};
+use crate::store::redis::{RedisOptions, RedisStore};
+use crate::store::{OpenStore, Store, StoreError};
+use crate::transport::Transport;
 
 /// Builds an [`Agent`], field by field.
 ///
@@ -340,7 +339,7 @@ fn open_redis(url: Option<&str>, settings: &Settings) -> Result<Option<OpenStore
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DEFAULT_MAX_BUFFER_BYTES, DEFAULT_MAX_BUFFERED};
+    use crate::defaults::{DEFAULT_MAX_BUFFER_BYTES, DEFAULT_MAX_BUFFERED};
 
     fn builder() -> AgentBuilder {
         AgentBuilder::new("a-valid-api-key".to_owned()).endpoint("http://127.0.0.1:1")

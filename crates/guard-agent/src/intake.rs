@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use guard_wire::Kind;
 use guard_wire::encode::EncodeError;
 use guard_wire::fields::Fields;
-use thiserror::Error;
 
 use crate::config::OverflowPolicy;
+use crate::error::SendError;
 use crate::ledger::LossReason;
 use crate::queue::{Incoming, Pushed};
 use crate::report::Level;
@@ -19,14 +19,6 @@ const KEPT_SCRATCH: usize = 64 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// The record was not taken, and is not counted: the caller still has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the buffer is full ({limit} records); wait, or raise buffer_size or max_buffered")]
-pub struct SendError {
-    /// The bound that was reached.
-    pub limit: usize,
 }
 
 /// Encodes and queues one record. What cannot be sent is counted and reported,

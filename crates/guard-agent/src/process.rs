@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::queue::Left;
 use crate::shared::Shared;
+use crate::sync::lock;
 use crate::worker::{LeftBehind, Worker};
-use crate::{fork, lock, threads};
+use crate::{batching, fork, threads};
 
 /// The agent in one process.
 pub(crate) struct Core {
@@ -25,6 +26,9 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(shared: Shared) -> Self {
+        if shared.config.store.is_some() {
+            batching::keep_book(&shared);
+        }
         Self {
             lineage: fork::lineage(),
             shared: Arc::new(shared),

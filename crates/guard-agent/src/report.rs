@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use guard_wire::Kind;
 
-use crate::lock;
+use crate::sync::lock;
 
 /// The same topic is reported at most once in this time.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(60);

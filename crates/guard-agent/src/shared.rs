@@ -8,18 +8,19 @@ use guard_wire::encode::Encoder;
 use guard_wire::redact::MARK;
 use tokio::sync::Notify;
 
-use crate::batch::Sealer;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::classify::Trouble;
 use crate::delivery::throttle::Throttle;
-use crate::delivery::transport::{Request, Response, Transport, TransportError};
-use crate::journal::durability::Durability;
+use crate::install_id;
 use crate::queue::{Limits, Queue};
 use crate::report::{Level, Reporter};
+use crate::request_stats::Tally;
 use crate::rules::Known;
-use crate::tally::Tally;
-use crate::{install_id, lock, outtake};
+use crate::seal::Sealer;
+use crate::store::durability::Durability;
+use crate::sync::lock;
+use crate::transport::{Request, Response, Transport, TransportError};
 
 /// State of an agent under one configuration. Queue, tally and rules outlive a
 /// change of configuration.
@@ -122,7 +123,7 @@ impl Shared {
                 .saturating_sub(1),
         )
         .anonymize(config.settings.anonymize.clone());
-        let shared = Self {
+        Self {
             encoder,
             sealer,
             queue,
@@ -138,11 +139,7 @@ impl Shared {
             kick: Notify::new(),
             news: Notify::new(),
             config,
-        };
-        if shared.config.store.is_some() {
-            outtake::keep_book(&shared);
         }
-        shared
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

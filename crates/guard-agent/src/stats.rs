@@ -7,12 +7,12 @@ use guard_wire::status::Health;
 use jiff::Timestamp;
 
 use crate::delivery::breaker::State;
-use crate::journal::durability::DurabilityStats;
 use crate::ledger::Ledger;
-use crate::lock;
+use crate::request_stats::RequestStats;
 use crate::shared::Shared;
 use crate::status;
-use crate::tally::RequestStats;
+use crate::store::durability::DurabilityStats;
+use crate::sync::lock;
 
 /// The numbers of an agent at one moment.
 #[derive(Debug, Clone)]

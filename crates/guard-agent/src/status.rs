@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use crate::delivery::breaker::State;
 use crate::delivery::classify::{Verdict, because, classify};
-use crate::lock;
 use crate::shared::Shared;
+use crate::sync::lock;
 
 const PATH: &str = "/api/v1/status";
 

@@ -11,10 +11,10 @@ use guard_wire::header;
 use tokio::runtime;
 use tokio::sync::watch;
 
-use crate::delivery::http::{HttpOptions, HttpTransport, headers};
-use crate::delivery::transport::Transport;
 use crate::journal::thread::JournalThread;
 use crate::shared::Shared;
+use crate::transport::Transport;
+use crate::transport::http::{HttpOptions, HttpTransport, headers};
 use crate::{pipeline, threads};
 
 /// How long after its deadline a worker may still take to end. Beyond it hangs

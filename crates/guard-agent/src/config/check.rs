@@ -5,10 +5,10 @@ use std::sync::Arc;
 use guard_wire::encrypt::{Encryptor, KeyError};
 use reqwest::Url;
 
-use super::{
-    ConfigError, MIN_API_KEY, MIN_BATCH_BYTES, MIN_RULES_INTERVAL, MIN_SPOOL_MAX_BYTES, Settings,
-};
-use crate::journal::disk;
+use super::Settings;
+use crate::defaults::{MIN_API_KEY, MIN_BATCH_BYTES, MIN_RULES_INTERVAL, MIN_SPOOL_MAX_BYTES};
+use crate::error::ConfigError;
+use crate::store::disk;
 
 pub(crate) fn settings(settings: &Settings) -> Result<(), ConfigError> {
     let one_or_more = [

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use guard_wire::{answer, retry_after};
 
-use super::transport::{Response, TransportError};
+use crate::transport::{Response, TransportError};
 
 /// What is to become of a batch.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::breaker::Permit;
+use crate::queue::Arrived;
 
 /// Requests after an outage, as a multiple of those of the steady state. Below
 /// 2, so that agents that happen to go together stay below it too.
@@ -15,13 +16,6 @@ pub const CATCH_UP: f64 = 1.6;
 
 /// The longest time after which what has come in is counted again.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// What has come in from the application since the agent was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Arrived {
-    pub(crate) records: u64,
-    pub(crate) bytes: u64,
-}
 
 /// What makes a batch in the steady state.
 #[derive(Debug, Clone, Copy)]

@@ -9,11 +9,6 @@
 //! While the store fails the agent goes on in memory, and the journal tries again
 //! every [`RETRY_AFTER`].
 
-pub(crate) mod disk;
-pub(crate) mod durability;
-pub mod keyvalue;
-pub(crate) mod redis;
-pub(crate) mod store;
 pub(crate) mod thread;
 mod writer;
 
@@ -22,16 +17,12 @@ use std::time::{Duration, Instant};
 
 use guard_wire::Kind;
 
-use self::store::{OpenStore, Store, StoreError};
 use self::writer::Writer;
 use crate::ledger::LossReason;
 use crate::queue::{Orders, Queue, Saver, Unsaved};
 use crate::report::Level;
 use crate::shared::Shared;
-
-/// The least time between two grouped writes: what comes in meanwhile is written
-/// together. After a pause a record is written at once.
-pub const GATHER: Duration = Duration::from_millis(5);
+use crate::store::{GATHER, OpenStore, Store, StoreError};
 
 /// A record is in the store's hands at most this long after it was accepted,
 /// while the store keeps up.

@@ -2,11 +2,11 @@ use std::time::{Duration, Instant};
 
 use guard_wire::Kind;
 
-use super::store::{Stored, Usage};
 use super::*;
 use crate::Agent;
-use crate::lock;
 use crate::queue::Incoming;
+use crate::store::{Stored, Usage};
+use crate::sync::lock;
 
 /// A store that counts what it is asked for.
 #[derive(Default, Clone)]

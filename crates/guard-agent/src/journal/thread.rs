@@ -9,10 +9,10 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::Journal;
-use crate::journal::store::OpenStore;
-use crate::lock;
 use crate::queue::Saver;
 use crate::shared::Shared;
+use crate::store::OpenStore;
+use crate::sync::lock;
 use crate::threads;
 
 /// A running journal.

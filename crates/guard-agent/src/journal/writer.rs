@@ -10,9 +10,10 @@ use std::time::Instant;
 use guard_spool::Appender;
 
 use super::thread::gather;
-use super::{GATHER, by_groups, records};
+use super::{by_groups, records};
 use crate::queue::Saver;
 use crate::shared::Shared;
+use crate::store::GATHER;
 use crate::threads;
 
 /// A running writer.

@@ -11,9 +11,9 @@ use guard_wire::Kind;
 use super::*;
 use crate::Agent;
 use crate::clock::Clock;
-use crate::delivery::transport::{Request, Response, Transport, TransportError};
-use crate::lock;
 use crate::queue::Incoming;
+use crate::sync::lock;
+use crate::transport::{Request, Response, Transport, TransportError};
 
 const AGENTS: usize = 200;
 /// What each agent's application brings: with the interval of 30 s and batches of

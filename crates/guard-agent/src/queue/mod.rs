@@ -11,8 +11,8 @@
 //! memory is full it forgets the oldest records that are saved, and they come
 //! back when there is room and the backend takes records.
 
-mod book;
 mod record;
+mod save_tracker;
 mod saving;
 mod state;
 
@@ -23,14 +23,13 @@ use std::time::{Duration, Instant};
 use guard_wire::Kind;
 use tokio::sync::Notify;
 
-pub(crate) use self::book::{Fate, Orders, Saver, Unsaved};
 pub use self::record::RECORD_OVERHEAD;
 pub(crate) use self::record::{Incoming, Record, Scratch, fitting};
+pub(crate) use self::save_tracker::{Fate, Orders, Saver, Unsaved};
 use self::state::State;
 use crate::config::{Config, OverflowPolicy};
-use crate::delivery::pace::Arrived;
 use crate::ledger::{Ledger, LossReason};
-use crate::lock;
+use crate::sync::lock;
 
 /// When to send and what to refuse.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +53,13 @@ impl From<&Config> for Limits {
             interval: config.settings.flush_interval,
         }
     }
+}
+
+/// What has come in from the application since the agent was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
 }
 
 /// What became of a record that was handed in.

@@ -6,12 +6,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use guard_wire::Kind;
 
-use super::book::{Book, Orders, Saver, Unsaved};
+use super::save_tracker::{Book, Orders, Saver, Unsaved};
 use super::{Limits, Queue};
 use crate::config::OverflowPolicy;
-use crate::journal::store::Stored;
 use crate::ledger::LossReason;
-use crate::lock;
+use crate::store::Stored;
+use crate::sync::lock;
 
 impl Queue {
     /// From now on there is a store; whether there was none. No copies come in any more:

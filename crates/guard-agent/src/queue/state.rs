@@ -6,10 +6,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use guard_wire::Kind;
 
-use super::Limits;
-use super::book::{Book, Calls, Fate};
 use super::record::{Block, Incoming, Record, fitting};
-use crate::delivery::pace::Arrived;
+use super::save_tracker::{Book, Calls, Fate};
+use super::{Arrived, Limits};
 use crate::ledger::{Ledger, LossReason};
 
 pub(super) struct State {

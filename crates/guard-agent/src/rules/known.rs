@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::{RETRY_INTERVAL, Rules, RulesUpdates};
-use crate::lock;
+use crate::sync::lock;
 
 /// The rules in force. Outlives a change of configuration.
 pub(crate) struct Known {
@@ -124,14 +124,14 @@ impl Known {
 /// What the loop does.
 impl Known {
     /// Waits until somebody wants rules.
-    pub(super) async fn wanted(&self) {
+    pub(crate) async fn wanted(&self) {
         while !self.is_wanted() {
             self.asked.notified().await;
         }
     }
 
     /// Waits until a caller finds what is known too old at its time.
-    pub(super) async fn too_old(&self, now: impl Fn() -> Instant) {
+    pub(crate) async fn too_old(&self, now: impl Fn() -> Instant) {
         loop {
             self.asked.notified().await;
             if lock(&self.state)
@@ -143,31 +143,31 @@ impl Known {
         }
     }
 
-    pub(super) fn tag(&self) -> Option<String> {
+    pub(crate) fn tag(&self) -> Option<String> {
         lock(&self.state).tag.clone()
     }
 
-    pub(super) fn has_signed(&self) -> bool {
+    pub(crate) fn has_signed(&self) -> bool {
         lock(&self.state).has_signed
     }
 
-    pub(super) fn set_held(&self, is_held: bool) {
+    pub(crate) fn set_held(&self, is_held: bool) {
         lock(&self.state).is_held = is_held;
     }
 
     /// How long until the rules in force end.
-    pub(super) fn ends_in(&self, now: Timestamp) -> Option<Duration> {
+    pub(crate) fn ends_in(&self, now: Timestamp) -> Option<Duration> {
         let end = lock(&self.state).rules.as_ref()?.document.ends_at()?;
         Some(Duration::try_from(now.duration_until(end)).unwrap_or_default())
     }
 
     /// Whether anything was learned yet, from the backend or from the disk.
-    pub(super) fn is_blank(&self) -> bool {
+    pub(crate) fn is_blank(&self) -> bool {
         lock(&self.state).answers == 0
     }
 
     /// Rules are in force from now on, or none are; whether that is a change.
-    pub(super) fn put(&self, put: Put, now: Instant, wall: Timestamp) -> bool {
+    pub(crate) fn put(&self, put: Put, now: Instant, wall: Timestamp) -> bool {
         let mut state = lock(&self.state);
         let ttl = put
             .rules
@@ -193,7 +193,7 @@ impl Known {
     }
 
     /// The backend says that nothing has changed.
-    pub(super) fn confirm(&self, now: Instant) {
+    pub(crate) fn confirm(&self, now: Instant) {
         let mut state = lock(&self.state);
         let ttl = state
             .rules
@@ -207,7 +207,7 @@ impl Known {
     }
 
     /// There was no answer, or one that cannot be used.
-    pub(super) fn keep(&self, now: Instant) {
+    pub(crate) fn keep(&self, now: Instant) {
         self.learned(&mut lock(&self.state), now, RETRY_INTERVAL);
     }
 
@@ -218,7 +218,7 @@ impl Known {
     }
 
     /// Drops rules that have ended; whether there were any.
-    pub(super) fn drop_ended(&self, now: Timestamp) -> bool {
+    pub(crate) fn drop_ended(&self, now: Timestamp) -> bool {
         let mut state = lock(&self.state);
         let has_ended = |rules: &Arc<Rules>| rules.document.is_expired(now);
         let ended = state.rules.take_if(|rules| has_ended(rules)).is_some();
@@ -239,10 +239,10 @@ impl Known {
 }
 
 /// What comes into force.
-pub(super) struct Put {
-    pub(super) rules: Option<Arc<Rules>>,
-    pub(super) tag: Option<String>,
-    pub(super) is_signed: bool,
+pub(crate) struct Put {
+    pub(crate) rules: Option<Arc<Rules>>,
+    pub(crate) tag: Option<String>,
+    pub(crate) is_signed: bool,
 }
 
 fn in_force(state: &State, now: Timestamp) -> Option<Arc<Rules>> {

@@ -2,25 +2,23 @@
 //! kept for as long as they say.
 //!
 //! ```text
-//! follow.rs   the loop: asks, is held until the rules change, or asks again after a while
-//!   -> answer.rs   what an answer says; a document is checked as a whole or refused
-//!   -> pace.rs     when to ask again
+//! pipeline/follow_rules.rs   the loop: asks, is held until the rules change, or asks again after a while
+//!   -> response.rs   what an answer says; a document is checked as a whole or refused
+//!   -> schedule.rs     when to ask again
 //!   -> known.rs    what is in force: read by callers, announced to RulesUpdates
-//!   -> kept.rs     the last good document on disk, for a start without a backend
+//!   -> cache.rs     the last good document on disk, for a start without a backend
 //! ```
 
-mod answer;
-mod follow;
-mod kept;
-mod known;
-mod pace;
+pub(crate) mod cache;
+pub(crate) mod known;
+pub(crate) mod response;
+pub(crate) mod schedule;
 mod updates;
 
 use std::time::Duration;
 
 use guard_wire::rules::DynamicRules;
 
-pub(crate) use follow::{fetch, follow};
 pub(crate) use known::Known;
 pub use updates::RulesUpdates;
 

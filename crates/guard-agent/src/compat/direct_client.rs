@@ -1,0 +1,202 @@
+//! Deliveries without a queue, for programs that keep their records themselves.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use guard_wire::Kind;
+use guard_wire::fields::Fields;
+use jiff::Timestamp;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::batching;
+use crate::builder::AgentBuilder;
+use crate::config::OverflowPolicy;
+use crate::error::ConfigError;
+use crate::pipeline::{self, Flight};
+use crate::rules::Rules;
+use crate::shared::Shared;
+use crate::stats::Stats;
+use crate::sync::lock;
+use crate::{fork, intake, status, worker};
+
+/// Seals and sends what it is given, in the calling thread, and keeps nothing.
+///
+/// Batches are made, sent, tried again and split as an [`Agent`](crate::Agent)
+/// does it. Connects with the first request; calls from several threads go one
+/// after the other. Belongs to one process: a fork needs a courier of its own.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use guard_agent::{Agent, Courier as DirectClient, Kind, SecurityEvent};
+///
+/// let courier = DirectClient::new(Agent::builder("an-api-key-of-yours"))?;
+/// let record = courier.encode(Kind::Event, SecurityEvent::new("ip_banned").fields());
+/// let records: Vec<Vec<u8>> = record.into_iter().collect();
+/// if !courier.deliver(Kind::Event, &records, Duration::from_secs(30))? {
+///     println!("not delivered; they are still here: {}", records.len());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct DirectClient {
+    lineage: u32,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Shared,
+    /// Nothing while closed. Held for as long as a call lasts.
+    runtime: Mutex<Option<Runtime>>,
+    /// Whether there is a runtime; read without the lock.
+    is_open: AtomicBool,
+}
+
+impl DirectClient {
+    /// A courier that has not connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for the first field that cannot be used. What bounds a
+    /// queue is of no effect.
+    pub fn new(builder: AgentBuilder) -> Result<Self, ConfigError> {
+        let config = builder
+            .overflow_policy(OverflowPolicy::Drop)
+            .max_buffered(usize::MAX)
+            .max_buffer_bytes(usize::MAX)
+            .enable_events(true)
+            .enable_metrics(true)
+            .validate()?;
+        let inner = Arc::new(Inner {
+            shared: Shared::identified(config),
+            runtime: Mutex::new(None),
+            is_open: AtomicBool::new(false),
+        });
+        let lineage = fork::lineage();
+        Ok(Self { lineage, inner })
+    }
+
+    /// Encodes a record: redacted, truncated, checked. Nothing for one that
+    /// cannot be sent, which is counted and reported.
+    pub fn encode(&self, kind: Kind, fields: impl Fields) -> Option<Vec<u8>> {
+        intake::encode(&self.inner.shared, kind, fields)
+    }
+
+    /// Delivers encoded records; whether nothing of them needs to be sent again.
+    /// Gives up after one round of attempts, `retry_attempts` resends, and after
+    /// `limit`. A record that the backend refuses while it takes others is lost,
+    /// which is counted and reported; sending it again would not help.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no means for another connection.
+    pub fn deliver(&self, kind: Kind, records: &[Vec<u8>], limit: Duration) -> io::Result<bool> {
+        let queue = &self.inner.shared.queue;
+        self.run(async || {
+            for record in records {
+                // Under this configuration there is always room.
+                let _ = intake::enqueue(&self.inner.shared, kind, record);
+            }
+            let end = self.inner.shared.clock().now() + limit;
+            queue.start_flush();
+            tokio::select! {
+                () = self.send_all() => {}
+                () = self.first_rest() => {}
+                () = self.inner.shared.clock().sleep_until(end) => {}
+            }
+            batching::withdraw(&self.inner.shared, kind).is_empty()
+        })
+    }
+
+    async fn send_all(&self) {
+        let shared = &self.inner.shared;
+        while let Some((kind, batch)) = batching::next_batch(shared) {
+            Flight::new(shared, kind, batch).run().await;
+        }
+    }
+
+    /// Ends when a round of attempts has ended in vain.
+    async fn first_rest(&self) {
+        while self.inner.shared.resting_count() == 0 {
+            self.inner.shared.queue.woken().await;
+        }
+    }
+
+    /// Posts the JSON of a status report; whether it was taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`deliver`](Self::deliver).
+    pub fn push_status(&self, report: Vec<u8>) -> io::Result<bool> {
+        self.run(async || status::post(&self.inner.shared, report).await)
+    }
+
+    /// Fetches the rules. Nothing when the backend has none; when it cannot be
+    /// asked, the last known ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`deliver`](Self::deliver).
+    pub fn fetch_rules(&self) -> io::Result<Option<Arc<Rules>>> {
+        self.run(async || {
+            pipeline::fetch(&self.inner.shared).await;
+            let now = Timestamp::try_from(self.inner.shared.clock().wall()).unwrap_or_default();
+            self.inner.shared.rules.current(now)
+        })
+    }
+
+    /// The numbers of this moment; `running` says whether it is connected.
+    pub fn stats(&self) -> Stats {
+        Stats::of(
+            &self.inner.shared,
+            self.inner.is_open.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Connects now, rather than with the first request.
+    ///
+    /// # Errors
+    ///
+    /// As [`deliver`](Self::deliver).
+    pub fn open(&self) -> io::Result<()> {
+        self.run(async || ())
+    }
+
+    /// Ends the connections. Another request makes new ones.
+    pub fn close(&self) {
+        self.inner.is_open.store(false, Ordering::Relaxed);
+        let runtime = lock(&self.inner.runtime).take();
+        if let Some(runtime) = runtime {
+            // A lookup that hangs in the system's resolver must not hold the end up.
+            runtime.shutdown_background();
+        }
+    }
+
+    fn run<T>(&self, work: impl AsyncFnOnce() -> T) -> io::Result<T> {
+        let mut place = lock(&self.inner.runtime);
+        let runtime = match place.take() {
+            Some(runtime) => runtime,
+            None => self.connect()?,
+        };
+        Ok(place.insert(runtime).block_on(work()))
+    }
+
+    fn connect(&self) -> io::Result<Runtime> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        self.inner
+            .shared
+            .set_transport(worker::transport(&self.inner.shared));
+        self.inner.is_open.store(true, Ordering::Relaxed);
+        Ok(runtime)
+    }
+}
+
+impl Drop for DirectClient {
+    fn drop(&mut self) {
+        if self.lineage != fork::lineage() {
+            // Dropped here, the connections would be taken out of what the parent waits on.
+            std::mem::forget(Arc::clone(&self.inner));
+        }
+    }
+}

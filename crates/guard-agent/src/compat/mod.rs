@@ -1,0 +1,10 @@
+//! For programs that keep or deliver records themselves, as the Python package's compatible
+//! classes do: a queue that nobody sends from, a sender without a queue, and the accounts of
+//! a buffer outside the agent.
+
+mod buffer;
+mod direct_client;
+mod external_buffer;
+
+pub use buffer::Buffer;
+pub use direct_client::DirectClient;

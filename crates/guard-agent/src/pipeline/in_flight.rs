@@ -1,0 +1,270 @@
+//! Delivery of one batch: seal, send, classify, then wait and try again, split,
+//! or set records aside, until nothing of the batch is left open.
+
+use std::time::Instant;
+
+use guard_wire::Kind;
+use guard_wire::answer;
+use jiff::Timestamp;
+
+use crate::defaults::MIN_BATCH_BYTES;
+use crate::delivery::backoff::{JITTER, delay, rest, retry_after};
+use crate::delivery::bisection::Isolation;
+use crate::delivery::breaker::Permit;
+use crate::delivery::classify::{Trouble, Verdict, because, classify};
+use crate::delivery::pace::Measure;
+use crate::ledger::LossReason;
+use crate::queue::Record;
+use crate::report::{Level, flush_stage};
+use crate::seal::Sealed;
+use crate::shared::Shared;
+use crate::sync::lock;
+use crate::transport::{Response, TransportError};
+
+/// A batch on its way. Dropped before its end, when the agent stops, it gives
+/// what is still open back to the queue.
+pub(crate) struct Flight<'s> {
+    shared: &'s Shared,
+    kind: Kind,
+    search: Isolation<Record>,
+    /// The group that is being sent.
+    group: Vec<Record>,
+    /// The backend's reason for its last refusal.
+    refusal: Option<String>,
+}
+
+/// How the carrying of one group ended.
+enum Outcome {
+    Delivered,
+    TooLarge,
+    Refused(Option<String>),
+}
+
+impl<'s> Flight<'s> {
+    pub(crate) fn new(shared: &'s Shared, kind: Kind, batch: Vec<Record>) -> Self {
+        Self {
+            shared,
+            kind,
+            search: Isolation::new(batch),
+            group: Vec::new(),
+            refusal: None,
+        }
+    }
+
+    /// Delivers the batch, for as long as it takes.
+    pub(crate) async fn run(mut self) {
+        self.wait_for_turn().await;
+        loop {
+            while let Some(group) = self.search.next() {
+                self.group = group;
+                let sealed = self.seal().await;
+                let outcome = self.carry(&sealed).await;
+                self.settle(outcome, sealed.plain_len);
+            }
+            let guilty = self.search.conclude();
+            self.lose(&guilty, LossReason::Rejected);
+            if self.search.is_over() {
+                return;
+            }
+            self.shared.warn(flush_stage(self.kind), "refused", || {
+                format!(
+                    "backend refuses with 400 or 422 and takes no record of the batch{}; records \
+                     are kept; check that endpoint is a Guard API that this agent speaks to",
+                    because(self.refusal.as_deref(), "")
+                )
+            });
+            let before = self.delivered();
+            self.rest().await;
+            if self.delivered() > before {
+                self.search.prove();
+            }
+        }
+    }
+
+    /// How many records of this kind the backend has taken so far.
+    fn delivered(&self) -> u64 {
+        self.shared.queue.ledger().account(self.kind).delivered
+    }
+
+    fn settle(&mut self, outcome: Outcome, body_len: usize) {
+        let group = std::mem::take(&mut self.group);
+        match outcome {
+            Outcome::Delivered => {
+                self.search.prove();
+                self.shared.queue.deliver(self.kind, &group);
+            }
+            Outcome::Refused(reason) => {
+                self.refusal = reason;
+                self.search.refused(group);
+            }
+            Outcome::TooLarge => {
+                self.shared
+                    .shrink_batches((body_len / 2).max(MIN_BATCH_BYTES));
+                if let Err(lone) = self.search.halve(group) {
+                    self.lose(&lone, LossReason::TooLarge);
+                }
+            }
+        }
+    }
+
+    /// Seals the group, once the system has randomness for it.
+    async fn seal(&self) -> Sealed {
+        loop {
+            let now = Timestamp::try_from(self.shared.clock().wall()).unwrap_or_default();
+            match self.shared.sealer.seal(self.kind, &self.group, now) {
+                Ok(sealed) => return sealed,
+                Err(error) => {
+                    self.shared.error("encryption", "encryption", || {
+                        format!(
+                            "{error}: kept; let the process have them, by getrandom or /dev/urandom"
+                        )
+                    });
+                    self.rest().await;
+                }
+            }
+        }
+    }
+
+    /// Sends one group until its fate is known.
+    async fn carry(&self, sealed: &Sealed) -> Outcome {
+        let mut attempt = 0;
+        loop {
+            self.wait_for_permit().await;
+            let answer = self.shared.exchange(sealed.request.clone()).await;
+            let now = self.shared.clock().now();
+            let outcome = match classify(&answer, self.shared.clock().wall()) {
+                Verdict::Delivered => Outcome::Delivered,
+                Verdict::TooLarge => Outcome::TooLarge,
+                Verdict::Refused(reason) => Outcome::Refused(reason),
+                Verdict::Wait(seconds, trouble) => {
+                    self.failed(&trouble, now);
+                    lock(&self.shared.throttle).hold(now + retry_after(seconds));
+                    continue;
+                }
+                Verdict::Retry(trouble) => {
+                    self.failed(&trouble, now);
+                    attempt = self.wait_to_retry(attempt + 1).await;
+                    continue;
+                }
+            };
+            lock(&self.shared.throttle).breaker.succeeded();
+            if let Outcome::Delivered = outcome {
+                self.shared.tally.delivered(self.shared.clock().wall());
+                self.tell_left_out(&answer);
+            }
+            return outcome;
+        }
+    }
+
+    /// Says what of a batch the backend took, but does not keep.
+    fn tell_left_out(&self, answer: &Result<Response, TransportError>) {
+        let Ok(response) = answer else { return };
+        let left_out = answer::left_out(&response.body);
+        if left_out > 0 {
+            self.shared.warn(flush_stage(self.kind), "left_out", || {
+                let reason = answer::reason(&response.body);
+                format!(
+                    "backend left {left_out} of a batch's {} out as invalid{}; correct what \
+                     fills them in",
+                    self.kind.key(),
+                    because(reason.as_deref(), ", without a reason")
+                )
+            });
+        }
+    }
+
+    /// Waits on the schedule after the `attempt`-th failure of a round; the
+    /// number of failures that the round goes on with.
+    async fn wait_to_retry(&self, attempt: u32) -> u32 {
+        let settings = &self.shared.config.settings;
+        if attempt > settings.retry_attempts {
+            self.rest().await;
+            return 0;
+        }
+        let wait = delay(attempt, settings.backoff_factor, fastrand::f64());
+        self.shared.pause(self.shared.clock().now() + wait).await;
+        attempt
+    }
+
+    /// Waits until the breaker and the backend's own wishes allow an attempt.
+    /// Not cut short by a flush: these waits are never early.
+    async fn wait_for_permit(&self) {
+        loop {
+            let now = self.shared.clock().now();
+            let permit = lock(&self.shared.throttle).ask(now);
+            match permit {
+                Permit::Go => return,
+                Permit::Wait(until) => self.shared.clock().sleep_until(until).await,
+            }
+            // All that were held back would go at once.
+            self.wait_for_turn().await;
+        }
+    }
+
+    /// After an outage, waits until another batch may go.
+    async fn wait_for_turn(&self) {
+        let shared = self.shared;
+        let measure = Measure {
+            records: shared.config.watermark(),
+            bytes: shared.batch_room(),
+            interval: shared.config.settings.flush_interval,
+        };
+        while shared.queue.is_recovering() {
+            let (now, arrived) = (shared.clock().now(), shared.queue.arrived());
+            let jitter = fastrand::f64() * JITTER;
+            let permit = lock(&shared.throttle)
+                .pace
+                .ask(now, arrived, &measure, jitter);
+            match permit {
+                Permit::Go => return,
+                Permit::Wait(until) => shared.pause(until).await,
+            }
+        }
+    }
+
+    fn failed(&self, trouble: &Trouble, now: Instant) {
+        self.shared.queue.stall();
+        self.shared.tally.failed();
+        if trouble.opens_breaker() {
+            lock(&self.shared.throttle).breaker.failed(now);
+        }
+        self.shared.trouble(trouble);
+    }
+
+    /// A longer pause, in which other batches may go.
+    async fn rest(&self) {
+        let _resting = self.shared.resting();
+        let until = self.shared.clock().now() + rest(fastrand::f64());
+        self.shared.pause(until).await;
+        self.wait_for_turn().await;
+    }
+
+    fn lose(&self, records: &[Record], reason: LossReason) {
+        if records.is_empty() {
+            return;
+        }
+        self.shared.queue.lose(self.kind, records, reason);
+        let what = match reason {
+            LossReason::TooLarge => "is too large for the backend (413)".to_owned(),
+            _ => format!(
+                "is refused by the backend (400 or 422) while others are taken{}",
+                because(self.refusal.as_deref(), "")
+            ),
+        };
+        self.shared.report(
+            Level::Error,
+            flush_stage(self.kind),
+            reason.as_str(),
+            || format!("{} {}(s) lost: each {what}", records.len(), self.kind),
+        );
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        let mut open = std::mem::take(&mut self.group);
+        open.append(&mut self.search.take());
+        let now = self.shared.clock().now();
+        self.shared.queue.give_back(self.kind, open, now);
+    }
+}

@@ -1,0 +1,95 @@
+//! The pipeline: what the worker does for as long as it runs.
+//!
+//! One loop starts deliveries when batches are due, keeps at most
+//! `max_concurrent_flushes` of them active, pushes status reports and follows
+//! the rules when somebody wants them. Everything runs on one thread; nothing here touches the
+//! host application.
+
+mod follow_rules;
+mod in_flight;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::pending;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::watch;
+
+pub(crate) use self::follow_rules::fetch;
+pub(crate) use self::in_flight::Flight;
+use crate::batching;
+use crate::shared::Shared;
+use crate::status;
+
+/// Batches that may rest between rounds while others go. Beyond that nothing
+/// new is taken out of the queue, where the overflow policy rules.
+const MAX_RESTING: usize = 8;
+
+/// Runs until `stop` names a deadline and either the deadline has passed or all
+/// that was queued until then is settled. What comes in later does not hold up
+/// the end.
+pub(crate) async fn run(shared: &Arc<Shared>, mut stop: watch::Receiver<Option<Instant>>) {
+    let clock = shared.clock();
+    let interval = shared.config.settings.status_interval;
+    let mut flights = FuturesUnordered::new();
+    let mut errands = FuturesUnordered::new();
+    let mut following = pin!(follow_rules::follow(shared));
+    let mut next_status = clock.now();
+    let mut deadline = None;
+    let mut last_flush = None;
+    loop {
+        let is_done = last_flush.is_some_and(|flush| shared.queue.is_settled(flush));
+        while !is_done
+            && has_slot(shared, flights.len())
+            && let Some((kind, batch)) = batching::next_batch(shared)
+        {
+            flights.push(Flight::new(shared, kind, batch).run());
+        }
+        if is_done && flights.is_empty() {
+            break;
+        }
+        let may_take = !is_done && has_slot(shared, flights.len());
+        let due = shared.queue.next_look(may_take, clock.now());
+        let status = Some(next_status).filter(|_| deadline.is_none());
+        tokio::select! {
+            biased;
+            () = until(shared, deadline) => break,
+            Ok(()) = stop.changed(), if deadline.is_none() => {
+                deadline = *stop.borrow_and_update();
+                last_flush = Some(shared.queue.start_flush());
+                shared.kick();
+            }
+            Some(()) = flights.next() => {}
+            Some(()) = errands.next() => {}
+            () = shared.queue.woken() => {}
+            never = &mut following => match never {},
+            () = until(shared, due) => {}
+            () = shared.news() => {
+                let soon = status::NEWS_DELAY.mul_f64(1.0 - status::NEWS_JITTER * fastrand::f64());
+                next_status = next_status.min(clock.now() + soon);
+            }
+            () = until(shared, status) => {
+                next_status = clock.now() + interval;
+                errands.push(status::push(shared));
+            }
+        }
+    }
+}
+
+/// Whether another batch may be taken out of the queue.
+fn has_slot(shared: &Shared, flights: usize) -> bool {
+    let resting = shared.resting_count();
+    let active = flights.saturating_sub(resting);
+    active < shared.config.settings.max_concurrent_flushes && resting < MAX_RESTING
+}
+
+async fn until(shared: &Shared, at: Option<Instant>) {
+    match at {
+        Some(at) => shared.clock().sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

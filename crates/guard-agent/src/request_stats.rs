@@ -1,0 +1,135 @@
+//! Numbers about requests, beside the ledger's about records.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
+
+use jiff::Timestamp;
+
+use crate::sync::lock;
+
+/// How many of the last troubles a status report names.
+const REMEMBERED: usize = 5;
+
+/// Counted since the agent was made.
+pub(crate) struct Tally {
+    pub(crate) started: Instant,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    bytes: AtomicU64,
+    redirects: AtomicU64,
+    status_failures: AtomicU64,
+    rules_failures: AtomicU64,
+    rules_fetched: AtomicU64,
+    recent: Mutex<Recent>,
+}
+
+#[derive(Default)]
+struct Recent {
+    last_delivery: Option<Timestamp>,
+    status_ok: Option<bool>,
+    troubles: VecDeque<String>,
+}
+
+/// A copy of all numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestStats {
+    /// Requests made, of any kind.
+    pub requests_sent: u64,
+    /// Attempts to deliver a batch that failed.
+    pub requests_failed: u64,
+    /// Bytes of bodies posted, after compression.
+    pub bytes_sent: u64,
+    /// Redirects answered, never followed.
+    pub redirects: u64,
+    /// Status reports that failed.
+    pub status_failures: u64,
+    /// Fetches of rules that failed.
+    pub rules_failures: u64,
+    /// Rules documents fetched.
+    pub rules_fetched: u64,
+    /// When a batch was last delivered.
+    pub last_delivery: Option<Timestamp>,
+    /// Whether the last status report was taken; nothing before the first.
+    pub last_status_ok: Option<bool>,
+    /// The last troubles, oldest first.
+    pub troubles: Vec<String>,
+}
+
+impl Tally {
+    pub(crate) fn new(started: Instant) -> Self {
+        Self {
+            started,
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            redirects: AtomicU64::new(0),
+            status_failures: AtomicU64::new(0),
+            rules_failures: AtomicU64::new(0),
+            rules_fetched: AtomicU64::new(0),
+            recent: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn requested(&self, bytes: usize) {
+        add(&self.requests, 1);
+        add(&self.bytes, bytes as u64);
+    }
+
+    pub(crate) fn failed(&self) {
+        add(&self.failures, 1);
+    }
+
+    pub(crate) fn redirected(&self) {
+        add(&self.redirects, 1);
+    }
+
+    pub(crate) fn delivered(&self, at: SystemTime) {
+        lock(&self.recent).last_delivery = Timestamp::try_from(at).ok();
+    }
+
+    pub(crate) fn status_pushed(&self, is_ok: bool) {
+        lock(&self.recent).status_ok = Some(is_ok);
+        add(&self.status_failures, u64::from(!is_ok));
+    }
+
+    pub(crate) fn rules_fetched(&self, is_ok: bool) {
+        add(&self.rules_fetched, u64::from(is_ok));
+        add(&self.rules_failures, u64::from(!is_ok));
+    }
+
+    /// Keeps what went wrong; whether it is another trouble than the last one.
+    pub(crate) fn remember(&self, trouble: String) -> bool {
+        let mut recent = lock(&self.recent);
+        if recent.troubles.back() == Some(&trouble) {
+            return false;
+        }
+        if recent.troubles.len() == REMEMBERED {
+            recent.troubles.pop_front();
+        }
+        recent.troubles.push_back(trouble);
+        true
+    }
+
+    pub(crate) fn stats(&self) -> RequestStats {
+        let recent = lock(&self.recent);
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        RequestStats {
+            requests_sent: read(&self.requests),
+            requests_failed: read(&self.failures),
+            bytes_sent: read(&self.bytes),
+            redirects: read(&self.redirects),
+            status_failures: read(&self.status_failures),
+            rules_failures: read(&self.rules_failures),
+            rules_fetched: read(&self.rules_fetched),
+            last_delivery: recent.last_delivery,
+            last_status_ok: recent.status_ok,
+            troubles: recent.troubles.iter().cloned().collect(),
+        }
+    }
+}
+
+fn add(number: &AtomicU64, more: u64) {
+    number.fetch_add(more, Ordering::Relaxed);
+}

@@ -1,0 +1,96 @@
+//! How well records are saved.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::{LetGo, Store, Usage};
+use crate::sync::lock;
+
+/// What an agent's store has, and how it does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DurabilityStats {
+    /// Whether records are in memory only although there is a store: it fails.
+    pub degraded: bool,
+    /// Attempts to use the store that failed.
+    pub failures: u64,
+    /// What the store had when it was last used.
+    pub usage: Usage,
+}
+
+/// Records, events and metrics, that left a store by other ways than the queue's.
+pub(crate) struct Since {
+    pub(crate) damaged: [u64; 2],
+    pub(crate) taken: [u64; 2],
+}
+
+/// Outlives the journal's thread and changes of configuration.
+#[derive(Default)]
+pub(crate) struct Durability {
+    /// The open store, while no journal runs.
+    pub(crate) store: Mutex<Option<Box<dyn Store>>>,
+    let_go: Mutex<Option<LetGo>>,
+    was_opened: AtomicBool,
+    usage: Mutex<Usage>,
+    failures: AtomicU64,
+    degraded: AtomicBool,
+}
+
+impl Durability {
+    /// Remembers what the store has; what left it since, other than by the queue.
+    pub(crate) fn note(&self, usage: Usage) -> Since {
+        let before = std::mem::replace(&mut *lock(&self.usage), usage);
+        let more = |now: [u64; 2], before: [u64; 2]| {
+            [0, 1].map(|kind: usize| now[kind].saturating_sub(before[kind]))
+        };
+        Since {
+            damaged: more(usage.damaged, before.damaged),
+            taken: more(usage.taken, before.taken),
+        }
+    }
+
+    /// A store was opened.
+    pub(crate) fn opened(&self, store: &dyn Store) {
+        *lock(&self.let_go) = store.let_go();
+        self.was_opened.store(true, Ordering::Release);
+    }
+
+    /// Whether a store was ever opened, and so may have records of this process.
+    pub(crate) fn was_opened(&self) -> bool {
+        self.was_opened.load(Ordering::Acquire)
+    }
+
+    /// Gives up what the child of a fork inherited. Waits for no lock: its owner
+    /// may not exist here.
+    pub(crate) fn let_go(&self) {
+        if let Ok(mut let_go) = self.let_go.try_lock()
+            && let Some(let_go) = let_go.take()
+        {
+            let_go();
+        }
+    }
+
+    /// Ends the store, if there is one and no journal runs.
+    pub(crate) fn close(&self) {
+        let store = lock(&self.store).take();
+        if let Some(Err(_)) = store.map(Store::close) {
+            self.fail();
+        }
+    }
+
+    pub(crate) fn fail(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.degraded.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.degraded.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stats(&self) -> DurabilityStats {
+        DurabilityStats {
+            degraded: self.degraded.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+            usage: *lock(&self.usage),
+        }
+    }
+}

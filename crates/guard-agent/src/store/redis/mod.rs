@@ -1,0 +1,461 @@
+//! Records in Redis: one stream for each project, shared by all its processes.
+//!
+//! | key | what it holds |
+//! |---|---|
+//! | `guard_agent:{project}:records` | a stream; an entry has one field: `event` or `metric`, and the record's JSON |
+//! | `guard_agent:{project}:size` | the bytes of all records, with an overhead for each |
+//! | `guard_agent:{project}:count` | exists while a process counts the bytes: how far it is, what it has counted, who it is |
+//! | `guard_agent:{project}:quarantine` | a stream of records that the backend refuses, each with its `reason` |
+//! | `guard_agent:{project}:lease:<consumer>` | expires when a process gives no sign of life: `alive`, or `ended` |
+//!
+//! Processes are consumers of the group `agents`, named at random. Each adds
+//! its records and claims them in one step, so an entry is always pending for
+//! the process that answers for it. A process without a lease is dead once it
+//! was seen so for a third of the lease's length: after an outage of Redis, when
+//! all leases have lapsed, the living have that time to renew theirs. Then the
+//! others claim its entries; a step of a script's is atomic, so that no two take
+//! the same.
+//!
+//! Whenever the connection was lost, the process compares what it knows with what
+//! Redis has: an entry it knows nothing of was added by a call whose answer was
+//! lost, and is removed, or was claimed by one, and is kept; a record that Redis has
+//! lost is saved again, if it is in memory, or counted as lost.
+//!
+//! Others may change the keys. Every third of a lease a process compares how many
+//! entries there are, how many are pending, and how many of those it has:
+//!
+//! | what it sees | what it does |
+//! |---|---|
+//! | the group or the stream is gone | makes them again, and compares as after an outage |
+//! | other numbers of its own | compares; what is pending for nobody it claims again |
+//! | fewer entries than are pending | looks for each of its own, and counts the bytes |
+//! | more, for a third of a lease | goes through the stream and claims what is pending for nobody |
+//! | no size, or what is none | counts the bytes |
+
+/// A script, and before it what all scripts share.
+macro_rules! script {
+    ($name:literal) => {
+        concat!(
+            include_str!("lua/keys.lua"),
+            include_str!(concat!("lua/", $name, ".lua"))
+        )
+    };
+}
+
+mod health;
+mod holdings;
+mod link;
+mod maintenance;
+mod options;
+mod trust;
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use guard_wire::Kind;
+use redis::{Cmd, Connection};
+use uuid::Uuid;
+
+pub use self::health::RedisHealth;
+use self::holdings::{Holdings, Id};
+use self::link::Link;
+use self::maintenance::Count;
+pub use self::options::{REDIS_LEASE, REDIS_TIMEOUT, RedisOptions};
+use super::{Store, StoreError, Stored, Usage};
+
+/// What each record takes in Redis beside its JSON, in bytes, as
+/// [`RedisOptions::max_bytes`] counts.
+pub const REDIS_RECORD_OVERHEAD: u64 = 200;
+
+/// How many records the quarantine keeps: the newest.
+pub const REDIS_QUARANTINE: u32 = 1000;
+
+/// The consumer group of agents.
+const GROUP: &str = "agents";
+
+/// Records, or names of records, in one step where the number is ours to choose.
+const STEP: usize = 500;
+
+/// Steps of adoption before records are saved again.
+const ADOPTIONS: usize = 10;
+
+/// An entry of a stream: its name, and its only field.
+type Entry = (String, HashMap<String, Vec<u8>>);
+
+/// Keeps records in Redis until they are delivered; see the module's beginning
+/// for how. A call ends after a few times [`REDIS_TIMEOUT`] at the latest.
+pub struct RedisStore {
+    link: Link,
+    consumer: String,
+    keys: Keys,
+    holdings: Holdings,
+    /// The last record that this process added.
+    last: Id,
+    /// The last one before an append whose answer is missing.
+    unanswered: Option<Id>,
+    damaged: [u64; 2],
+    taken: [u64; 2],
+    warning: Option<String>,
+    quarantined: u64,
+    /// Bytes by which the last group exceeded the limit.
+    shortfall: u64,
+    /// Consumers without a lease, and since when.
+    suspects: HashMap<String, Instant>,
+    count: Count,
+    next_look: Option<Instant>,
+}
+
+struct Keys {
+    records: String,
+    size: String,
+    quarantine: String,
+    count: String,
+    leases: String,
+    lease: String,
+}
+
+impl RedisStore {
+    /// Connects to Redis.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], when Redis cannot be reached or used.
+    pub fn open(options: RedisOptions) -> Result<Self, StoreError> {
+        let consumer = Uuid::new_v4().simple().to_string();
+        let leases = options.key("lease:");
+        let keys = Keys {
+            records: options.key("records"),
+            size: options.key("size"),
+            quarantine: options.key("quarantine"),
+            count: options.key("count"),
+            lease: [leases.as_str(), consumer.as_str()].concat(),
+            leases,
+        };
+        let mut store = Self {
+            link: Link::new(options),
+            consumer,
+            keys,
+            holdings: Holdings::default(),
+            last: Id::default(),
+            unanswered: None,
+            damaged: [0; 2],
+            taken: [0; 2],
+            warning: None,
+            quarantined: 0,
+            shortfall: 0,
+            suspects: HashMap::new(),
+            count: Count::default(),
+            next_look: None,
+        };
+        store.ready()?;
+        Ok(store)
+    }
+
+    /// Asks a Redis how it is, and what it has of the project.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], when Redis cannot be reached or used.
+    pub fn inspect(options: RedisOptions) -> Result<(RedisHealth, Option<String>), StoreError> {
+        let (records, size) = (options.key("records"), options.key("size"));
+        let (quarantine, place) = (options.key("quarantine"), options.place().to_owned());
+        let mut link = Link::new(options);
+        link.open()?;
+        let mut health = link.run(RedisHealth::ask)?;
+        let (count, bytes, quarantined) = link.run(|connection| {
+            redis::pipe()
+                .cmd("XLEN")
+                .arg(records)
+                .cmd("GET")
+                .arg(size)
+                .cmd("XLEN")
+                .arg(quarantine)
+                .query::<(u64, Option<u64>, u64)>(connection)
+        })?;
+        health.records = count;
+        health.bytes = bytes.unwrap_or_default();
+        health.quarantined = quarantined;
+        let warning = health.warning(&place);
+        Ok((health, warning))
+    }
+
+    /// Puts the records that were set aside back among those to deliver; how many.
+    /// A process that lives takes them within a third of a lease.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], when Redis cannot be used or has no room; what was not put
+    /// back stays aside.
+    pub fn requeue_quarantined(options: RedisOptions) -> Result<u64, StoreError> {
+        let mut store = Self::open(options)?;
+        let (mut requeued, mut from) = (0, "-".to_owned());
+        loop {
+            let aside = store.set_aside(&from)?;
+            let Some((last, _)) = aside.last() else {
+                break;
+            };
+            from = named(last)?.next().to_string();
+            let known = aside.iter().filter_map(|(id, fields)| {
+                let kind = |kind: &Kind| fields.contains_key(kind.as_str());
+                let kind = Kind::ALL.into_iter().find(kind)?;
+                Some((id, (kind, fields.get(kind.as_str())?.as_slice())))
+            });
+            let (ids, records): (Vec<_>, Vec<_>) = known.unzip();
+            if ids.is_empty() {
+                continue;
+            }
+            // In this order: whoever dies in between leaves a second copy, which
+            // the backend takes once.
+            store.append(&records)?;
+            let quarantine = &store.keys.quarantine;
+            let delete = |connection: &mut Connection| {
+                redis::cmd("XDEL")
+                    .arg(quarantine)
+                    .arg(&ids)
+                    .query(connection)
+            };
+            requeued += store.link.run::<u64>(delete)?;
+        }
+        Box::new(store).close()?;
+        Ok(requeued)
+    }
+
+    /// Some of the records that are set aside, the oldest from an id on.
+    fn set_aside(&mut self, from: &str) -> Result<Vec<Entry>, StoreError> {
+        self.link.run(|connection| {
+            redis::cmd("XRANGE")
+                .arg(&[&self.keys.quarantine, from, "+", "COUNT"])
+                .arg(STEP)
+                .query(connection)
+        })
+    }
+
+    /// Connects unless connected, and puts in order what an outage left.
+    fn ready(&mut self) -> Result<(), StoreError> {
+        if self.link.is_open() {
+            return Ok(());
+        }
+        self.link.open()?;
+        let settled = self.settle_in();
+        if settled.is_err() {
+            self.link.close();
+        }
+        settled
+    }
+
+    fn settle_in(&mut self) -> Result<(), StoreError> {
+        let health = self.link.run(RedisHealth::ask)?;
+        self.warning = health.warning(self.link.options.place());
+        let created: Result<(), StoreError> = self.link.run(|connection| {
+            let created = redis::cmd("XGROUP")
+                .arg(&["CREATE", &self.keys.records, GROUP, "0", "MKSTREAM"])
+                .query(connection);
+            match created {
+                Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
+                other => other,
+            }
+        });
+        created?;
+        self.look()?;
+        self.count.restart();
+        self.reconcile(false).map(drop)
+    }
+
+    /// Entries as they are in Redis, each or none.
+    fn fetch(&mut self, ids: &[Id]) -> Result<Vec<Option<Entry>>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipe = redis::pipe();
+        for id in ids {
+            let id = id.to_string();
+            pipe.cmd("XRANGE").arg(&[&self.keys.records, &id, &id]);
+        }
+        let found: Vec<Vec<Entry>> = self.link.run(|connection| pipe.query(connection))?;
+        Ok(found
+            .into_iter()
+            .map(|found| found.into_iter().next())
+            .collect())
+    }
+
+    fn erase(&mut self, ids: &[Id]) -> Result<(), StoreError> {
+        let keys = &self.keys;
+        let keys = [keys.records.as_str(), &keys.size, &keys.count];
+        for some in ids.chunks(STEP) {
+            let fill = |command: &mut Cmd| {
+                command.arg(GROUP).arg(REDIS_RECORD_OVERHEAD);
+                for id in some {
+                    command.arg(id.to_string());
+                }
+            };
+            self.link.script::<()>(script!("remove"), &keys, fill)?;
+        }
+        Ok(())
+    }
+}
+
+impl Store for RedisStore {
+    fn append(&mut self, records: &[(Kind, &[u8])]) -> Result<Vec<u64>, StoreError> {
+        self.ready()?;
+        let keys = [self.keys.records.as_str(), &self.keys.size];
+        let limit = self.link.options.max_bytes;
+        let fill = |command: &mut Cmd| {
+            command.arg(GROUP).arg(&self.consumer);
+            command.arg(limit).arg(REDIS_RECORD_OVERHEAD);
+            for (kind, json) in records {
+                command.arg(kind.as_str()).arg(*json);
+            }
+        };
+        self.unanswered = Some(self.last);
+        let answer = self.link.script(script!("append"), &keys, fill);
+        if self.link.is_open() {
+            self.unanswered = None;
+        }
+        let (ids, used, asked): (Vec<String>, u64, u64) = answer?;
+        if ids.len() != records.len() {
+            self.shortfall = (used + asked).saturating_sub(limit);
+            return Err(StoreError::Full { used, limit });
+        }
+        let ids: Vec<Id> = ids.iter().map(|id| named(id)).collect::<Result<_, _>>()?;
+        self.last = ids.last().copied().unwrap_or(self.last);
+        let added = ids.into_iter().zip(records);
+        let tokens = added.map(|(id, (kind, json))| self.holdings.hold(id, *kind, json.len()));
+        Ok(tokens.collect())
+    }
+
+    fn remove(&mut self, tokens: &[u64]) -> Result<(), StoreError> {
+        self.ready()?;
+        let places = tokens
+            .iter()
+            .filter_map(|token| self.holdings.place(*token));
+        let ids: Vec<Id> = places.collect();
+        self.erase(&ids)?;
+        for token in tokens {
+            self.holdings.forget(*token);
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, tokens: &[u64]) {
+        for kind in tokens.iter().filter_map(|it| self.holdings.release(*it)) {
+            self.damaged[kind.index()] += 1;
+        }
+    }
+
+    fn quarantine(
+        &mut self,
+        token: u64,
+        kind: Kind,
+        bytes: &[u8],
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        self.ready()?;
+        // One that Redis has lost is set aside all the same.
+        let id = self.holdings.place(token).unwrap_or_default();
+        let keys = &self.keys;
+        let keys = [
+            keys.records.as_str(),
+            &keys.size,
+            &keys.quarantine,
+            &keys.count,
+        ];
+        let fill = |command: &mut Cmd| {
+            command.arg(GROUP).arg(REDIS_RECORD_OVERHEAD);
+            command.arg(id.to_string()).arg(kind.as_str()).arg(bytes);
+            command.arg(reason).arg(REDIS_QUARANTINE);
+        };
+        self.quarantined = self.link.script(script!("quarantine"), &keys, fill)?;
+        self.holdings.forget(token);
+        Ok(())
+    }
+
+    fn load(&mut self, max_bytes: usize) -> Result<Vec<Stored>, StoreError> {
+        self.ready()?;
+        let ids = self.holdings.newest(max_bytes);
+        let entries = self.fetch(&ids)?;
+        let mut records = Vec::with_capacity(ids.len());
+        for (id, entry) in ids.into_iter().zip(entries) {
+            let Some(facts) = self.holdings.withdraw(id) else {
+                continue;
+            };
+            let json = entry.and_then(|(_, mut fields)| fields.remove(facts.kind.as_str()));
+            match json {
+                Some(bytes) => records.push(Stored {
+                    token: self.holdings.hold(id, facts.kind, bytes.len()),
+                    kind: facts.kind,
+                    bytes,
+                }),
+                None => self.damaged[facts.kind.index()] += u64::from(!facts.found),
+            }
+        }
+        Ok(records)
+    }
+
+    fn discard_oldest(&mut self, bytes: u64) -> Result<[u64; 2], StoreError> {
+        self.ready()?;
+        let bytes = bytes.max(self.shortfall);
+        let ids = self.holdings.oldest(bytes, REDIS_RECORD_OVERHEAD);
+        self.erase(&ids)?;
+        let mut lost = [0; 2];
+        for facts in ids.into_iter().filter_map(|id| self.holdings.withdraw(id)) {
+            lost[facts.kind.index()] += 1;
+        }
+        Ok(lost)
+    }
+
+    fn tick(&mut self, now: Instant) -> Result<Option<Instant>, StoreError> {
+        self.ready()?;
+        if let Some(at) = self.next_look
+            && now < at
+        {
+            return Ok(Some(at));
+        }
+        let more = self.maintain(now)?;
+        let wait = self.link.options.lease / 3;
+        self.next_look = Some(if more { now } else { now + wait });
+        Ok(self.next_look)
+    }
+
+    /// What was appended is safe as far as Redis makes it so.
+    fn sync(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Others may take what is left at once; without a connection, when the lease
+    /// ends.
+    fn close(mut self: Box<Self>) -> Result<(), StoreError> {
+        if !self.link.is_open() {
+            return Ok(());
+        }
+        self.link.hurry();
+        let lease = self.link.options.lease.as_millis().to_string();
+        let keys = [self.keys.records.as_str(), &self.keys.lease];
+        let arguments = [GROUP, &self.consumer, &lease];
+        self.link.script(script!("leave"), &keys, |command| {
+            command.arg(&arguments);
+        })
+    }
+
+    fn forgotten(&mut self) -> Vec<u64> {
+        self.holdings.missed()
+    }
+
+    fn warning(&mut self) -> Option<String> {
+        self.warning.take()
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            records: self.holdings.records(),
+            bytes: self.holdings.bytes(),
+            quarantined: self.quarantined,
+            backlog: self.holdings.has_backlog(),
+            damaged: self.damaged,
+            taken: self.taken,
+        }
+    }
+}
+
+fn named(id: &str) -> Result<Id, StoreError> {
+    id.parse().map_err(StoreError::Failed)
+}

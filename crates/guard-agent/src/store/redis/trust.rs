@@ -1,0 +1,56 @@
+//! TLS as the rest of the agent does it.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use redis::TlsCertificates;
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+
+use crate::transport::certificates::authorities;
+
+/// The certificate authorities that the agent trusts for its backend too.
+pub(super) fn certificates() -> TlsCertificates {
+    TlsCertificates {
+        client_tls: None,
+        root_cert: Some(authorities_as_pem().into_bytes()),
+    }
+}
+
+/// Leaves out those that rustls cannot use: one would make the client refuse all.
+fn authorities_as_pem() -> String {
+    let mut pem = String::new();
+    for certificate in authorities() {
+        if RootCertStore::empty().add(certificate.clone()).is_ok() {
+            pem.push_str("-----BEGIN CERTIFICATE-----\n");
+            BASE64_STANDARD.encode_string(&certificate, &mut pem);
+            pem.push_str("\n-----END CERTIFICATE-----\n");
+        }
+    }
+    pem
+}
+
+/// The client takes the cryptography that the process uses, and panics when
+/// nothing says which that is. Does nothing where a choice was made.
+pub(super) fn choose_cryptography() {
+    if CryptoProvider::get_default().is_none() {
+        // Fails only when another thread has chosen meanwhile.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+
+    #[test]
+    fn a_pem_file_holds_the_authorities() {
+        let pem = authorities_as_pem();
+        let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        let mut expected = authorities();
+        expected.retain(|authority| RootCertStore::empty().add(authority.clone()).is_ok());
+        assert_eq!(read.unwrap(), expected);
+    }
+}
