@@ -129,6 +129,17 @@ def test_the_application_of_the_readme_reports_all_it_served_when_it_ends(
     assert wrong_words(process.output()) == []
 
 
+def test_the_readme_s_own_event_is_delivered_when_the_program_ends(
+    server: GuardServer, tmp_path: Path
+) -> None:
+    _, program = programs(ROOT / "README.md", server)
+    (tmp_path / "report.py").write_text(f"{program}\nimport asyncio\n\nasyncio.run(report())\n")
+    subprocess.run(
+        [sys.executable, "report.py"], cwd=tmp_path, check=True, timeout=PATIENCE_SECONDS
+    )
+    assert server.counts("events") == {"ip_banned": 1}
+
+
 @pytest.mark.parametrize("blocks", [1, 2], ids=["as-it-is", "with-the-callback"])
 def test_the_application_of_the_page_on_rules_follows_them(
     blocks: int,
