@@ -31,11 +31,11 @@ impl FromRequestParts<Arc<AppState>> for Caller {
                 return Ok(Self(project));
             }
         }
-        Err(ApiError::unauthorized(if given {
-            "Unknown API key"
+        Err(if given {
+            ApiError::wrong_key()
         } else {
-            "No API key: send it as X-API-Key or as Authorization: Bearer"
-        }))
+            ApiError::unauthorized("No API key: send it as X-API-Key or as Authorization: Bearer")
+        })
     }
 }
 

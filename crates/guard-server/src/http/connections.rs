@@ -25,8 +25,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 
-pub(crate) use self::places::Connection;
 use self::places::Places;
+pub(crate) use self::places::{Connection, subscriber};
 use self::stream::PacedStream;
 
 /// How long a connection may wait for its next request. Longer than agents pause between

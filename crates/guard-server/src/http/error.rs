@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use thiserror::Error;
 
+use super::wrong_keys::WrongKey;
 use crate::store::StoreError;
 
 /// Seconds after which an agent may try again.
@@ -20,6 +21,7 @@ const MAX_DETAIL: usize = 2000;
 pub(crate) struct ApiError {
     status: StatusCode,
     detail: String,
+    is_wrong_key: bool,
 }
 
 impl ApiError {
@@ -29,7 +31,19 @@ impl ApiError {
             detail.truncate(end);
             detail.push('…');
         }
-        Self { status, detail }
+        Self {
+            status,
+            detail,
+            is_wrong_key: false,
+        }
+    }
+
+    /// The key that came with a request opens nothing.
+    pub(crate) fn wrong_key() -> Self {
+        Self {
+            is_wrong_key: true,
+            ..Self::unauthorized("Unknown API key")
+        }
     }
 
     pub(crate) const fn status(&self) -> StatusCode {
@@ -66,6 +80,9 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         tracing::debug!(status = self.status.as_u16(), detail = %self.detail, "refused");
         let mut response = (self.status, Json(json!({ "detail": self.detail }))).into_response();
+        if self.is_wrong_key {
+            response.extensions_mut().insert(WrongKey);
+        }
         let headers = response.headers_mut();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));

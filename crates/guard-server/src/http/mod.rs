@@ -13,6 +13,7 @@ mod routes;
 mod rules;
 mod sender;
 mod state;
+mod wrong_keys;
 
 pub use self::routes::router;
 pub use self::state::{Access, AppState, Limits};

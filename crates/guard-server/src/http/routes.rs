@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::capacity::turns;
 use super::error::ApiError;
 use super::state::AppState;
-use super::{body, ingest, page, query, ready, rules};
+use super::{body, ingest, page, query, ready, rules, wrong_keys};
 
 /// The whole server as a router.
 ///
@@ -49,6 +49,10 @@ pub fn router(state: Arc<AppState>) -> Router {
         // Bodies are limited where they are read, by the configured limit.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(&state), body::drain))
+        .layer(from_fn_with_state(
+            Arc::clone(&state),
+            wrong_keys::slow_down,
+        ))
         .with_state(state)
 }
 

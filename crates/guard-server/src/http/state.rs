@@ -11,6 +11,7 @@ use super::capacity::memory::Memory;
 use super::capacity::turns;
 use super::capacity::workers::Workers;
 use super::ready::Readiness;
+use super::wrong_keys::WrongKeys;
 use crate::clock::{Clock, Reading, SystemClock};
 use crate::fleet::Sightings;
 use crate::off_thread::off_thread;
@@ -83,6 +84,7 @@ pub struct AppState {
     followed: tokio::sync::Mutex<Reading>,
     pub(crate) memory: Memory,
     pub(crate) workers: Workers,
+    pub(crate) wrong_keys: WrongKeys,
     /// Turns for answers to people.
     pub(crate) answering: Semaphore,
     pub(crate) feed: Feed,
@@ -117,6 +119,7 @@ impl AppState {
             access,
             memory: Memory::new(limits.memory),
             workers: Workers::default(),
+            wrong_keys: WrongKeys::default(),
             answering: Semaphore::new(turns::TURNS),
             changing: tokio::sync::Mutex::default(),
             judging: tokio::sync::Mutex::default(),

@@ -1,10 +1,13 @@
 //! Keys and signatures.
 
-use guard_server::Limits;
+use std::time::{Duration, Instant};
+
+use guard_server::{Access, Limits};
 use guard_wire::sign::sign;
 use reqwest::Method;
 
-use crate::support::{KEY, Server, Setup, batch, event, gzip, refused};
+use crate::logged::Logged;
+use crate::support::{KEY, Server, Setup, batch, client, event, gzip, refused};
 
 const SECRET: &str = "a signing secret";
 
@@ -153,4 +156,52 @@ async fn without_a_signing_secret_signatures_are_not_looked_at() {
     let request = server.post("/api/v1/events", batch("1", &[event("1")], &[]));
     let response = request.header("X-Payload-Signature", "v1=00").send().await;
     assert_eq!(response.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn wrong_keys_are_counted_logged_now_and_then_and_slowed_and_right_ones_are_not() {
+    let server = Logged::start();
+    let url = format!("{}/api/v1/summary", server.process.origin);
+    let client = client();
+    let begun = Instant::now();
+    let mut guesses = tokio::task::JoinSet::new();
+    for n in 0..30 {
+        let guess = client
+            .get(&url)
+            .header("X-API-Key", format!("fg_guess_{n}"));
+        guesses.spawn(guess.send());
+    }
+    let (status, _) = server.process.get("/api/v1/summary", KEY).await;
+    assert_eq!(status, 200);
+    for answer in guesses.join_all().await {
+        assert_eq!(answer.unwrap().status(), 401);
+    }
+    assert!(
+        begun.elapsed() >= Duration::from_secs(4),
+        "{:?}",
+        begun.elapsed()
+    );
+    let (_, summary) = server.process.get("/api/v1/summary", KEY).await;
+    assert_eq!(summary["wrong_keys"], 30);
+    let lines = server.logged("wrong API keys");
+    assert!((1..=5).contains(&lines), "{}", server.log());
+    assert!(!server.log().contains("fg_guess"));
+}
+
+#[tokio::test]
+async fn a_wrong_password_of_the_page_is_a_wrong_key() {
+    let setup = Setup {
+        access: Access::ApiKey,
+        ..Setup::default()
+    };
+    let server = setup.start().await;
+    for password in [None, Some("fg_wrong")] {
+        let request = server.request(Method::GET, "/");
+        let request = match password {
+            Some(_) => request.basic_auth("me", password),
+            None => request,
+        };
+        assert_eq!(request.send().await.unwrap().status(), 401);
+    }
+    assert_eq!(server.summary().await["wrong_keys"], 1);
 }

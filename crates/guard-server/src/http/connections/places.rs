@@ -239,6 +239,11 @@ impl Connection {
         }
     }
 
+    /// It may be closed for another one although its request is not answered yet.
+    pub(crate) fn may_be_closed(&self) {
+        self.activity.answered();
+    }
+
     /// A place among the held requests, until it is dropped; `None` if there is none.
     pub(crate) fn hold(self: &Arc<Self>) -> Option<Held> {
         let mut table = self.places.table();
@@ -286,17 +291,19 @@ impl Drop for Connection {
     }
 }
 
-/// The address whose connections are counted. One IPv6 subscriber has a whole /64. A
-/// loopback address is that of a proxy on this machine, which speaks for everybody.
+/// The address whose connections are counted. A loopback address is that of a proxy on
+/// this machine, which speaks for everybody.
 fn counted(address: IpAddr) -> Option<IpAddr> {
-    let address = address.to_canonical();
-    if address.is_loopback() {
-        return None;
-    }
-    Some(match address {
-        IpAddr::V4(_) => address,
+    let is_loopback = address.to_canonical().is_loopback();
+    (!is_loopback).then(|| subscriber(address))
+}
+
+/// An address that stands for all that one subscriber has: of IPv6 a whole /64.
+pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-    })
+        v4 => v4,
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use crate::fleet::adoption::{Adoption, adoption};
 use crate::http::caller::basic_password;
 use crate::http::error::ApiError;
 use crate::http::state::{Access, AppState};
+use crate::http::wrong_keys::WrongKey;
 use crate::projects::KeyHash;
 use crate::store::{KindSummary, Page, Project, StoredRecord, Summary};
 use crate::visible::visible;
@@ -68,7 +69,11 @@ pub(crate) async fn show(
         },
     };
     let Some(project) = project else {
-        return Ok(ask_for_key());
+        let mut response = ask_for_key();
+        if basic_password(&headers).is_some() {
+            response.extensions_mut().insert(WrongKey);
+        }
+        return Ok(response);
     };
     let summary = state.telemetry.summary(project.id).await?;
     let page = Page {

@@ -2,6 +2,7 @@
 
 mod listing;
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,7 +11,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use guard_wire::Kind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::listing::Listing;
 use crate::fleet::adoption::{self, Adoption, AdoptionError};
@@ -30,12 +31,25 @@ pub(crate) struct ListQuery {
     before: Option<i64>,
 }
 
+/// What a project received, and what the whole server refused.
+#[derive(Debug, Serialize)]
+pub(crate) struct Overview {
+    #[serde(flatten)]
+    summary: Summary,
+    /// Requests with a wrong key since the server started, if there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wrong_keys: Option<NonZero<u64>>,
+}
+
 /// `GET /api/v1/summary`.
 pub(crate) async fn summary(
     State(state): State<Arc<AppState>>,
     Caller(project): Caller,
-) -> Result<Json<Summary>, ApiError> {
-    Ok(Json(state.telemetry.summary(project.id).await?))
+) -> Result<Json<Overview>, ApiError> {
+    Ok(Json(Overview {
+        summary: state.telemetry.summary(project.id).await?,
+        wrong_keys: NonZero::new(state.wrong_keys.count()),
+    }))
 }
 
 /// `GET /api/v1/events`.

@@ -1,0 +1,128 @@
+//! Wrong API keys: counted, logged now and then, and answered later and later to an address
+//! that sends many. A right key is never answered later.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::time::Instant;
+
+use super::connections::{Connection, subscriber};
+use super::state::AppState;
+use crate::log_gate::LogGate;
+
+/// An address may send one wrong key in this time.
+const EACH: Duration = Duration::from_secs(1);
+/// It may be ahead by this much: by ten keys.
+const AHEAD: Duration = Duration::from_secs(10);
+/// The longest that an answer is kept back.
+const MAX_DELAY: Duration = Duration::from_secs(5);
+/// Addresses that are told apart; more count as one.
+const MAX_ADDRESSES: usize = 4096;
+const OTHERS: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+/// Marks the answer to a wrong key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WrongKey;
+
+/// The wrong keys since the server started.
+#[derive(Debug, Default)]
+pub(crate) struct WrongKeys {
+    count: AtomicU64,
+    /// When each address will have sent no more than it may.
+    even: Mutex<HashMap<IpAddr, Instant>>,
+    log: LogGate,
+}
+
+/// Keeps answers to wrong keys back.
+pub(crate) async fn slow_down(
+    State(state): State<Arc<AppState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let extensions = request.extensions();
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map_or(OTHERS, |ConnectInfo(peer)| peer.ip());
+    let connection = extensions.get::<Arc<Connection>>().cloned();
+    let response = next.run(request).await;
+    if response.extensions().get::<WrongKey>().is_some() {
+        let delay = state.wrong_keys.note(peer);
+        if let Some(connection) = connection.filter(|_| !delay.is_zero()) {
+            connection.may_be_closed();
+        }
+        tokio::time::sleep(delay).await;
+    }
+    response
+}
+
+impl WrongKeys {
+    /// How many there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Counts one from `address`. Returns for how long its answer is kept back.
+    fn note(&self, address: IpAddr) -> Duration {
+        let total = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(times) = self.log.pass() {
+            tracing::warn!(%address, times, total, "wrong API keys, lately from this address");
+        }
+        let now = Instant::now();
+        let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut address = subscriber(address);
+        if even.len() >= MAX_ADDRESSES && !even.contains_key(&address) {
+            even.retain(|_, even| *even > now);
+            if even.len() >= MAX_ADDRESSES {
+                address = OTHERS;
+            }
+        }
+        let even = even.entry(address).or_insert(now);
+        // Guesses that are sent at once wait together, not one after another.
+        *even = ((*even).max(now) + EACH).min(now + AHEAD + MAX_DELAY);
+        even.saturating_duration_since(now + AHEAD)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const ONE: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+    const ANOTHER: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 1));
+
+    fn seconds(keys: &WrongKeys, address: IpAddr, n: usize) -> Vec<u64> {
+        (0..n).map(|_| keys.note(address).as_secs()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_keys_are_answered_at_once_and_more_later_and_later() {
+        let keys = WrongKeys::default();
+        assert_eq!(seconds(&keys, ONE, 10), [0; 10]);
+        assert_eq!(seconds(&keys, ONE, 7), [1, 2, 3, 4, 5, 5, 5]);
+        assert_eq!(seconds(&keys, ANOTHER, 1), [0]);
+        advance(MAX_DELAY + EACH).await;
+        assert_eq!(seconds(&keys, ONE, 2), [0, 1]);
+        assert_eq!(keys.count(), 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_of_addresses_is_bounded() {
+        let keys = WrongKeys::default();
+        let address = |n: usize| IpAddr::V4(u32::try_from(n).unwrap().into());
+        for n in 0..2 * MAX_ADDRESSES {
+            keys.note(address(n));
+        }
+        assert_eq!(keys.even.lock().unwrap().len(), MAX_ADDRESSES + 1);
+        assert_eq!(keys.note(address(3 * MAX_ADDRESSES)), MAX_DELAY);
+        advance(AHEAD + MAX_DELAY).await;
+        assert_eq!(keys.note(address(4 * MAX_ADDRESSES)), Duration::ZERO);
+        assert_eq!(keys.even.lock().unwrap().len(), 1);
+    }
+}
