@@ -80,3 +80,13 @@ def test_every_link_of_the_documents_leads_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text()):
             is_elsewhere = "://" in target or (file.parent / target).resolve() in MADE
             assert is_elsewhere or (file.parent / target).exists(), f"{file.name}: {target}"
+
+
+def test_every_path_in_the_guide_for_contributors_exists() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text()
+    places = guide.partition("## Where does my change go?")[2]
+    paths = re.findall(r"`((?:crates|python|docs|tests)/[\w./-]+)`", places)
+    assert len(paths) > 15
+    missing = [path for path in paths if not (ROOT / path).exists()]
+    # A module may be a file or a folder.
+    assert [path for path in missing if not (ROOT / f"{path}.rs").exists()] == []
