@@ -26,7 +26,7 @@ RUST := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name '*.toml'
 PACKAGE := pyproject.toml python/README.md $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 PYTHON_CODE := python tests examples bench
 
-.PHONY: demo test lint lint-rust lint-python lint-text deny minimum-rust bench faults server wheel docs lock clean setup tools test-tools
+.PHONY: demo test lint lint-layers lint-rust lint-python lint-text deny minimum-rust bench faults server wheel docs lock clean setup tools test-tools
 
 demo: $(SERVER) .build/package
 	$(BIN)/python examples/fastapi_app/demo --server $(SERVER)
@@ -34,7 +34,11 @@ demo: $(SERVER) .build/package
 test: lint .build/package test-tools
 	$(BIN)/python tests/run.py
 
-lint: lint-rust lint-python lint-text deny
+lint: lint-layers lint-rust lint-python lint-text deny
+
+# The domain of guard-server knows neither HTTP, nor the command line, nor a database.
+lint-layers:
+	$(PYTHON) tests/layers.py
 
 lint-rust: tools
 	cargo fmt --all --check

@@ -10,11 +10,11 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Decides what of a series of failures and successes goes to the log.
 #[derive(Debug, Default)]
 pub(crate) struct TroubleLog {
-    state: Mutex<State>,
+    state: Mutex<Trouble>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Trouble {
     /// When each kind was last told.
     told: HashMap<i32, Instant>,
     /// The kinds that were told since the last success.
@@ -45,7 +45,7 @@ impl TroubleLog {
         was_told.then_some(failures)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Trouble> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

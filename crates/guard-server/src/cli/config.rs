@@ -12,9 +12,9 @@ pub use self::limits::LimitArgs;
 use crate::cli::rules_command::RulesCommand;
 use crate::http::Limits;
 use crate::http::connections::ConnectionLimits;
+use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyError};
 use crate::secret::Secret;
-use crate::store::{ProjectSettings, StoreLimits};
 
 /// Default of `--listen`: reachable from this machine only.
 const LISTEN: &str = "127.0.0.1:8400";
@@ -104,7 +104,7 @@ pub struct Args {
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_EVENT_TYPES",
-        default_value_t = StoreLimits::default().types,
+        default_value_t = Limits::default().types,
         value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..)
     )]
@@ -116,7 +116,7 @@ pub struct Args {
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_INSTALLS",
-        default_value_t = StoreLimits::default().installs,
+        default_value_t = Limits::default().installs,
         value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..)
     )]
@@ -142,10 +142,8 @@ pub struct Config {
     pub listen: String,
     /// The database's file.
     pub database: PathBuf,
-    /// How large bodies may be, and how much memory they may take.
+    /// How much the server takes and keeps.
     pub limits: Limits,
-    /// How many different values are counted or remembered.
-    pub store_limits: StoreLimits,
     /// How many connections there may be.
     pub connections: ConnectionLimits,
     /// What is set for the project `default`.
@@ -214,11 +212,11 @@ impl Args {
         Ok(Config {
             listen: self.listen,
             database,
-            store_limits: StoreLimits {
+            limits: Limits {
                 types: self.max_event_types,
                 installs: self.max_installs,
+                ..self.limits.of_bodies()
             },
-            limits: self.limits.of_bodies(),
             connections: self.limits.of_connections(),
             settings: ProjectSettings {
                 key: self.api_key.map(|key| key::KeyHash::of(key.expose())),

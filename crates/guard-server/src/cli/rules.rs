@@ -14,7 +14,7 @@ use crate::rules::draft;
 use crate::rules::operation::Operation;
 use crate::rules::policy::Entry;
 use crate::rules::versions;
-use crate::store::{Control as _, Project, Sqlite};
+use crate::store::{self, Project, Stores};
 use crate::visible::{visible, visible_json};
 use jiff::Timestamp;
 
@@ -41,34 +41,34 @@ pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
             .map_err(|error| (FAILED, format!("cannot read {}: {error}", file.display())))?,
         _ => Vec::new(),
     };
-    let store = Sqlite::open_existing(&database).map_err(failed_with(FAILED))?;
-    let project = store.project_named(DEFAULT_PROJECT).await;
+    let stores = store::open_existing(&database).map_err(failed_with(FAILED))?;
+    let project = stores.projects.project_named(DEFAULT_PROJECT).await;
     let project = project.map_err(failed_with(FAILED))?.ok_or((
         FAILED,
         format!("no project {DEFAULT_PROJECT} yet: start guard-server once first"),
     ))?;
     let version = match command {
-        RulesCommand::Show { version } => return show(&store, &project, *version).await,
-        RulesCommand::History => return history(&store, &project).await,
-        RulesCommand::Who { version } => return who(&store, &project, *version).await,
-        RulesCommand::List => return list(&store, &project).await,
+        RulesCommand::Show { version } => return show(&stores, &project, *version).await,
+        RulesCommand::History => return history(&stores, &project).await,
+        RulesCommand::Who { version } => return who(&stores, &project, *version).await,
+        RulesCommand::List => return list(&stores, &project).await,
         RulesCommand::Draft { discard: true, .. } => {
-            let discarded = draft::discard(&store, project.id).await;
+            let discarded = draft::discard(&*stores.rules, project.id).await;
             discarded.map_err(failed_with(FAILED))?;
             return print(once("draft discarded".to_owned()));
         }
         RulesCommand::Draft { file, author, .. } => {
             if file.is_some() {
                 let (author, now) = (author.clone(), Timestamp::now());
-                draft::save(&store, project.id, &document, author, now)
+                draft::save(&*stores.rules, project.id, &document, author, now)
                     .await
                     .map_err(failed_with(FAILED))?;
             }
-            let draft = draft::get(&store, project.id).await;
+            let draft = draft::get(&*stores.rules, project.id).await;
             return print_json(&draft.map_err(failed_with(FAILED))?.document);
         }
         RulesCommand::Diff => {
-            let changes = draft::diff(&store, project.id).await;
+            let changes = draft::diff(&*stores.rules, project.id).await;
             let changes = changes.map_err(failed_with(FAILED))?.into_iter();
             return print(changes.map(|change| {
                 let json = [change.published, change.draft].map(|value| value.to_string());
@@ -77,23 +77,25 @@ pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
             }));
         }
         RulesCommand::Publish { note } => {
-            draft::publish(&store, project.id, &by(note), Timestamp::now())
+            draft::publish(&*stores.rules, project.id, &by(note), Timestamp::now())
                 .await
                 .map_err(failed_with(FAILED))?
         }
-        RulesCommand::Set { note, .. } => crate::rules::set(&store, &project, &document, &by(note))
-            .await
-            .map_err(failed_with(FAILED))?,
-        RulesCommand::Operation(command) => operate(&store, &project, command).await?,
+        RulesCommand::Set { note, .. } => {
+            crate::rules::set(&*stores.rules, &project, &document, &by(note))
+                .await
+                .map_err(failed_with(FAILED))?
+        }
+        RulesCommand::Operation(command) => operate(&stores, &project, command).await?,
         RulesCommand::Unban { ip, note } => {
             let ban = Operation::Ban { ip: ip.clone() };
-            versions::remove(&store, project.id, ban, &by(note), Timestamp::now())
+            versions::remove(&*stores.rules, project.id, ban, &by(note), Timestamp::now())
                 .await
                 .map_err(failed_with(FAILED))?
         }
         RulesCommand::Rollback { version, note } => {
             let now = Timestamp::now();
-            versions::roll_back(&store, project.id, *version, &by(note), now)
+            versions::roll_back(&*stores.rules, project.id, *version, &by(note), now)
                 .await
                 .map_err(failed_with(FAILED))?
         }
@@ -110,31 +112,35 @@ fn by(note: &Note) -> Provenance {
     }
 }
 
-async fn operate(store: &Sqlite, project: &Project, command: &OperationCommand) -> Outcome<i64> {
+async fn operate(stores: &Stores, project: &Project, command: &OperationCommand) -> Outcome<i64> {
     let (operation, term, now) = (command.operation(), command.term(), Timestamp::now());
     let by = by(&term.note);
     let version = if term.remove {
-        versions::remove(store, project.id, operation, &by, now).await
+        versions::remove(&*stores.rules, project.id, operation, &by, now).await
     } else {
         let entry = Entry::new(operation, term.seconds, &by, now).map_err(failed_with(FAILED))?;
-        versions::put(store, project.id, &entry, &by, now).await
+        versions::put(&*stores.rules, project.id, &entry, &by, now).await
     };
     version.map_err(failed_with(FAILED))
 }
 
-async fn show(store: &Sqlite, project: &Project, version: Option<i64>) -> Outcome<()> {
+async fn show(stores: &Stores, project: &Project, version: Option<i64>) -> Outcome<()> {
     let document = if let Some(version) = version {
-        let stored = versions::at(store, project.id, version).await;
+        let stored = versions::at(&*stores.rules, project.id, version).await;
         Some(stored.map_err(failed_with(FAILED))?.document)
     } else {
-        let stored = store.rules(project.id).await.map_err(failed_with(FAILED))?;
+        let stored = stores
+            .rules
+            .rules(project.id)
+            .await
+            .map_err(failed_with(FAILED))?;
         stored.map(|rules| rules.document)
     };
     print_json(document.as_deref().unwrap_or("{}"))
 }
 
-async fn list(store: &Sqlite, project: &Project) -> Outcome<()> {
-    let in_force = versions::in_force(store, project.id, Timestamp::now()).await;
+async fn list(stores: &Stores, project: &Project) -> Outcome<()> {
+    let in_force = versions::in_force(&*stores.rules, project.id, Timestamp::now()).await;
     let (_, entries) = in_force.map_err(failed_with(FAILED))?;
     print(entries.into_iter().map(|entry| {
         let ends = entry.ends_at.map(|ends| ends.to_string());
@@ -144,8 +150,11 @@ async fn list(store: &Sqlite, project: &Project) -> Outcome<()> {
     }))
 }
 
-async fn history(store: &Sqlite, project: &Project) -> Outcome<()> {
-    let history = store.rules_history(project.id, i64::MAX, HISTORY).await;
+async fn history(stores: &Stores, project: &Project) -> Outcome<()> {
+    let history = stores
+        .rules
+        .rules_history(project.id, i64::MAX, HISTORY)
+        .await;
     let history = history.map_err(failed_with(FAILED))?;
     print(history.into_iter().map(|(version, change)| {
         let [author, reason] = [change.author, change.reason].map(Option::unwrap_or_default);
@@ -159,12 +168,19 @@ async fn history(store: &Sqlite, project: &Project) -> Outcome<()> {
     }))
 }
 
-async fn who(store: &Sqlite, project: &Project, version: Option<i64>) -> Outcome<()> {
-    let found = adoption(store, project.id, version, Timestamp::now()).await;
+async fn who(stores: &Stores, project: &Project, version: Option<i64>) -> Outcome<()> {
+    let found = adoption(
+        &*stores.rules,
+        &*stores.fleet,
+        project.id,
+        version,
+        Timestamp::now(),
+    )
+    .await;
     let Adoption { agents, .. } = found.map_err(failed_with(FAILED))?;
     print(agents.into_iter().map(|agent| {
         let state = agent.state.map_or_else(String::new, |it| it.to_string());
-        let (pace, known) = (agent.pace(), agent.follower);
+        let (pace, known) = (agent.pace(), agent.subscriber);
         let version = |version: Option<i64>| version.map_or_else(String::new, |it| it.to_string());
         let fetched = version(known.fetched.map(|it| it.version));
         let applied = known.applied.map(|it| it.version).max(known.in_force);

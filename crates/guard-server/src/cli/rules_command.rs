@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{Span, SpanRelativeTo};
 
@@ -136,6 +137,7 @@ pub enum OperationCommand {
     /// Turn a feature of the guards on or off
     Toggle {
         /// Which one
+        #[arg(value_parser = features())]
         feature: Feature,
         /// How it is to be
         #[arg(required_unless_present = "remove")]
@@ -268,6 +270,19 @@ impl OperationCommand {
             | Self::Emergency { term, .. } => term,
         }
     }
+}
+
+/// Reads the name of a feature.
+fn features() -> impl TypedValueParser<Value = Feature> {
+    let names = Feature::ALL.map(|feature| {
+        let name = feature.name();
+        PossibleValue::new(name).help(format!("`enable_{name}`"))
+    });
+    PossibleValuesParser::new(names).try_map(|name| {
+        let mut all = Feature::ALL.into_iter();
+        let feature = all.find(|feature| feature.name() == name);
+        feature.ok_or("no such feature")
+    })
 }
 
 /// Reads a duration in whole seconds.

@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 
 use crate::cli::config::Config;
 use crate::http::connections;
+use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyHash, NoRandomness};
 use crate::secret::Secret;
-use crate::store::{Control as _, Lock, LockError, OpenError, ProjectSettings, Sqlite, StoreError};
-use crate::{Access, AppState, DEFAULT_PROJECT, router};
+use crate::store::{self, Lock, LockError, OpenError, Projects, StoreError};
+use crate::{Access, AppState, DEFAULT_PROJECT, maintenance, router};
 
 /// How long requests in flight may take after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -60,7 +61,7 @@ pub async fn run(
     connections::raise_file_limit();
     // Held until the store is closed, which happens before this is dropped.
     let _lock = Lock::take(&config.database)?;
-    let store = Arc::new(Sqlite::open_with(&config.database, config.store_limits)?);
+    let stores = store::open(&config.database)?;
     let listen_error = |source| ServeError::Listen {
         listen: config.listen.clone(),
         source,
@@ -69,11 +70,11 @@ pub async fn run(
         .await
         .map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
-    let new_key = settle_project(&store, config.settings).await?;
+    let new_key = settle_project(&*stores.projects, config.settings).await?;
     announce(out, &format!("http://{address}"), new_key.as_ref())?;
 
     let access = Access::listening_on(address.ip());
-    let state = Arc::new(AppState::new(store, config.limits, access));
+    let state = Arc::new(AppState::new(stores, config.limits, access));
     let app = router(Arc::clone(&state));
     let (stop, stopping) = oneshot::channel();
     let shutdown = async {
@@ -90,19 +91,19 @@ pub async fn run(
     };
     tokio::select! {
         () = serving => {}
-        () = state.tend() => {}
+        () = maintenance::run(&state) => {}
         () = overdue => tracing::warn!("requests still in flight after {GRACE:?} were cut off"),
     }
-    state.remember().await;
+    state.save_check_ins().await;
     Ok(())
 }
 
 /// Applies the operator's settings; a project that is new gets a key, which is returned.
 async fn settle_project(
-    store: &Sqlite,
+    projects: &dyn Projects,
     mut settings: ProjectSettings,
 ) -> Result<Option<Secret>, ServeError> {
-    let is_new = store.project_named(DEFAULT_PROJECT).await?.is_none();
+    let is_new = projects.project_named(DEFAULT_PROJECT).await?.is_none();
     let new_key = if is_new && settings.key.is_none() {
         Some(key::new_key()?)
     } else {
@@ -111,7 +112,7 @@ async fn settle_project(
     if let Some(key) = &new_key {
         settings.key = Some(KeyHash::of(key.expose()));
     }
-    store.save_project(DEFAULT_PROJECT, settings).await?;
+    projects.save_project(DEFAULT_PROJECT, settings).await?;
     Ok(new_key)
 }
 

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::store::{Control, Follower, ProjectId, StoreError};
+use crate::store::{Fleet, ProjectId, RuleSubscriber, RulesStore, StoreError};
 
 /// An agent whose requests are held is silent when nothing was heard of it for
 /// this long: a request is held for a minute at most, a pause between two is no longer.
@@ -41,7 +41,7 @@ fn or_none(newest: Option<i64>) -> String {
 /// How far an agent is with a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum AdoptionState {
     /// It refused the document.
     Refused,
     /// It has not fetched it yet.
@@ -54,7 +54,7 @@ pub enum State {
     Silent,
 }
 
-impl Display for State {
+impl Display for AdoptionState {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Refused => "refused",
@@ -70,17 +70,17 @@ impl Display for State {
 #[derive(Debug, Serialize)]
 pub struct Adopter {
     /// How far it is; none while no rules were set, unless it is silent.
-    pub state: Option<State>,
+    pub state: Option<AdoptionState>,
     /// When an agent that waits will ask again, if it asks in intervals.
     pub expected_by: Option<Timestamp>,
     /// What is known of it.
     #[serde(flatten)]
-    pub follower: Follower,
+    pub subscriber: RuleSubscriber,
 }
 
 /// How many agents are how far.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct AdoptionCounts {
     /// Refused the document.
     pub refused: u64,
     /// Have not fetched it yet.
@@ -101,7 +101,7 @@ pub struct Adoption {
     /// The version; none while no rules were set.
     pub version: Option<i64>,
     /// How many agents are how far.
-    pub counts: Counts,
+    pub counts: AdoptionCounts,
     /// All agents, those first that are least far.
     pub agents: Vec<Adopter>,
 }
@@ -113,23 +113,24 @@ pub struct Adoption {
 ///
 /// [`AdoptionError`] when there is no such version, or the store fails.
 pub async fn adoption(
-    control: &dyn Control,
+    rules: &dyn RulesStore,
+    fleet: &dyn Fleet,
     project: ProjectId,
     version: Option<i64>,
     now: Timestamp,
 ) -> Result<Adoption, AdoptionError> {
-    let newest = control.rules_version(project).await?;
+    let newest = rules.rules_version(project).await?;
     let version = match version {
         None => newest,
         Some(version) if version >= 1 && Some(version) <= newest => Some(version),
         Some(version) => return Err(AdoptionError::NoSuchVersion { version, newest }),
     };
-    let followers = control.followers(project).await?;
-    let mut agents: Vec<_> = followers
+    let subscribers = fleet.subscribers(project).await?;
+    let mut agents: Vec<_> = subscribers
         .into_iter()
-        .map(|follower| Adopter::of(follower, version, now))
+        .map(|subscriber| Adopter::of(subscriber, version, now))
         .collect();
-    agents.sort_by_key(|agent| (agent.state, Reverse(agent.follower.seen_at)));
+    agents.sort_by_key(|agent| (agent.state, Reverse(agent.subscriber.seen_at)));
     Ok(Adoption {
         version,
         counts: count(&agents),
@@ -137,19 +138,19 @@ pub async fn adoption(
     })
 }
 
-fn count(agents: &[Adopter]) -> Counts {
-    let mut counts = Counts::default();
+fn count(agents: &[Adopter]) -> AdoptionCounts {
+    let mut counts = AdoptionCounts::default();
     for agent in agents {
         let n = match agent.state {
             None => &mut 0,
-            Some(State::Refused) => &mut counts.refused,
-            Some(State::Waiting) => &mut counts.waiting,
-            Some(State::Fetched) => &mut counts.fetched,
-            Some(State::Applied) => &mut counts.applied,
-            Some(State::Silent) => &mut counts.silent,
+            Some(AdoptionState::Refused) => &mut counts.refused,
+            Some(AdoptionState::Waiting) => &mut counts.waiting,
+            Some(AdoptionState::Fetched) => &mut counts.fetched,
+            Some(AdoptionState::Applied) => &mut counts.applied,
+            Some(AdoptionState::Silent) => &mut counts.silent,
         };
         *n += 1;
-        if agent.state != Some(State::Silent) && !agent.follower.holds {
+        if agent.state != Some(AdoptionState::Silent) && !agent.subscriber.holds {
             counts.in_intervals += 1;
         }
     }
@@ -157,22 +158,22 @@ fn count(agents: &[Adopter]) -> Counts {
 }
 
 impl Adopter {
-    fn of(follower: Follower, version: Option<i64>, now: Timestamp) -> Self {
-        let state = follower.state(version, now);
-        let expected_by = follower
+    fn of(subscriber: RuleSubscriber, version: Option<i64>, now: Timestamp) -> Self {
+        let state = subscriber.state(version, now);
+        let expected_by = subscriber
             .interval
-            .filter(|_| state == Some(State::Waiting) && !follower.holds)
-            .and_then(|interval| follower.asked_at.saturating_add(interval).ok());
+            .filter(|_| state == Some(AdoptionState::Waiting) && !subscriber.holds)
+            .and_then(|interval| subscriber.asked_at.saturating_add(interval).ok());
         Self {
             state,
             expected_by,
-            follower,
+            subscriber,
         }
     }
 
     /// How the agent comes to new rules.
     pub fn pace(&self) -> String {
-        match (self.follower.holds, self.follower.interval) {
+        match (self.subscriber.holds, self.subscriber.interval) {
             (true, _) => "at once".to_owned(),
             (false, Some(interval)) => format!("every {} s", interval.as_secs()),
             (false, None) => "in intervals".to_owned(),
@@ -180,7 +181,7 @@ impl Adopter {
     }
 }
 
-impl Follower {
+impl RuleSubscriber {
     /// The newest version that the agent is known to have.
     pub fn newest(&self) -> Option<i64> {
         let applied = self.applied.map(|applied| applied.version);
@@ -189,22 +190,22 @@ impl Follower {
     }
 
     /// How far it is with `version`; without one there is nothing to have.
-    fn state(&self, version: Option<i64>, now: Timestamp) -> Option<State> {
+    fn state(&self, version: Option<i64>, now: Timestamp) -> Option<AdoptionState> {
         // Ahead of now it was seen by a clock that was set back since.
         if now.duration_since(self.seen_at).abs() > self.patience() {
-            return Some(State::Silent);
+            return Some(AdoptionState::Silent);
         }
         let version = version?;
         let has = |known: Option<i64>| known.is_some_and(|known| known >= version);
         let fetched_at = self.fetched.map(|fetched| fetched.at);
         let state = if has(self.in_force) || has(self.applied.map(|applied| applied.version)) {
-            State::Applied
+            AdoptionState::Applied
         } else if !has(self.fetched.map(|fetched| fetched.version)) {
-            State::Waiting
+            AdoptionState::Waiting
         } else if self.refused.is_some() && self.reported_at >= fetched_at {
-            State::Refused
+            AdoptionState::Refused
         } else {
-            State::Fetched
+            AdoptionState::Fetched
         };
         Some(state)
     }

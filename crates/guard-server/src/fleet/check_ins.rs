@@ -1,59 +1,67 @@
-//! What is heard of agents, gathered in memory: a request writes nothing, the
-//! store takes what a thousand of them say at once.
+//! Signals received from agents. They are collected in memory, so that a request that
+//! brings one does not wait for the store, and are saved together.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::subscribers::{GIVES_WAY_AFTER, policy, room_for};
 use crate::clock::{Clock, Reading};
-use crate::store::{AgentId, Control, Heard, ProjectId, Sighting, StoreError};
+use crate::store::{AgentId, AgentSignal, CheckIn, Fleet, ProjectId, StatusReport, StoreError};
+use crate::trouble::TroubleLog;
 
-/// What waits to be stored at most. While the store fails for longer, what is
-/// new is left out: agents say it again with their next request.
+/// The most check-ins that wait to be saved. If the store fails for longer, new ones are
+/// dropped: agents say the same with their next request.
 const MAX_PENDING: usize = 65_536;
 
-/// What was heard and is not stored yet.
-pub(crate) struct Sightings {
-    control: Arc<dyn Control>,
+/// Check-ins that are not saved yet.
+pub(crate) struct CheckIns {
+    fleet: Arc<dyn Fleet>,
     clock: Arc<dyn Clock>,
-    /// With the uptime at which it was heard: the time of day may be set before it is stored.
-    pending: Mutex<Vec<(Sighting, Duration)>>,
-    /// The clock when its setting was last followed. Held while storing, so that a caller that
-    /// then reads finds what came before.
-    storing: tokio::sync::Mutex<Reading>,
+    /// With the uptime at which each came: the time of day may be set before it is saved.
+    pending: Mutex<Vec<(CheckIn, Duration)>>,
+    /// How many agents of a project are remembered.
+    installs: u32,
+    /// There is no room for all agents.
+    crowd: TroubleLog,
+    /// The clock when its setting was last followed. Locked while saving, so that a caller
+    /// that reads afterwards finds everything that came before.
+    saving: tokio::sync::Mutex<Reading>,
 }
 
-impl Sightings {
-    pub(crate) fn new(control: Arc<dyn Control>, clock: Arc<dyn Clock>) -> Self {
+impl CheckIns {
+    pub(crate) fn new(fleet: Arc<dyn Fleet>, clock: Arc<dyn Clock>, installs: u32) -> Self {
         Self {
-            control,
-            storing: Reading::of(&*clock).into(),
+            fleet,
+            saving: Reading::of(&*clock).into(),
             clock,
             pending: Mutex::default(),
+            installs,
+            crowd: TroubleLog::default(),
         }
     }
 
-    /// Notes what was heard of `agent` now. Never waits for the store.
-    pub(crate) fn note(&self, project: ProjectId, agent: AgentId, what: Heard) {
-        let sighting = Sighting {
+    /// Notes a signal that `agent` sent now. Never waits for the store.
+    pub(crate) fn note(&self, project: ProjectId, agent: AgentId, signal: AgentSignal) {
+        let check_in = CheckIn {
             project,
             agent,
             at: Timestamp::UNIX_EPOCH,
-            what,
+            signal,
         };
         let mut pending = self.pending();
         if pending.len() < MAX_PENDING {
-            pending.push((sighting, self.clock.uptime()));
+            pending.push((check_in, self.clock.uptime()));
         }
     }
 
-    /// Stores all that was noted; what the store does not take is kept for the next time.
-    pub(crate) async fn store(&self) -> Result<(), StoreError> {
-        let mut followed = self.storing.lock().await;
+    /// Saves everything that was noted. If the store fails, it is kept for the next call.
+    pub(crate) async fn save(&self) -> Result<(), StoreError> {
+        let mut followed = self.saving.lock().await;
         let reading = Reading::of(&*self.clock);
         if let Some(by) = reading.set_since(*followed) {
-            self.control.move_agents(by).await?;
+            self.fleet.shift_times(by).await?;
         }
         *followed = reading;
         let noted = std::mem::take(&mut *self.pending());
@@ -61,11 +69,14 @@ impl Sightings {
             return Ok(());
         }
         let (mut noted, uptimes): (Vec<_>, Vec<_>) = noted.into_iter().unzip();
-        for (sighting, uptime) in noted.iter_mut().zip(&uptimes) {
-            sighting.at = reading.at(*uptime);
+        for (check_in, uptime) in noted.iter_mut().zip(&uptimes) {
+            check_in.at = reading.at(*uptime);
         }
-        let noted: Arc<[Sighting]> = noted.into();
-        let outcome = self.control.save_sightings(Arc::clone(&noted)).await;
+        let noted: Arc<[CheckIn]> = noted.into();
+        let saving = self
+            .fleet
+            .save_check_ins(Arc::clone(&noted), policy(self.installs));
+        let outcome = saving.await.map(|left_out| self.note_left_out(left_out));
         if outcome.is_err() {
             let mut pending = self.pending();
             let older = noted.iter().cloned().zip(uptimes).collect();
@@ -76,91 +87,146 @@ impl Sightings {
         outcome
     }
 
-    fn pending(&self) -> std::sync::MutexGuard<'_, Vec<(Sighting, Duration)>> {
+    /// Saves the latest status report of an install, if there is room for it.
+    pub(crate) async fn save_report(&self, report: StatusReport) -> Result<(), StoreError> {
+        let saving = self.fleet.save_report(report, room_for(self.installs));
+        let is_saved = saving.await?;
+        self.note_left_out(u64::from(!is_saved));
+        Ok(())
+    }
+
+    /// Logs now and then that agents were left out.
+    fn note_left_out(&self, agents: u64) {
+        if agents == 0 {
+            self.crowd.succeeded();
+        } else if self.crowd.failed(0, Instant::now()) {
+            tracing::warn!(
+                "{} agents of a project are remembered; new ones are passed over until one of \
+                 those is silent for {GIVES_WAY_AFTER:#}: raise --max-installs",
+                self.installs
+            );
+        }
+    }
+
+    fn pending(&self) -> std::sync::MutexGuard<'_, Vec<(CheckIn, Duration)>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::Connection;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use jiff::SignedDuration;
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::store::Sqlite;
+    use crate::store::{AgentReport, BoxFuture, Room, RuleSubscriber, SubscriberPolicy};
 
     const PROJECT: ProjectId = ProjectId(1);
-    const ASKED: Heard = Heard::Asked { holds: true };
+    const ASKED: AgentSignal = AgentSignal::Asked { holds: true };
 
-    /// A store, another connection to its file, and what is heard.
-    fn parts() -> (tempfile::TempDir, Arc<Sqlite>, Connection, Sightings) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("guard.db");
-        let store = Arc::new(Sqlite::open(&path).unwrap());
-        let other = Connection::open(&path).unwrap();
-        let control = Arc::clone(&store) as Arc<dyn Control>;
-        let sightings = Sightings::new(control, Arc::new(SystemClock));
-        (directory, store, other, sightings)
+    /// A store that keeps what it is given, or fails.
+    #[derive(Default)]
+    struct FakeFleet {
+        fails: AtomicBool,
+        saved: Mutex<Vec<CheckIn>>,
     }
 
-    fn note(sightings: &Sightings, install: usize, what: Heard) {
+    impl FakeFleet {
+        fn answer<T: Send + 'static>(&self, answer: T) -> BoxFuture<'_, T> {
+            let fails = self.fails.load(Ordering::Relaxed);
+            let outcome = if fails {
+                Err(StoreError::Unavailable)
+            } else {
+                Ok(answer)
+            };
+            Box::pin(async move { outcome })
+        }
+
+        fn signals(&self) -> Vec<AgentSignal> {
+            let saved = self.saved.lock().unwrap();
+            saved.iter().map(|it| it.signal.clone()).collect()
+        }
+    }
+
+    impl Fleet for FakeFleet {
+        fn save_check_ins(
+            &self,
+            check_ins: Arc<[CheckIn]>,
+            _: SubscriberPolicy,
+        ) -> BoxFuture<'_, u64> {
+            if !self.fails.load(Ordering::Relaxed) {
+                self.saved.lock().unwrap().extend_from_slice(&check_ins);
+            }
+            self.answer(0)
+        }
+        fn subscribers(&self, _: ProjectId) -> BoxFuture<'_, Vec<RuleSubscriber>> {
+            self.answer(Vec::new())
+        }
+        fn save_report(&self, _: StatusReport, _: Room) -> BoxFuture<'_, bool> {
+            self.answer(true)
+        }
+        fn reports(&self, _: ProjectId, _: u16, _: usize) -> BoxFuture<'_, Vec<AgentReport>> {
+            self.answer(Vec::new())
+        }
+        fn shift_times(&self, _: SignedDuration) -> BoxFuture<'_, ()> {
+            self.answer(())
+        }
+    }
+
+    fn parts() -> (Arc<FakeFleet>, CheckIns) {
+        let store = Arc::new(FakeFleet::default());
+        let fleet = Arc::clone(&store) as Arc<dyn Fleet>;
+        (store, CheckIns::new(fleet, Arc::new(SystemClock), 10))
+    }
+
+    fn note(check_ins: &CheckIns, install: usize, signal: AgentSignal) {
         let agent = AgentId {
             install_id: install.to_string(),
             ..AgentId::default()
         };
-        sightings.note(PROJECT, agent, what);
-    }
-
-    async fn newest(store: &Sqlite) -> Vec<Option<i64>> {
-        let followers = store.followers(PROJECT).await.unwrap();
-        followers
-            .iter()
-            .map(crate::store::Follower::newest)
-            .collect()
+        check_ins.note(PROJECT, agent, signal);
     }
 
     #[tokio::test]
     async fn to_note_needs_no_store_and_what_was_noted_is_stored_in_its_order() {
-        let (_directory, store, other, sightings) = parts();
-        other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        note(&sightings, 1, ASKED);
-        note(&sightings, 1, Heard::Fetched(1));
-        note(&sightings, 1, Heard::Fetched(2));
-        assert_eq!(newest(&store).await, []);
-        other.execute_batch("ROLLBACK").unwrap();
-        sightings.store().await.unwrap();
-        assert_eq!(newest(&store).await, [Some(2)]);
+        let (store, check_ins) = parts();
+        store.fails.store(true, Ordering::Relaxed);
+        let signals = [ASKED, AgentSignal::Fetched(1), AgentSignal::Fetched(2)];
+        for signal in signals.clone() {
+            note(&check_ins, 1, signal);
+        }
+        assert_eq!(store.signals(), []);
+        store.fails.store(false, Ordering::Relaxed);
+        check_ins.save().await.unwrap();
+        assert_eq!(store.signals(), signals);
     }
 
     #[tokio::test]
     async fn what_the_store_does_not_take_is_stored_before_what_comes_later() {
-        let (_directory, store, other, sightings) = parts();
-        let rename = |from, to| {
-            let sql = format!("ALTER TABLE {from} RENAME TO {to}");
-            other.execute_batch(&sql).unwrap();
-        };
-        rename("rule_followers", "away");
-        note(&sightings, 1, ASKED);
-        note(&sightings, 1, Heard::Fetched(1));
-        assert_eq!(sightings.store().await, Err(StoreError::Unavailable));
-        note(&sightings, 1, Heard::Fetched(2));
-        rename("away", "rule_followers");
-        sightings.store().await.unwrap();
-        assert_eq!(newest(&store).await, [Some(2)]);
+        let (store, check_ins) = parts();
+        store.fails.store(true, Ordering::Relaxed);
+        note(&check_ins, 1, ASKED);
+        note(&check_ins, 1, AgentSignal::Fetched(1));
+        assert_eq!(check_ins.save().await, Err(StoreError::Unavailable));
+        note(&check_ins, 1, AgentSignal::Fetched(2));
+        store.fails.store(false, Ordering::Relaxed);
+        check_ins.save().await.unwrap();
+        let expected = [ASKED, AgentSignal::Fetched(1), AgentSignal::Fetched(2)];
+        assert_eq!(store.signals(), expected);
     }
 
     #[tokio::test]
     async fn while_the_store_takes_nothing_what_waits_is_bounded() {
-        let (_directory, _store, other, sightings) = parts();
-        other
-            .execute_batch("ALTER TABLE rule_followers RENAME TO away")
-            .unwrap();
+        let (store, check_ins) = parts();
+        store.fails.store(true, Ordering::Relaxed);
         for _ in 0..2 {
             for install in 0..=MAX_PENDING {
-                note(&sightings, install, ASKED);
+                note(&check_ins, install, ASKED);
             }
-            assert_eq!(sightings.store().await, Err(StoreError::Unavailable));
-            assert_eq!(sightings.pending().len(), MAX_PENDING);
+            assert_eq!(check_ins.save().await, Err(StoreError::Unavailable));
+            assert_eq!(check_ins.pending().len(), MAX_PENDING);
         }
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod adoption;
 mod check_ins;
+pub mod subscribers;
 
-pub(crate) use self::check_ins::Sightings;
+pub(crate) use self::check_ins::CheckIns;

@@ -27,7 +27,12 @@ impl FromRequestParts<Arc<AppState>> for Caller {
         let mut given = false;
         for key in keys(&parts.headers) {
             given = true;
-            if let Some(project) = state.control.project_of_key(KeyHash::of(key)).await? {
+            if let Some(project) = state
+                .stores
+                .projects
+                .project_of_key(KeyHash::of(key))
+                .await?
+            {
                 return Ok(Self(project));
             }
         }

@@ -72,6 +72,9 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        if error == StoreError::InvalidCursor {
+            return Self::bad_request(format!("before: {error}"));
+        }
         Self::unavailable(format!("{error}; send the request again later"))
     }
 }

@@ -24,7 +24,9 @@ use crate::ingest::envelope::{self, Envelope, SealedEnvelope};
 use crate::ingest::record::{self, Invalid};
 use crate::ingest::repair::repair;
 use crate::ingest::signals;
-use crate::store::{AgentId, Batch, Counts, Heard, Project, ProjectId, Record, StatusReport};
+use crate::store::{
+    AgentId, AgentSignal, Batch, KindCounts, NewRecord, Project, ProjectId, StatusReport,
+};
 use crate::visible::shortened;
 
 /// Left-out records that an answer describes; all are counted.
@@ -36,7 +38,8 @@ const MAX_DESCRIBED: usize = 20;
 pub(crate) struct Accepted {
     #[serde(flatten)]
     answer: IngestAnswer,
-    duplicates: Counts,
+    /// `null` where the store finds duplicates only later.
+    duplicates: Option<KindCounts>,
     invalid: Vec<LeftOut>,
 }
 
@@ -51,7 +54,7 @@ struct LeftOut {
 /// A batch that was read, before it is stored.
 struct Intake {
     batch: Batch,
-    received: Counts,
+    received: KindCounts,
     invalid_timestamps: u64,
     left_out: Vec<LeftOut>,
     /// The newest rules that it tells of as applied.
@@ -133,20 +136,20 @@ pub(crate) async fn status(
             if let Some(named) = named.filter(|_| !is_named) {
                 agent.install_id = shortened(named, MAX_NAME);
             }
-            let heard = signals::reported(&report);
+            let signal = signals::reported(&report);
             let report = StatusReport {
                 project: project.id,
                 install_id: agent.install_id.clone(),
                 received_at: Timestamp::now(),
                 body: Value::Object(report).to_string(),
             };
-            Ok((report, agent, heard))
+            Ok((report, agent, signal))
         },
     );
-    let (report, agent, heard) = read.await?;
+    let (report, agent, signal) = read.await?;
     let project = report.project;
-    state.telemetry.save_status(report).await?;
-    state.sightings.note(project, agent, heard);
+    state.check_ins.save_report(report).await?;
+    state.check_ins.note(project, agent, signal);
     Ok(Json(StatusAnswer {
         success: true,
         message: "Status received".to_owned(),
@@ -199,20 +202,24 @@ async fn store(
         applied,
     } = intake;
     let project = batch.project;
-    let receipt = state.telemetry.append(batch).await?;
+    let (events, metrics) = (batch.events.len(), batch.metrics.len());
+    let receipt = state
+        .stores
+        .telemetry
+        .append(batch, state.limits.types)
+        .await?;
     if let Some(version) = applied {
-        let heard = Heard::Applied(version);
-        state.sightings.note(project, agent, heard);
+        let signal = AgentSignal::Applied(version);
+        state.check_ins.note(project, agent, signal);
     }
-    let processed = |kind| receipt.stored.of(kind) + receipt.duplicates.of(kind);
     Ok(Json(Accepted {
         answer: IngestAnswer {
             success: true,
             events_received: received.events,
             events_dropped_invalid_timestamp: invalid_timestamps,
             metrics_received: received.metrics,
-            events_processed: processed(Kind::Event),
-            metrics_processed: processed(Kind::Metric),
+            events_processed: events as u64,
+            metrics_processed: metrics as u64,
             errors: None,
         },
         duplicates: receipt.duplicates,
@@ -242,9 +249,9 @@ impl Intake {
                 received_at: Timestamp::now(),
                 events: Vec::new(),
                 metrics: Vec::new(),
-                invalid: Counts::default(),
+                invalid: KindCounts::default(),
             },
-            received: Counts::default(),
+            received: KindCounts::default(),
             invalid_timestamps: 0,
             left_out: Vec::new(),
             applied: None,
@@ -260,7 +267,7 @@ impl Intake {
         kind: Kind,
         envelope: &Envelope<'_>,
         batch_id: Option<&str>,
-    ) -> Vec<Record> {
+    ) -> Vec<NewRecord> {
         let mut seen = HashMap::<&str, usize>::new();
         let mut records = Vec::with_capacity(envelope.records(kind).len());
         for (index, raw) in envelope.records(kind).iter().enumerate() {

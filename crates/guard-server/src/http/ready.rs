@@ -52,7 +52,7 @@ impl Readiness {
 }
 
 pub(crate) async fn ready(State(state): State<Arc<AppState>>) -> Result<Json<Value>, ApiError> {
-    let probe = state.telemetry.probe();
+    let probe = state.stores.telemetry.probe();
     state.readiness.check(probe).await?;
     Ok(Json(json!({ "status": "ready" })))
 }

@@ -21,11 +21,11 @@ use super::{body, ingest, page, query, ready, rules, wrong_keys};
 /// ```
 /// use std::sync::Arc;
 /// use guard_server::{Access, AppState, Limits, router};
-/// use guard_server::store::Sqlite;
+/// use guard_server::store;
 ///
 /// let directory = tempfile::tempdir().unwrap();
-/// let store = Arc::new(Sqlite::open(&directory.path().join("guard.db")).unwrap());
-/// let state = Arc::new(AppState::new(store, Limits::default(), Access::ApiKey));
+/// let stores = store::open(&directory.path().join("guard.db")).unwrap();
+/// let state = Arc::new(AppState::new(stores, Limits::default(), Access::ApiKey));
 /// let app = router(state);
 /// # let _: axum::Router = app;
 /// ```

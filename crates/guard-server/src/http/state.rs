@@ -1,11 +1,9 @@
-//! What the handlers share, and what must go on beside the requests.
+//! What the handlers share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
-use tokio::time::MissedTickBehavior;
 
 use super::capacity::memory::Memory;
 use super::capacity::turns;
@@ -13,20 +11,14 @@ use super::capacity::workers::Workers;
 use super::ready::Readiness;
 use super::wrong_keys::WrongKeys;
 use crate::clock::{Clock, Reading, SystemClock};
-use crate::fleet::Sightings;
+use crate::fleet::CheckIns;
 use crate::off_thread::off_thread;
 use crate::rules::Feed;
 use crate::rules::versions::{self, ChangeError};
-use crate::store::{Control, StoreError, Telemetry};
+use crate::store::{StoreError, Stores};
 use crate::trouble::TroubleLog;
 
-/// How often the store is asked whether another process changed the rules.
-const TEND_EVERY: Duration = Duration::from_millis(500);
-
-/// After what was heard of agents could not be stored, the next try comes so much later.
-const REMEMBER_AGAIN: Duration = Duration::from_secs(10);
-
-/// How large a body may be, and all of them together.
+/// How much the server takes and keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes as they are sent.
@@ -39,6 +31,12 @@ pub struct Limits {
     pub records: usize,
     /// Bytes of all bodies of requests and answers that are in memory.
     pub memory: usize,
+    /// Types of each kind of record that are counted by name; the others are counted
+    /// together.
+    pub types: u32,
+    /// Installs of a project whose last status is kept, and processes whose rules are kept
+    /// account of.
+    pub installs: u32,
 }
 
 impl Default for Limits {
@@ -49,6 +47,8 @@ impl Default for Limits {
             status: 64 << 10,
             records: 100_000,
             memory: 256 << 20,
+            types: 1000,
+            installs: 10_000,
         }
     }
 }
@@ -75,8 +75,7 @@ impl Access {
 
 /// What the handlers share.
 pub struct AppState {
-    pub(crate) control: Arc<dyn Control>,
-    pub(crate) telemetry: Arc<dyn Telemetry>,
+    pub(crate) stores: Stores,
     pub(crate) limits: Limits,
     pub(crate) access: Access,
     pub(crate) clock: Arc<dyn Clock>,
@@ -88,9 +87,10 @@ pub struct AppState {
     /// Turns for answers to people.
     pub(crate) answering: Semaphore,
     pub(crate) feed: Feed,
-    pub(crate) sightings: Sightings,
+    pub(crate) check_ins: CheckIns,
     pub(crate) readiness: Readiness,
-    composing: TroubleLog,
+    /// Rules that are due cannot be composed.
+    pub(crate) composing: TroubleLog,
     /// Held while rules are changed: changes take turns instead of outrunning each other.
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Held while documents are judged: one at a time, and no change waits for it.
@@ -98,23 +98,18 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// State over `store`.
-    pub fn new<S: Control + Telemetry + 'static>(
-        store: Arc<S>,
-        limits: Limits,
-        access: Access,
-    ) -> Self {
-        let control = Arc::clone(&store) as Arc<dyn Control>;
+    /// State over `stores`.
+    pub fn new(stores: Stores, limits: Limits, access: Access) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let fleet = Arc::clone(&stores.fleet);
         Self {
-            feed: Feed::new(Arc::clone(&control)),
-            sightings: Sightings::new(Arc::clone(&control), Arc::clone(&clock)),
+            feed: Feed::new(Arc::clone(&stores.rules)),
+            check_ins: CheckIns::new(fleet, Arc::clone(&clock), limits.installs),
             followed: Reading::of(&*clock).into(),
             clock,
             readiness: Readiness::default(),
             composing: TroubleLog::default(),
-            control,
-            telemetry: store,
+            stores,
             limits,
             access,
             memory: Memory::new(limits.memory),
@@ -130,60 +125,25 @@ impl AppState {
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Self {
-            sightings: Sightings::new(Arc::clone(&self.control), Arc::clone(&clock)),
+            check_ins: CheckIns::new(
+                Arc::clone(&self.stores.fleet),
+                Arc::clone(&clock),
+                self.limits.installs,
+            ),
             followed: Reading::of(&*clock).into(),
             clock,
             ..self
         }
     }
 
-    /// What must go on beside the requests: within half a second bans end or are
-    /// renewed, rules that another process published are noticed, and what was heard of
-    /// agents is stored. Never completes.
-    pub async fn tend(&self) {
-        let mut ticks = tokio::time::interval(TEND_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut remember_from = Instant::now();
-        loop {
-            ticks.tick().await;
-            self.tend_rules().await;
-            if Instant::now() >= remember_from && !self.remember().await {
-                remember_from = Instant::now() + REMEMBER_AGAIN;
-            }
-        }
-    }
-
-    /// Does once what [`tend`](Self::tend) does about rules.
-    pub async fn tend_rules(&self) {
-        match self.compose_due().await {
-            Ok(()) => drop(self.composing.succeeded()),
-            // The store has told why.
-            Err(ChangeError::Store(error)) => {
-                tracing::debug!(%error, "cannot compose the rules that are due");
-            }
-            Err(error) => {
-                if self.composing.failed(0, Instant::now()) {
-                    tracing::warn!(%error, "cannot compose the rules that are due");
-                }
-            }
-        }
-        self.feed.refresh_all().await;
-    }
-
-    async fn compose_due(&self) -> Result<(), ChangeError> {
-        self.follow_clock().await?;
-        let (control, now) = (Arc::clone(&self.control), self.clock.now());
-        off_thread(async move { versions::compose_due(&*control, now).await }).await?
-    }
-
-    /// Moves what is planned if the clock was set since the last call. To be called before rules are
-    /// changed, as time would end them otherwise.
+    /// Moves what is planned if the clock was set since the last call. Called before rules
+    /// are changed: a clock that was set forward would end operations too early.
     pub(crate) async fn follow_clock(&self) -> Result<(), StoreError> {
         let mut followed = self.followed.lock().await;
         let reading = Reading::of(&*self.clock);
         if let Some(by) = reading.set_since(*followed) {
-            let control = Arc::clone(&self.control);
-            let follow = async move { versions::follow_clock(&*control, by, reading.now).await };
+            let rules = Arc::clone(&self.stores.rules);
+            let follow = async move { versions::follow_clock(&*rules, by, reading.now).await };
             match off_thread(follow).await? {
                 Err(ChangeError::Store(error)) => return Err(error),
                 Err(error) => tracing::warn!(%error, "some rules do not follow the clock"),
@@ -198,18 +158,18 @@ impl AppState {
         Ok(())
     }
 
-    /// Stores what was heard of agents since it was done last; whether it is stored.
-    /// The next call may mend a failure.
-    pub async fn remember(&self) -> bool {
-        let outcome = self.sightings.store().await;
+    /// Saves the check-ins that were noted since the last call. Returns whether they are
+    /// saved; the next call may succeed.
+    pub async fn save_check_ins(&self) -> bool {
+        let outcome = self.check_ins.save().await;
         if let Err(error) = outcome {
             // The store has told why.
-            tracing::debug!(%error, "cannot remember yet which agents have which rules");
+            tracing::debug!(%error, "cannot save yet which agents have which rules");
         }
         outcome.is_ok()
     }
 
-    /// Answers at once whoever waits for rules to change, from now on too.
+    /// Answers all requests that wait for rules to change, now and from now on.
     pub fn stop_waiting(&self) {
         self.feed.stop();
     }

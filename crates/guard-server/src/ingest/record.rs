@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::fingerprint::fingerprint;
-use crate::store::Record;
+use crate::store::NewRecord;
 
 /// How deep a record may nest; what reads it later may recurse.
 const MAX_DEPTH: usize = 64;
@@ -82,7 +82,7 @@ struct Fields<'a> {
 }
 
 /// Reads one record of `kind`.
-pub(crate) fn read(kind: Kind, raw: &RawValue) -> Result<Record, Invalid> {
+pub(crate) fn read(kind: Kind, raw: &RawValue) -> Result<NewRecord, Invalid> {
     let text = raw.get();
     if !text.starts_with('{') {
         return Err(Invalid::NotAnObject);
@@ -107,7 +107,7 @@ pub(crate) fn read(kind: Kind, raw: &RawValue) -> Result<Record, Invalid> {
         Some(endpoint) => Some(endpoint),
         None => tagged_endpoint(&fields)?,
     };
-    Ok(Record {
+    Ok(NewRecord {
         idempotency_key: optional("idempotency_key", fields.idempotency_key, MAX_KEY_LEN)?
             .filter(|key| !key.is_empty()),
         timestamp: fields
@@ -238,14 +238,14 @@ pub(crate) fn derive_key(batch_id: &str, body: &str, before: usize) -> String {
 mod tests {
     use super::*;
 
-    fn event(json: &str) -> Result<Record, Invalid> {
+    fn event(json: &str) -> Result<NewRecord, Invalid> {
         read(
             Kind::Event,
             &RawValue::from_string(json.to_owned()).unwrap(),
         )
     }
 
-    fn metric(json: &str) -> Result<Record, Invalid> {
+    fn metric(json: &str) -> Result<NewRecord, Invalid> {
         read(
             Kind::Metric,
             &RawValue::from_string(json.to_owned()).unwrap(),

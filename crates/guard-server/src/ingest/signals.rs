@@ -4,7 +4,7 @@ use guard_wire::status::RULES_REFUSED;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::store::{Batch, Heard};
+use crate::store::{AgentSignal, Batch};
 use crate::visible::shortened;
 
 /// The event by which a guard tells that it applied rules.
@@ -23,11 +23,11 @@ struct AppliedVersion {
 }
 
 /// What a status report says of the rules.
-pub(crate) fn reported(report: &Map<String, Value>) -> Heard {
+pub(crate) fn reported(report: &Map<String, Value>) -> AgentSignal {
     let errors = report.get("errors").and_then(Value::as_array);
     let mut errors = errors.into_iter().flatten().rev().filter_map(Value::as_str);
     let refused = errors.find_map(|error| error.strip_prefix(RULES_REFUSED));
-    Heard::Reported {
+    AgentSignal::Reported {
         in_force: report.get("rules_version").and_then(Value::as_i64),
         refused: refused.map(|why| shortened(why, MAX_REFUSAL)),
     }

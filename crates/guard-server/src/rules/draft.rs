@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::document;
 use super::provenance::{self, Provenance};
 use super::versions::{self, ChangeError};
-use crate::store::{Control, Draft, ProjectId};
+use crate::store::{Draft, ProjectId, RulesStore};
 
 /// What publishing would change in one field.
 #[derive(Debug, PartialEq, Serialize)]
@@ -27,7 +27,7 @@ pub struct Difference {
 ///
 /// [`ChangeError`]; then the draft before stays.
 pub async fn save(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
     document: &[u8],
     author: Option<String>,
@@ -38,11 +38,11 @@ pub async fn save(
     let document = serde_json::to_string(&document).map_err(RulesError::from)?;
     let draft = Draft {
         document,
-        base: Some(versions::published(control, project).await?.tag),
+        base: Some(versions::published(store, project).await?.tag),
         saved_at: now,
         author,
     };
-    Ok(control.save_draft(project, draft).await?)
+    Ok(store.save_draft(project, draft).await?)
 }
 
 /// The draft.
@@ -50,8 +50,8 @@ pub async fn save(
 /// # Errors
 ///
 /// [`ChangeError::NotFound`] when there is none.
-pub async fn get(control: &dyn Control, project: ProjectId) -> Result<Draft, ChangeError> {
-    let draft = control.draft(project).await?;
+pub async fn get(store: &dyn RulesStore, project: ProjectId) -> Result<Draft, ChangeError> {
+    let draft = store.draft(project).await?;
     draft.ok_or_else(|| ChangeError::NotFound("there is no draft; save one first".to_owned()))
 }
 
@@ -60,9 +60,9 @@ pub async fn get(control: &dyn Control, project: ProjectId) -> Result<Draft, Cha
 /// # Errors
 ///
 /// [`ChangeError`], also when there is no draft.
-pub async fn discard(control: &dyn Control, project: ProjectId) -> Result<(), ChangeError> {
-    let draft = get(control, project).await?;
-    Ok(control.remove_draft(project, draft).await?)
+pub async fn discard(store: &dyn RulesStore, project: ProjectId) -> Result<(), ChangeError> {
+    let draft = get(store, project).await?;
+    Ok(store.remove_draft(project, draft).await?)
 }
 
 /// The document of the draft, if it could be published today.
@@ -71,10 +71,10 @@ pub async fn discard(control: &dyn Control, project: ProjectId) -> Result<(), Ch
 ///
 /// [`ChangeError`] when it could not, also when there is no draft.
 pub(crate) async fn judged(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
 ) -> Result<DynamicRules, ChangeError> {
-    let draft = get(control, project).await?;
+    let draft = get(store, project).await?;
     Ok(document::judged(draft.document.as_bytes())?)
 }
 
@@ -85,11 +85,11 @@ pub(crate) async fn judged(
 ///
 /// [`ChangeError`], also when there is no draft.
 pub async fn diff(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
 ) -> Result<Vec<Difference>, ChangeError> {
-    let draft = judged(control, project).await?;
-    let published = versions::published(control, project).await?.rules;
+    let draft = judged(store, project).await?;
+    let published = versions::published(store, project).await?.rules;
     let (mut published, draft) = (fields(&published)?, fields(&draft)?);
     let mut differences = Vec::new();
     for (field, draft) in draft {
@@ -129,12 +129,12 @@ fn fields(rules: &DynamicRules) -> Result<Map<String, Value>, ChangeError> {
 ///
 /// [`ChangeError`]; then the draft stays.
 pub async fn publish(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
     by: &Provenance,
     now: Timestamp,
 ) -> Result<i64, ChangeError> {
-    let draft = get(control, project).await?;
+    let draft = get(store, project).await?;
     let rules = document::read(draft.document.as_bytes(), now)?;
     let expected = draft.base.as_deref().filter(|_| !by.confirmed);
     let expected = expected.as_ref().map(std::slice::from_ref);
@@ -144,11 +144,11 @@ pub async fn publish(
         version: None,
         action: "publish the draft",
     };
-    let version = versions::publish(control, project, publishing, by, now).await;
+    let version = versions::publish(store, project, publishing, by, now).await;
     let version = version.map_err(|error| match error {
         ChangeError::Unmatched => ChangeError::Replaced,
         other => other,
     })?;
-    control.remove_draft(project, draft).await?;
+    store.remove_draft(project, draft).await?;
     Ok(version)
 }

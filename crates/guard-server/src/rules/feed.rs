@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::fingerprint::fingerprint;
 use crate::off_thread::off_thread;
-use crate::store::{Control, ProjectId, StoreError, StoredRules};
+use crate::store::{ProjectId, RulesStore, StoreError, StoredRules};
 
 /// What agents are answered while no rules are set.
 const NO_RULES: &str = "{}";
@@ -94,15 +94,15 @@ type Sender = watch::Sender<Arc<Current>>;
 
 /// All projects that somebody asked for.
 pub(crate) struct Feed {
-    control: Arc<dyn Control>,
+    store: Arc<dyn RulesStore>,
     projects: Mutex<HashMap<ProjectId, Sender>>,
     stopping: watch::Sender<bool>,
 }
 
 impl Feed {
-    pub(crate) fn new(control: Arc<dyn Control>) -> Self {
+    pub(crate) fn new(store: Arc<dyn RulesStore>) -> Self {
         Self {
-            control,
+            store,
             projects: Mutex::default(),
             stopping: watch::Sender::new(false),
         }
@@ -128,7 +128,7 @@ impl Feed {
 
     /// What is in force in the store. To read a large document takes a while.
     async fn current(&self, project: ProjectId) -> Result<Arc<Current>, StoreError> {
-        let stored = self.control.rules(project).await?;
+        let stored = self.store.rules(project).await?;
         off_thread(async move { Arc::new(Current::of(stored)) }).await
     }
 
@@ -142,7 +142,7 @@ impl Feed {
         let Some(sender) = self.projects().get(&project).cloned() else {
             return Ok(());
         };
-        if self.control.rules_version(project).await? == sender.borrow().version {
+        if self.store.rules_version(project).await? == sender.borrow().version {
             return Ok(());
         }
         let current = self.current(project).await?;

@@ -13,6 +13,7 @@ pub mod operation;
 mod pattern;
 pub mod policy;
 pub mod provenance;
+mod retention;
 pub mod versions;
 
 use jiff::Timestamp;
@@ -20,7 +21,7 @@ use jiff::Timestamp;
 pub(crate) use self::feed::Feed;
 pub use self::provenance::Provenance;
 use self::versions::{ChangeError, Publishing};
-use crate::store::{Control, Project};
+use crate::store::{Project, RulesStore};
 
 /// Checks a rules document and publishes it for `project` in place of the one
 /// published before, under its own version; answers that version.
@@ -30,7 +31,7 @@ use crate::store::{Control, Project};
 /// [`ChangeError`] when the document is not valid, its version does not rise, it
 /// is risky and not confirmed, or the store fails.
 pub async fn set(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: &Project,
     document: &[u8],
     by: &Provenance,
@@ -43,5 +44,5 @@ pub async fn set(
         version: Some(rules.version),
         action: "publish",
     };
-    versions::publish(control, project.id, publishing, by, now).await
+    versions::publish(store, project.id, publishing, by, now).await
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use clap::ValueEnum;
 use guard_wire::rules::{DynamicRules, RulesError};
 use serde::{Deserialize, Serialize};
 
@@ -82,9 +81,8 @@ pub enum Operation {
 }
 
 /// What can be turned on and off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
 pub enum Feature {
     /// `enable_penetration_detection`.
     PenetrationDetection,
@@ -293,15 +291,29 @@ impl Display for Operation {
     }
 }
 
-/// As users name it.
-impl Display for Feature {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Feature {
+    /// All features.
+    pub const ALL: [Self; 4] = [
+        Self::PenetrationDetection,
+        Self::IpBanning,
+        Self::RateLimiting,
+        Self::RateLimitAutoBan,
+    ];
+
+    /// The feature's name, as users write it.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::PenetrationDetection => "penetration_detection",
             Self::IpBanning => "ip_banning",
             Self::RateLimiting => "rate_limiting",
             Self::RateLimitAutoBan => "rate_limit_auto_ban",
-        })
+        }
+    }
+}
+
+impl Display for Feature {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

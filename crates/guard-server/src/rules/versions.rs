@@ -11,9 +11,10 @@ use super::lockout;
 use super::operation::Operation;
 use super::policy::{Entry, Policy};
 use super::provenance::Provenance;
+use super::retention;
 use crate::clock::AHEAD;
 use crate::fingerprint::fingerprint;
-use crate::store::{Change, Control, ProjectId, RulesOutcome, StoreError, StoredRules};
+use crate::store::{Change, ProjectId, RulesOutcome, RulesStore, StoreError, StoredRules};
 
 /// How often a change is made anew because another one came first.
 const ATTEMPTS: usize = 20;
@@ -94,7 +95,7 @@ impl Changed {
 ///
 /// [`ChangeError`]; then nothing changed.
 pub async fn change(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
     by: &Provenance,
     now: Timestamp,
@@ -102,7 +103,7 @@ pub async fn change(
 ) -> Result<i64, ChangeError> {
     by.check()?;
     for _ in 0..ATTEMPTS {
-        let current = control.rules(project).await?;
+        let current = store.rules(project).await?;
         let from = current.as_ref().map(|rules| rules.version);
         let before: DynamicRules = match &current {
             Some(rules) => serde_json::from_str(&rules.document).map_err(RulesError::from)?,
@@ -135,7 +136,8 @@ pub async fn change(
             reason: by.reason.clone(),
         };
         let next = stored(&composed, document, change)?;
-        if control.set_rules(project, from, next).await? == RulesOutcome::Set {
+        let keep = retention::keep(store, project, current.as_ref(), &next).await?;
+        if store.set_rules(project, from, next, keep).await? == RulesOutcome::Set {
             return Ok(version);
         }
     }
@@ -148,14 +150,14 @@ pub async fn change(
 ///
 /// [`ChangeError`]; then nothing changed.
 pub async fn put(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
     entry: &Entry,
     by: &Provenance,
     now: Timestamp,
 ) -> Result<i64, ChangeError> {
     let action = entry.operation.to_string();
-    change(control, project, by, now, |mut policy| {
+    change(store, project, by, now, |mut policy| {
         policy.put(entry.clone());
         Ok(Changed::to(policy, &action))
     })
@@ -169,7 +171,7 @@ pub async fn put(
 ///
 /// [`ChangeError`]; then nothing changed.
 pub async fn remove(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
     mut operation: Operation,
     by: &Provenance,
@@ -177,7 +179,7 @@ pub async fn remove(
 ) -> Result<i64, ChangeError> {
     operation.normalize()?;
     let action = operation.taken_back();
-    change(control, project, by, now, |mut policy| {
+    change(store, project, by, now, |mut policy| {
         if policy.remove(&operation, by, now) {
             Ok(Changed::to(policy, &action))
         } else {
@@ -224,10 +226,10 @@ impl Published {
 ///
 /// [`ChangeError`] when the store fails.
 pub(crate) async fn published(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
 ) -> Result<Published, ChangeError> {
-    let policy = policy_of(control.rules(project).await?.as_ref())?;
+    let policy = policy_of(store.rules(project).await?.as_ref())?;
     Ok(Published::of(policy.rules)?)
 }
 
@@ -250,7 +252,7 @@ pub(crate) struct Publishing<'a> {
 /// [`ChangeError`], [`Unmatched`](ChangeError::Unmatched) when it may not replace the
 /// published one; then nothing changed.
 pub(crate) async fn publish(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
     publishing: Publishing<'_>,
     by: &Provenance,
@@ -262,7 +264,7 @@ pub(crate) async fn publish(
         version,
         action,
     } = publishing;
-    change(control, project, by, now, |mut policy| {
+    change(store, project, by, now, |mut policy| {
         let replaced = policy.publish(rules.clone());
         if let Some(expected) = expected
             && !expected.contains(&Published::of(replaced)?.tag.as_str())
@@ -290,11 +292,11 @@ pub(crate) fn policy_of(rules: Option<&StoredRules>) -> Result<Policy, RulesErro
 ///
 /// [`ChangeError`] when the store fails.
 pub async fn in_force(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
     now: Timestamp,
 ) -> Result<(Option<i64>, Vec<Entry>), ChangeError> {
-    let stored = control.rules(project).await?;
+    let stored = store.rules(project).await?;
     let mut entries = policy_of(stored.as_ref())?.entries;
     // What ended is taken out only by the next version.
     entries.retain(|entry| !entry.is_over(now));
@@ -307,11 +309,11 @@ pub async fn in_force(
 ///
 /// [`ChangeError::NotFound`] for one that is not.
 pub async fn at(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
     version: i64,
 ) -> Result<StoredRules, ChangeError> {
-    let stored = control.rules_at(project, version).await?;
+    let stored = store.rules_at(project, version).await?;
     stored.ok_or_else(|| ChangeError::NotFound(format!("no version {version} is kept")))
 }
 
@@ -321,11 +323,11 @@ pub async fn at(
 ///
 /// [`ChangeError`] when it could not.
 pub(crate) async fn judged_at(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
     version: i64,
 ) -> Result<StoredRules, ChangeError> {
-    let stored = at(control, project, version).await?;
+    let stored = at(store, project, version).await?;
     document::judged(stored.document.as_bytes())?;
     Ok(stored)
 }
@@ -337,16 +339,16 @@ pub(crate) async fn judged_at(
 ///
 /// [`ChangeError`], for a version that is not kept too.
 pub async fn roll_back(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     project: ProjectId,
     version: i64,
     by: &Provenance,
     now: Timestamp,
 ) -> Result<i64, ChangeError> {
-    let old = judged_at(control, project, version).await?;
+    let old = judged_at(store, project, version).await?;
     let old = policy_of(Some(&old))?;
     let action = format!("roll back to {version}");
-    change(control, project, by, now, |current| {
+    change(store, project, by, now, |current| {
         let policy = old.clone().instead_of(&current);
         Ok(Changed::to(policy, &action))
     })
@@ -359,9 +361,9 @@ pub async fn roll_back(
 /// # Errors
 ///
 /// [`ChangeError`] of the last that failed; it stays due.
-pub async fn compose_due(control: &dyn Control, now: Timestamp) -> Result<(), ChangeError> {
-    let due = control.rules_due(now, now + AHEAD).await?;
-    change_each(control, due, now, |policy| {
+pub async fn compose_due(store: &dyn RulesStore, now: Timestamp) -> Result<(), ChangeError> {
+    let due = store.rules_due(now, now + AHEAD).await?;
+    change_each(store, due, now, |policy| {
         let action = policy.ending(now);
         let action = action.as_deref().unwrap_or(RENEW);
         Changed::to(policy, action)
@@ -376,12 +378,12 @@ pub async fn compose_due(control: &dyn Control, now: Timestamp) -> Result<(), Ch
 ///
 /// [`ChangeError`] of the last that failed.
 pub async fn follow_clock(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     by: SignedDuration,
     now: Timestamp,
 ) -> Result<(), ChangeError> {
-    let planned = control.rules_due(Timestamp::MAX, Timestamp::MAX).await?;
-    change_each(control, planned, now, |mut policy| {
+    let planned = store.rules_due(Timestamp::MAX, Timestamp::MAX).await?;
+    change_each(store, planned, now, |mut policy| {
         policy.move_by(by);
         Changed::to(policy, FOLLOW)
     })
@@ -389,7 +391,7 @@ pub async fn follow_clock(
 }
 
 async fn change_each(
-    control: &dyn Control,
+    store: &dyn RulesStore,
     projects: Vec<ProjectId>,
     now: Timestamp,
     make: impl Fn(Policy) -> Changed + Send + Sync,
@@ -400,7 +402,7 @@ async fn change_each(
     };
     let mut outcome = Ok(());
     for project in projects {
-        let changed = change(control, project, &by, now, |policy| Ok(make(policy)));
+        let changed = change(store, project, &by, now, |policy| Ok(make(policy)));
         if let Err(error) = changed.await {
             outcome = Err(error);
         }

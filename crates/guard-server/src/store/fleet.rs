@@ -1,15 +1,12 @@
-//! Agents that ask for rules: what is heard of each, and what is known by that.
+//! The agents of projects: their status reports, and what is known of those that ask for rules.
+
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::ProjectId;
-
-/// An agent that asks for rules and was not heard of for this long is forgotten.
-pub const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(24);
-/// An agent that was not heard of for this long makes way for a new one, when as many
-/// as may be are remembered. Agents report every five minutes.
-pub const MAKES_WAY_AFTER: SignedDuration = SignedDuration::from_hours(1);
+use super::{BoxFuture, ProjectId};
 
 /// Who sent a request, as its headers say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
@@ -22,23 +19,23 @@ pub struct AgentId {
     pub agent: String,
 }
 
-/// Something heard of an agent.
+/// A signal received from an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub struct CheckIn {
     /// Whose agent.
     pub project: ProjectId,
     /// Which.
     pub agent: AgentId,
     /// When.
     pub at: Timestamp,
-    /// What.
-    pub what: Heard,
+    /// What it said.
+    pub signal: AgentSignal,
 }
 
-/// What was heard. Only agents that ask for rules are remembered; what others say
-/// is passed over.
+/// What an agent said. Only agents that ask for rules are remembered; the signals of
+/// others are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum AgentSignal {
     /// It asked for the rules.
     Asked {
         /// Whether the request may be held until they change.
@@ -69,15 +66,15 @@ pub struct Since {
 
 /// An agent that asks for rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Follower {
+pub struct RuleSubscriber {
     /// Which.
     #[serde(flatten)]
     pub id: AgentId,
-    /// When it was last heard of.
+    /// When it last sent a signal.
     pub seen_at: Timestamp,
     /// When it last asked.
     pub asked_at: Timestamp,
-    /// Whether its requests may be held, so that it hears of changes at once.
+    /// Whether its requests may be held, so that it learns of changes at once.
     pub holds: bool,
     /// The time between its last two requests.
     #[serde(rename = "interval_s", serialize_with = "seconds")]
@@ -101,4 +98,79 @@ fn seconds<S: serde::Serializer>(
     interval
         .map(|interval| interval.as_millis_f64() / 1000.0)
         .serialize(serializer)
+}
+
+/// The latest report of one installation.
+#[derive(Debug)]
+pub struct StatusReport {
+    /// Whose it is.
+    pub project: ProjectId,
+    /// The installation it comes from.
+    pub install_id: String,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// The JSON object as it came.
+    pub body: String,
+}
+
+/// The latest report of one installation, as queries answer it.
+#[derive(Debug, Serialize)]
+pub struct AgentReport {
+    /// The installation.
+    pub install_id: String,
+    /// When the report came.
+    pub received_at: Timestamp,
+    /// The report as it came.
+    pub status: Box<RawValue>,
+}
+
+/// How many installs or processes of a project are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// At most this many.
+    pub installs: u32,
+    /// When all places are taken, the one that was silent for longest gives its place to a
+    /// new one, if it was silent for this long. Otherwise the new one is left out.
+    pub silent_for: SignedDuration,
+}
+
+/// How check-ins change what is known of subscribers.
+#[derive(Debug, Clone, Copy)]
+pub struct SubscriberPolicy {
+    /// Makes of what was known what is known after a check-in; `None` if the agent is not
+    /// a subscriber.
+    pub apply: fn(Option<RuleSubscriber>, &CheckIn) -> Option<RuleSubscriber>,
+    /// How many are remembered.
+    pub room: Room,
+    /// A subscriber that was silent for longer than this is removed.
+    pub forget_after: SignedDuration,
+}
+
+/// The agents of projects.
+pub trait Fleet: Send + Sync {
+    /// Applies check-ins in this order, all or none. Returns how many agents there was no
+    /// room for.
+    fn save_check_ins(
+        &self,
+        check_ins: Arc<[CheckIn]>,
+        policy: SubscriberPolicy,
+    ) -> BoxFuture<'_, u64>;
+
+    /// The agents that ask for the rules of a project, by installation and process.
+    fn subscribers(&self, project: ProjectId) -> BoxFuture<'_, Vec<RuleSubscriber>>;
+
+    /// Keeps the latest report of an installation. Returns whether there was room for it.
+    fn save_report(&self, report: StatusReport, room: Room) -> BoxFuture<'_, bool>;
+
+    /// The latest reports, newest first: at most `limit`, up to the one by which they hold
+    /// `bytes` bytes of JSON.
+    fn reports(
+        &self,
+        project: ProjectId,
+        limit: u16,
+        bytes: usize,
+    ) -> BoxFuture<'_, Vec<AgentReport>>;
+
+    /// Moves the times of all agents: the clock was set by this much.
+    fn shift_times(&self, by: SignedDuration) -> BoxFuture<'_, ()>;
 }

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use guard_server::fleet::adoption::{State, adoption};
-use guard_server::store::Control as _;
+use guard_server::fleet::adoption::{AdoptionState, adoption};
+use guard_server::store::Projects as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -205,16 +205,18 @@ async fn an_agent_that_is_not_heard_of_for_long_is_silent() {
     publish(&server).await;
     agent(&server, "holding", true).fetch().await;
     agent(&server, "asking", false).fetch().await;
-    server.state.remember().await;
+    server.state.save_check_ins().await;
     let project = server.store.project_named("default").await;
     let project = project.unwrap().unwrap().id;
     for (minutes, expected) in [
-        (1, [State::Fetched, State::Fetched]),
-        (4, [State::Fetched, State::Silent]),
-        (11, [State::Silent, State::Silent]),
+        (1, [AdoptionState::Fetched, AdoptionState::Fetched]),
+        (4, [AdoptionState::Fetched, AdoptionState::Silent]),
+        (11, [AdoptionState::Silent, AdoptionState::Silent]),
     ] {
         let now = Timestamp::now() + SignedDuration::from_mins(minutes);
-        let found = adoption(&*server.store, project, None, now).await.unwrap();
+        let found = adoption(&*server.store, &*server.store, project, None, now)
+            .await
+            .unwrap();
         let states: Vec<_> = found.agents.iter().map(|agent| agent.state).collect();
         assert_eq!(states, expected.map(Some), "after {minutes} minutes");
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use guard_server::projects::KeyHash;
 use guard_server::store::{
-    Answer, Batch, Change, Control, Draft, Follower, Page, Project, ProjectId, ProjectSettings,
-    Receipt, RulesOutcome, Sighting, StatusReport, StoreError, StoredRecord, StoredRules, Summary,
+    AgentReport, Batch, BoxFuture, Change, CheckIn, Draft, Fleet, KeepVersions, Page, Project,
+    ProjectId, ProjectSettings, Projects, Receipt, RecordCounts, RecordPage, Room, RuleSubscriber,
+    RulesOutcome, RulesStore, StatusReport, StoreError, StoredRules, Stores, SubscriberPolicy,
     Telemetry,
 };
 use guard_server::{Access, Limits};
@@ -242,14 +243,14 @@ async fn what_does_not_exist_is_said_in_json() {
 struct Failing(StoreError);
 
 impl Failing {
-    fn answer<T: Send + 'static>(&self) -> Answer<'_, T> {
+    fn answer<T: Send + 'static>(&self) -> BoxFuture<'_, T> {
         let error = self.0;
         Box::pin(async move { Err(error) })
     }
 }
 
-impl Control for Failing {
-    fn project_of_key(&self, _: KeyHash) -> Answer<'_, Option<Project>> {
+impl Projects for Failing {
+    fn project_of_key(&self, _: KeyHash) -> BoxFuture<'_, Option<Project>> {
         let project = Project {
             id: ProjectId(1),
             name: "default".to_owned(),
@@ -258,61 +259,76 @@ impl Control for Failing {
         };
         Box::pin(async { Ok(Some(project)) })
     }
-    fn project_named<'a>(&'a self, _: &'a str) -> Answer<'a, Option<Project>> {
+    fn project_named<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<Project>> {
         self.answer()
     }
-    fn save_project<'a>(&'a self, _: &'a str, _: ProjectSettings) -> Answer<'a, ()> {
+    fn save_project<'a>(&'a self, _: &'a str, _: ProjectSettings) -> BoxFuture<'a, ()> {
         self.answer()
     }
-    fn rules(&self, _: ProjectId) -> Answer<'_, Option<StoredRules>> {
+}
+
+impl RulesStore for Failing {
+    fn rules(&self, _: ProjectId) -> BoxFuture<'_, Option<StoredRules>> {
         self.answer()
     }
-    fn rules_version(&self, _: ProjectId) -> Answer<'_, Option<i64>> {
+    fn rules_version(&self, _: ProjectId) -> BoxFuture<'_, Option<i64>> {
         self.answer()
     }
-    fn rules_at(&self, _: ProjectId, _: i64) -> Answer<'_, Option<StoredRules>> {
+    fn rules_at(&self, _: ProjectId, _: i64) -> BoxFuture<'_, Option<StoredRules>> {
         self.answer()
     }
-    fn rules_history(&self, _: ProjectId, _: i64, _: u16) -> Answer<'_, Vec<(i64, Change)>> {
+    fn rules_history(&self, _: ProjectId, _: i64, _: u16) -> BoxFuture<'_, Vec<(i64, Change)>> {
         self.answer()
     }
-    fn rules_due(&self, _: Timestamp, _: Timestamp) -> Answer<'_, Vec<ProjectId>> {
+    fn rules_due(&self, _: Timestamp, _: Timestamp) -> BoxFuture<'_, Vec<ProjectId>> {
         self.answer()
     }
-    fn set_rules(&self, _: ProjectId, _: Option<i64>, _: StoredRules) -> Answer<'_, RulesOutcome> {
+    fn set_rules(
+        &self,
+        _: ProjectId,
+        _: Option<i64>,
+        _: StoredRules,
+        _: KeepVersions,
+    ) -> BoxFuture<'_, RulesOutcome> {
         self.answer()
     }
-    fn draft(&self, _: ProjectId) -> Answer<'_, Option<Draft>> {
+    fn draft(&self, _: ProjectId) -> BoxFuture<'_, Option<Draft>> {
         self.answer()
     }
-    fn save_draft(&self, _: ProjectId, _: Draft) -> Answer<'_, ()> {
+    fn save_draft(&self, _: ProjectId, _: Draft) -> BoxFuture<'_, ()> {
         self.answer()
     }
-    fn remove_draft(&self, _: ProjectId, _: Draft) -> Answer<'_, ()> {
+    fn remove_draft(&self, _: ProjectId, _: Draft) -> BoxFuture<'_, ()> {
         self.answer()
     }
-    fn save_sightings(&self, _: Arc<[Sighting]>) -> Answer<'_, ()> {
+}
+
+impl Fleet for Failing {
+    fn save_check_ins(&self, _: Arc<[CheckIn]>, _: SubscriberPolicy) -> BoxFuture<'_, u64> {
         self.answer()
     }
-    fn move_agents(&self, _: SignedDuration) -> Answer<'_, ()> {
+    fn subscribers(&self, _: ProjectId) -> BoxFuture<'_, Vec<RuleSubscriber>> {
         self.answer()
     }
-    fn followers(&self, _: ProjectId) -> Answer<'_, Vec<Follower>> {
+    fn save_report(&self, _: StatusReport, _: Room) -> BoxFuture<'_, bool> {
+        self.answer()
+    }
+    fn reports(&self, _: ProjectId, _: u16, _: usize) -> BoxFuture<'_, Vec<AgentReport>> {
+        self.answer()
+    }
+    fn shift_times(&self, _: SignedDuration) -> BoxFuture<'_, ()> {
         self.answer()
     }
 }
 
 impl Telemetry for Failing {
-    fn append(&self, _: Batch) -> Answer<'_, Receipt> {
+    fn append(&self, _: Batch, _: u32) -> BoxFuture<'_, Receipt> {
         self.answer()
     }
-    fn save_status(&self, _: StatusReport) -> Answer<'_, ()> {
+    fn counts(&self, _: ProjectId) -> BoxFuture<'_, RecordCounts> {
         self.answer()
     }
-    fn summary(&self, _: ProjectId) -> Answer<'_, Summary> {
-        self.answer()
-    }
-    fn records(&self, _: ProjectId, _: Kind, _: Page) -> Answer<'_, Vec<StoredRecord>> {
+    fn records(&self, _: ProjectId, _: Kind, _: Page) -> BoxFuture<'_, RecordPage> {
         self.answer()
     }
 }
@@ -325,7 +341,12 @@ async fn a_store_that_is_busy_or_broken_is_answered_503_with_a_time_to_retry() {
             decoded: 4096,
             ..Limits::default()
         };
-        let origin = serve(Arc::new(Failing(error)), limits, Access::Loopback).await;
+        let origin = serve(
+            Stores::of(Arc::new(Failing(error))),
+            limits,
+            Access::Loopback,
+        )
+        .await;
         let url = format!("{origin}/api/v1/events");
         let request = client().post(url).header("X-API-Key", "any");
         let response = request.body(r#"{"events": []}"#).send().await.unwrap();

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use guard_server::{Access, AppState, Clock};
+use guard_server::store::Stores;
+use guard_server::{Access, AppState, Clock, maintenance};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -46,7 +47,7 @@ async fn start(now: &str) -> (Server, Arc<TestClock>) {
     let clock = TestClock::at(now);
     let setup = Setup {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        is_tended: false,
+        is_maintained: false,
         ..Setup::default()
     };
     (setup.start().await, clock)
@@ -55,7 +56,11 @@ async fn start(now: &str) -> (Server, Arc<TestClock>) {
 /// Another server on the store of one that ended; its origin.
 async fn restart(server: &Server, clock: &Arc<TestClock>) -> (String, Arc<AppState>) {
     let setup = Setup::default();
-    let state = AppState::new(Arc::clone(&server.store), setup.limits, Access::Loopback);
+    let state = AppState::new(
+        Stores::of(Arc::clone(&server.store)),
+        setup.limits,
+        Access::Loopback,
+    );
     let state = Arc::new(state.with_clock(Arc::clone(clock) as Arc<dyn Clock>));
     let origin = serve_state(Arc::clone(&state), setup.connections).await;
     (origin, state)
@@ -90,7 +95,7 @@ async fn operations_keep_the_time_that_is_left_wherever_the_clock_is_set() {
         for step in steps {
             clock.set_by(*step);
             rules_within_a_lease(&server).await;
-            server.state.tend_rules().await;
+            maintenance::update_rules(&server.state).await;
             let rules = rules_within_a_lease(&server).await;
             assert_eq!(rules["ip_blacklist"], json!(["192.0.2.7", "192.0.2.8"]));
             assert_eq!(rules["blocked_countries"], json!(["FR"]));
@@ -98,13 +103,13 @@ async fn operations_keep_the_time_that_is_left_wherever_the_clock_is_set() {
         }
         let made = rules_within_a_lease(&server).await["version"].as_i64();
         clock.pass(1800);
-        server.state.tend_rules().await;
+        maintenance::update_rules(&server.state).await;
         let renewed = rules_within_a_lease(&server).await;
         assert!(renewed["version"].as_i64() > made, "{steps:?}: {renewed}");
         assert_eq!(renewed["ip_blacklist"], json!(["192.0.2.7", "192.0.2.8"]));
 
         clock.pass(1800);
-        server.state.tend_rules().await;
+        maintenance::update_rules(&server.state).await;
         let ended = rules_within_a_lease(&server).await;
         assert_eq!(ended["ip_blacklist"], json!(["192.0.2.8"]), "{steps:?}");
         assert_eq!(ended["ip_whitelist"], json!(["192.0.2.7"]));
@@ -112,7 +117,7 @@ async fn operations_keep_the_time_that_is_left_wherever_the_clock_is_set() {
         for _ in 0..3 {
             let before = rules_within_a_lease(&server).await["version"].as_i64();
             clock.pass(1800);
-            server.state.tend_rules().await;
+            maintenance::update_rules(&server.state).await;
             let after = rules_within_a_lease(&server).await["version"].as_i64();
             assert!(after > before, "{steps:?}: not renewed");
         }
@@ -152,14 +157,14 @@ async fn bans_made_by_a_clock_that_was_set_back_while_no_server_ran_go_on_and_en
     };
     let served = rules().await["ip_ban_duration"].as_i64();
     assert!(served <= Some(3600), "{served:?}");
-    state.tend_rules().await;
+    maintenance::update_rules(&state).await;
     clock.pass(1800);
-    state.tend_rules().await;
+    maintenance::update_rules(&state).await;
     let renewed = rules().await;
     assert_eq!(renewed["ip_blacklist"], json!(["192.0.2.7", "192.0.2.8"]));
     assert_eq!(renewed["version"], 4, "once by the new clock, once in time");
     clock.pass(1800);
-    state.tend_rules().await;
+    maintenance::update_rules(&state).await;
     let ended = rules().await;
     assert_eq!(ended["ip_blacklist"], json!(["192.0.2.8"]));
     assert_eq!(ended["ip_ban_duration"], 3600);
@@ -176,7 +181,7 @@ async fn a_published_document_ends_by_the_clock_and_comes_back_with_it() {
     );
     let message = async |step| {
         clock.set_by(step);
-        server.state.tend_rules().await;
+        maintenance::update_rules(&server.state).await;
         crate::operations::document(&server).await["message"].clone()
     };
     assert_eq!(message(MONTH).await, Value::Null);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use guard_server::rules::Provenance;
 use guard_server::rules::set;
-use guard_server::store::Control as _;
+use guard_server::store::Projects as _;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

@@ -4,7 +4,7 @@ use guard_server::rules::Provenance;
 use guard_server::rules::operation::Operation;
 use guard_server::rules::policy::Entry;
 use guard_server::rules::versions::{compose_due, put};
-use guard_server::store::{Control as _, RulesOutcome};
+use guard_server::store::{KeepVersions, Projects as _, RulesOutcome, RulesStore as _};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use reqwest::Method;
@@ -287,7 +287,10 @@ async fn a_rollback_to_a_pattern_that_is_refused_today_is_refused() {
             "\"suspicious_patterns\":[\"(a+)+\"]",
         );
     }
-    let set = server.store.set_rules(id, Some(1), earlier).await;
+    let set = server
+        .store
+        .set_rules(id, Some(1), earlier, KeepVersions::ALL)
+        .await;
     assert_eq!(set.unwrap(), RulesOutcome::Set);
     post(&server, "countries", json!({ "country": "NZ" })).await;
     let (status, answer) = post(&server, "versions/2/rollback", json!({})).await;

@@ -1,6 +1,6 @@
 //! Patterns and versions at their limits: what is refused, and what an earlier server let in.
 
-use guard_server::store::{Change, Control as _, StoredRules};
+use guard_server::store::{Change, KeepVersions, Projects as _, RulesStore as _, StoredRules};
 use guard_wire::rules::DynamicRules;
 use jiff::Timestamp;
 use reqwest::Method;
@@ -31,7 +31,11 @@ async fn store(server: &Server, version: i64, rules: DynamicRules, entries: Valu
         },
     };
     let project = project.unwrap().unwrap().id;
-    server.store.set_rules(project, None, stored).await.unwrap();
+    server
+        .store
+        .set_rules(project, None, stored, KeepVersions::ALL)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

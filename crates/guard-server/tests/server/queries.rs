@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use guard_server::Limits;
-use guard_server::store::StoreLimits;
 use serde_json::{Value, json};
 
 use crate::support::{AT, Server, Setup, batch, event, read, refused};
@@ -60,12 +59,12 @@ async fn types_beyond_the_limit_are_counted_together() {
 
 #[tokio::test]
 async fn invented_installs_displace_no_real_ones() {
-    let store_limits = StoreLimits {
+    let limits = Limits {
         installs: 3,
-        ..StoreLimits::default()
+        ..Setup::default().limits
     };
     let setup = Setup {
-        store_limits,
+        limits,
         ..Setup::default()
     };
     let server = setup.start().await;
@@ -129,7 +128,10 @@ async fn pages_that_follow_one_another_hold_every_record_once() {
             .await;
         match &page["next_before"] {
             Value::Null => break,
-            next => path = format!("/api/v1/events?limit=10&before={next}"),
+            next => {
+                let next = next.as_str().unwrap();
+                path = format!("/api/v1/events?limit=10&before={next}");
+            }
         }
     }
     assert_eq!(keys.len(), 25);
@@ -153,7 +155,7 @@ async fn a_list_of_large_records_ends_early_and_the_next_one_goes_on() {
     };
     let (newest, next) = list("").await;
     assert_eq!(newest, (4..20).rev().collect::<Vec<_>>());
-    let (oldest, next) = list(&format!("&before={next}")).await;
+    let (oldest, next) = list(&format!("&before={}", next.as_str().unwrap())).await;
     assert_eq!(oldest, [3, 2, 1, 0]);
     assert_eq!(next, Value::Null);
 }
@@ -203,7 +205,15 @@ async fn for_large_records() -> Server {
 #[tokio::test]
 async fn parameters_out_of_range_are_refused_by_name() {
     let server = Server::start().await;
-    for query in ["limit=0", "limit=1001", "limit=-1", "limit=x", "before=x"] {
+    for query in [
+        "limit=0",
+        "limit=1001",
+        "limit=-1",
+        "limit=x",
+        "before=x",
+        "before=7",
+        "before=AAAA",
+    ] {
         let request = server.get(&format!("/api/v1/metrics?{query}"));
         let (status, detail) = refused(request).await;
         assert_eq!(status, 400, "{query}");

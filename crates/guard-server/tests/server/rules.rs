@@ -3,7 +3,7 @@
 use guard_server::rules::Provenance;
 use guard_server::rules::set;
 use guard_server::rules::versions::ChangeError;
-use guard_server::store::{Control as _, Project};
+use guard_server::store::{Project, Projects as _};
 use guard_wire::sign::verify;
 use serde_json::{Value, json};
 

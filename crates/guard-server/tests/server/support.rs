@@ -7,8 +7,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use guard_server::http::connections::{self, ConnectionLimits};
 use guard_server::projects::KeyHash;
-use guard_server::store::{Control, ProjectSettings, Sqlite, StoreLimits, Telemetry};
-use guard_server::{Access, AppState, Clock, DEFAULT_PROJECT, Limits, SystemClock, router};
+use guard_server::store::{ProjectSettings, Projects as _, Sqlite, Stores};
+use guard_server::{
+    Access, AppState, Clock, DEFAULT_PROJECT, Limits, SystemClock, maintenance, router,
+};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -41,12 +43,11 @@ pub(crate) struct Setup {
     pub(crate) encryption_key: Option<&'static str>,
     pub(crate) signing_secret: Option<&'static str>,
     pub(crate) limits: Limits,
-    pub(crate) store_limits: StoreLimits,
     pub(crate) access: Access,
     pub(crate) connections: ConnectionLimits,
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether it does by itself what must go on beside the requests.
-    pub(crate) is_tended: bool,
+    pub(crate) is_maintained: bool,
 }
 
 impl Default for Setup {
@@ -59,14 +60,13 @@ impl Default for Setup {
                 decoded: 256 * 1024,
                 ..Limits::default()
             },
-            store_limits: StoreLimits::default(),
             access: Access::Loopback,
             connections: ConnectionLimits {
                 open: 100,
                 ..ConnectionLimits::default()
             },
             clock: Arc::new(SystemClock),
-            is_tended: true,
+            is_maintained: true,
         }
     }
 }
@@ -75,18 +75,18 @@ impl Setup {
     pub(crate) async fn start(self) -> Server {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("guard.db");
-        let store = Arc::new(Sqlite::open_with(&path, self.store_limits).unwrap());
+        let store = Arc::new(Sqlite::open(&path).unwrap());
         let settings = ProjectSettings {
             key: Some(KeyHash::of(KEY)),
             encryption_key: self.encryption_key.map(Into::into),
             signing_secret: self.signing_secret.map(Into::into),
         };
         store.save_project(DEFAULT_PROJECT, settings).await.unwrap();
-        let state = AppState::new(Arc::clone(&store), self.limits, self.access);
+        let state = AppState::new(Stores::of(Arc::clone(&store)), self.limits, self.access);
         let state = Arc::new(state.with_clock(self.clock));
         let origin = serve_state(Arc::clone(&state), self.connections).await;
-        if self.is_tended {
-            tend(&state);
+        if self.is_maintained {
+            maintain(&state);
         }
         Server {
             origin,
@@ -98,21 +98,17 @@ impl Setup {
     }
 }
 
-/// Serves any store on a free port; answers its origin.
-pub(crate) async fn serve<S: Control + Telemetry + 'static>(
-    store: Arc<S>,
-    limits: Limits,
-    access: Access,
-) -> String {
-    let state = Arc::new(AppState::new(store, limits, access));
-    tend(&state);
+/// Serves any stores on a free port; returns its origin.
+pub(crate) async fn serve(stores: Stores, limits: Limits, access: Access) -> String {
+    let state = Arc::new(AppState::new(stores, limits, access));
+    maintain(&state);
     serve_state(state, Setup::default().connections).await
 }
 
 /// Has the server do what must go on beside the requests.
-fn tend(state: &Arc<AppState>) {
+fn maintain(state: &Arc<AppState>) {
     let state = Arc::clone(state);
-    tokio::spawn(async move { state.tend().await });
+    tokio::spawn(async move { maintenance::run(&state).await });
 }
 
 /// Serves a state on a free port; returns its origin.

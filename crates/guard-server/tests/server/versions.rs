@@ -5,7 +5,7 @@ use guard_server::rules::draft;
 use guard_server::rules::operation::Operation;
 use guard_server::rules::policy::Entry;
 use guard_server::rules::versions::{compose_due, put, remove, roll_back};
-use guard_server::store::{Change, Control as _, ProjectId, StoredRules};
+use guard_server::store::{Change, ProjectId, Projects as _, RulesStore as _, StoredRules};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ impl Book {
     /// Of a server that does nothing by itself.
     pub(crate) async fn open() -> Self {
         let setup = Setup {
-            is_tended: false,
+            is_maintained: false,
             ..Setup::default()
         };
         let server = setup.start().await;

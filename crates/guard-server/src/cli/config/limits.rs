@@ -153,13 +153,14 @@ impl LimitArgs {
     }
 
     /// The limits of bodies.
-    pub(super) const fn of_bodies(&self) -> Limits {
+    pub(super) fn of_bodies(&self) -> Limits {
         Limits {
             encoded: self.max_body_bytes as usize,
             decoded: self.max_decoded_bytes as usize,
             status: self.max_status_bytes as usize,
             records: self.max_batch_records as usize,
             memory: self.max_body_memory as usize,
+            ..Limits::default()
         }
     }
 

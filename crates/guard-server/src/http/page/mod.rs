@@ -26,7 +26,8 @@ use crate::http::error::ApiError;
 use crate::http::state::{Access, AppState};
 use crate::http::wrong_keys::WrongKey;
 use crate::projects::KeyHash;
-use crate::store::{KindSummary, Page, Project, StoredRecord, Summary};
+use crate::query::{self, Summary};
+use crate::store::{KindSummary, Page, Project};
 use crate::visible::visible;
 
 const STYLE: &str = include_str!("page.css");
@@ -62,9 +63,15 @@ pub(crate) async fn show(
                 "Open this page by a loopback name, such as http://localhost",
             ));
         }
-        Access::Loopback => state.control.project_named(DEFAULT_PROJECT).await?,
+        Access::Loopback => state.stores.projects.project_named(DEFAULT_PROJECT).await?,
         Access::ApiKey => match basic_password(&headers) {
-            Some(key) => state.control.project_of_key(KeyHash::of(&key)).await?,
+            Some(key) => {
+                state
+                    .stores
+                    .projects
+                    .project_of_key(KeyHash::of(&key))
+                    .await?
+            }
             None => None,
         },
     };
@@ -75,19 +82,28 @@ pub(crate) async fn show(
         }
         return Ok(response);
     };
-    let summary = state.telemetry.summary(project.id).await?;
+    let summary = query::summary(&state.stores, project.id).await?;
     let page = Page {
         before: None,
         limit: NEWEST,
         bytes: NEWEST_BYTES,
     };
     let newest = state
+        .stores
         .telemetry
         .records(project.id, Kind::Event, page)
-        .await?;
-    state.remember().await;
+        .await?
+        .records;
+    state.save_check_ins().await;
     let now = state.clock.now();
-    let adoption = adoption(&*state.control, project.id, None, now).await?;
+    let adoption = adoption(
+        &*state.stores.rules,
+        &*state.stores.fleet,
+        project.id,
+        None,
+        now,
+    )
+    .await?;
     let work = move || render(&project, &summary, &adoption, &newest);
     let mut response = Html(state.workers.run(work).await?).into_response();
     harden(response.headers_mut());
@@ -149,11 +165,11 @@ fn render(
     project: &Project,
     summary: &Summary,
     adoption: &Adoption,
-    newest: &[StoredRecord],
+    newest: &[Box<RawValue>],
 ) -> String {
     let figures = figures(summary);
-    let events = counts("Events by type", &summary.events);
-    let metrics = counts("Metrics by type", &summary.metrics);
+    let events = counts("Events by type", &summary.counts.events);
+    let metrics = counts("Metrics by type", &summary.counts.metrics);
     let agents = agents(summary);
     let rules = who::section_of(adoption);
     let newest = newest_events(newest);
@@ -169,11 +185,11 @@ fn render(
 }
 
 fn figures(summary: &Summary) -> String {
-    let duplicates = summary.duplicates.events + summary.duplicates.metrics;
-    let invalid = summary.invalid.events + summary.invalid.metrics;
+    let duplicates = summary.counts.duplicates.events + summary.counts.duplicates.metrics;
+    let invalid = summary.counts.invalid.events + summary.counts.invalid.metrics;
     let figures = [
-        ("events", summary.events.total),
-        ("metrics", summary.metrics.total),
+        ("events", summary.counts.events.total),
+        ("metrics", summary.counts.metrics.total),
         ("duplicates not stored", duplicates),
         ("invalid, left out", invalid),
     ];
@@ -218,10 +234,10 @@ fn agents(summary: &Summary) -> String {
     section("Agents", &headings, &rows, "None has reported yet.")
 }
 
-fn newest_events(newest: &[StoredRecord]) -> String {
+fn newest_events(newest: &[Box<RawValue>]) -> String {
     let mut rows = String::new();
     for record in newest {
-        let event = fields(&record.body);
+        let event = fields(record);
         rows.push_str("<tr>");
         for (_, key) in COLUMNS {
             // Writing to a String cannot fail.

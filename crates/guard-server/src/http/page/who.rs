@@ -1,7 +1,7 @@
 //! Who has the rules in force, on the page.
 
 use super::{section, shown};
-use crate::fleet::adoption::{Adopter, Adoption, State};
+use crate::fleet::adoption::{Adopter, Adoption, AdoptionState};
 
 /// Agents that are named, those first that are least far.
 const NAMED: usize = 50;
@@ -25,7 +25,7 @@ pub(super) fn section_of(adoption: &Adoption) -> String {
     );
     let heard = adoption.agents.iter();
     let rows: String = heard
-        .filter(|agent| agent.state != Some(State::Silent))
+        .filter(|agent| agent.state != Some(AdoptionState::Silent))
         .take(NAMED)
         .map(row)
         .collect();
@@ -33,10 +33,10 @@ pub(super) fn section_of(adoption: &Adoption) -> String {
 }
 
 fn row(agent: &Adopter) -> String {
-    let known = &agent.follower;
+    let known = &agent.subscriber;
     let version = known.newest().map(|version| version.to_string());
     let why = match agent.state {
-        Some(State::Refused) => known.refused.clone(),
+        Some(AdoptionState::Refused) => known.refused.clone(),
         _ => agent.expected_by.map(|by| format!("asks by {by:.0}")),
     };
     let cells = [

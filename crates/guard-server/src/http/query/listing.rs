@@ -11,7 +11,7 @@ use guard_wire::Kind;
 
 use crate::http::error::ApiError;
 use crate::http::state::AppState;
-use crate::store::{Page, ProjectId, StoredRecord};
+use crate::store::{Page, ProjectId, RecordPage};
 
 /// A piece ends with the record by which it holds so many bytes.
 const PIECE: usize = 64 * 1024;
@@ -23,8 +23,7 @@ pub(crate) struct Listing {
     kind: Kind,
     /// What is still to be written.
     rest: Page,
-    /// The record that was written last.
-    oldest: Option<i64>,
+    is_begun: bool,
     is_complete: bool,
 }
 
@@ -35,7 +34,7 @@ impl Listing {
             project,
             kind,
             rest: page,
-            oldest: None,
+            is_begun: false,
             is_complete: false,
         }
     }
@@ -63,42 +62,40 @@ impl Listing {
     async fn piece(&mut self) -> Result<Bytes, ApiError> {
         let page = Page {
             bytes: PIECE.min(self.rest.bytes),
-            ..self.rest
+            ..self.rest.clone()
         };
         // The last record may be as large as a body; both forms of it are in memory.
         let largest = PIECE + self.state.limits.decoded;
         let reserved = self.state.memory.reserve(2 * largest).await?;
-        let records = self.state.telemetry.records(self.project, self.kind, page);
-        let records = records.await?;
-        Ok(reserved.keep(self.write(page, &records).into()))
+        let telemetry = &self.state.stores.telemetry;
+        let page = telemetry.records(self.project, self.kind, page).await?;
+        Ok(reserved.keep(self.write(page).into()))
     }
 
-    fn write(&mut self, page: Page, records: &[StoredRecord]) -> Vec<u8> {
-        let bytes = records.iter().map(|record| record.body.get().len()).sum();
+    fn write(&mut self, page: RecordPage) -> Vec<u8> {
+        let RecordPage { records, next } = page;
+        let bytes = records.iter().map(|record| record.get().len()).sum();
         let mut piece = Vec::with_capacity(bytes + records.len() + PIECE / 1024);
-        if self.oldest.is_none() {
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
+        if is_first {
             piece.extend_from_slice(format!("{{\"{}\":[", self.kind.key()).as_bytes());
         }
-        for record in records {
-            if self.oldest.is_some() {
+        for (index, record) in records.iter().enumerate() {
+            if !is_first || index > 0 {
                 piece.push(b',');
             }
-            self.oldest = Some(record.id);
-            piece.extend_from_slice(record.body.get().as_bytes());
+            piece.extend_from_slice(record.get().as_bytes());
         }
         let count = u16::try_from(records.len()).unwrap_or(u16::MAX);
-        let is_exhausted = count < page.limit && bytes < page.bytes;
-        self.rest = Page {
-            before: self.oldest.or(self.rest.before),
-            limit: self.rest.limit.saturating_sub(count),
-            bytes: self.rest.bytes.saturating_sub(bytes),
-        };
-        self.is_complete = is_exhausted || self.rest.limit == 0 || self.rest.bytes == 0;
+        self.rest.limit = self.rest.limit.saturating_sub(count);
+        self.rest.bytes = self.rest.bytes.saturating_sub(bytes);
+        self.is_complete = next.is_none() || self.rest.limit == 0 || self.rest.bytes == 0;
         if self.is_complete {
-            let next = self.oldest.filter(|_| !is_exhausted);
-            let next = next.map_or_else(|| "null".to_owned(), |id| id.to_string());
+            let next = next.as_ref();
+            let next = next.map_or_else(|| "null".to_owned(), |cursor| format!("\"{cursor}\""));
             piece.extend_from_slice(format!("],\"next_before\":{next}}}").as_bytes());
         }
+        self.rest.before = next;
         piece
     }
 }

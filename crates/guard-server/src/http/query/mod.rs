@@ -18,7 +18,8 @@ use crate::fleet::adoption::{self, Adoption, AdoptionError};
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::state::AppState;
-use crate::store::{MAX_LIST_BYTES, Page, Summary};
+use crate::query::{self, MAX_LIST_BYTES, Summary};
+use crate::store::{Cursor, Page};
 
 const DEFAULT_LIMIT: u16 = 50;
 const MAX_LIMIT: u16 = 1000;
@@ -26,9 +27,9 @@ const MAX_LIMIT: u16 = 1000;
 /// The parameters of a list. Pages follow one another by
 /// `?before=<next_before of the last answer>` until that is null.
 #[derive(Debug, Deserialize)]
-pub(crate) struct ListQuery {
+pub(crate) struct ListQuery<T> {
     limit: Option<u16>,
-    before: Option<i64>,
+    before: Option<T>,
 }
 
 /// What a project received, and what the whole server refused.
@@ -47,7 +48,7 @@ pub(crate) async fn summary(
     Caller(project): Caller,
 ) -> Result<Json<Overview>, ApiError> {
     Ok(Json(Overview {
-        summary: state.telemetry.summary(project.id).await?,
+        summary: query::summary(&state.stores, project.id).await?,
         wrong_keys: NonZero::new(state.wrong_keys.count()),
     }))
 }
@@ -56,7 +57,7 @@ pub(crate) async fn summary(
 pub(crate) async fn events(
     State(state): State<Arc<AppState>>,
     Caller(project): Caller,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    query: Result<Query<ListQuery<String>>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     Listing::new(state, project.id, Kind::Event, page(query)?)
         .answer()
@@ -67,7 +68,7 @@ pub(crate) async fn events(
 pub(crate) async fn metrics(
     State(state): State<Arc<AppState>>,
     Caller(project): Caller,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    query: Result<Query<ListQuery<String>>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     Listing::new(state, project.id, Kind::Metric, page(query)?)
         .answer()
@@ -87,10 +88,17 @@ pub(crate) async fn adoption(
     query: Result<Query<AdoptionQuery>, QueryRejection>,
 ) -> Result<Json<Adoption>, ApiError> {
     let Query(query) = query.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
-    // What was heard before this request is in its answer.
-    state.sightings.store().await?;
+    // What agents said before this request is in its answer.
+    state.check_ins.save().await?;
     let now = state.clock.now();
-    let adoption = adoption::adoption(&*state.control, project.id, query.version, now).await?;
+    let adoption = adoption::adoption(
+        &*state.stores.rules,
+        &*state.stores.fleet,
+        project.id,
+        query.version,
+        now,
+    )
+    .await?;
     Ok(Json(adoption))
 }
 
@@ -105,25 +113,26 @@ impl From<AdoptionError> for ApiError {
     }
 }
 
-/// Which part of a list is asked for.
-pub(crate) fn page(query: Result<Query<ListQuery>, QueryRejection>) -> Result<Page, ApiError> {
-    let Query(query) = query.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::new(
-            StatusCode::BAD_REQUEST,
-            format!("limit is {limit}; give 1 to {MAX_LIMIT}"),
-        ));
-    }
+fn page(query: Result<Query<ListQuery<String>>, QueryRejection>) -> Result<Page, ApiError> {
+    let (before, limit) = part(query)?;
+    let before: Option<Cursor> = before.map(|text| text.parse()).transpose()?;
     Ok(Page {
-        before: query.before,
+        before,
         limit,
         bytes: MAX_LIST_BYTES,
     })
 }
 
-/// Before which one the next page begins, if there may be more. A full page may be the
-/// last one; the next one is then empty.
-pub(crate) fn next_before(page: Page, count: usize, oldest: Option<i64>) -> Option<i64> {
-    oldest.filter(|_| count == usize::from(page.limit))
+/// Which part of a list is asked for: before which item, and how many.
+pub(crate) fn part<T>(
+    query: Result<Query<ListQuery<T>>, QueryRejection>,
+) -> Result<(Option<T>, u16), ApiError> {
+    let Query(query) = query.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiError::bad_request(format!(
+            "limit is {limit}; give 1 to {MAX_LIMIT}"
+        )));
+    }
+    Ok((query.before, limit))
 }

@@ -25,7 +25,7 @@ use crate::off_thread::off_thread;
 use crate::rules::policy::Entry;
 use crate::rules::versions::{self, ChangeError, Publishing};
 use crate::rules::{Provenance, document, draft};
-use crate::store::{Control, ProjectId};
+use crate::store::{ProjectId, RulesStore};
 
 type Reply = Result<Json<Value>, ApiError>;
 
@@ -128,8 +128,8 @@ impl Asked {
     }
 
     /// The store, and which project is asked about.
-    fn project(&self) -> (Arc<dyn Control>, ProjectId) {
-        (Arc::clone(&self.state.control), self.project.id)
+    fn project(&self) -> (Arc<dyn RulesStore>, ProjectId) {
+        (Arc::clone(&self.state.stores.rules), self.project.id)
     }
 }
 
@@ -139,10 +139,10 @@ pub(crate) async fn put(asked: Asked, Path(collection): Path<String>, mut fields
     let seconds: Option<i64> = fields.take("duration_s")?;
     let by = asked.by(&mut fields)?;
     let operation = fields.operation(&collection)?;
-    let (control, project) = asked.project();
+    let (store, project) = asked.project();
     let change = async move {
         let entry = Entry::new(operation, seconds, &by, now)?;
-        versions::put(&*control, project, &entry, &by, now).await
+        versions::put(&*store, project, &entry, &by, now).await
     };
     asked.make(change).await
 }
@@ -173,15 +173,15 @@ pub(crate) async fn remove(
         fields.0.entry(field).or_insert(value);
     }
     let operation = fields.operation(&collection)?;
-    let (control, project) = asked.project();
-    let change = async move { versions::remove(&*control, project, operation, &by, now).await };
+    let (store, project) = asked.project();
+    let change = async move { versions::remove(&*store, project, operation, &by, now).await };
     asked.make(change).await
 }
 
 /// `GET /api/v1/rules/entries`: the operations in force.
 pub(crate) async fn entries(asked: Asked) -> Reply {
-    let ((control, project), now) = (asked.project(), asked.state.clock.now());
-    let in_force = async move { versions::in_force(&*control, project, now).await };
+    let ((store, project), now) = (asked.project(), asked.state.clock.now());
+    let in_force = async move { versions::in_force(&*store, project, now).await };
     let (version, entries) = off_thread(in_force).await??;
     Ok(Json(json!({ "version": version, "entries": entries })))
 }
@@ -189,8 +189,8 @@ pub(crate) async fn entries(asked: Asked) -> Reply {
 /// `GET /api/v1/rules/published`: the published document, without the operations
 /// upon it. Its tag can be named when another is published.
 pub(crate) async fn published(asked: Asked) -> Result<impl IntoResponse, ApiError> {
-    let (control, project) = asked.project();
-    let published = async move { versions::published(&*control, project).await };
+    let (store, project) = asked.project();
+    let published = async move { versions::published(&*store, project).await };
     let published = off_thread(published).await??;
     let tag = [(header::ETAG, format!("\"{}\"", published.tag))];
     Ok((tag, Json(json!({ "document": published.rules }))))
@@ -204,7 +204,7 @@ pub(crate) async fn publish(asked: Asked, headers: HeaderMap, mut fields: Fields
     let (document, now) = (fields.document()?, asked.state.clock.now());
     let judging = async move { document::read(document.to_string().as_bytes(), now) };
     let rules = asked.judge(judging).await?.map_err(ChangeError::from)?;
-    let (control, project) = asked.project();
+    let (store, project) = asked.project();
     let change = async move {
         let tags = serve::tags(&headers, &header::IF_MATCH).map(|tag| tag.trim_matches('"'));
         let tags: Vec<_> = tags.collect();
@@ -215,7 +215,7 @@ pub(crate) async fn publish(asked: Asked, headers: HeaderMap, mut fields: Fields
             version: None,
             action: "publish",
         };
-        versions::publish(&*control, project, publishing, &by, now).await
+        versions::publish(&*store, project, publishing, &by, now).await
     };
     asked.make(change).await
 }
@@ -238,14 +238,16 @@ fn raw(document: String) -> Result<Box<RawValue>, ChangeError> {
 /// `GET /api/v1/rules/versions`: the history, newest first.
 pub(crate) async fn versions(
     asked: Asked,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    query: Result<Query<ListQuery<i64>>, QueryRejection>,
 ) -> Reply {
-    let page = query::page(query)?;
-    let before = page.before.unwrap_or(i64::MAX);
-    let (control, project) = asked.project();
-    let history = control.rules_history(project, before, page.limit).await?;
+    let (before, limit) = query::part(query)?;
+    let (store, project) = asked.project();
+    let history = store.rules_history(project, before.unwrap_or(i64::MAX), limit);
+    let history = history.await?;
+    // A full page may be the last one; the next one is then empty.
+    let is_full = history.len() == usize::from(limit);
     let oldest = history.last().map(|(version, _)| *version);
-    let next_before = query::next_before(page, history.len(), oldest);
+    let next_before = oldest.filter(|_| is_full);
     let versions: Vec<_> = history
         .into_iter()
         .map(|(version, change)| Version {
@@ -265,8 +267,8 @@ pub(crate) async fn version(
     asked: Asked,
     path: Result<Path<i64>, PathRejection>,
 ) -> Result<Json<Version>, ApiError> {
-    let (control, project) = asked.project();
-    let stored = versions::at(&*control, project, number(path)?).await?;
+    let (store, project) = asked.project();
+    let stored = versions::at(&*store, project, number(path)?).await?;
     let document = raw(stored.document)?;
     let (version, change) = (stored.version, stored.change);
     let version = Version {
@@ -291,18 +293,18 @@ pub(crate) async fn roll_back(
     let version = number(path)?;
     let by = asked.by(&mut fields)?;
     fields.end()?;
-    let (control, project) = asked.project();
-    let judging = async move { versions::judged_at(&*control, project, version).await };
+    let (store, project) = asked.project();
+    let judging = async move { versions::judged_at(&*store, project, version).await };
     asked.judge(judging).await??;
-    let ((control, project), now) = (asked.project(), asked.state.clock.now());
-    let change = async move { versions::roll_back(&*control, project, version, &by, now).await };
+    let ((store, project), now) = (asked.project(), asked.state.clock.now());
+    let change = async move { versions::roll_back(&*store, project, version, &by, now).await };
     asked.make(change).await
 }
 
 /// `GET /api/v1/rules/draft`.
 pub(crate) async fn draft(asked: Asked) -> Result<Json<Draft>, ApiError> {
-    let (control, project) = asked.project();
-    let draft = draft::get(&*control, project).await?;
+    let (store, project) = asked.project();
+    let draft = draft::get(&*store, project).await?;
     Ok(Json(Draft {
         document: raw(draft.document)?,
         saved_at: draft.saved_at,
@@ -322,10 +324,10 @@ pub(crate) struct Draft {
 pub(crate) async fn save_draft(asked: Asked, mut fields: Fields) -> Reply {
     let author = fields.take("author")?;
     let (document, now) = (fields.document()?, asked.state.clock.now());
-    let (control, project) = asked.project();
+    let (store, project) = asked.project();
     let save = async move {
         let document = document.to_string();
-        draft::save(&*control, project, document.as_bytes(), author, now).await
+        draft::save(&*store, project, document.as_bytes(), author, now).await
     };
     asked.judge(save).await??;
     diff(asked).await
@@ -333,15 +335,15 @@ pub(crate) async fn save_draft(asked: Asked, mut fields: Fields) -> Reply {
 
 /// `DELETE /api/v1/rules/draft`.
 pub(crate) async fn discard_draft(asked: Asked) -> Result<StatusCode, ApiError> {
-    let (control, project) = asked.project();
-    draft::discard(&*control, project).await?;
+    let (store, project) = asked.project();
+    draft::discard(&*store, project).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /api/v1/rules/draft/diff`.
 pub(crate) async fn diff(asked: Asked) -> Reply {
-    let (control, project) = asked.project();
-    let diff = async move { draft::diff(&*control, project).await };
+    let (store, project) = asked.project();
+    let diff = async move { draft::diff(&*store, project).await };
     let changes = asked.judge(diff).await??;
     Ok(Json(json!({ "changes": changes })))
 }
@@ -350,10 +352,10 @@ pub(crate) async fn diff(asked: Asked) -> Reply {
 pub(crate) async fn publish_draft(asked: Asked, mut fields: Fields) -> Reply {
     let by = asked.by(&mut fields)?;
     fields.end()?;
-    let (control, project) = asked.project();
-    let judging = async move { draft::judged(&*control, project).await };
+    let (store, project) = asked.project();
+    let judging = async move { draft::judged(&*store, project).await };
     asked.judge(judging).await??;
-    let ((control, project), now) = (asked.project(), asked.state.clock.now());
-    let change = async move { draft::publish(&*control, project, &by, now).await };
+    let ((store, project), now) = (asked.project(), asked.state.clock.now());
+    let change = async move { draft::publish(&*store, project, &by, now).await };
     asked.make(change).await
 }

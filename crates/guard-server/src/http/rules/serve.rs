@@ -14,7 +14,7 @@ use crate::http::connections::Connection;
 use crate::http::error::ApiError;
 use crate::http::sender::sender;
 use crate::http::state::AppState;
-use crate::store::Heard;
+use crate::store::AgentSignal;
 
 /// The longest a request is held, in seconds.
 const MAX_WAIT: u64 = 60;
@@ -35,10 +35,10 @@ pub(crate) async fn get(
     let agent = sender(&headers);
     let holds = wait.is_some_and(|seconds| seconds > 0);
     let note = |what| {
-        let sightings = &state.sightings;
-        sightings.note(project.id, agent.clone(), what);
+        let check_ins = &state.check_ins;
+        check_ins.note(project.id, agent.clone(), what);
     };
-    note(Heard::Asked { holds });
+    note(AgentSignal::Asked { holds });
     let is_known = |tag: &str| tags(&headers, &header::IF_NONE_MATCH).any(|it| names(it, tag));
     let mut held = None;
     if let (Some(Extension(connection)), Some(1..)) = (connection, wait)
@@ -59,7 +59,7 @@ pub(crate) async fn get(
     drop(held);
     let current = Arc::clone(&rules.borrow());
     if let Some(version) = current.version {
-        note(Heard::Fetched(version));
+        note(AgentSignal::Fetched(version));
     }
     let mut response = if is_known(&current.tag) {
         StatusCode::NOT_MODIFIED.into_response()

@@ -21,14 +21,14 @@ const MAX_PROBE: usize = 1024 * 1024;
 pub(super) struct Health {
     /// The database, its log, and the index of that.
     files: Vec<File>,
-    state: Mutex<State>,
+    state: Mutex<HealthState>,
     places: TroubleLog,
     writes: TroubleLog,
     reads: TroubleLog,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HealthState {
     /// A path names another file, or none.
     is_misplaced: bool,
     is_damaged: bool,
@@ -195,7 +195,7 @@ impl Health {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, HealthState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

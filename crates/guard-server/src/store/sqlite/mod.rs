@@ -1,32 +1,33 @@
 //! The embedded store: one SQLite file in WAL mode. One thread writes; reads
 //! run on connections of their own, off the asynchronous threads.
 
-mod control;
+mod fleet;
 mod health;
 mod lock;
 mod open;
 mod probe;
+mod projects;
 mod room;
+mod rules;
 mod schema;
-mod subscribers;
 mod telemetry;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::types::Type;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Row};
+use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
 use self::health::Health;
 pub use self::lock::{Lock, LockError};
 pub use self::open::OpenError;
 use self::writer::Writer;
-use super::{MAKES_WAY_AFTER, StoreError, StoreLimits};
-use crate::trouble::TroubleLog;
+use super::StoreError;
 
 /// How long a connection waits for another process, such as `guard-server rules set`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,21 +45,9 @@ pub struct Sqlite {
     readers: Arc<Readers>,
     writer: Writer,
     health: Arc<Health>,
-    limits: StoreLimits,
-    /// There is no room for all agents.
-    crowd: TroubleLog,
 }
 
 impl Sqlite {
-    /// Opens the database at `path` with the usual limits.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::open_with`].
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::open_with(path, StoreLimits::default())
-    }
-
     /// Opens the database at `path`, making it and its directory if they are
     /// missing, readable for this user only. One that is there is checked first, and
     /// never replaced.
@@ -67,10 +56,10 @@ impl Sqlite {
     ///
     /// [`OpenError`] when it cannot be written, is empty or damaged, or is not a database
     /// this server knows.
-    pub fn open_with(path: &Path, limits: StoreLimits) -> Result<Self, OpenError> {
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
         let path = absolute(path)?;
         open::make_missing(&path)?;
-        Self::start(path, true, limits)
+        Self::start(path, true)
     }
 
     /// Opens the database at `path` beside a server that may be running: at once, without
@@ -81,10 +70,10 @@ impl Sqlite {
     /// [`OpenError`] when it is not there, cannot be written, or is not a database this
     /// server knows.
     pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
-        Self::start(absolute(path)?, false, StoreLimits::default())
+        Self::start(absolute(path)?, false)
     }
 
-    fn start(path: PathBuf, is_checked: bool, limits: StoreLimits) -> Result<Self, OpenError> {
+    fn start(path: PathBuf, is_checked: bool) -> Result<Self, OpenError> {
         let connection = open::existing(&path, is_checked)?;
         let failed = |source| OpenError::Path {
             path: path.clone(),
@@ -102,8 +91,6 @@ impl Sqlite {
             }),
             writer,
             health,
-            limits,
-            crowd: TroubleLog::default(),
         })
     }
 
@@ -121,19 +108,6 @@ impl Sqlite {
             return Err(StoreError::Damaged);
         }
         Ok(())
-    }
-
-    /// Tells of agents that there was no room for, now and then.
-    fn tell_of_crowd(&self, passed_over: u64) {
-        if passed_over == 0 {
-            self.crowd.succeeded();
-        } else if self.crowd.failed(0, Instant::now()) {
-            tracing::warn!(
-                "{} agents of a project are remembered; new ones are passed over until one of \
-                 those is silent for {MAKES_WAY_AFTER:#}: raise --max-installs",
-                self.limits.installs
-            );
-        }
     }
 
     /// Runs `query` on a reader's connection, on a thread that may block.
@@ -222,6 +196,28 @@ fn unreadable(
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, stored_as, Box::new(error))
+}
+
+/// The first of `rows`, which are read one by one, up to `room` bytes.
+fn up_to_room<T>(
+    rows: impl Iterator<Item = rusqlite::Result<T>>,
+    room: usize,
+    json: impl Fn(&T) -> &RawValue,
+) -> rusqlite::Result<Vec<T>> {
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    for row in rows {
+        let row = row?;
+        bytes += json(&row).get().len();
+        taken.push(row);
+        if bytes >= room {
+            break;
+        }
+    }
+    Ok(taken)
+}
+
+fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Box<RawValue>> {
+    RawValue::from_string(row.get(column)?).map_err(|error| unreadable(column, Type::Text, error))
 }
 
 #[cfg(test)]

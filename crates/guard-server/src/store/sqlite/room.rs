@@ -2,10 +2,10 @@
 //! heard of for long makes way for a new one. One that was keeps its place, however
 //! many new ones come: invented names do not displace the real ones.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
-use crate::store::{MAKES_WAY_AFTER, ProjectId};
+use crate::store::{ProjectId, Room as Limits};
 
 /// A table of agents, with the column that says when each was last heard of.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,7 @@ pub(super) struct Room<'a> {
     table: Table,
     project: ProjectId,
     left: usize,
+    silent_for: SignedDuration,
 }
 
 impl<'a> Room<'a> {
@@ -27,7 +28,7 @@ impl<'a> Room<'a> {
         connection: &'a Connection,
         table: Table,
         project: ProjectId,
-        limit: u32,
+        limits: Limits,
     ) -> rusqlite::Result<Self> {
         let count: u32 = connection
             .prepare_cached(&format!(
@@ -39,7 +40,8 @@ impl<'a> Room<'a> {
             connection,
             table,
             project,
-            left: limit.saturating_sub(count) as usize,
+            left: limits.installs.saturating_sub(count) as usize,
+            silent_for: limits.silent_for,
         })
     }
 
@@ -56,7 +58,7 @@ impl<'a> Room<'a> {
     /// Forgets the longest unseen, if it is unseen for long enough.
     fn displace(&self, now: Timestamp) -> rusqlite::Result<usize> {
         let Table { name, seen } = self.table;
-        let unseen_since = now.saturating_sub(MAKES_WAY_AFTER).unwrap_or(now);
+        let unseen_since = now.saturating_sub(self.silent_for).unwrap_or(now);
         self.connection
             .prepare_cached(&format!(
                 "DELETE FROM {name} WHERE project_id = ?1 AND {seen} < ?2 AND {seen} =

@@ -1,118 +1,82 @@
-//! Events, metrics and status reports in SQLite.
+//! Events and metrics in SQLite.
 
 use std::collections::BTreeMap;
 
 use guard_wire::Kind;
-use jiff::Timestamp;
-use rusqlite::types::Type;
-use rusqlite::{CachedStatement, Connection, Row, params};
-use serde_json::value::RawValue;
+use rusqlite::{CachedStatement, Connection, params};
 
-use super::room::{Room, Table};
-use super::{Sqlite, unreadable};
+use super::{Sqlite, json, up_to_room};
 use crate::store::{
-    AgentReport, Answer, Batch, MAX_LIST_BYTES, Page, ProjectId, Receipt, Record, StatusReport,
-    StoredRecord, Summary, Telemetry,
+    Batch, BoxFuture, Cursor, KindCounts, NewRecord, Page, ProjectId, Receipt, RecordCounts,
+    RecordPage, StoreError, Telemetry,
 };
 
-/// Agents that a summary names at most.
-const SUMMARY_AGENTS: u16 = 100;
 /// What stands for the types beyond the limit; no record has it as its type.
 const OTHER: &str = "";
-const STATUS: Table = Table {
-    name: "agent_status",
-    seen: "received_at",
-};
 
 impl Telemetry for Sqlite {
-    fn append(&self, batch: Batch) -> Answer<'_, Receipt> {
+    fn append(&self, batch: Batch, max_types: u32) -> BoxFuture<'_, Receipt> {
         let bytes = Kind::ALL
             .into_iter()
             .flat_map(|kind| batch.records(kind))
-            .map(|record| size_of::<Record>() + record.body.len())
+            .map(|record| size_of::<NewRecord>() + record.body.len())
             .sum();
-        let types = self.limits.types;
-        Box::pin(
-            self.writer
-                .write(bytes, move |connection| append(connection, &batch, types)),
-        )
+        Box::pin(self.writer.write(bytes, move |connection| {
+            append(connection, &batch, max_types)
+        }))
     }
 
-    fn save_status(&self, report: StatusReport) -> Answer<'_, ()> {
-        let installs = self.limits.installs;
-        Box::pin(async move {
-            let saving = self.writer.write(report.body.len(), move |connection| {
-                save_status(connection, &report, installs)
-            });
-            let is_kept = saving.await?;
-            self.tell_of_crowd(u64::from(!is_kept));
-            Ok(())
-        })
-    }
-
-    fn probe(&self) -> Answer<'_, ()> {
+    fn probe(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.probe())
     }
 
-    fn summary(&self, project: ProjectId) -> Answer<'_, Summary> {
-        Box::pin(self.read(move |connection| summary(connection, project)))
+    fn counts(&self, project: ProjectId) -> BoxFuture<'_, RecordCounts> {
+        Box::pin(self.read(move |connection| counts(connection, project)))
     }
 
-    fn records(&self, project: ProjectId, kind: Kind, page: Page) -> Answer<'_, Vec<StoredRecord>> {
-        Box::pin(self.read(move |connection| {
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT id, body FROM {} WHERE project_id = ?1 AND id < ?2
-                 ORDER BY id DESC LIMIT ?3",
-                kind.key()
-            ))?;
-            let before = page.before.unwrap_or(i64::MAX);
-            let rows = statement.query_map(params![project.0, before, page.limit], |row| {
-                Ok(StoredRecord {
-                    id: row.get(0)?,
-                    body: json(row, 1)?,
-                })
-            })?;
-            up_to_room(rows, page.bytes, |record| &record.body)
-        }))
+    fn records(&self, project: ProjectId, kind: Kind, page: Page) -> BoxFuture<'_, RecordPage> {
+        Box::pin(async move {
+            let before = match &page.before {
+                Some(cursor) => row_of(cursor)?,
+                None => i64::MAX,
+            };
+            self.read(move |connection| records(connection, project, kind, before, &page))
+                .await
+        })
     }
 }
 
-/// Whether there was room for it.
-fn save_status(
+/// The row that a cursor names.
+fn row_of(cursor: &Cursor) -> Result<i64, StoreError> {
+    let bytes = cursor.bytes().try_into();
+    bytes
+        .map(i64::from_be_bytes)
+        .map_err(|_| StoreError::InvalidCursor)
+}
+
+fn records(
     connection: &Connection,
-    report: &StatusReport,
-    installs: u32,
-) -> rusqlite::Result<bool> {
-    let known = connection
-        .prepare_cached(
-            "UPDATE agent_status SET received_at = ?3, body = ?4
-             WHERE project_id = ?1 AND install_id = ?2",
-        )?
-        .execute(params![
-            report.project.0,
-            report.install_id,
-            report.received_at.as_microsecond(),
-            report.body
-        ])?;
-    if known > 0 {
-        return Ok(true);
-    }
-    let mut room = Room::of(connection, STATUS, report.project, installs)?;
-    if !room.take(report.received_at)? {
-        return Ok(false);
-    }
-    connection
-        .prepare_cached(
-            "INSERT INTO agent_status (project_id, install_id, received_at, body)
-             VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute(params![
-            report.project.0,
-            report.install_id,
-            report.received_at.as_microsecond(),
-            report.body
-        ])?;
-    Ok(true)
+    project: ProjectId,
+    kind: Kind,
+    before: i64,
+    page: &Page,
+) -> rusqlite::Result<RecordPage> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, body FROM {} WHERE project_id = ?1 AND id < ?2
+         ORDER BY id DESC LIMIT ?3",
+        kind.key()
+    ))?;
+    let rows = statement.query_map(params![project.0, before, page.limit], |row| {
+        Ok((row.get::<_, i64>(0)?, json(row, 1)?))
+    })?;
+    let rows = up_to_room(rows, page.bytes, |(_, body)| body)?;
+    let bytes: usize = rows.iter().map(|(_, body)| body.get().len()).sum();
+    let is_full = rows.len() >= usize::from(page.limit) || bytes >= page.bytes;
+    let last = rows.last().filter(|_| is_full);
+    Ok(RecordPage {
+        next: last.map(|(id, _)| Cursor::new(&id.to_be_bytes())),
+        records: rows.into_iter().map(|(_, body)| body).collect(),
+    })
 }
 
 pub(super) fn append(
@@ -120,7 +84,7 @@ pub(super) fn append(
     batch: &Batch,
     types: u32,
 ) -> rusqlite::Result<Receipt> {
-    let mut receipt = Receipt::default();
+    let mut found = KindCounts::default();
     for kind in Kind::ALL {
         let mut stored = BTreeMap::<&str, u64>::new();
         let mut duplicates = 0;
@@ -142,10 +106,11 @@ pub(super) fn append(
             "",
             batch.invalid.of(kind),
         )?;
-        *receipt.stored.of_mut(kind) = stored.values().sum();
-        *receipt.duplicates.of_mut(kind) = duplicates;
+        *found.of_mut(kind) = duplicates;
     }
-    Ok(receipt)
+    Ok(Receipt {
+        duplicates: Some(found),
+    })
 }
 
 fn prepare_insert(connection: &Connection, kind: Kind) -> rusqlite::Result<CachedStatement<'_>> {
@@ -168,7 +133,7 @@ fn insert_record(
     insert: &mut CachedStatement<'_>,
     batch: &Batch,
     kind: Kind,
-    record: &Record,
+    record: &NewRecord,
 ) -> rusqlite::Result<bool> {
     let last: &dyn rusqlite::ToSql = match kind {
         Kind::Event => &record.ip,
@@ -187,7 +152,7 @@ fn insert_record(
     Ok(changed == 1)
 }
 
-/// Counts by type what was stored. Types that are new when there are `limit` of them
+/// KindCounts by type what was stored. Types that are new when there are `limit` of them
 /// already are counted together.
 fn tally_types(
     connection: &Connection,
@@ -247,10 +212,10 @@ fn tally(
     Ok(())
 }
 
-fn summary(connection: &Connection, project: ProjectId) -> rusqlite::Result<Summary> {
+fn counts(connection: &Connection, project: ProjectId) -> rusqlite::Result<RecordCounts> {
     // One transaction: figures that belong together are read together.
     let snapshot = connection.unchecked_transaction()?;
-    let mut summary = Summary::default();
+    let mut counts = RecordCounts::default();
     for kind in Kind::ALL {
         let mut statement = snapshot.prepare_cached(
             "SELECT outcome, type, n FROM tallies WHERE project_id = ?1 AND kind = ?2",
@@ -260,52 +225,17 @@ fn summary(connection: &Connection, project: ProjectId) -> rusqlite::Result<Summ
             let n = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
             match row.get_ref(0)?.as_str()? {
                 "stored" => {
-                    let stored = summary.of_mut(kind);
+                    let stored = counts.of_mut(kind);
                     stored.total += n;
                     match row.get::<_, String>(1)? {
                         other if other == OTHER => stored.other = n,
                         type_name => drop(stored.by_type.insert(type_name, n)),
                     }
                 }
-                "duplicate" => *summary.duplicates.of_mut(kind) += n,
-                _ => *summary.invalid.of_mut(kind) += n,
+                "duplicate" => *counts.duplicates.of_mut(kind) += n,
+                _ => *counts.invalid.of_mut(kind) += n,
             }
         }
     }
-    let mut statement = snapshot.prepare_cached(
-        "SELECT install_id, received_at, body FROM agent_status WHERE project_id = ?1
-         ORDER BY received_at DESC LIMIT ?2",
-    )?;
-    let rows = statement.query_map(params![project.0, SUMMARY_AGENTS], |row| {
-        Ok(AgentReport {
-            install_id: row.get(0)?,
-            received_at: Timestamp::from_microsecond(row.get(1)?)
-                .map_err(|error| unreadable(1, Type::Integer, error))?,
-            status: json(row, 2)?,
-        })
-    })?;
-    summary.agents = up_to_room(rows, MAX_LIST_BYTES, |agent| &agent.status)?;
-    Ok(summary)
-}
-
-/// The first of `rows`, which are read one by one, up to `room` bytes.
-fn up_to_room<T>(
-    rows: impl Iterator<Item = rusqlite::Result<T>>,
-    room: usize,
-    json: impl Fn(&T) -> &RawValue,
-) -> rusqlite::Result<Vec<T>> {
-    let (mut taken, mut bytes) = (Vec::new(), 0);
-    for row in rows {
-        let row = row?;
-        bytes += json(&row).get().len();
-        taken.push(row);
-        if bytes >= room {
-            break;
-        }
-    }
-    Ok(taken)
-}
-
-fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Box<RawValue>> {
-    RawValue::from_string(row.get(column)?).map_err(|error| unreadable(column, Type::Text, error))
+    Ok(counts)
 }

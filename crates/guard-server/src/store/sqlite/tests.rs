@@ -1,4 +1,4 @@
-//! What the store promises when writing goes wrong.
+//! The promises of every engine, and those of this one when writing goes wrong.
 
 use std::sync::mpsc;
 
@@ -8,14 +8,11 @@ use tempfile::TempDir;
 
 use super::telemetry::append;
 use super::*;
-use crate::DEFAULT_PROJECT;
-use crate::projects::KeyHash;
-use crate::store::{
-    Batch, Change, Control as _, Counts, Page, ProjectId, ProjectSettings, Record, StoredRules,
-    Telemetry as _,
-};
+use crate::store::conformance::conformance_suite;
+use crate::store::{Batch, KindCounts, NewRecord, Page, ProjectId, Stores, Telemetry as _};
 
 const PROJECT: ProjectId = ProjectId(1);
+const TYPES: u32 = 1000;
 
 fn store() -> (TempDir, Arc<Sqlite>) {
     let directory = tempfile::tempdir().unwrap();
@@ -23,8 +20,15 @@ fn store() -> (TempDir, Arc<Sqlite>) {
     (directory, Arc::new(store))
 }
 
+fn open() -> (Stores, TempDir) {
+    let (directory, store) = store();
+    (Stores::of(store), directory)
+}
+
+conformance_suite!(super::open);
+
 fn batch(keys: &[&str], padding: usize) -> Batch {
-    let record = |key: &&str| Record {
+    let record = |key: &&str| NewRecord {
         idempotency_key: Some((*key).to_owned()),
         timestamp: Timestamp::UNIX_EPOCH,
         type_name: "x".to_owned(),
@@ -38,7 +42,7 @@ fn batch(keys: &[&str], padding: usize) -> Batch {
         received_at: Timestamp::UNIX_EPOCH,
         events: keys.iter().map(record).collect(),
         metrics: Vec::new(),
-        invalid: Counts::default(),
+        invalid: KindCounts::default(),
     }
 }
 
@@ -46,12 +50,12 @@ async fn total(store: &Sqlite) -> u64 {
     let page = Page {
         before: None,
         limit: 1000,
-        bytes: crate::store::MAX_LIST_BYTES,
+        bytes: usize::MAX,
     };
     let stored = store.records(PROJECT, Kind::Event, page).await.unwrap();
-    let summary = store.summary(PROJECT).await.unwrap();
-    assert_eq!(summary.events.total, stored.len() as u64);
-    summary.events.total
+    let counts = store.counts(PROJECT).await.unwrap();
+    assert_eq!(counts.events.total, stored.records.len() as u64);
+    counts.events.total
 }
 
 #[tokio::test]
@@ -62,13 +66,16 @@ async fn a_full_disk_is_an_error_that_passes() {
             connection.query_row(&format!("PRAGMA max_page_count = {n}"), [], |_| Ok(()))
         })
     };
-    store.append(batch(&["before"], 10)).await.unwrap();
+    store.append(batch(&["before"], 10), TYPES).await.unwrap();
     pages(1).await.unwrap();
-    let refused = store.append(batch(&["a", "b"], 100_000)).await;
+    let refused = store.append(batch(&["a", "b"], 100_000), TYPES).await;
     assert_eq!(refused.unwrap_err(), StoreError::Unavailable);
     assert_eq!(total(&store).await, 1);
     pages(100_000).await.unwrap();
-    store.append(batch(&["a", "b"], 100_000)).await.unwrap();
+    store
+        .append(batch(&["a", "b"], 100_000), TYPES)
+        .await
+        .unwrap();
     assert_eq!(total(&store).await, 3);
 }
 
@@ -83,12 +90,12 @@ async fn a_job_that_fails_does_not_take_others_of_its_group_with_it() {
     let fail = store.writer.write(0, |connection| {
         connection.execute_batch("INSERT INTO nowhere VALUES (1)")
     });
-    let good = store.append(batch(&["a"], 10));
+    let good = store.append(batch(&["a"], 10), TYPES);
     let free = async move { release.send(()).unwrap() };
     let (held, failed, appended, ()) = tokio::join!(hold, fail, good, free);
     assert_eq!(held, Ok(()));
     assert_eq!(failed, Err(StoreError::Unavailable));
-    assert_eq!(appended.unwrap().stored.events, 1);
+    assert_eq!(appended.unwrap().duplicates, Some(KindCounts::default()));
     assert_eq!(total(&store).await, 1);
 }
 
@@ -101,7 +108,7 @@ async fn a_job_that_panics_is_undone_and_the_next_one_is_done() {
     });
     assert_eq!(panics.await, Err(StoreError::Unavailable));
     assert_eq!(total(&store).await, 0);
-    store.append(batch(&["a"], 10)).await.unwrap();
+    store.append(batch(&["a"], 10), TYPES).await.unwrap();
     assert_eq!(total(&store).await, 1);
 }
 
@@ -114,40 +121,14 @@ async fn when_too_much_waits_the_store_is_busy_and_later_not() {
         Ok(())
     });
     let refused = async {
-        let refused = store.append(batch(&["a"], 10)).await;
+        let refused = store.append(batch(&["a"], 10), TYPES).await;
         release.send(()).unwrap();
         refused
     };
     let (large, refused) = tokio::join!(large, refused);
     assert_eq!(large, Ok(()));
     assert_eq!(refused.unwrap_err(), StoreError::Busy);
-    store.append(batch(&["a"], 10)).await.unwrap();
-}
-
-#[tokio::test]
-async fn settings_that_are_not_given_stay_and_empty_secrets_go() {
-    let (_directory, store) = store();
-    let save = |settings| store.save_project(DEFAULT_PROJECT, settings);
-    let project = async || store.project_named(DEFAULT_PROJECT).await.unwrap().unwrap();
-    save(ProjectSettings {
-        key: Some(KeyHash::of("k")),
-        encryption_key: Some("e".into()),
-        signing_secret: Some("s".into()),
-    })
-    .await
-    .unwrap();
-    save(ProjectSettings::default()).await.unwrap();
-    assert_eq!(project().await.signing_secret, Some("s".into()));
-    let found = store.project_of_key(KeyHash::of("k")).await.unwrap();
-    assert_eq!(found.map(|it| it.id), Some(project().await.id));
-    save(ProjectSettings {
-        signing_secret: Some("".into()),
-        ..ProjectSettings::default()
-    })
-    .await
-    .unwrap();
-    assert_eq!(project().await.signing_secret, None);
-    assert_eq!(project().await.encryption_key, Some("e".into()));
+    store.append(batch(&["a"], 10), TYPES).await.unwrap();
 }
 
 #[tokio::test]
@@ -165,38 +146,4 @@ async fn the_file_is_durable_at_every_commit() {
         .unwrap();
     assert_eq!(mode, "wal");
     assert_eq!(synchronous, 2, "FULL");
-}
-
-#[tokio::test]
-async fn versions_of_rules_are_kept_as_far_as_there_is_room_and_the_newest_always() {
-    let (_directory, store) = store();
-    store
-        .save_project(DEFAULT_PROJECT, ProjectSettings::default())
-        .await
-        .unwrap();
-    let kept = async |version: i64, mib: usize| {
-        let rules = StoredRules {
-            version,
-            document: "x".repeat(mib * 1024 * 1024),
-            policy: version.to_string(),
-            lease_ends: None,
-            due: None,
-            change: Change {
-                created_at: Timestamp::UNIX_EPOCH,
-                action: String::new(),
-                author: None,
-                reason: None,
-            },
-        };
-        let from = (version > 1).then_some(version - 1);
-        store.set_rules(PROJECT, from, rules).await.unwrap();
-        let history = store.rules_history(PROJECT, i64::MAX, 10).await.unwrap();
-        let versions = history.into_iter().map(|(version, _)| version);
-        versions.collect::<Vec<_>>()
-    };
-    kept(1, 20).await;
-    kept(2, 20).await;
-    assert_eq!(kept(3, 20).await, [3, 2, 1]);
-    assert_eq!(kept(4, 20).await, [4, 3, 2]);
-    assert_eq!(kept(5, 65).await, [5]);
 }

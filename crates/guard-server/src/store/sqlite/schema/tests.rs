@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::DEFAULT_PROJECT;
 use crate::fingerprint::fingerprint;
+use crate::fleet::subscribers::policy;
 use crate::projects::KeyHash;
 use crate::store::{
-    AgentId, Control as _, Heard, Page, ProjectId, Sighting, Sqlite, Telemetry as _,
+    AgentId, AgentSignal, CheckIn, Fleet as _, Page, ProjectId, Projects as _, RulesStore as _,
+    Sqlite, Telemetry as _,
 };
 
 const KEY: &str = "fg_of_the_old_server";
@@ -81,9 +83,10 @@ async fn a_file_of_every_older_server_opens_and_keeps_its_data() {
         let draft = store.draft(PROJECT).await.unwrap();
         assert_eq!(draft.is_some(), version >= 3);
 
-        let summary = store.summary(PROJECT).await.unwrap();
-        assert_eq!(summary.events.by_type["ip_banned"], 1);
-        assert_eq!(summary.agents[0].install_id, "host-7");
+        let counts = store.counts(PROJECT).await.unwrap();
+        assert_eq!(counts.events.by_type["ip_banned"], 1);
+        let reports = store.reports(PROJECT, 10, usize::MAX).await.unwrap();
+        assert_eq!(reports[0].install_id, "host-7");
         for (kind, body) in [
             (Kind::Event, r#"{"reason":"old"}"#),
             (Kind::Metric, r#"{"value":1}"#),
@@ -91,10 +94,10 @@ async fn a_file_of_every_older_server_opens_and_keeps_its_data() {
             let page = Page {
                 before: None,
                 limit: 10,
-                bytes: crate::store::MAX_LIST_BYTES,
+                bytes: usize::MAX,
             };
             let records = store.records(PROJECT, kind, page).await.unwrap();
-            let bodies: Vec<_> = records.iter().map(|record| record.body.get()).collect();
+            let bodies: Vec<_> = records.records.iter().map(|body| body.get()).collect();
             assert_eq!(bodies, [body]);
         }
     }
@@ -107,14 +110,17 @@ async fn a_file_of_every_older_server_takes_what_is_new() {
         let path = directory.path().join("guard.db");
         old_file(&path, version);
         let store = Sqlite::open(&path).unwrap();
-        let asked = Sighting {
+        let asked = CheckIn {
             project: PROJECT,
             agent: AgentId::default(),
             at: jiff::Timestamp::UNIX_EPOCH,
-            what: Heard::Asked { holds: true },
+            signal: AgentSignal::Asked { holds: true },
         };
-        store.save_sightings([asked].into()).await.unwrap();
-        assert_eq!(store.followers(PROJECT).await.unwrap().len(), 1);
+        store
+            .save_check_ins([asked].into(), policy(10))
+            .await
+            .unwrap();
+        assert_eq!(store.subscribers(PROJECT).await.unwrap().len(), 1);
     }
 }
 
@@ -130,7 +136,7 @@ async fn a_file_with_very_many_types_keeps_the_counts_of_the_frequent_ones() {
     drop(connection);
 
     let store = Sqlite::open(&path).unwrap();
-    let events = store.summary(PROJECT).await.unwrap().events;
+    let events = store.counts(PROJECT).await.unwrap().events;
     assert_eq!(events.by_type.len(), 1000);
     assert_eq!(events.by_type.values().min(), Some(&4002));
     assert_eq!(events.total, 1 + (2..=5001).sum::<u64>());

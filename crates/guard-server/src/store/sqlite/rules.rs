@@ -1,49 +1,15 @@
-//! Projects, keys and rules in SQLite.
+//! Rules in SQLite.
 
-use std::sync::Arc;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Sqlite, subscribers};
-use crate::projects::KeyHash;
-use crate::secret::Secret;
+use super::Sqlite;
 use crate::store::{
-    Answer, Change, Control, Draft, Follower, Project, ProjectId, ProjectSettings, RulesOutcome,
-    Sighting, StoredRules,
+    BoxFuture, Change, Draft, KeepVersions, ProjectId, RulesOutcome, RulesStore, StoredRules,
 };
 
-/// Versions of rules that are kept for each project.
-const KEPT_VERSIONS: u16 = 1000;
-/// The bytes that they may take together.
-const KEPT_BYTES: i64 = 64 * 1024 * 1024;
-
-impl Control for Sqlite {
-    fn project_of_key(&self, key: KeyHash) -> Answer<'_, Option<Project>> {
-        Box::pin(self.read(move |connection| owner(connection, &key)))
-    }
-
-    fn project_named<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Project>> {
-        let name = name.to_owned();
-        Box::pin(self.read(move |connection| {
-            connection
-                .prepare_cached(
-                    "SELECT id, name, encryption_key, signing_secret FROM projects WHERE name = ?1",
-                )?
-                .query_row([name], project)
-                .optional()
-        }))
-    }
-
-    fn save_project<'a>(&'a self, name: &'a str, settings: ProjectSettings) -> Answer<'a, ()> {
-        let name = name.to_owned();
-        Box::pin(
-            self.writer
-                .write(0, move |connection| save(connection, &name, &settings)),
-        )
-    }
-
-    fn rules(&self, project: ProjectId) -> Answer<'_, Option<StoredRules>> {
+impl RulesStore for Sqlite {
+    fn rules(&self, project: ProjectId) -> BoxFuture<'_, Option<StoredRules>> {
         Box::pin(
             self.read(move |connection| match version(connection, project)? {
                 Some(version) => stored(connection, project, version),
@@ -52,7 +18,7 @@ impl Control for Sqlite {
         )
     }
 
-    fn rules_at(&self, project: ProjectId, version: i64) -> Answer<'_, Option<StoredRules>> {
+    fn rules_at(&self, project: ProjectId, version: i64) -> BoxFuture<'_, Option<StoredRules>> {
         Box::pin(self.read(move |connection| stored(connection, project, version)))
     }
 
@@ -61,7 +27,7 @@ impl Control for Sqlite {
         project: ProjectId,
         before: i64,
         limit: u16,
-    ) -> Answer<'_, Vec<(i64, Change)>> {
+    ) -> BoxFuture<'_, Vec<(i64, Change)>> {
         Box::pin(self.read(move |connection| {
             connection
                 .prepare_cached(
@@ -75,7 +41,7 @@ impl Control for Sqlite {
         }))
     }
 
-    fn rules_due(&self, now: Timestamp, ahead: Timestamp) -> Answer<'_, Vec<ProjectId>> {
+    fn rules_due(&self, now: Timestamp, ahead: Timestamp) -> BoxFuture<'_, Vec<ProjectId>> {
         Box::pin(self.read(move |connection| {
             connection
                 .prepare_cached(
@@ -90,7 +56,7 @@ impl Control for Sqlite {
         }))
     }
 
-    fn rules_version(&self, project: ProjectId) -> Answer<'_, Option<i64>> {
+    fn rules_version(&self, project: ProjectId) -> BoxFuture<'_, Option<i64>> {
         Box::pin(self.read(move |connection| version(connection, project)))
     }
 
@@ -99,14 +65,15 @@ impl Control for Sqlite {
         project: ProjectId,
         from: Option<i64>,
         rules: StoredRules,
-    ) -> Answer<'_, RulesOutcome> {
+        keep: KeepVersions,
+    ) -> BoxFuture<'_, RulesOutcome> {
         let bytes = rules.document.len() + rules.policy.len();
         Box::pin(self.writer.write(bytes, move |connection| {
-            set_rules(connection, project, from, &rules)
+            set_rules(connection, project, from, &rules, keep)
         }))
     }
 
-    fn draft(&self, project: ProjectId) -> Answer<'_, Option<Draft>> {
+    fn draft(&self, project: ProjectId) -> BoxFuture<'_, Option<Draft>> {
         Box::pin(self.read(move |connection| {
             connection
                 .prepare_cached(
@@ -124,7 +91,7 @@ impl Control for Sqlite {
         }))
     }
 
-    fn save_draft(&self, project: ProjectId, draft: Draft) -> Answer<'_, ()> {
+    fn save_draft(&self, project: ProjectId, draft: Draft) -> BoxFuture<'_, ()> {
         Box::pin(self.writer.write(draft.document.len(), move |connection| {
             connection
                 .execute(
@@ -143,7 +110,7 @@ impl Control for Sqlite {
         }))
     }
 
-    fn remove_draft(&self, project: ProjectId, draft: Draft) -> Answer<'_, ()> {
+    fn remove_draft(&self, project: ProjectId, draft: Draft) -> BoxFuture<'_, ()> {
         Box::pin(self.writer.write(0, move |connection| {
             connection
                 .execute(
@@ -153,85 +120,6 @@ impl Control for Sqlite {
                 .map(drop)
         }))
     }
-
-    fn save_sightings(&self, sightings: Arc<[Sighting]>) -> Answer<'_, ()> {
-        let bytes = sightings.len() * size_of::<Sighting>();
-        let installs = self.limits.installs;
-        Box::pin(async move {
-            let saving = self.writer.write(bytes, move |connection| {
-                subscribers::save(connection, &sightings, installs)
-            });
-            self.tell_of_crowd(saving.await?);
-            Ok(())
-        })
-    }
-
-    fn move_agents(&self, by: SignedDuration) -> Answer<'_, ()> {
-        Box::pin(
-            self.writer
-                .write(0, move |connection| subscribers::move_times(connection, by)),
-        )
-    }
-
-    fn followers(&self, project: ProjectId) -> Answer<'_, Vec<Follower>> {
-        Box::pin(self.read(move |connection| subscribers::all(connection, project)))
-    }
-}
-
-/// Compares with every stored hash, so that the time taken tells nothing.
-fn owner(connection: &Connection, key: &KeyHash) -> rusqlite::Result<Option<Project>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, name, encryption_key, signing_secret, hash
-         FROM api_keys JOIN projects ON projects.id = project_id",
-    )?;
-    let mut rows = statement.query([])?;
-    let mut found = None;
-    while let Some(row) = rows.next()? {
-        if key.matches(&KeyHash::from_bytes(row.get(4)?)) {
-            found = Some(project(row)?);
-        }
-    }
-    Ok(found)
-}
-
-fn project(row: &Row<'_>) -> rusqlite::Result<Project> {
-    let secret = |text: Option<String>| text.map(Secret::from);
-    Ok(Project {
-        id: ProjectId(row.get(0)?),
-        name: row.get(1)?,
-        encryption_key: secret(row.get(2)?),
-        signing_secret: secret(row.get(3)?),
-    })
-}
-
-fn save(connection: &Connection, name: &str, settings: &ProjectSettings) -> rusqlite::Result<()> {
-    connection.execute(
-        "INSERT INTO projects (name) VALUES (?1) ON CONFLICT DO NOTHING",
-        [name],
-    )?;
-    let id: i64 =
-        connection.query_row("SELECT id FROM projects WHERE name = ?1", [name], |row| {
-            row.get(0)
-        })?;
-    if let Some(key) = &settings.key {
-        connection.execute("DELETE FROM api_keys WHERE project_id = ?1", [id])?;
-        connection.execute(
-            "INSERT INTO api_keys (hash, project_id) VALUES (?1, ?2)",
-            params![key.as_bytes(), id],
-        )?;
-    }
-    for (column, secret) in [
-        ("encryption_key", &settings.encryption_key),
-        ("signing_secret", &settings.signing_secret),
-    ] {
-        if let Some(secret) = secret {
-            connection.execute(
-                &format!("UPDATE projects SET {column} = nullif(?1, '') WHERE id = ?2"),
-                params![secret.expose(), id],
-            )?;
-        }
-    }
-    Ok(())
 }
 
 fn version(connection: &Connection, project: ProjectId) -> rusqlite::Result<Option<i64>> {
@@ -281,6 +169,7 @@ fn set_rules(
     project: ProjectId,
     from: Option<i64>,
     rules: &StoredRules,
+    keep: KeepVersions,
 ) -> rusqlite::Result<RulesOutcome> {
     if version(connection, project)? != from {
         return Ok(RulesOutcome::Outdated);
@@ -301,37 +190,22 @@ fn set_rules(
             rules.change.reason
         ],
     )?;
-    if let Some(from) = from {
-        forget_renewal(connection, project, from, rules)?;
+    if let Some(from) = from.filter(|_| keep.replaces_from) {
+        connection
+            .prepare_cached("DELETE FROM rule_versions WHERE project_id = ?1 AND version = ?2")?
+            .execute(params![project.0, from])?;
     }
-    forget_oldest(connection, project)?;
+    remove_oldest(connection, project, keep)?;
     Ok(RulesOutcome::Set)
 }
 
-/// Forgets the version `from` when both it and the newer `rules` only went on with the
-/// policy of the one before: renewals in time would soon be all that history holds.
-fn forget_renewal(
+/// Removes the oldest versions beyond the limits, but not the newest.
+fn remove_oldest(
     connection: &Connection,
     project: ProjectId,
-    from: i64,
-    rules: &StoredRules,
+    keep: KeepVersions,
 ) -> rusqlite::Result<()> {
-    if rules.change.author.is_some() || rules.change.reason.is_some() {
-        return Ok(());
-    }
-    connection
-        .prepare_cached(
-            "DELETE FROM rule_versions WHERE project_id = ?1 AND version = ?2
-                AND action = ?3 AND policy = ?4 AND author IS NULL AND reason IS NULL
-                AND ?4 = (SELECT policy FROM rule_versions
-                    WHERE project_id = ?1 AND version < ?2 ORDER BY version DESC LIMIT 1)",
-        )?
-        .execute(params![project.0, from, rules.change.action, rules.policy])
-        .map(drop)
-}
-
-/// Forgets versions beyond [`KEPT_VERSIONS`] and [`KEPT_BYTES`], but not the newest.
-fn forget_oldest(connection: &Connection, project: ProjectId) -> rusqlite::Result<()> {
+    let bytes = i64::try_from(keep.bytes).unwrap_or(i64::MAX);
     connection
         .prepare_cached(
             "DELETE FROM rule_versions WHERE project_id = ?1 AND version <=
@@ -342,6 +216,6 @@ fn forget_oldest(connection: &Connection, project: ProjectId) -> rusqlite::Resul
                     WINDOW newest AS (ORDER BY version DESC))
                  WHERE place > 1 AND (place > ?2 OR bytes > ?3))",
         )?
-        .execute(params![project.0, KEPT_VERSIONS, KEPT_BYTES])
+        .execute(params![project.0, keep.versions, bytes])
         .map(drop)
 }

@@ -1,0 +1,53 @@
+//! The work beside the requests: one loop. Bans end or are renewed, rules that another
+//! process published are noticed, and check-ins are saved.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
+
+use crate::http::AppState;
+use crate::off_thread::off_thread;
+use crate::rules::versions::{self, ChangeError};
+
+/// How often the loop runs.
+const EVERY: Duration = Duration::from_millis(500);
+/// How long the loop waits after check-ins could not be saved.
+const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// Runs the loop. Never completes.
+pub async fn run(state: &AppState) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut save_from = Instant::now();
+    loop {
+        ticks.tick().await;
+        update_rules(state).await;
+        if Instant::now() >= save_from && !state.save_check_ins().await {
+            save_from = Instant::now() + SAVE_AGAIN_AFTER;
+        }
+    }
+}
+
+/// Composes the rules that are due, once, and passes new versions on to the agents that wait.
+pub async fn update_rules(state: &AppState) {
+    match compose_due(state).await {
+        Ok(()) => drop(state.composing.succeeded()),
+        // The store has told why.
+        Err(ChangeError::Store(error)) => {
+            tracing::debug!(%error, "cannot compose the rules that are due");
+        }
+        Err(error) => {
+            if state.composing.failed(0, Instant::now()) {
+                tracing::warn!(%error, "cannot compose the rules that are due");
+            }
+        }
+    }
+    state.feed.refresh_all().await;
+}
+
+async fn compose_due(state: &AppState) -> Result<(), ChangeError> {
+    state.follow_clock().await?;
+    let (rules, now) = (Arc::clone(&state.stores.rules), state.clock.now());
+    off_thread(async move { versions::compose_due(&*rules, now).await }).await?
+}

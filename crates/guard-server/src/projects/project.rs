@@ -1,0 +1,32 @@
+//! A project, and what can be set for it.
+
+use super::KeyHash;
+use crate::secret::Secret;
+
+/// Names a project within the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProjectId(pub i64);
+
+/// A project: what an API key opens.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// Its number in the store.
+    pub id: ProjectId,
+    /// Its name.
+    pub name: String,
+    /// Opens encrypted payloads; without it they are refused.
+    pub encryption_key: Option<Secret>,
+    /// Checks the signatures of requests, which it makes mandatory, and signs the rules.
+    pub signing_secret: Option<Secret>,
+}
+
+/// A change to a project. `None` leaves what is stored; an empty secret removes it.
+#[derive(Debug, Default)]
+pub struct ProjectSettings {
+    /// Replaces the project's keys.
+    pub key: Option<KeyHash>,
+    /// Replaces the encryption key.
+    pub encryption_key: Option<Secret>,
+    /// Replaces the signing secret.
+    pub signing_secret: Option<Secret>,
+}

@@ -1,0 +1,53 @@
+//! Which versions of the rules a project keeps.
+
+use crate::store::{KeepVersions, ProjectId, RulesStore, StoreError, StoredRules};
+
+/// Versions that are kept for each project.
+const MAX_VERSIONS: u32 = 1000;
+/// The bytes of documents and policies that they may take together.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Which versions to keep when `next` follows `current`.
+///
+/// A version that only renewed the bans of the one before is removed when it is renewed
+/// again: otherwise the history would soon hold nothing but renewals.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store fails.
+pub(super) async fn keep(
+    store: &dyn RulesStore,
+    project: ProjectId,
+    current: Option<&StoredRules>,
+    next: &StoredRules,
+) -> Result<KeepVersions, StoreError> {
+    let replaces_from = match current {
+        Some(current) if is_renewal(current, next) => {
+            let before = store.rules_history(project, current.version, 1).await?;
+            match before.first() {
+                Some((version, _)) => {
+                    let before = store.rules_at(project, *version).await?;
+                    before.is_some_and(|before| before.policy == current.policy)
+                }
+                None => false,
+            }
+        }
+        _ => false,
+    };
+    Ok(KeepVersions {
+        versions: MAX_VERSIONS,
+        bytes: MAX_BYTES,
+        replaces_from,
+    })
+}
+
+/// Whether both versions came about by the same action, which nobody asked for, from the
+/// same policy.
+fn is_renewal(current: &StoredRules, next: &StoredRules) -> bool {
+    let is_automatic =
+        |rules: &StoredRules| rules.change.author.is_none() && rules.change.reason.is_none();
+    is_automatic(current)
+        && is_automatic(next)
+        && current.change.action == next.change.action
+        && current.policy == next.policy
+}

@@ -1,0 +1,138 @@
+//! Events and metrics.
+
+use guard_wire::Kind;
+
+use super::{at, project};
+use crate::store::{Batch, Cursor, KindCounts, NewRecord, Page, ProjectId, StoreError, Stores};
+
+fn record(key: Option<&str>, type_name: &str, body: &str) -> NewRecord {
+    NewRecord {
+        idempotency_key: key.map(str::to_owned),
+        timestamp: at(0),
+        type_name: type_name.to_owned(),
+        ip: None,
+        endpoint: None,
+        value: None,
+        body: body.to_owned(),
+    }
+}
+
+fn batch(project: ProjectId, events: Vec<NewRecord>) -> Batch {
+    Batch {
+        project,
+        received_at: at(1),
+        events,
+        metrics: Vec::new(),
+        invalid: KindCounts::default(),
+    }
+}
+
+async fn append(stores: &Stores, batch: Batch) {
+    stores.telemetry.append(batch, 100).await.unwrap();
+}
+
+/// The bodies of all events, read page by page.
+async fn pages(stores: &Stores, project: ProjectId, limit: u16, bytes: usize) -> Vec<Vec<String>> {
+    let (mut pages, mut before) = (Vec::new(), None);
+    loop {
+        let page = Page {
+            before,
+            limit,
+            bytes,
+        };
+        let page = stores.telemetry.records(project, Kind::Event, page).await;
+        let page = page.unwrap();
+        let bodies = page.records.iter().map(|body| body.get().to_owned());
+        pages.push(bodies.collect());
+        // As a client sends it.
+        let Some(next) = page.next.map(|cursor| cursor.to_string()) else {
+            return pages;
+        };
+        before = Some(next.parse::<Cursor>().unwrap());
+    }
+}
+
+pub(in crate::store) async fn a_record_sent_again_is_stored_once(stores: &Stores) {
+    let project = project(stores, "default").await;
+    for _ in 0..2 {
+        let events = vec![record(Some("a"), "x", "1"), record(Some("b"), "x", "2")];
+        append(stores, batch(project, events)).await;
+    }
+    assert_eq!(pages(stores, project, 10, 1000).await, [["2", "1"]]);
+    let counts = stores.telemetry.counts(project).await.unwrap();
+    assert_eq!(counts.events.total, 2);
+}
+
+pub(in crate::store) async fn a_record_without_a_key_is_stored_each_time(stores: &Stores) {
+    let project = project(stores, "default").await;
+    for _ in 0..2 {
+        append(stores, batch(project, vec![record(None, "x", "1")])).await;
+    }
+    assert_eq!(pages(stores, project, 10, 1000).await, [["1", "1"]]);
+}
+
+pub(in crate::store) async fn records_are_read_newest_first_page_by_page(stores: &Stores) {
+    let project = project(stores, "default").await;
+    for body in ["1", "2", "3", "4", "5"] {
+        append(stores, batch(project, vec![record(None, "x", body)])).await;
+    }
+    let expected = [vec!["5", "4"], vec!["3", "2"], vec!["1"]];
+    assert_eq!(pages(stores, project, 2, 1000).await, expected);
+}
+
+pub(in crate::store) async fn a_page_ends_with_the_record_that_fills_it(stores: &Stores) {
+    let project = project(stores, "default").await;
+    for body in ["\"1\"", "\"2\"", "\"3\""] {
+        append(stores, batch(project, vec![record(None, "x", body)])).await;
+    }
+    let expected = [vec!["\"3\"", "\"2\""], vec!["\"1\""]];
+    assert_eq!(pages(stores, project, 10, 4).await, expected);
+}
+
+pub(in crate::store) async fn a_cursor_that_the_engine_did_not_make_is_refused(stores: &Stores) {
+    let project = project(stores, "default").await;
+    let page = Page {
+        before: Some("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".parse().unwrap()),
+        limit: 1,
+        bytes: 1,
+    };
+    let refused = stores.telemetry.records(project, Kind::Event, page).await;
+    assert_eq!(refused.unwrap_err(), StoreError::InvalidCursor);
+}
+
+pub(in crate::store) async fn types_beyond_the_limit_are_counted_together(stores: &Stores) {
+    let project = project(stores, "default").await;
+    let events = ["a", "b", "c", "c"].map(|name| record(None, name, "1"));
+    let appending = stores.telemetry.append(batch(project, events.into()), 2);
+    appending.await.unwrap();
+    let events = stores.telemetry.counts(project).await.unwrap().events;
+    assert_eq!((events.total, events.other), (4, 2));
+    assert_eq!(events.by_type.into_keys().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+pub(in crate::store) async fn records_that_were_left_out_are_counted(stores: &Stores) {
+    let project = project(stores, "default").await;
+    let invalid = KindCounts {
+        events: 2,
+        metrics: 3,
+    };
+    let batch = Batch {
+        invalid,
+        ..batch(project, Vec::new())
+    };
+    append(stores, batch).await;
+    let counts = stores.telemetry.counts(project).await.unwrap();
+    assert_eq!(counts.invalid, invalid);
+}
+
+pub(in crate::store) async fn projects_do_not_see_the_records_of_each_other(stores: &Stores) {
+    let (one, other) = (project(stores, "one").await, project(stores, "other").await);
+    append(stores, batch(one, vec![record(Some("a"), "x", "1")])).await;
+    append(stores, batch(other, vec![record(Some("a"), "x", "2")])).await;
+    assert_eq!(pages(stores, one, 10, 1000).await, [["1"]]);
+    assert_eq!(pages(stores, other, 10, 1000).await, [["2"]]);
+}
+
+pub(in crate::store) async fn a_store_that_works_says_so(stores: &Stores) {
+    assert_eq!(stores.telemetry.probe().await, Ok(()));
+}

@@ -1,0 +1,173 @@
+//! What agents send: events and metrics.
+
+use std::collections::BTreeMap;
+
+use guard_wire::Kind;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{BoxFuture, Cursor, ProjectId};
+
+/// One record on its way into the store: the columns that are searched, and the whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRecord {
+    /// Makes the record unique within its project and kind; without one it is always stored.
+    pub idempotency_key: Option<String>,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// `event_type` or `metric_type`.
+    pub type_name: String,
+    /// The client's address; events only.
+    pub ip: Option<String>,
+    /// The path it concerns.
+    pub endpoint: Option<String>,
+    /// What was measured; metrics only.
+    pub value: Option<f64>,
+    /// The JSON object as it came, unknown keys included.
+    pub body: String,
+}
+
+/// A number for each kind of record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct KindCounts {
+    /// For events.
+    pub events: u64,
+    /// For metrics.
+    pub metrics: u64,
+}
+
+impl KindCounts {
+    /// The number for `kind`.
+    pub const fn of(self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Event => self.events,
+            Kind::Metric => self.metrics,
+        }
+    }
+
+    /// The number for `kind`, to change it.
+    pub const fn of_mut(&mut self, kind: Kind) -> &mut u64 {
+        match kind {
+            Kind::Event => &mut self.events,
+            Kind::Metric => &mut self.metrics,
+        }
+    }
+}
+
+/// What one request brings.
+#[derive(Debug)]
+pub struct Batch {
+    /// Whose it is.
+    pub project: ProjectId,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// Its valid events.
+    pub events: Vec<NewRecord>,
+    /// Its valid metrics.
+    pub metrics: Vec<NewRecord>,
+    /// How many records were left out.
+    pub invalid: KindCounts,
+}
+
+impl Batch {
+    /// The valid records of `kind`.
+    pub fn records(&self, kind: Kind) -> &[NewRecord] {
+        match kind {
+            Kind::Event => &self.events,
+            Kind::Metric => &self.metrics,
+        }
+    }
+}
+
+/// A batch was committed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// How many records were stored before, under the same idempotency key. `None` from
+    /// an engine that finds duplicates only later.
+    pub duplicates: Option<KindCounts>,
+}
+
+/// How many records of one kind were stored.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KindSummary {
+    /// All of them.
+    pub total: u64,
+    /// By `event_type` or `metric_type`.
+    pub by_type: BTreeMap<String, u64>,
+    /// Those of types beyond the limit.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub other: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// What a project received, in numbers.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RecordCounts {
+    /// Events stored.
+    pub events: KindSummary,
+    /// Metrics stored.
+    pub metrics: KindSummary,
+    /// Records that came again and were not stored again, as far as the engine counts them.
+    pub duplicates: KindCounts,
+    /// Records left out of their batch.
+    pub invalid: KindCounts,
+}
+
+impl RecordCounts {
+    /// What was stored of `kind`.
+    pub const fn of_mut(&mut self, kind: Kind) -> &mut KindSummary {
+        match kind {
+            Kind::Event => &mut self.events,
+            Kind::Metric => &mut self.metrics,
+        }
+    }
+}
+
+/// Which records of a kind to read, newest first.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Only records behind this place; without it from the newest on.
+    pub before: Option<Cursor>,
+    /// At most this many.
+    pub limit: u16,
+    /// Up to the record by which they hold this many bytes of JSON.
+    pub bytes: usize,
+}
+
+/// Records, newest first.
+#[derive(Debug)]
+pub struct RecordPage {
+    /// The JSON objects as they came.
+    pub records: Vec<Box<RawValue>>,
+    /// Where the next page begins; `None` if there are no more. The next page may be empty.
+    pub next: Option<Cursor>,
+}
+
+/// Events and metrics.
+pub trait Telemetry: Send + Sync {
+    /// Stores a batch, all or nothing. When it returns, the batch is committed. At most
+    /// `max_types` types of each kind are counted by name, the others together.
+    fn append(&self, batch: Batch, max_types: u32) -> BoxFuture<'_, Receipt>;
+
+    /// Commits something, as a sign that batches can be stored. An engine that cannot
+    /// tell says that they can.
+    fn probe(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// What a project received, in numbers.
+    fn counts(&self, project: ProjectId) -> BoxFuture<'_, RecordCounts>;
+
+    /// The newest records of a kind.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InvalidCursor`](super::StoreError::InvalidCursor) for a cursor that
+    /// this engine did not make.
+    fn records(&self, project: ProjectId, kind: Kind, page: Page) -> BoxFuture<'_, RecordPage>;
+}
