@@ -58,7 +58,9 @@ def test_a_wrong_key_is_told(server: GuardServer, guard_agent: Command) -> None:
         "doctor", "--endpoint", server.url, GUARD_AGENT_API_KEY="fg_not_the_right_one"
     )
     assert output.code == 1
-    assert output.says("fail", "key").startswith("the backend refuses it with 401 - correct")
+    assert output.says("fail", "key").startswith(
+        "the backend refuses it with 401: Unknown API key - correct"
+    )
     assert "fg_not_the_right_one" not in output.text
 
 
