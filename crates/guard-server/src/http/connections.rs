@@ -25,6 +25,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 
+pub(crate) use self::messages::queued;
 use self::places::Places;
 pub(crate) use self::places::{Connection, subscriber};
 use self::stream::PacedStream;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::http::connections::queued;
 use crate::http::error::ApiError;
 
 /// How long a body waits for memory.
@@ -77,7 +78,7 @@ impl Part {
             return Ok(());
         }
         let waiting = Arc::clone(&self.free).acquire_many_owned(more);
-        let Ok(Ok(more)) = tokio::time::timeout(PATIENCE, waiting).await else {
+        let Ok(Ok(more)) = queued(tokio::time::timeout(PATIENCE, waiting)).await else {
             return Err(ApiError::unavailable(
                 "The server has no memory for more bodies; send the request again later",
             ));

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::http::capacity::memory::SMALL;
+use crate::http::connections::queued;
 use crate::http::error::ApiError;
 use crate::http::state::AppState;
 
@@ -25,7 +26,7 @@ pub(crate) async fn in_turn(
     next: Next,
 ) -> Result<Response, ApiError> {
     let turn = tokio::time::timeout(PATIENCE, state.answering.acquire());
-    let Ok(Ok(_turn)) = turn.await else {
+    let Ok(Ok(_turn)) = queued(turn).await else {
         return Err(ApiError::unavailable(
             "The server has too much to do; send the request again later",
         ));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::http::connections::queued;
 use crate::http::error::ApiError;
 
 /// How long work waits for its turn.
@@ -34,7 +35,7 @@ impl Workers {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let turn = Arc::clone(&self.0).acquire_owned();
-        let Ok(Ok(turn)) = tokio::time::timeout(PATIENCE, turn).await else {
+        let Ok(Ok(turn)) = queued(tokio::time::timeout(PATIENCE, turn)).await else {
             return Err(ApiError::unavailable(
                 "The server has too much to do; send the request again later",
             ));

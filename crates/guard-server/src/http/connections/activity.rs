@@ -29,6 +29,8 @@ enum Phase {
     Head { since: Instant },
     /// A request is handled.
     Request,
+    /// Its handler waits for its turn to use memory or a thread.
+    Queued { since: Instant },
     /// Its handler waits for more of the body.
     Body { since: Instant },
     /// The client may send another request.
@@ -43,6 +45,7 @@ pub(super) struct Rank(Class, Instant);
 enum Class {
     Idle,
     Late,
+    Queued,
 }
 
 impl Activity {
@@ -103,6 +106,25 @@ impl Activity {
         });
     }
 
+    /// The handler waits for its turn.
+    pub(super) fn queue_began(&self) {
+        self.change(|doing| {
+            if matches!(doing.phase, Phase::Request) {
+                let since = Instant::now();
+                doing.phase = Phase::Queued { since };
+            }
+        });
+    }
+
+    /// The handler waits for its turn no more.
+    pub(super) fn queue_ended(&self) {
+        self.change(|doing| {
+            if matches!(doing.phase, Phase::Queued { .. }) {
+                doing.phase = Phase::Request;
+            }
+        });
+    }
+
     /// The request is answered, as far as the handler is concerned.
     pub(super) fn answered(&self) {
         let since = Instant::now();
@@ -142,10 +164,17 @@ impl Activity {
         let late_since = match phase {
             Phase::Idle { since } => return Some(Rank(Class::Idle, since)),
             Phase::Head { since } | Phase::Body { since } => Some(since),
-            Phase::Request => None,
+            Phase::Request | Phase::Queued { .. } => None,
         };
-        let since = late_since.into_iter().chain(unread_since).min()?;
-        (since + PATIENCE <= now).then_some(Rank(Class::Late, since))
+        let late = late_since.into_iter().chain(unread_since).min();
+        let queued = match phase {
+            Phase::Queued { since } => Some(since),
+            _ => None,
+        };
+        [(Class::Late, late), (Class::Queued, queued)]
+            .into_iter()
+            .filter_map(|(class, since)| Some(Rank(class, since?)))
+            .find(|Rank(_, since)| *since + PATIENCE <= now)
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Doing) -> T) -> T {
@@ -218,6 +247,20 @@ mod tests {
             activity.flushed();
             assert_eq!(class(&activity), None);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_waits_for_its_turn_is_the_last_that_may_be_closed() {
+        let (queued, late) = (Activity::new(), Activity::new());
+        queued.request_began();
+        queued.queue_began();
+        assert_eq!(class(&queued), None);
+        advance(PATIENCE).await;
+        assert_eq!(class(&queued), Some(Class::Queued));
+        let now = Instant::now();
+        assert!(late.rank(now).unwrap() < queued.rank(now).unwrap());
+        queued.queue_ended();
+        assert_eq!(class(&queued), None, "it is served");
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,10 +10,35 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, header};
 use axum::response::IntoResponse as _;
 use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::task_local;
 use tower::ServiceExt as _;
 
 use super::activity::Activity;
 use crate::http::error::ApiError;
+
+task_local! {
+    /// That of the connection whose request is handled.
+    static ACTIVITY: Arc<Activity>;
+}
+
+/// Waits for `turn` while a request is handled. Meanwhile its connection may be closed, if
+/// no other one can be.
+pub(crate) async fn queued<T>(turn: impl Future<Output = T>) -> T {
+    let _queued = ACTIVITY.try_with(|activity| {
+        activity.queue_began();
+        Queued(Arc::clone(activity))
+    });
+    turn.await
+}
+
+/// Notes that the request waits no more when it is dropped.
+struct Queued(Arc<Activity>);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.queue_ended();
+    }
+}
 
 /// Has `app` answer a request, and follows both in `activity`.
 pub(super) fn answer(
@@ -30,7 +55,9 @@ pub(super) fn answer(
             activity: Arc::clone(&activity),
         });
         let response = if is_clear {
-            app.oneshot(request).await?
+            ACTIVITY
+                .scope(Arc::clone(&activity), app.oneshot(request))
+                .await?
         } else {
             unclear_framing()
         };

@@ -18,6 +18,8 @@ use crate::log_gate::LogGate;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The part of all places that is freed at once, so that a flood costs few searches.
 const FREED_PART: usize = 64;
+/// The same when the system gives no connection, which is tried seldom.
+const STARVED_PART: usize = 8;
 
 /// The places for connections.
 #[derive(Debug)]
@@ -99,10 +101,10 @@ impl Places {
         }
         if table.open() >= self.limits.open {
             let part = (self.limits.open / FREED_PART).max(1);
-            let more = table.open() - self.limits.open;
-            let closed = table.close(part + more, |_| true);
+            let closed = table.close(part, |_| true);
             self.log_full(&table, closed);
-            if table.open() >= self.limits.open {
+            // There may be more than the limit just after held requests were answered.
+            if closed == 0 {
                 return None;
             }
         }
@@ -120,7 +122,7 @@ impl Places {
     /// whose clients keep them waiting.
     pub(super) fn accept_failed(&self, error: &io::Error) {
         let mut table = self.table();
-        let part = (table.open() / FREED_PART).max(1);
+        let part = (table.open() / STARVED_PART).max(1);
         let closed = table.close(part, |_| true);
         if let Some(times) = self.accept_failed.pass() {
             tracing::warn!(

@@ -35,6 +35,13 @@ async fn handle(State((came, answer)): State<Handled>) -> &'static str {
     "done"
 }
 
+/// Waits for its turn instead.
+async fn queue(State((came, answer)): State<Handled>) -> &'static str {
+    came.send(()).unwrap();
+    queued(answer.acquire()).await.unwrap().forget();
+    "done"
+}
+
 impl Server {
     async fn start(open: usize, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
         let limits = ConnectionLimits {
@@ -47,6 +54,7 @@ impl Server {
         let answer = Arc::new(Semaphore::new(0));
         let app = Router::new()
             .route("/", get(handle))
+            .route("/queue", get(queue))
             .route("/large", get(async || vec![b'x'; LARGE]));
         let app = app.with_state((told, Arc::clone(&answer)));
         Self {
@@ -138,6 +146,20 @@ async fn an_idle_connection_gives_its_place_up_for_another() {
     server.answer.add_permits(1);
     assert!(rest(waiting).await.ends_with("done"));
     rest(idle).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_for_its_turn_gives_its_place_up_for_another() {
+    let mut server = Server::start(1, std::future::pending()).await;
+    let stuck = server
+        .connect(b"GET /queue HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await;
+    assert!(server.request_came().await);
+    let waiting = server.connect(LAST_REQUEST).await;
+    assert!(server.request_came().await);
+    assert_eq!(rest(stuck).await, "");
+    server.answer.add_permits(1);
+    assert!(rest(waiting).await.ends_with("done"));
 }
 
 #[tokio::test(start_paused = true)]
