@@ -162,7 +162,7 @@ class BufferLoop:
             flush = getattr(self.buffer, f"flush_{kind}_with_keys")
             records, keys = await self._within_timeout(flush())
         except Exception as error:
-            self._held_back(kind, error)
+            self._held_back(kind, 0, error)
             return False
         if not records:
             return True
@@ -177,10 +177,10 @@ class BufferLoop:
         try:
             await self._settle(kind, records, keys, taken=bool(taken))
         except Exception as error:
-            self._held_back(kind, error)
+            self._held_back(kind, len(records), error)
             return False
         if not taken:
-            self._native.held_back(kind, trouble)
+            self._native.held_back(kind, len(records), trouble)
         return bool(taken)
 
     async def _settle(self, kind: str, records: list[Any], keys: list[str], *, taken: bool) -> None:
@@ -192,10 +192,10 @@ class BufferLoop:
             requeue = getattr(self.buffer, f"requeue_{kind}_in_memory")
             await self._within_timeout(requeue(records, keys))
 
-    def _held_back(self, kind: str, error: Exception) -> None:
+    def _held_back(self, kind: str, records: int, error: Exception) -> None:
         # The agent warns, once a minute; this is for whoever looks for the line of code.
         _logger.debug("The buffer raised", exc_info=True)
-        self._native.held_back(kind, _words(error))
+        self._native.held_back(kind, records, _words(error))
 
     async def _within_timeout(self, answer: Any) -> Any:
         return await within(self._config().timeout, answer)

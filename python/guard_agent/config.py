@@ -26,8 +26,8 @@ from pydantic_core import PydanticCustomError
 
 _logger = logging.getLogger("guard_agent.config")
 
-OnError: TypeAlias = Callable[[str, BaseException, dict[str, Any]], None]
-"""Called with the stage that failed, the error, and what is known about it."""
+OnError: TypeAlias = Callable[[str, BaseException, dict[str, Any]], object]
+"""Called with the stage that failed, the error, and what is known about it; may be asynchronous."""
 
 SECRETS = frozenset({"api_key", "project_encryption_key", "payload_signing_secret", "redis_url"})
 """Fields whose values are never shown."""
@@ -153,7 +153,7 @@ class AgentConfig(BaseModel):
         repr=False,
         description="Called as on_error(stage, exception, context) from a thread of the agent "
         "when a send fails, for the same error at most once a minute; get_stats() has the counts: "
-        "a function, so it cannot come from the environment.",
+        "a function, asynchronous or not, so it cannot come from the environment.",
     )
     max_buffered: int | None = Field(
         default=None,
@@ -174,13 +174,15 @@ class AgentConfig(BaseModel):
     rules_cache_path: Path | None = Field(
         default=None,
         description="Keeps the last good rules for a start without the backend: the path of a "
-        "file; ~ at its beginning is the home directory.",
+        "file; ~ at its beginning is the home directory, and a relative path starts at the working "
+        "directory of this moment.",
     )
     spool_dir: str | None = Field(
         default_factory=lambda: os.environ.get("GUARD_AGENT_SPOOL_DIR", "").strip() or None,
         validate_default=True,
         description="Saves records below this directory until they are delivered, so that they "
-        "outlive the process: a path; ~ at its beginning is the home directory. The default is "
+        "outlive the process: a path; ~ at its beginning is the home directory, and a relative "
+        "path starts at the working directory of this moment. The default is "
         "the environment variable GUARD_AGENT_SPOOL_DIR, which also applies to the AgentConfig "
         "that a guard makes. None saves nothing.",
     )
@@ -260,7 +262,7 @@ class AgentConfig(BaseModel):
 
     @field_validator("rules_cache_path", "spool_dir", mode="before")
     @classmethod
-    def _find_home(cls, path: Any) -> Any:
+    def _make_absolute(cls, path: Any) -> Any:
         if not isinstance(path, (str, Path)):
             return path
         found = os.path.expanduser(path)
@@ -270,7 +272,11 @@ class AgentConfig(BaseModel):
             raise ValueError("a path with a NUL in it")
         if found.startswith("~"):
             raise ValueError("a user whose home directory is not known")
-        return found
+        try:
+            # A daemon changes to another directory later.
+            return os.path.abspath(found)
+        except FileNotFoundError:
+            raise ValueError("a relative path in a working directory that is gone") from None
 
     # The last validator is the outermost: it sees the errors of all others.
     @field_validator("*", mode="wrap")

@@ -6,9 +6,13 @@ handlers by itself.
 
 import json
 import logging
+from collections.abc import Generator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 LOGGER_NAME = "guard_agent"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -31,14 +35,28 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
+class AgentLogger(logging.Logger):
+    """A logger that can be awaited, which gives the logger itself, at once.
+
+    `setup_agent_logging` was a coroutine in fastapi-guard-agent 0.1.
+    """
+
+    def __await__(self) -> Generator[Any, Any, "Self"]:
+        """Gives the logger."""
+        return self
+        yield  # What makes this a generator, which awaiting takes.
+
+
 def setup_agent_logging(
     log_file: str | None = None,
     log_format: Literal["text", "json"] = "text",
     *,
     reconfigure: bool = True,
     log_level: str = "INFO",
-) -> logging.Logger:
+) -> AgentLogger:
     """Makes the agent log to the console, and to a file if one is given.
+
+    What it returns can be used as it is, or awaited first.
 
     Args:
         log_file: Appended to; folders that lead to it are made. The name of a level, which is what
@@ -48,7 +66,7 @@ def setup_agent_logging(
         log_level: The least level that is logged, by its name.
 
     Returns:
-        The logger "guard_agent".
+        The logger "guard_agent", which `logging.getLogger` returns too.
 
     Raises:
         ValueError: `log_format` is neither of the two, or `log_level` no level.
@@ -60,7 +78,7 @@ def setup_agent_logging(
         return setup_agent_logging(None, log_format, reconfigure=reconfigure, log_level=log_file)
     if log_level not in _LEVELS:
         raise ValueError(f"log_level: {log_level!r} is unknown; give one of {', '.join(_LEVELS)}")
-    logger = logging.getLogger(LOGGER_NAME)
+    logger = _awaitable(logging.getLogger(LOGGER_NAME))
     if logger.handlers and not reconfigure:
         return logger
     formatter = JsonFormatter() if log_format == "json" else logging.Formatter(_TEXT_FORMAT)
@@ -77,6 +95,16 @@ def setup_agent_logging(
     # Its lines would otherwise appear twice where the root logger has handlers too.
     logger.propagate = False
     return logger
+
+
+def _awaitable(logger: logging.Logger) -> AgentLogger:
+    """The same logger. Of a program's own class of loggers it stays an instance."""
+    own = type(logger)
+    if own is logging.Logger:
+        logger.__class__ = AgentLogger
+    elif not isinstance(logger, AgentLogger):
+        logger.__class__ = type(own.__name__, (AgentLogger, own), {})
+    return cast(AgentLogger, logger)
 
 
 def _file_handler(log_file: str) -> logging.Handler:

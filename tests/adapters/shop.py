@@ -22,6 +22,10 @@ GUNICORN: list[str | Path] = [
 
 COMMANDS: dict[str, Serve] = {
     "fastapi": ([*UVICORN, "--app-dir", APPS, "fastapi_shop:app"], "Uvicorn running on"),
+    "fastapi-pure-asgi": (
+        [*UVICORN, "--app-dir", APPS, "fastapi_pure_asgi:app"],
+        "Uvicorn running on",
+    ),
     "flask": ([*GUNICORN, "--chdir", EXAMPLES / "flask", "app:app"], "Listening at:"),
     "django": ([*GUNICORN, "--chdir", EXAMPLES / "django", "wsgi"], "Listening at:"),
     "django-asgi": (
@@ -34,7 +38,7 @@ COMMANDS: dict[str, Serve] = {
     "flask-redis": ([*GUNICORN, "--chdir", APPS, "flask_redis:app"], "Listening at:"),
     "flask-moments": ([*GUNICORN, "--chdir", APPS, "flask_moments:make_app()"], "Listening at:"),
 }
-SHOPS = ["fastapi", "flask", "django", "django-asgi", "tornado"]
+SHOPS = ["fastapi", "fastapi-pure-asgi", "flask", "django", "django-asgi", "tornado"]
 
 # What none of the apps may say, whatever is done to it.
 WRONG = [

@@ -32,6 +32,20 @@ async def ask():
     await guard(scope, receive, send)
 def visit(): asyncio.run(ask())
 """,
+    "fastapi-pure-asgi": """
+from fastapi import FastAPI
+from guard import PureASGISecurityMiddleware
+pure = PureASGISecurityMiddleware(FastAPI(), config=config)
+# It screens requests by an instance of the other middleware.
+guard = pure._engine
+async def ask():
+    scope = {"type": "http", "http_version": "1.1", "scheme": "http", "method": "GET", "path": "/",
+        "raw_path": b"/", "query_string": b"", "headers": [], "client": ("127.0.0.1", 1)}
+    async def receive(): return {"type": "http.request"}
+    async def send(message): pass
+    await pure(scope, receive, send)
+def visit(): asyncio.run(ask())
+""",
     "flask": """
 from flask import Flask
 from flaskapi_guard import FlaskAPIGuard

@@ -74,7 +74,31 @@ def test_a_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
         config = AgentConfig(api_key=KEY, spool_dir="~/spool", rules_cache_path=given)
         assert config.spool_dir == "/home/of-the-test/spool"
         assert config.rules_cache_path == Path("/home/of-the-test/rules")
-    assert AgentConfig(api_key=KEY, spool_dir="here/~").spool_dir == "here/~"
+
+
+def test_a_relative_path_is_one_from_where_it_was_configured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GUARD_AGENT_SPOOL_DIR", "from-the-environment")
+    config = AgentConfig(api_key=KEY, spool_dir="here/~", rules_cache_path=Path("rules"))
+    by_environment = AgentConfig(api_key=KEY)
+    monkeypatch.chdir("/")
+    assert config.spool_dir == str(tmp_path / "here/~")
+    assert config.rules_cache_path == tmp_path / "rules"
+    assert by_environment.spool_dir == str(tmp_path / "from-the-environment")
+
+
+def test_a_relative_path_is_refused_where_there_is_no_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ValidationError, match="a working directory that is gone"):
+        AgentConfig(api_key=KEY, spool_dir="spool")
+    assert AgentConfig(api_key=KEY, spool_dir="/spool").spool_dir == "/spool"
 
 
 @pytest.mark.parametrize("field", sorted(SECRETS))

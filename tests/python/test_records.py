@@ -94,6 +94,26 @@ def test_an_event_arrives_with_all_its_fields(make_config: Make, backend: Backen
     ]
 
 
+@pytest.mark.parametrize("score", [0, 50, 100])
+def test_what_guard_core_adds_to_an_event_arrives_as_it_was_given(
+    make_config: Make, backend: Backend, score: int
+) -> None:
+    added = {
+        "guard.threat_score": score,
+        "guard.project_id": "shop",
+        "guard.rule.id": "r",
+        "guard.rule.version": 7,
+        "guard.behavior.correlation_key": "0f",
+        "guard.behavior.recent_event_count": 3,
+        "guard.service.name": "till",
+        "guard.deployment.environment": "live",
+        "traceparent": "00-ab",
+    }
+    arrived = sent_metadata(make_config, backend, added)
+    assert arrived == added
+    assert type(arrived["guard.threat_score"]) is int
+
+
 def test_a_metric_arrives_with_all_its_fields(make_config: Make, backend: Backend) -> None:
     agent = SyncGuardAgentHandler(make_config())
     agent.send_metric(

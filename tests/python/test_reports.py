@@ -1,5 +1,7 @@
 """What the agent says of itself: log lines and `on_error`."""
 
+import asyncio
+import functools
 import logging
 import os
 import queue
@@ -18,6 +20,7 @@ from support.process import PATIENCE_SECONDS, eventually
 
 from guard_agent import (
     AgentConfig,
+    EventBuffer,
     GuardAgentError,
     SecurityEvent,
     SyncGuardAgentHandler,
@@ -60,6 +63,84 @@ def test_on_error_hears_what_failed(make_config: Make, backend: Backend) -> None
     assert stage == "transport_send"
     assert isinstance(error, GuardAgentError)
     assert "401" in str(error)
+
+
+class Awaited:
+    """An object that is called and gives a coroutine."""
+
+    def __init__(self, heard: "queue.Queue[Any]") -> None:
+        self._heard = heard
+
+    def __call__(self, *heard: Any) -> Any:
+        return self.hear(*heard)
+
+    async def hear(self, stage: str, error: BaseException, _: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        self._heard.put((stage, type(error)))
+
+
+@pytest.mark.parametrize("form", ["method", "object", "lambda", "partial"])
+def test_an_asynchronous_on_error_is_awaited(
+    make_config: Make, backend: Backend, form: str
+) -> None:
+    heard: queue.Queue[Any] = queue.Queue()
+    awaited = Awaited(heard)
+    forms: dict[str, Callable[..., Any]] = {
+        "method": awaited.hear,
+        "object": awaited,
+        "lambda": lambda *said: awaited.hear(*said),
+        "partial": functools.partial(awaited.hear),
+    }
+    with refused_event(make_config(on_error=forms[form]), backend):
+        assert heard.get(timeout=PATIENCE_SECONDS) == ("transport_send", GuardAgentError)
+
+
+def test_what_an_asynchronous_on_error_raises_is_logged(
+    make_config: Make, backend: Backend, log: Log
+) -> None:
+    async def on_error(*_: object) -> None:
+        await asyncio.sleep(0)
+        raise RuntimeError("no pager")
+
+    with refused_event(make_config(on_error=on_error), backend):
+        assert log.wait_for("on_error raised; the agent goes on").exc_info is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "counts", "size"),
+    [(413, {}, 1), (200, {"events_received": 3, "events_processed": 1}, 3)],
+    ids=["too large", "left out"],
+)
+def test_on_error_hears_how_many_records_the_batch_has(
+    make_config: Make, backend: Backend, status: int, counts: dict[str, int], size: int
+) -> None:
+    backend.status = status
+    backend.accepted |= counts
+    heard: queue.Queue[Any] = queue.Queue()
+    agent = SyncGuardAgentHandler(make_config(on_error=lambda *said: heard.put(said)))
+    for _ in range(3):
+        agent.send_event(SecurityEvent(timestamp=get_current_timestamp(), event_type="x"))
+    agent.flush_buffer()
+    stage, _, context = heard.get(timeout=PATIENCE_SECONDS)
+    assert (stage, context) == ("flush_events", {"batch_size": size})
+
+
+def test_on_error_hears_how_many_records_stay_in_a_programs_own_buffer(
+    make_config: Make, backend: Backend
+) -> None:
+    backend.status = 500
+    heard: queue.Queue[Any] = queue.Queue()
+    config = make_config(retry_attempts=0, on_error=lambda *said: heard.put(said))
+    buffer = EventBuffer(make_config())
+    agent = SyncGuardAgentHandler(config, buffer=buffer)
+    for _ in range(3):
+        agent.send_event(SecurityEvent(timestamp=get_current_timestamp(), event_type="x"))
+    agent.flush_buffer()
+    contexts = {}
+    while "flush_events" not in contexts:
+        stage, _, context = heard.get(timeout=PATIENCE_SECONDS)
+        contexts[stage] = context
+    assert contexts["flush_events"] == {"batch_size": 3}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import pickle
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from support import ROOT
 from support.log import Log
 
+import guard_agent
 from guard_agent import utils
 from guard_agent.encryption import (
     EncryptionConfigError,
@@ -199,6 +202,37 @@ def test_a_level_is_given_by_its_name_in_its_place_or_in_the_first(
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [guard_agent.setup_agent_logging, utils.setup_agent_logging, setup_agent_logging],
+    ids=["guard_agent", "utils", "logging_utils"],
+)
+def test_setting_logging_up_can_be_awaited_as_well(setup: Callable[..., Any]) -> None:
+    class Own(logging.Logger):
+        pass
+
+    logger = logging.getLogger("guard_agent")
+    own = type(logger)
+
+    async def main() -> None:
+        assert await setup(log_level="DEBUG") is logger
+        assert await setup("WARNING") is logger
+
+    try:
+        asyncio.run(main())
+        assert setup(log_level="DEBUG") is logger
+        assert logger.level == logging.DEBUG
+        logger.__class__ = Own
+        asyncio.run(main())
+        assert isinstance(logger, Own)
+        assert pickle.loads(pickle.dumps(logger)) is logger
+    finally:
+        logger.__class__ = own
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

@@ -25,6 +25,7 @@ class Backend:
     Attributes:
         received: All requests, oldest first.
         status: What posts are answered with.
+        accepted: The body of that answer.
         refused: Posts that contain this text are answered with 400.
         rules: What GET /api/v1/rules answers; None answers 404. What `publish` is given instead
             is answered with a tag, and requests that name it are held until there is another.
@@ -35,6 +36,7 @@ class Backend:
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.status = 200
+        self.accepted: dict[str, Any] = dict(ACCEPTED)
         self.refused: str | None = None
         self.rules: dict[str, Any] | None = None
         self.tag: str | None = None
@@ -105,7 +107,7 @@ def _handler(backend: Backend) -> type[BaseHTTPRequestHandler]:
             backend.wait_to_answer(self.path)
             self._record(json.loads(body))
             refuses = backend.refused is not None and backend.refused.encode() in body
-            self._answer(400 if refuses else backend.status, ACCEPTED)
+            self._answer(400 if refuses else backend.status, backend.accepted)
 
         def do_GET(self) -> None:
             self._record(None)

@@ -191,8 +191,8 @@ impl Agent {
         Ok(())
     }
 
-    fn held_back(&self, kind: &str, why: &str) -> PyResult<()> {
-        self.core.held_back(kind_of(kind)?, why);
+    fn held_back(&self, kind: &str, records: usize, why: &str) -> PyResult<()> {
+        self.core.held_back(kind_of(kind)?, records, why);
         Ok(())
     }
 

@@ -44,7 +44,7 @@ impl Drop for OnItsWay {
     }
 }
 
-/// A hook that calls `callback(level, stage, message)` with levels as in Python's
+/// A hook that calls `callback(level, stage, message, batch_size)` with levels as in Python's
 /// `logging`.
 pub(crate) fn hook(callback: Py<PyAny>) -> impl Fn(&Report) + Send + Sync + 'static {
     let callback = Arc::new(callback);
@@ -55,12 +55,12 @@ pub(crate) fn hook(callback: Py<PyAny>) -> impl Fn(&Report) + Send + Sync + 'sta
             Level::Warning => 30,
             Level::Error => 40,
         };
-        let stage = report.stage;
+        let (stage, batch_size) = (report.stage, report.batch_size);
         let message = match report.suppressed {
             0 => report.message.clone(),
             more => format!("{} ({more} more like it held back)", report.message),
         };
-        pass_on(move |py| callback.call1(py, (level, stage, message)));
+        pass_on(move |py| callback.call1(py, (level, stage, message, batch_size)));
     }
 }
 

@@ -227,7 +227,8 @@ impl AgentBuilder {
         /// of the rules shortens it.
         dynamic_rule_interval: Duration;
         /// A file that keeps the last good rules, for a start while the backend is
-        /// away. Without it they are kept in memory only.
+        /// away. Without it they are kept in memory only. A relative path is one from the
+        /// working directory of [`build`](Self::build).
         rules_cache_path: impl Into<PathBuf> => Some;
         /// What [`Agent::stop`] may take.
         shutdown_timeout: Duration;
@@ -241,7 +242,8 @@ impl AgentBuilder {
         install_id: impl Into<String> => Some;
         /// Saves records below this directory until they are delivered, so that
         /// they outlive the process. Made if it is missing, for this user alone;
-        /// several processes may share it, several projects must not.
+        /// several processes may share it, several projects must not. A relative path is one
+        /// from the working directory of [`build`](Self::build).
         spool_dir: impl Into<PathBuf> => Some;
         /// The bound of the spool on disk, in bytes; at least
         /// [`MIN_SPOOL_MAX_BYTES`](crate::MIN_SPOOL_MAX_BYTES), and 8 times
@@ -268,8 +270,9 @@ impl AgentBuilder {
         Ok(Agent::new(self.validate()?))
     }
 
-    pub(crate) fn validate(self) -> Result<Config, ConfigError> {
+    pub(crate) fn validate(mut self) -> Result<Config, ConfigError> {
         check::settings(&self.settings)?;
+        self.settings.make_paths_absolute();
         let redis = open_redis(self.redis_url.as_deref(), &self.settings)?;
         let disk = || open_disk(&self.settings, &self.clock);
         let store = self.store.or(redis).or_else(disk);
@@ -467,6 +470,15 @@ mod tests {
             let config = builder().endpoint(given).validate().expect("valid");
             assert_eq!(config.endpoint.as_str(), reduced);
         }
+    }
+
+    #[test]
+    fn relative_paths_are_those_of_the_working_directory_of_the_build() {
+        let paths = builder().spool_dir("spool").rules_cache_path("rules.json");
+        let settings = paths.validate().expect("valid").settings;
+        let here = std::env::current_dir().expect("a working directory");
+        assert_eq!(settings.spool_dir, Some(here.join("spool")));
+        assert_eq!(settings.rules_cache_path, Some(here.join("rules.json")));
     }
 
     #[test]

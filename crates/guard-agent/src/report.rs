@@ -33,6 +33,9 @@ pub struct Report {
     pub stage: &'static str,
     /// What happened, and the remedy. Holds no secrets.
     pub message: String,
+    /// How many records the batch holds that it is about, in `flush_events` and
+    /// `flush_metrics`.
+    pub batch_size: Option<usize>,
     /// How many reports of the topic were held back since the last one.
     pub suppressed: u64,
 }
@@ -68,6 +71,7 @@ impl Reporter {
         level: Level,
         stage: &'static str,
         topic: &'static str,
+        batch_size: Option<usize>,
         message: impl FnOnce() -> String,
     ) {
         let Some(suppressed) = self.admit(now, topic) else {
@@ -77,6 +81,7 @@ impl Reporter {
             level,
             stage,
             message: message(),
+            batch_size,
             suppressed,
         };
         match &self.hook {
@@ -124,7 +129,8 @@ mod tests {
         let start = Instant::now();
         let say = |after: u64, topic, text: &'static str| {
             let now = start + Duration::from_secs(after);
-            reporter.report(now, Level::Warning, "intake", topic, || text.to_owned());
+            let message = || text.to_owned();
+            reporter.report(now, Level::Warning, "intake", topic, None, message);
         };
         say(0, "a", "first");
         say(1, "a", "second");

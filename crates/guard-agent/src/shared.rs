@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use guard_wire::Kind;
 use guard_wire::encode::Encoder;
 use guard_wire::redact::MARK;
 use tokio::sync::Notify;
@@ -14,7 +15,7 @@ use crate::delivery::classify::Trouble;
 use crate::delivery::throttle::Throttle;
 use crate::install_id;
 use crate::queue::{Limits, Queue};
-use crate::report::{Level, Reporter};
+use crate::report::{Level, Reporter, flush_stage};
 use crate::request_stats::Tally;
 use crate::rules::Known;
 use crate::seal::Sealer;
@@ -253,8 +254,23 @@ impl Shared {
         topic: &'static str,
         message: impl FnOnce() -> String,
     ) {
+        let now = self.clock().now();
         self.reporter
-            .report(self.clock().now(), level, stage, topic, message);
+            .report(now, level, stage, topic, None, message);
+    }
+
+    /// Reports what became of a batch of this many records.
+    pub(crate) fn report_batch(
+        &self,
+        level: Level,
+        kind: Kind,
+        topic: &'static str,
+        batch_size: usize,
+        message: impl FnOnce() -> String,
+    ) {
+        let (now, stage, size) = (self.clock().now(), flush_stage(kind), Some(batch_size));
+        self.reporter
+            .report(now, level, stage, topic, size, message);
     }
 }
 

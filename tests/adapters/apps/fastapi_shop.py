@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from fastapi import FastAPI, HTTPException
+from fastapi import APIRouter, FastAPI, HTTPException
 from guard import SecurityConfig, SecurityMiddleware
 from guard.lifespan import make_lifespan
 
@@ -30,34 +30,44 @@ agent_config = config.to_agent_config()
 assert isinstance(agent_config, AgentConfig)
 agent = guard_agent(agent_config)
 
-app = FastAPI(lifespan=make_lifespan())
-app.add_middleware(SecurityMiddleware, config=config)
-
 ITEMS = {1: "kettle", 2: "teapot", 3: "cup", 4: "saucer", 5: "spoon"}
 
+routes = APIRouter()
 
-@app.get("/")
+
+@routes.get("/")
 async def home() -> dict[str, str]:
     return {"shop": "Kettles and cups"}
 
 
-@app.get("/items/{number}")
+@routes.get("/items/{number}")
 async def item(number: int) -> dict[str, Any]:
     if number not in ITEMS:
         raise HTTPException(404)
     return {"id": number, "name": ITEMS[number]}
 
 
-@app.get("/search")
+@routes.get("/search")
 async def search(q: str = "") -> list[str]:
     return [name for name in ITEMS.values() if q in name]
 
 
-@app.post("/login")
+@routes.post("/login")
 async def login() -> None:
     raise HTTPException(401)
 
 
-@app.get("/telemetry")
+@routes.get("/telemetry")
 async def telemetry() -> dict[str, Any]:
     return agent.get_stats()
+
+
+def make_app(middleware: type) -> FastAPI:
+    """The shop behind one of the two middlewares of fastapi-guard."""
+    app = FastAPI(lifespan=make_lifespan())
+    app.add_middleware(middleware, config=config)
+    app.include_router(routes)
+    return app
+
+
+app = make_app(SecurityMiddleware)

@@ -7,7 +7,7 @@ use guard_wire::fields::Fields;
 use crate::agent::Agent;
 use crate::batching;
 use crate::intake;
-use crate::report::flush_stage;
+use crate::report::Level;
 
 impl Agent {
     /// Takes everything that waits of a kind out of the queue, oldest first, each
@@ -45,16 +45,17 @@ impl Agent {
     pub fn held_lost(&self, kind: Kind, why: &str) {
         let shared = self.shared();
         shared.queue.account(|ledger| ledger.lose_held(kind));
-        shared.error(flush_stage(kind), "buffer_failed", || {
+        shared.report_batch(Level::Error, kind, "buffer_failed", 1, || {
             format!(
                 "the program's own buffer did not take a record ({why}): lost; see what it does"
             )
         });
     }
 
-    /// Reports why the records of the program's own buffer stay there.
-    pub fn held_back(&self, kind: Kind, why: &str) {
-        self.shared().warn(flush_stage(kind), "buffer_kept", || {
+    /// Reports why records of the program's own buffer, this many, stay there.
+    pub fn held_back(&self, kind: Kind, records: usize, why: &str) {
+        let shared = self.shared();
+        shared.report_batch(Level::Warning, kind, "buffer_kept", records, || {
             format!("the program's own buffer was not flushed: {why}; its records stay in it")
         });
     }

@@ -3,7 +3,7 @@
 
 pub(crate) mod check;
 
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,17 @@ pub(crate) struct Settings {
     pub(crate) spool_max_bytes: u64,
     pub(crate) spool_fsync: SpoolFsync,
     pub(crate) redis_max_bytes: u64,
+}
+
+impl Settings {
+    /// Has the paths mean what they mean now, wherever the process goes later: a daemon
+    /// changes to the root directory.
+    pub(crate) fn make_paths_absolute(&mut self) {
+        for path in [&mut self.spool_dir, &mut self.rules_cache_path] {
+            let absolute = path.as_deref().and_then(|path| path::absolute(path).ok());
+            *path = absolute.or_else(|| path.take());
+        }
+    }
 }
 
 impl Default for Settings {

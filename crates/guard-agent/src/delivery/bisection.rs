@@ -79,6 +79,11 @@ impl<T> Isolation<T> {
         self.pending.is_empty() && self.suspects.is_empty()
     }
 
+    /// How many are left.
+    pub(crate) fn len(&self) -> usize {
+        self.pending.iter().map(Vec::len).sum::<usize>() + self.suspects.len()
+    }
+
     /// Takes out everything that is left.
     pub(crate) fn take(&mut self) -> Vec<T> {
         let mut left: Vec<T> = self.pending.drain(..).rev().flatten().collect();

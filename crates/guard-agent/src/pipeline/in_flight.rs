@@ -15,7 +15,7 @@ use crate::delivery::classify::{Trouble, Verdict, because, classify};
 use crate::delivery::pace::Measure;
 use crate::ledger::LossReason;
 use crate::queue::Record;
-use crate::report::{Level, flush_stage};
+use crate::report::Level;
 use crate::seal::Sealed;
 use crate::shared::Shared;
 use crate::sync::lock;
@@ -66,7 +66,7 @@ impl<'s> Flight<'s> {
             if self.search.is_over() {
                 return;
             }
-            self.shared.warn(flush_stage(self.kind), "refused", || {
+            self.warn("refused", self.search.len(), || {
                 format!(
                     "backend refuses with 400 or 422 and takes no record of the batch{}; records \
                      are kept; check that endpoint is a Guard API that this agent speaks to",
@@ -161,7 +161,7 @@ impl<'s> Flight<'s> {
         let Ok(response) = answer else { return };
         let left_out = answer::left_out(&response.body);
         if left_out > 0 {
-            self.shared.warn(flush_stage(self.kind), "left_out", || {
+            self.warn("left_out", self.group.len(), || {
                 let reason = answer::reason(&response.body);
                 format!(
                     "backend left {left_out} of a batch's {} out as invalid{}; correct what \
@@ -251,12 +251,16 @@ impl<'s> Flight<'s> {
                 because(self.refusal.as_deref(), "")
             ),
         };
-        self.shared.report(
-            Level::Error,
-            flush_stage(self.kind),
-            reason.as_str(),
-            || format!("{} {}(s) lost: each {what}", records.len(), self.kind),
-        );
+        let (kind, lost) = (self.kind, records.len());
+        self.shared
+            .report_batch(Level::Error, kind, reason.as_str(), lost, || {
+                format!("{lost} {kind}(s) lost: each {what}")
+            });
+    }
+
+    fn warn(&self, topic: &'static str, batch_size: usize, message: impl FnOnce() -> String) {
+        self.shared
+            .report_batch(Level::Warning, self.kind, topic, batch_size, message);
     }
 }
 

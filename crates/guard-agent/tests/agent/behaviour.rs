@@ -11,9 +11,30 @@ use guard_agent::{Agent, Kind, MetricType, OverflowPolicy, SecurityEvent, Securi
 use guard_wire::encrypt::Encryptor;
 use guard_wire::fields::{Fields, Sink};
 use guard_wire::sign;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+#[test]
+fn what_guard_core_adds_to_an_event_arrives_as_it_was_given() {
+    let backend = Backend::start(|_, _| Answer::ok());
+    let agent = builder(&backend.url()).build().expect("valid");
+    for score in [0, 50, 100] {
+        let event = SecurityEvent::new("ip_banned")
+            .metadata("guard.threat_score", score)
+            .metadata("guard.project_id", "shop")
+            .metadata("guard.rule.version", 7);
+        agent.send_event(&event).expect("taken");
+    }
+    assert!(agent.flush(PATIENCE));
+    let body: Value = backend.requests()[0].json();
+    let sent = body["events"].as_array().expect("events");
+    let added: Vec<_> = sent.iter().map(|event| event["metadata"].clone()).collect();
+    let expected = [0, 50, 100].map(|score| {
+        json!({"guard.threat_score": score, "guard.project_id": "shop", "guard.rule.version": 7})
+    });
+    assert_eq!(added, expected);
+}
 
 #[test]
 fn requests_carry_the_headers_of_the_contract() {

@@ -188,6 +188,28 @@ async fn unknown_keys_are_kept_and_the_record_stays_as_it_was_sent() {
 }
 
 #[tokio::test]
+async fn what_guard_core_adds_to_an_event_is_stored_as_it_was_sent() {
+    let server = Server::start().await;
+    let events = [0, 50, 100].map(|score| {
+        let mut event = event(&format!("e{score}"));
+        event["metadata"] = json!({
+            "guard.threat_score": score, "guard.project_id": "shop", "guard.rule.id": "r",
+            "guard.rule.version": 7, "guard.behavior.correlation_key": "0f", "traceparent": "00-ab",
+            "guard.behavior.recent_event_count": 3, "guard.service.name": "till",
+            "guard.deployment.environment": "live",
+        });
+        event
+    });
+    let answer = server
+        .take("/api/v1/events", batch("1", &events, &[]))
+        .await;
+    assert_eq!(answer["events_processed"], 3);
+    let mut stored = server.stored("events").await;
+    stored.sort_by_key(|event| event["metadata"]["guard.threat_score"].as_u64());
+    assert_eq!(stored, events);
+}
+
+#[tokio::test]
 async fn gzip_of_several_members_is_one_body() {
     let server = Server::start().await;
     let body = batch("1", &[event("a")], &[]);

@@ -1,0 +1,6 @@
+"""The shop of the examples, on FastAPI behind the middleware that is pure ASGI."""
+
+from fastapi_shop import make_app
+from guard import PureASGISecurityMiddleware
+
+app = make_app(PureASGISecurityMiddleware)
