@@ -27,6 +27,7 @@ __all__ = [
     "generation",
     "hash_ip",
     "new_key",
+    "proxy_for",
     "redact",
     "redis_inspect",
     "redis_requeue",
