@@ -9,7 +9,9 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent.parent / "crates" / "guard-server" / "src"
 DOMAIN = ("rules", "projects", "people", "fleet", "query", "alerts")
-FORBIDDEN = re.compile(r"\b(?:axum\w*|clap|rusqlite|tokio_postgres|clickhouse)::|\bcrate::(?:http|cli)\b")
+FORBIDDEN = re.compile(
+    r"\b(?:axum\w*|clap|rusqlite|tokio_postgres|clickhouse)::|\bcrate::(?:http|cli)\b"
+)
 
 
 def offences() -> list[str]:

@@ -156,15 +156,12 @@ def test_the_application_of_the_page_on_rules_follows_them(
     cleanup.callback(process.stop)
 
     url = process.start({}, "Uvicorn running on")
-    bot = {"User-Agent": "a-bot-of-the-test"}
-    assert requests.get(url, headers=bot, timeout=PATIENCE_SECONDS).status_code == 200
-    version = Rules(server).add("user-agents", pattern="a-bot-of-the-test")
-
-    def is_blocked() -> bool:
-        answer = requests.get(url, headers=bot, timeout=PATIENCE_SECONDS)
-        return answer.status_code == 403
-
-    assert eventually(is_blocked)
     assert requests.get(url, timeout=PATIENCE_SECONDS).status_code == 200
+    version = Rules(server).add("limits", endpoint="/", requests=1, window_s=600)
+
+    def is_limited() -> bool:
+        return requests.get(url, timeout=PATIENCE_SECONDS).status_code == 429
+
+    assert eventually(is_limited)
     if blocks > 1:
         assert eventually(lambda: f"rules {version}\n" in process.output())
