@@ -32,7 +32,7 @@ fn a_private_authority_is_added_to_the_systems() {
         }
         return;
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/delivery/http");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/transport/http");
     let file = folder.join("private-authority.pem");
     let systems = trusted(&[]);
     let nothing = folder.join("nothing.pem");
