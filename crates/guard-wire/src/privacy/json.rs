@@ -1,4 +1,6 @@
-//! Values as JSON: redacted, truncated, written once.
+//! Writes values as JSON, redacted and truncated.
+
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
@@ -7,13 +9,13 @@ use uuid::Uuid;
 use crate::privacy::redact::{self, Redactor};
 use crate::privacy::truncate;
 use crate::timestamp::Moment;
-use crate::value::{Tree, View};
+use crate::value::{Tree, Value, View};
 
 pub(crate) fn write_time(out: &mut Vec<u8>, at: Timestamp) {
     out.push(b'"');
-    // Writing into a Vec has no way to fail.
+    // Writing into a Vec cannot fail.
     let written = DateTimePrinter::new().print_timestamp(&at, &mut *out);
-    debug_assert!(written.is_ok(), "a Vec takes everything");
+    debug_assert!(written.is_ok(), "writing into a Vec cannot fail");
     out.push(b'"');
 }
 
@@ -28,8 +30,8 @@ pub(crate) fn write_uuid(out: &mut Vec<u8>, uuid: Uuid) {
     write_verbatim(out, uuid.hyphenated().encode_lower(&mut text));
 }
 
-/// Writes a JSON string. Almost no text needs escapes; looking for them first
-/// and copying the rest whole is several times faster than going byte by byte.
+/// Writes a JSON string. Almost no text needs escapes: checking first and then copying the
+/// whole text is several times faster than escaping byte by byte.
 pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
     if has_escapes(text.as_bytes()) {
         return write_json(out, text);
@@ -37,7 +39,7 @@ pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
     write_verbatim(out, text);
 }
 
-/// Writes a JSON string of text that has no escapes.
+/// Writes a JSON string of text that needs no escapes.
 #[inline]
 pub(crate) fn write_verbatim(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len() + 2);
@@ -51,14 +53,14 @@ pub(crate) fn has_escapes(text: &[u8]) -> bool {
     any(text, escapes)
 }
 
-/// Whether text is free of what JSON escapes, and of what a secret stands behind: it may be
-/// written as it is.
+/// Whether text can be written unchanged: it needs no escapes, and has none of the characters
+/// that come before a secret.
 pub(crate) fn is_verbatim(text: &[u8]) -> bool {
     !any(text, |word| marks(word) | escapes(word))
 }
 
-/// Whether any byte is found by `find`, looking at eight at a time. It gives the high bit
-/// of each byte that it finds.
+/// Whether `find` matches any byte. `find` gets eight bytes at a time and sets the high bit of
+/// each byte that it matches.
 fn any(text: &[u8], find: impl Fn(u64) -> u64) -> bool {
     let Some(last) = text.last_chunk() else {
         let mut word = [b' '; 8];
@@ -74,28 +76,28 @@ fn any(text: &[u8], find: impl Fn(u64) -> u64) -> bool {
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGH: u64 = ONES * 0x80;
 
-/// Finds the bytes that JSON escapes: subtracting sets the high bit of a byte that is
-/// below a control character's end, or zero once the mark is taken off it.
+/// Matches the bytes that JSON escapes: control characters, quotes and backslashes.
+/// Subtracting 0x20 from a control character sets its high bit.
 fn escapes(word: u64) -> u64 {
     let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
     control | equal(word, b'"') | equal(word, b'\\')
 }
 
-/// Finds the bytes that a secret may stand behind, but those that JSON escapes.
+/// Matches the other bytes that can come before a secret.
 fn marks(word: u64) -> u64 {
     equal(word, b':') | equal(word, b'=') | equal(word, b'\'') | equal(word, b'`')
 }
 
-/// Finds a byte below 128.
+/// Matches one byte, which is below 128: XOR makes it zero, and subtracting 1 sets its high bit.
 fn equal(word: u64, byte: u8) -> u64 {
     let zero = word ^ (ONES * u64::from(byte));
     zero.wrapping_sub(ONES) & !word & HIGH
 }
 
 fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    // Writing a scalar into a Vec has no way to fail.
+    // Writing a scalar into a Vec cannot fail.
     let written = serde_json::to_writer(out, value);
-    debug_assert!(written.is_ok(), "a scalar is always JSON");
+    debug_assert!(written.is_ok(), "writing a scalar cannot fail");
 }
 
 pub(crate) fn write_scalar<T: Tree>(out: &mut Vec<u8>, value: &View<'_, T>) {
@@ -111,7 +113,7 @@ pub(crate) fn write_scalar<T: Tree>(out: &mut Vec<u8>, value: &View<'_, T>) {
     }
 }
 
-/// Writes values, redacted and truncated.
+/// Writes values as JSON, redacted and truncated.
 pub(crate) struct JsonWriter<'w> {
     out: &'w mut Vec<u8>,
     redactor: &'w Redactor,
@@ -122,8 +124,8 @@ pub(crate) struct JsonWriter<'w> {
 }
 
 impl<'w> JsonWriter<'w> {
-    /// A writer that cuts text to `max_text` bytes, and stops once `out` is longer
-    /// than `max_len`: the caller then refuses the record.
+    /// A writer that cuts text to `max_text` bytes. It stops when `out` is longer than
+    /// `max_len`; the caller then refuses the record.
     pub(crate) fn new(
         out: &'w mut Vec<u8>,
         redactor: &'w Redactor,
@@ -140,7 +142,7 @@ impl<'w> JsonWriter<'w> {
         }
     }
 
-    /// A writer that cuts nothing and puts a space behind `:` and `,`.
+    /// A writer that cuts nothing and writes a space after `:` and `,`.
     pub(crate) fn spaced(out: &'w mut Vec<u8>, redactor: &'w Redactor) -> Self {
         Self {
             spaced: true,
@@ -148,7 +150,7 @@ impl<'w> JsonWriter<'w> {
         }
     }
 
-    /// Whether anything was redacted so far.
+    /// Whether it has redacted anything.
     pub(crate) fn has_redacted(&self) -> bool {
         self.redacted
     }
@@ -158,7 +160,7 @@ impl<'w> JsonWriter<'w> {
         write_text(self.out, redact::MARK);
     }
 
-    /// Writes `value`, which stands `depth` levels below the record's field.
+    /// Writes `value`, which is `depth` levels below the record's field.
     pub(crate) fn value<T: Tree>(&mut self, value: &T, depth: usize) {
         self.view(&value.view(), depth);
     }
@@ -177,7 +179,7 @@ impl<'w> JsonWriter<'w> {
 
     pub(crate) fn text(&mut self, text: &str, depth: usize) {
         if redact::is_like_json(text) {
-            let safe = self.redactor.json_text(text, depth);
+            let safe = redact_json(self.redactor, text, depth);
             self.redacted |= safe.is_some();
             self.cut(safe.as_deref().unwrap_or(text));
         } else {
@@ -185,7 +187,7 @@ impl<'w> JsonWriter<'w> {
         }
     }
 
-    /// Writes text that does not look like JSON. What is cut off is not looked at.
+    /// Writes text that does not look like JSON. It cuts first, then redacts the rest.
     pub(crate) fn plain(&mut self, text: &str) {
         if text.len() <= self.max_text && is_verbatim(text.as_bytes()) {
             return write_verbatim(self.out, text);
@@ -206,7 +208,7 @@ impl<'w> JsonWriter<'w> {
         self.write_cut(text, truncate::kept(text, self.max_text));
     }
 
-    /// Writes `text`, or the `head` that is kept of it.
+    /// Writes `text`, or only its `head` if there is one.
     fn write_cut(&mut self, text: &str, head: Option<&str>) {
         match head {
             None => write_text(self.out, text),
@@ -261,8 +263,8 @@ impl<'w> JsonWriter<'w> {
         self.out.push(b'}');
     }
 
-    /// Writes an entry of the object that was begun last: a name and what stands under
-    /// it, which is `depth` levels below the record's field.
+    /// Writes an entry of the object that was opened last. Its value is `depth` levels below
+    /// the record's field.
     pub(crate) fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>, depth: usize) {
         let is_hidden = self.redactor.is_sensitive(name);
         self.named(name, |writer| {
@@ -274,12 +276,12 @@ impl<'w> JsonWriter<'w> {
         });
     }
 
-    /// Writes a name, and what `content` writes under it.
+    /// Writes a name, and `content` as its value.
     fn named(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
         if self.out.len() > self.max_len {
             return;
         }
-        // No value ends in the mark that begins an object.
+        // A value never ends in an opening brace: this is the first entry.
         if self.out.last() != Some(&b'{') {
             self.separate(b',');
         }
@@ -294,6 +296,47 @@ impl<'w> JsonWriter<'w> {
             self.out.push(b' ');
         }
     }
+}
+
+impl Redactor {
+    /// `value` as redacted JSON text, with a space after `:` and `,`.
+    ///
+    /// ```
+    /// use guard_wire::{redact::Redactor, Value};
+    ///
+    /// let headers = serde_json::json!({"Cookie": "s=1", "host": "h"});
+    /// let redacted = Redactor::new(["cookie"]).to_json(&Value::from(&headers));
+    /// assert_eq!(redacted, r#"{"Cookie": "[REDACTED]", "host": "h"}"#);
+    /// ```
+    pub fn to_json<T: Tree>(&self, value: &T) -> String {
+        render(self, value, 0).0
+    }
+}
+
+/// `text` without its secrets, or `None` if it holds none. For text that looks like JSON and
+/// stands `depth` levels deep.
+fn redact_json(redactor: &Redactor, text: &str, depth: usize) -> Option<Cow<'static, str>> {
+    if text.len() > redact::MAX_JSON_TEXT {
+        return Some(Cow::Borrowed(redact::MARK));
+    }
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(json) => {
+            let (safe, changed) = render(redactor, &Value::from(&json), depth);
+            changed.then_some(Cow::Owned(safe))
+        }
+        Err(_) => redactor
+            .is_suspicious(text)
+            .then_some(Cow::Borrowed(redact::MARK)),
+    }
+}
+
+/// The JSON of `value`, and whether anything in it was redacted.
+fn render<T: Tree>(redactor: &Redactor, value: &T, depth: usize) -> (String, bool) {
+    let mut buffer = Vec::new();
+    let mut writer = JsonWriter::spaced(&mut buffer, redactor);
+    writer.value(value, depth);
+    let redacted = writer.has_redacted();
+    (String::from_utf8(buffer).unwrap_or_default(), redacted)
 }
 
 #[cfg(test)]
@@ -322,5 +365,49 @@ mod tests {
             text.insert(place, byte);
             prop_assert!(has_escapes(&text));
         }
+    }
+
+    fn redacted(raw: &str) -> String {
+        let redactor = Redactor::new(["authorization", "cookie"]);
+        let safe = redact_json(&redactor, raw, 1);
+        safe.map_or_else(|| raw.to_owned(), Cow::into_owned)
+    }
+
+    #[test]
+    fn json_that_was_cut_off_is_redacted_when_it_names_a_secret() {
+        assert_eq!(
+            redacted(r#"{"a": 1, "Authorization": "Bearer s3c"#),
+            redact::MARK
+        );
+        assert_eq!(redacted("{'cookie': 's3cret'}"), redact::MARK);
+        assert_eq!(redacted(r#"{"\u0063ookie": "s3cret"#), redact::MARK);
+        assert_eq!(redacted(r#"{"cookie": "s3cret", "n": NaN}"#), redact::MARK);
+        assert_eq!(redacted(r#"{"a": 1, "b": [1, 2"#), r#"{"a": 1, "b": [1, 2"#);
+    }
+
+    #[test]
+    fn json_within_json_is_redacted() {
+        let inner = r#"{"cookie": "s3cret"}"#;
+        let outer = serde_json::json!({ "body": inner }).to_string();
+        assert!(!redacted(&outer).contains("s3cret"));
+        let string = serde_json::json!(inner).to_string();
+        assert!(!redacted(&string).contains("s3cret"));
+        let twice = serde_json::json!(string).to_string();
+        assert!(!redacted(&twice).contains("s3cret"));
+    }
+
+    #[test]
+    fn json_nested_beyond_any_parser_is_redacted() {
+        let deep = format!(
+            "{}{{\"cookie\":\"s3cret\"}}{}",
+            "[".repeat(500),
+            "]".repeat(500)
+        );
+        assert!(!redacted(&deep).contains("s3cret"));
+    }
+
+    #[test]
+    fn harmless_json_keeps_its_spelling() {
+        assert_eq!(redacted(r#"{"a":1.50,"b":[ ]}"#), r#"{"a":1.50,"b":[ ]}"#);
     }
 }

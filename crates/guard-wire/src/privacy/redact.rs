@@ -1,48 +1,43 @@
-//! Redaction: what stands under a sensitive name never leaves the process.
+//! Redaction: values of sensitive names never leave the process.
 //!
-//! A name is sensitive when it is a configured header name, in any of the forms that
-//! the name of a header takes: in any case, with `_` for `-`, behind `HTTP_` as in a WSGI
-//! environ, at the end of a path such as `request.headers.cookie`. It is looked for
+//! A name is sensitive if it is a configured header name in one of its usual spellings: in
+//! any case, with `_` for `-`, after `HTTP_` as in a WSGI environ, or at the end of a path such
+//! as `request.headers.cookie`. The redactor finds it
 //!
-//! - in objects at any depth, and in lists of names and values in turn, such as the pair
+//! - in objects at any depth, and in lists of alternating names and values, such as the pair
 //!   `["authorization", "..."]` of ASGI;
-//! - in objects that hold a header under keys such as `name` and `value`, as HAR writes
-//!   them;
-//! - in text that holds JSON, header lines, printed objects and pairs, or assignments:
+//! - in objects that hold a header under keys such as `name` and `value`, as in HAR files;
+//! - in text that contains JSON, header lines, printed objects and pairs, or assignments:
 //!   `Cookie: ...`, `{'cookie': '...'}`, `(b'cookie', b'...')`, `cookie=...`.
-
-use std::borrow::Cow;
 
 mod names;
 mod text;
 
 use self::names::Names;
-use crate::privacy::json::JsonWriter;
-use crate::value::{Tree, Value, View};
+use crate::value::{Tree, View};
 
-/// What stands in place of a secret.
+/// Replaces a secret.
 pub const MARK: &str = "[REDACTED]";
 
-/// Values nested deeper than this are replaced by [`MARK`] unread.
+/// Values nested deeper than this are replaced by [`MARK`].
 pub const MAX_DEPTH: usize = 10;
 
-/// Strings that look like JSON and are longer than this many bytes are
-/// replaced by [`MARK`] unread: parsing them would cost the caller too much.
+/// Strings that look like JSON and are longer than this many bytes are replaced by [`MARK`]:
+/// parsing them would take too long.
 pub const MAX_JSON_TEXT: usize = 8192;
 
-/// Always sensitive, whatever is configured.
+/// Sensitive in every configuration.
 const ALWAYS: [&str; 2] = ["proxy-authorization", "set-cookie"];
 
-/// Knows which names are sensitive.
+/// The set of sensitive names.
 #[derive(Debug, Clone)]
 pub struct Redactor {
     names: Names,
 }
 
 impl Redactor {
-    /// A redactor for the given names, to which `proxy-authorization` and
-    /// `set-cookie` are always added. With `cookie` comes `cookies`: frameworks and HAR
-    /// keep under it, one by one, what the header holds.
+    /// A redactor for the given names. It always adds `proxy-authorization` and `set-cookie`.
+    /// `cookie` also adds `cookies`, under which frameworks and HAR files list single cookies.
     pub fn new<I, S>(names: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -57,7 +52,7 @@ impl Redactor {
         }
     }
 
-    /// Whether what stands under `name` must not be shown.
+    /// Whether the value of `name` must be redacted.
     pub fn is_sensitive(&self, name: &str) -> bool {
         let name = trim(name).as_bytes();
         let name = match name.last() {
@@ -65,71 +60,33 @@ impl Redactor {
             _ => text::trim_name(name),
         };
         let start = self.names.at_end(name);
-        // Words in front of it make it a sentence.
+        // A space before the name means that this is a sentence, not a name.
         start.is_some_and(|start| !name[..start].contains(&b' '))
     }
 
-    /// `value` as JSON text, redacted, with a space behind `:` and `,`.
-    ///
-    /// ```
-    /// use guard_wire::{redact::Redactor, Value};
-    ///
-    /// let headers = serde_json::json!({"Cookie": "s=1", "host": "h"});
-    /// let redacted = Redactor::new(["cookie"]).to_json(&Value::from(&headers));
-    /// assert_eq!(redacted, r#"{"Cookie": "[REDACTED]", "host": "h"}"#);
-    /// ```
-    pub fn to_json<T: Tree>(&self, value: &T) -> String {
-        self.render(value, 0).0
-    }
-
-    /// Whether `name` and what stands under it tell that a sensitive value stands beside
-    /// them: `"name": "Cookie"`.
+    /// Whether an entry such as `"name": "Cookie"` says that its object holds a sensitive
+    /// header.
     pub(crate) fn names_header<T: Tree>(&self, name: &str, value: &View<'_, T>) -> bool {
         let is_header = value.as_str().is_some_and(|text| self.is_sensitive(text));
         is_header && text::is_name_key(name.as_bytes())
     }
 
-    /// Whether it is the value of a header whose name stands beside it.
+    /// Whether `name` is a key such as `value`, next to which a header's name stands.
     pub(crate) fn is_value_key(name: &str) -> bool {
         text::is_value_key(name.as_bytes())
     }
 
-    /// What to write in place of `text`, which looks like JSON; nothing when it may be
-    /// written as it is. `depth` is how deep it stands.
-    pub(crate) fn json_text(&self, text: &str, depth: usize) -> Option<Cow<'static, str>> {
-        if text.len() > MAX_JSON_TEXT {
-            return Some(Cow::Borrowed(MARK));
-        }
-        match serde_json::from_str::<serde_json::Value>(text) {
-            Ok(json) => {
-                let (redacted, changed) = self.render(&Value::from(&json), depth);
-                changed.then_some(Cow::Owned(redacted))
-            }
-            Err(_) => self
-                .is_suspicious(trim(text))
-                .then_some(Cow::Borrowed(MARK)),
-        }
-    }
-
-    /// What to write in place of `text`, which does not look like JSON; nothing when it may
-    /// be written as it is.
+    /// `text` without its secrets, or `None` if it holds none. For text that does not look
+    /// like JSON.
     pub(crate) fn plain_text(&self, text: &str) -> Option<String> {
         text::hide(&self.names, text)
     }
 
-    /// The JSON of `value`, and whether anything in it was redacted.
-    fn render<T: Tree>(&self, value: &T, depth: usize) -> (String, bool) {
-        let mut buffer = Vec::new();
-        let mut writer = JsonWriter::spaced(&mut buffer, self);
-        writer.value(value, depth);
-        let redacted = writer.has_redacted();
-        (String::from_utf8(buffer).unwrap_or_default(), redacted)
-    }
-
-    /// Whether text that looks like JSON but cannot be read as such (cut off,
-    /// with NaN, a printed Python dict, nested too deep) may hold a secret: a
-    /// sensitive name in quotes or with a value, or escapes that could spell one.
-    fn is_suspicious(&self, text: &str) -> bool {
+    /// Whether text that looks like JSON but cannot be parsed may hold a secret: a sensitive
+    /// name in quotes or with a value, or escapes that could spell one. Such text was cut off,
+    /// contains NaN, is a printed Python dict, or is nested too deep.
+    pub(crate) fn is_suspicious(&self, text: &str) -> bool {
+        let text = trim(text);
         text.contains("\\u00")
             || text.contains("\\U00")
             || text::has_quoted_name(&self.names, text)
@@ -137,7 +94,7 @@ impl Redactor {
     }
 }
 
-/// Whether text has to be read as JSON.
+/// Whether text looks like JSON and must be parsed.
 pub(crate) fn is_like_json(text: &str) -> bool {
     if is_no_json(text) {
         return false;
@@ -148,61 +105,16 @@ pub(crate) fn is_like_json(text: &str) -> bool {
     is_string || body.starts_with(['{', '['])
 }
 
-/// Whether text shows by its first letter that it is no JSON, as almost all does.
+/// Whether the first byte already shows that text is not JSON, as for almost all text. False
+/// for empty text.
 pub(crate) fn is_no_json(text: &str) -> bool {
     matches!(text.as_bytes(), [b'!' | b'#'..=b'Z' | b'a'..=b'z', ..])
 }
 
-/// `text.trim()`, at once where both ends are plain to see.
+/// `text.trim()`, faster if neither end is a space.
 fn trim(text: &str) -> &str {
     match text.as_bytes() {
         [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
         _ => text.trim(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(raw: &str) -> String {
-        let redactor = Redactor::new(["authorization", "cookie"]);
-        let redacted = redactor.json_text(raw, 1);
-        redacted.map_or_else(|| raw.to_owned(), Cow::into_owned)
-    }
-
-    #[test]
-    fn json_that_was_cut_off_is_redacted_when_it_names_a_secret() {
-        assert_eq!(text(r#"{"a": 1, "Authorization": "Bearer s3c"#), MARK);
-        assert_eq!(text("{'cookie': 's3cret'}"), MARK);
-        assert_eq!(text(r#"{"\u0063ookie": "s3cret"#), MARK);
-        assert_eq!(text(r#"{"cookie": "s3cret", "n": NaN}"#), MARK);
-        assert_eq!(text(r#"{"a": 1, "b": [1, 2"#), r#"{"a": 1, "b": [1, 2"#);
-    }
-
-    #[test]
-    fn json_within_json_is_redacted() {
-        let inner = r#"{"cookie": "s3cret"}"#;
-        let outer = serde_json::json!({ "body": inner }).to_string();
-        assert!(!text(&outer).contains("s3cret"));
-        let string = serde_json::json!(inner).to_string();
-        assert!(!text(&string).contains("s3cret"));
-        let twice = serde_json::json!(string).to_string();
-        assert!(!text(&twice).contains("s3cret"));
-    }
-
-    #[test]
-    fn json_nested_beyond_any_parser_is_redacted() {
-        let deep = format!(
-            "{}{{\"cookie\":\"s3cret\"}}{}",
-            "[".repeat(500),
-            "]".repeat(500)
-        );
-        assert!(!text(&deep).contains("s3cret"));
-    }
-
-    #[test]
-    fn harmless_json_keeps_its_spelling() {
-        assert_eq!(text(r#"{"a":1.50,"b":[ ]}"#), r#"{"a":1.50,"b":[ ]}"#);
     }
 }

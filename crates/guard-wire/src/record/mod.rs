@@ -1,5 +1,6 @@
 //! Records: their fields, and the way from fields to bytes.
 
+mod admission;
 pub mod encode;
 pub mod event;
 pub mod field;

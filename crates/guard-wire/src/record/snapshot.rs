@@ -1,30 +1,29 @@
-//! Records as they were handed in, copied flat.
+//! A flat copy of a record, to be encoded on another thread.
 //!
-//! To copy a record takes half of the time of encoding it. Whoever is in a hurry copies
-//! it, and another thread reads it off the snapshot and encodes it: a snapshot is nothing but
-//! bytes, and needs nothing of what the record was read from.
+//! Copying a record takes half the time of encoding it. The caller's thread copies; the
+//! worker reads the copy and encodes it. A snapshot is plain bytes and borrows nothing from
+//! the record it was made of.
 //!
-//! A snapshot is read by the program that wrote it, and by no other: its form is nobody
-//! else's business. Each field is a byte that names it, or `OTHER` and its name, and a
-//! value. A byte tells what it is, unless it is the text of a field that has a byte: then
-//! that one says `TYPED` if it is not. Numbers are little-endian.
+//! The format is private to this process. A field is a byte that names it (or `OTHER` and its
+//! name) and a value. The value starts with a byte for its type. The exception is text in a
+//! field that the contract lists, which is the common case: it has no type byte, and every
+//! other value of such a field is marked by `TYPED`. Numbers are little-endian.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::privacy::redact::MAX_DEPTH;
-use crate::record::encode::{MAX_KEY, Seen, has_rule};
+use crate::record::admission::{Admission, Admitted};
 use crate::record::field::Known;
 use crate::record::fields::{Fields, Sink};
 use crate::record::kind::Kind;
-use crate::record::metric::MetricType;
-use crate::timestamp::{self, Moment};
+use crate::timestamp::Moment;
 use crate::value::{Tree, Value, View};
 
 /// Stands for a field that the contract does not list.
 const OTHER: u8 = u8::MAX;
 
-/// Added to the byte of a field whose value is not text.
+/// Added to the byte of a field whose value starts with its type, because it is not text.
 const TYPED: u8 = 0x80;
 
 const NULL: u8 = 0;
@@ -40,30 +39,32 @@ const TEXT: u8 = 9;
 const LIST: u8 = 10;
 const MAP: u8 = 11;
 
-/// What a number takes as JSON, by and large.
+/// Typical length of a number in JSON.
 const NUMBER: usize = 8;
 
-/// What a point in time takes beside that.
+/// Additional length of a point in time in JSON.
 const MOMENT_SIZE: usize = 24;
 
-/// What text takes beside itself, with the mark behind it.
+/// Additional length of text in JSON: its quotes, and the comma or colon after it.
 const QUOTES: usize = 3;
 
-/// Copies the fields of a record, as long as it is beyond doubt that they can be encoded.
+/// Copies the fields of a record. It gives up as soon as the encoder might refuse the record.
 pub(crate) struct SnapshotWriter<'t> {
     out: &'t mut Vec<u8>,
     kind: Kind,
-    /// Text that is longer is cut by the encoder, and not worth its copy.
+    /// The encoder cuts longer text: copying it would be wasted.
     max_text: usize,
-    /// About how many bytes of JSON there may be.
+    /// Limit of `size`.
     max_size: usize,
+    /// Estimated length of the JSON.
     size: usize,
-    seen: Seen,
+    admission: Admission,
+    /// Whether the copy is still good; false once the writer has given up.
     is_plain: bool,
     object: Object,
 }
 
-/// The object that is written entry by entry.
+/// The object that is being written entry by entry.
 #[derive(Default)]
 struct Object {
     start: usize,
@@ -79,50 +80,22 @@ impl<'t> SnapshotWriter<'t> {
             max_text,
             max_size,
             size: 0,
-            seen: Seen::default(),
+            admission: Admission::new(kind),
             is_plain: true,
             object: Object::default(),
         }
     }
 
-    /// About how many bytes the record takes as JSON. Nothing if it is to be encoded at
-    /// once, as it may be one that cannot be.
+    /// Estimated length of the record's JSON, or `None` if the caller must encode it at once.
     pub(crate) fn finish(self) -> Option<usize> {
         let is_plain =
-            self.is_plain && self.size <= self.max_size && self.seen.missing(self.kind).is_none();
+            self.is_plain && self.size <= self.max_size && self.admission.finish().is_ok();
         is_plain.then_some(self.size)
     }
 
-    /// Whether the encoder takes this value for the field, beyond doubt.
+    /// Whether the encoder will write this value unchanged.
     fn admits<T: Tree>(&mut self, field: Known, value: &View<'_, T>) -> bool {
-        match (self.kind, field) {
-            (_, Known::IdempotencyKey) => match value {
-                View::Str(key) => !key.is_empty() && key.len() <= MAX_KEY,
-                View::Uuid(_) => true,
-                _ => false,
-            },
-            (_, Known::Timestamp) => {
-                self.seen.timestamp = true;
-                match value {
-                    View::Time(_) | View::Moment(_) => true,
-                    View::Str(text) => timestamp::is_plain(text),
-                    _ => false,
-                }
-            }
-            (Kind::Event, Known::EventType) => {
-                self.seen.type_ = true;
-                matches!(value, View::Str(text) if !text.is_empty())
-            }
-            (Kind::Metric, Known::MetricType) => {
-                self.seen.type_ = true;
-                matches!(value, View::Str(name) if MetricType::parse(name).is_some())
-            }
-            (Kind::Metric, Known::Value) => {
-                self.seen.value = true;
-                matches!(value, View::Int(_) | View::Float(_))
-            }
-            _ => true,
-        }
+        matches!(self.admission.admit(field, value), Ok(Admitted::Unchanged))
     }
 
     #[inline]
@@ -142,10 +115,10 @@ impl<'t> SnapshotWriter<'t> {
         }
     }
 
-    /// Whether the field is to be written.
+    /// Checks a field and adds its name to the size. Returns whether to write it.
     #[inline]
     fn begin_known<T: Tree>(&mut self, field: Known, value: &View<'_, T>) -> bool {
-        let is_free = !has_rule(self.kind, field);
+        let is_free = !Admission::has_rule(self.kind, field);
         self.is_plain = self.is_plain && (is_free || self.admits(field, value));
         self.size += field.json().len();
         self.is_plain
@@ -217,7 +190,7 @@ impl<'t> SnapshotWriter<'t> {
         }
     }
 
-    /// The length of a text as it stands on the snapshot, if it is not too long.
+    /// Adds a text to the size. Returns its length as bytes, or `None` if it is too long.
     #[inline]
     fn measure(&mut self, text: &str) -> Option<[u8; 2]> {
         self.size += text.len() + QUOTES;
@@ -280,7 +253,7 @@ impl Sink for SnapshotWriter<'_> {
             self.out.push(field as u8 | TYPED);
             self.begin(MAP, 0, 0);
         }
-        // Of a record that is given up nothing needs to be read any more.
+        // Also after giving up: the entries are then ignored.
         true
     }
 
@@ -312,7 +285,7 @@ impl Sink for SnapshotWriter<'_> {
     }
 }
 
-/// A record's copy, read off.
+/// Reads the copy of a record.
 ///
 /// ```
 /// use guard_wire::encode::Encoder;
@@ -332,8 +305,8 @@ impl Sink for SnapshotWriter<'_> {
 pub struct RecordSnapshot<'t>(&'t [u8]);
 
 impl<'t> RecordSnapshot<'t> {
-    /// What [`Encoder::copy`](crate::record::encode::Encoder::copy) has written. Of other bytes
-    /// anything may be read, but nothing that is not in them.
+    /// `bytes` as written by [`Encoder::copy`](crate::encode::Encoder::copy). Other bytes yield
+    /// arbitrary fields, but never memory outside of `bytes`.
     pub const fn new(bytes: &'t [u8]) -> Self {
         Self(bytes)
     }
@@ -346,11 +319,11 @@ impl Fields for RecordSnapshot<'_> {
     }
 }
 
-/// What is left of a snapshot.
+/// The unread rest of a snapshot.
 struct Reader<'t>(&'t [u8]);
 
 impl<'t> Reader<'t> {
-    /// Hands on the next field; nothing at the end.
+    /// Passes the next field to `sink`; `None` at the end.
     fn field(&mut self, sink: &mut impl Sink) -> Option<()> {
         match self.byte()? {
             OTHER => {

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::privacy::redact::Redactor;
+use crate::record::admission::MAX_KEY;
 use crate::record::encode::Encoder;
 use crate::value::Value;
 
