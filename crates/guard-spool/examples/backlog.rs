@@ -1,11 +1,11 @@
-//! How long a spool takes to open on a backlog, and how much memory.
+//! Measures how long a spool takes to open on a backlog, and how much memory it needs.
 //!
 //!     cargo run --release -p guard-spool --example backlog -- DIRECTORY [MIB]
 //!
-//! Leaves a backlog of MIB mebibytes (2048 by default) below DIRECTORY, as a
-//! process does that dies, opens it, and loads the first mebibyte. With 0, opens
-//! what an earlier run has left, for memory that is not used before. The directory
-//! is to be on a disk with as much room, and is not removed.
+//! It writes a backlog of MIB mebibytes (2048 by default) below DIRECTORY, as a process that
+//! died would leave it. Then it opens the spool and loads the first mebibyte. With 0 it opens the
+//! backlog of an earlier run, which measures memory in a fresh process. The disk needs that much
+//! space. The directory is not removed.
 
 use std::error::Error;
 use std::path::Path;
@@ -65,7 +65,7 @@ fn leave_backlog(root: &Path, options: &Options, bytes: u64) -> Result<(), Box<d
     let mut records = 0;
     while spool.usage().bytes < bytes {
         let tokens = spool.append(&group)?;
-        let done: Vec<u64> = tokens.iter().copied().step_by(10).collect();
+        let done: Vec<_> = tokens.iter().copied().step_by(10).collect();
         spool.acknowledge(&done)?;
         spool.tick()?;
         records += tokens.len();

@@ -8,34 +8,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{At, IoError};
 use crate::platform::fs::{FileId, FileSystem, Lock};
 
-/// The file in a directory that its owner holds locked.
+/// The file that the owner of a directory keeps locked.
 pub(crate) const LOCK: &str = "lock";
-/// Directories of dead processes that a process holds at a time; each takes a
-/// file descriptor.
+/// Limits how many directories of dead processes a process holds at once. Each takes a file
+/// descriptor.
 pub const MAX_ADOPTED: usize = 64;
-/// Names tried for a process's directory before giving up.
+/// Names that a process tries for its directory before it gives up.
 const ATTEMPTS: usize = 16;
 
 /// The locks of a spool's directories, shared by its clones.
 ///
-/// A lock of a file belongs to all processes that inherited it: the child of a
-/// fork holds its parent's locks too, which keeps others from adopting the
-/// directories should the parent die. The child therefore calls
+/// The child of a fork inherits the locks of its parent. While it holds them, other processes
+/// cannot adopt the directories if the parent dies. The child must therefore call
 /// [`abandon`](Self::abandon).
 #[derive(Debug, Clone, Default)]
 pub struct Lease {
     locks: Arc<Mutex<BTreeMap<PathBuf, Held>>>,
 }
 
-/// A directory whose lock is held.
+/// A locked directory.
 #[derive(Debug)]
 pub(crate) struct Held {
-    /// Held for as long as this lives.
+    /// Dropping it releases the lock.
     _lock: Box<dyn Lock>,
     pub(crate) ids: Ids,
 }
 
-/// What a directory and its lock were when the lock was taken.
+/// Identifies the directory and its lock file, as they were when the lock was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ids {
     pub(crate) directory: FileId,
@@ -43,10 +42,10 @@ pub(crate) struct Ids {
 }
 
 impl Lease {
-    /// Closes the inherited locks, in the child of a fork; the parent keeps its
-    /// own. Does nothing if the fork came while the spool used them.
+    /// Releases the inherited locks in the child of a fork; the parent keeps its own. It does
+    /// nothing if the fork happened while the spool was using them.
     ///
-    /// The spool itself, which the child must not use, is left as it is.
+    /// It does not touch the spool itself, which the child must not use.
     pub fn abandon(&self) {
         if let Ok(mut locks) = self.locks.try_lock() {
             locks.clear();
@@ -63,7 +62,7 @@ impl Lease {
         locks.get(directory).map(|held| held.ids)
     }
 
-    pub(crate) fn let_go(&self, directory: &Path) {
+    pub(crate) fn unlock(&self, directory: &Path) {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         locks.remove(directory);
     }
@@ -84,7 +83,7 @@ impl Lease {
     }
 }
 
-/// Makes and locks a directory for this process, whose name is not durable yet.
+/// Creates and locks a directory for this process. Its name is not durable yet.
 pub(crate) fn create(
     fs: &dyn FileSystem,
     root: &Path,
@@ -99,8 +98,8 @@ pub(crate) fn create(
         let path = root.join(name);
         fs.create_dir_all(&path).at("create", &path)?;
         let held = lock(fs, &path).map_err(|error| {
-            // The next attempt makes another one. What cannot be removed now is removed
-            // by the process that adopts it.
+            // The next attempt uses another name. If this removal fails, the process that adopts
+            // the directory removes it.
             let _ = fs.remove_file(&path.join(LOCK));
             let _ = fs.remove_dir(&path);
             let (action, path) = ("lock a directory in", root.to_owned());
@@ -119,7 +118,7 @@ pub(crate) fn create(
     Err(busy).at("lock a directory in", root)
 }
 
-/// Makes the spool's root, and its name and those above it durable.
+/// Creates the spool's root and makes its name and those of new parents durable.
 fn create_root(fs: &dyn FileSystem, root: &Path) -> Result<(), IoError> {
     let missing = |path: &&Path| fs.exists(path).is_ok_and(|there| !there);
     let made: Vec<&Path> = root.ancestors().take_while(missing).collect();
@@ -143,7 +142,7 @@ pub(crate) fn lock(fs: &dyn FileSystem, directory: &Path) -> Result<Option<Held>
         return Ok(None);
     };
     let locked = lock.id().at("look at", &path)?;
-    // Its last holder may have removed it after it was opened here.
+    // The last holder may have removed the file after this process opened it.
     if find(fs, &path)? != Some(locked) {
         return Ok(None);
     }
@@ -157,7 +156,7 @@ pub(crate) fn lock(fs: &dyn FileSystem, directory: &Path) -> Result<Option<Held>
     }))
 }
 
-/// What a path leads to, if it leads to anything.
+/// Identifies the file or directory at a path; `None` if there is none.
 pub(crate) fn find(fs: &dyn FileSystem, path: &Path) -> Result<Option<FileId>, IoError> {
     match fs.id(path) {
         Err(error) if is_missing(&error) => Ok(None),
@@ -165,7 +164,7 @@ pub(crate) fn find(fs: &dyn FileSystem, path: &Path) -> Result<Option<FileId>, I
     }
 }
 
-/// Whether an error says that a path leads nowhere.
+/// Whether an error means that nothing is at a path.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -173,7 +172,7 @@ pub(crate) fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// When a process's directory was made, if this is the name of one.
+/// The creation time in the name of a process's directory; `None` for other names.
 pub(crate) fn created(name: &str) -> Option<u64> {
     let mut parts = name.split('-');
     let created = parts.next().filter(|part| part.len() >= 13)?;

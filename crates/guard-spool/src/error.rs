@@ -1,22 +1,21 @@
-//! What can fail, with its facts.
+//! Errors.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The file system refused something. It may work later: nothing was lost by
-/// it, and the call can be repeated.
+/// The file system refused an operation. Nothing is lost, and the caller can try again later.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}", .path.display())]
 pub struct IoError {
-    /// What was tried, as a verb.
+    /// The operation, as a verb.
     pub action: &'static str,
-    /// With which file or directory.
+    /// The file or directory.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 
-/// An option out of its range.
+/// An option is out of its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{option} is {value}; {remedy}")]
 pub struct OptionsError {
@@ -24,7 +23,7 @@ pub struct OptionsError {
     pub option: &'static str,
     /// Its value.
     pub value: u64,
-    /// What to do.
+    /// How to fix it.
     pub remedy: String,
 }
 
@@ -34,19 +33,18 @@ pub enum OpenError {
     /// An option is out of its range.
     #[error(transparent)]
     Options(#[from] OptionsError),
-    /// The file system refused.
+    /// The file system refused an operation.
     #[error(transparent)]
     Io(#[from] IoError),
 }
 
-/// Why records were not appended. None of the call's records is in the spool
-/// then.
+/// Why an append failed. It has then appended none of its records.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// A record is larger than the limit; nothing was written.
     #[error("record {position} has {len} bytes, the limit is {limit}")]
     RecordTooLarge {
-        /// Its place in the call, from 0.
+        /// Its position in the call, from 0.
         position: usize,
         /// Its length in bytes.
         len: usize,
@@ -65,13 +63,13 @@ pub enum AppendError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The file system refused.
+    /// The file system refused an operation.
     #[error(transparent)]
     Io(#[from] IoError),
 }
 
 impl IoError {
-    /// A file or directory in use is not at its path any more.
+    /// Somebody removed or replaced a file or directory that is in use.
     pub(crate) fn missing(path: PathBuf) -> Self {
         let why = "it was removed or replaced while in use";
         Self {
@@ -82,7 +80,7 @@ impl IoError {
     }
 }
 
-/// Adds the facts to an error of the system.
+/// Adds operation and path to an error of the system.
 pub(crate) trait At<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, IoError>;
 }

@@ -1,5 +1,5 @@
-//! Looking at a spool from outside, for the command line. Changes nothing, and
-//! takes no lock from a process that lives.
+//! Inspects a spool from outside, for the command line. It changes nothing and takes no lock
+//! from a running process.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -18,21 +18,21 @@ use crate::quarantine::{self, OTHER_USERS, QUARANTINE};
 use crate::segment::Name;
 use crate::usage::Counts;
 
-/// Whether the process of a directory lives.
+/// Whether the process of a directory is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// It holds the directory's lock, or another process has adopted it.
+    /// A process holds the directory's lock: its own, or one that has adopted it.
     Running,
-    /// Nobody does: the next process that starts adopts the directory.
+    /// No process does. The next process that starts adopts the directory.
     Gone,
 }
 
-/// One process's directory.
+/// The directory of one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryReport {
     /// Its name: creation time in milliseconds, process id, a random number.
     pub name: String,
-    /// Whether its process lives.
+    /// Whether its process is running.
     pub owner: Owner,
     /// Wall time of its creation.
     pub created: SystemTime,
@@ -45,46 +45,44 @@ pub struct DirectoryReport {
 pub struct SegmentReport {
     /// Its file.
     pub path: PathBuf,
-    /// Wall time of its creation; that of the directory if the segment does not
-    /// tell.
+    /// Wall time of its creation, or of the directory's if the header cannot be read.
     pub created: SystemTime,
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     pub bytes: u64,
-    /// Whether its writer had ended it.
+    /// Whether it has a seal.
     pub sealed: bool,
     /// Records that are not acknowledged.
     pub records: Counts,
-    /// Records that are acknowledged and still stand there.
+    /// Records that are acknowledged and still in the file.
     pub acknowledged: u64,
-    /// Bytes that cannot be read.
+    /// Unreadable bytes.
     pub unreadable: u64,
 }
 
-/// One thing set aside.
+/// A file in the quarantine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
     /// Its file.
     pub path: PathBuf,
-    /// What it is; `None` for a damaged segment.
+    /// The kind of record; `None` for a damaged segment.
     pub kind: Option<Kind>,
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     pub bytes: u64,
-    /// Why it was set aside; empty if that cannot be read.
+    /// Why it is there; empty if the reason cannot be read.
     pub reason: String,
-    /// Wall time at which it was.
+    /// Wall time at which it was put there.
     pub at: SystemTime,
 }
 
-/// The directories below a spool's root, the oldest first. Reads every segment,
-/// one at a time. Those of another user that cannot be entered count as running and
-/// empty.
+/// The directories below a spool's root, the oldest first. It reads every segment, one at a time.
+/// A directory of another user that cannot be entered is reported as running and empty.
 ///
-/// A directory whose process is gone is locked for the moment of looking at it:
-/// a process that starts then adopts it ten seconds later.
+/// It briefly locks a directory whose process is gone. A process that starts at that moment
+/// adopts the directory ten seconds later.
 ///
 /// # Errors
 ///
-/// The file system refused. What its owner removes meanwhile is left out.
+/// The file system refused an operation. Files that their owner removes meanwhile are left out.
 ///
 /// # Examples
 ///
@@ -117,13 +115,12 @@ pub fn directories(fs: &dyn FileSystem, root: &Path) -> Result<Vec<DirectoryRepo
     Ok(reports)
 }
 
-/// Goes through the records that are not acknowledged, of one directory or of
-/// all, the oldest directory first, until `each` breaks. One segment at a time is
-/// in memory.
+/// Calls `each` for the records that are not acknowledged, in one directory or in all, the oldest
+/// directory first, until `each` breaks. It keeps one segment at a time in memory.
 ///
 /// # Errors
 ///
-/// The file system refused. What its owner removes meanwhile is left out.
+/// The file system refused an operation. Files that their owner removes meanwhile are left out.
 ///
 /// # Examples
 ///
@@ -175,12 +172,11 @@ pub fn records(
     Ok(())
 }
 
-/// What is set aside below a spool's root, the oldest first, as far as this user may
-/// read it.
+/// The files in the quarantine of a spool's root that this user may read, the oldest first.
 ///
 /// # Errors
 ///
-/// The file system refused.
+/// The file system refused an operation.
 pub fn quarantined(fs: &dyn FileSystem, root: &Path) -> Result<Vec<Quarantined>, IoError> {
     let mut found = Vec::new();
     let entries = there(fs.list(root)).at("list", root)?.unwrap_or_default();
@@ -214,7 +210,7 @@ fn set_aside(fs: &dyn FileSystem, directory: &Path, entry: &Entry) -> Option<Qua
     })
 }
 
-/// What is in a directory; nothing if it is gone, or another user's.
+/// The entries of a directory; none if it is gone or belongs to another user.
 fn entries_of(fs: &dyn FileSystem, path: &Path) -> Result<Vec<Entry>, IoError> {
     match there(fs.list(path)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
@@ -231,7 +227,7 @@ fn reason(fs: &dyn FileSystem, path: &Path) -> String {
     reason.unwrap_or_default().to_owned()
 }
 
-/// Creation time and name of the directories of processes, the oldest first.
+/// Creation times and names of the processes' directories, the oldest first.
 fn names(fs: &dyn FileSystem, root: &Path) -> Result<Vec<(u64, String)>, IoError> {
     let entries = there(fs.list(root)).at("list", root)?.unwrap_or_default();
     let mut names: Vec<(u64, String)> = entries
@@ -255,7 +251,7 @@ fn segments_of(fs: &dyn FileSystem, path: &Path) -> Result<Vec<Name>, IoError> {
     Ok(names)
 }
 
-/// A segment's bytes and what of it is acknowledged, if it is still there.
+/// The bytes and the acknowledged indices of a segment, if it still exists.
 fn read(
     fs: &dyn FileSystem,
     directory: &Path,
@@ -265,7 +261,7 @@ fn read(
         directory.join(name.file("log")),
         directory.join(name.file("ack")),
     );
-    // The sidecar first: a segment is removed before its sidecar.
+    // Read the sidecar first, because the owner removes a segment before its sidecar.
     let sidecar = there(fs.read(&ack, 0, MAX_SEGMENT_BYTES)).at("read", &ack)?;
     let bytes = there(fs.read(&log, 0, MAX_SEGMENT_BYTES)).at("read", &log)?;
     let (acknowledged, _) = sidecar::decode(name.salt, &sidecar.unwrap_or_default());
@@ -306,11 +302,11 @@ fn report(
     Ok(Some(report))
 }
 
-/// Whether somebody holds a directory's lock.
+/// Whether a process holds a directory's lock.
 fn owner(fs: &dyn FileSystem, directory: &Path) -> Result<Owner, IoError> {
     let lock = directory.join(LOCK);
     match fs.exists(&lock) {
-        // Another user's: whether it lives is for processes of that user to see.
+        // It belongs to another user; only processes of that user can check the lock.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             return Ok(Owner::Running);
         }
@@ -328,7 +324,7 @@ fn time(milliseconds: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
 
-/// `None` for what is not there.
+/// `None` if the file does not exist.
 fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -1,28 +1,28 @@
-//! Limits and policies.
+//! Limits and sync policy.
 
 use std::time::Duration;
 
 use crate::error::OptionsError;
 use crate::format::frame::{FRAME_LEN, HEADER_LEN, SEAL_LEN};
 
-/// Default bound of the bytes on disk: 1 GiB.
+/// Default limit of the bytes on disk: 1 GiB.
 pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;
-/// Default length at which a segment ends: 2 MiB.
+/// Default maximum length of a segment: 2 MiB.
 pub const DEFAULT_SEGMENT_BYTES: u64 = 2 << 20;
-/// Longest segment, and so what reading one takes in memory: 64 MiB.
+/// Longest segment that can be configured: 64 MiB. Reading a segment takes as much memory.
 pub const MAX_SEGMENT_BYTES: u64 = 64 << 20;
-/// Default bound of a record: 1 MiB.
+/// Default maximum length of a record: 1 MiB.
 pub const DEFAULT_MAX_RECORD: usize = 1 << 20;
-/// Default bound of what is set aside: 64 MiB.
+/// Default limit of the quarantine: 64 MiB.
 pub const DEFAULT_QUARANTINE_BYTES: u64 = 64 << 20;
 /// Default time from an append to its sync: 200 ms.
 pub const DEFAULT_SYNC_INTERVAL: Duration = Duration::from_millis(200);
 
-/// When appended records are made durable.
+/// When appended records become durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// By the first [`tick`](crate::Spool::tick) this long after they were
-    /// appended. A power cut loses what is younger.
+    /// With the first [`tick`](crate::Spool::tick) this long after the append. A power cut loses
+    /// younger records.
     Interval(Duration),
     /// Before [`append`](crate::Spool::append) returns.
     Always,
@@ -31,18 +31,18 @@ pub enum SyncPolicy {
 /// The limits and policies of a spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Bound of the bytes on disk, adopted directories included, quarantine
-    /// not; at least four segments.
+    /// Limit of the bytes on disk; at least four segments. It includes adopted directories,
+    /// but not the quarantine.
     pub max_bytes: u64,
-    /// A segment ends before it would be longer than this; at most
-    /// [`MAX_SEGMENT_BYTES`]. Reading takes as much memory.
+    /// Maximum length of a segment; at most [`MAX_SEGMENT_BYTES`]. Reading a segment takes as
+    /// much memory.
     pub segment_bytes: u64,
-    /// Longest record in bytes; one must fit a segment.
+    /// Maximum length of a record; a segment must have room for one.
     pub max_record: usize,
-    /// When records are made durable.
+    /// When appended records become durable.
     pub sync: SyncPolicy,
-    /// Bound of what is set aside, in whole blocks; at least two segments. The
-    /// oldest gives way.
+    /// Limit of the quarantine, counted in whole blocks; at least two segments. At the limit,
+    /// the oldest files are removed.
     pub quarantine_bytes: u64,
 }
 
@@ -59,12 +59,12 @@ impl Default for Options {
 }
 
 impl Options {
-    /// What a segment holds beside the payload of its only record.
+    /// Length of a segment with one record, without the payload.
     const OVERHEAD: usize = HEADER_LEN + FRAME_LEN + SEAL_LEN;
 
     /// # Errors
     ///
-    /// Names the first option that is out of its range, its value and a remedy.
+    /// The first option that is out of its range, with its value and how to fix it.
     pub fn validate(&self) -> Result<(), OptionsError> {
         let least_segment = (self.max_record.saturating_add(Self::OVERHEAD)) as u64;
         let at_least = |option, value: u64, least: u64, why: &str| {

@@ -1,4 +1,4 @@
-//! What is known of the records of one segment: three bits each.
+//! The state of the records in one segment: three bits each.
 
 use guard_wire::Kind;
 
@@ -8,19 +8,19 @@ use crate::usage::Counts;
 /// The state of the records of one segment, by index.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
-    /// In the segment and not acknowledged.
+    /// In the segment and not settled, that is, neither acknowledged nor discarded.
     live: Bits,
     /// Live and in the owner's memory.
     held: Bits,
     metrics: Bits,
-    /// One more than the highest index given.
+    /// Number of indices assigned.
     indices: u32,
     live_count: Counts,
     held_count: Counts,
 }
 
 impl Records {
-    /// Notes a record that stands in the segment.
+    /// Adds a record that is in the segment.
     pub(crate) fn insert(&mut self, index: u32, kind: Kind) {
         if self.live.insert(index) {
             self.live_count.add(kind, 1);
@@ -31,12 +31,12 @@ impl Records {
         self.indices = self.indices.max(index + 1);
     }
 
-    /// Notes that indices up to this one were given, whatever stands there.
+    /// Marks all indices below this one as assigned, even if no record has them.
     pub(crate) fn reserve(&mut self, indices: u32) {
         self.indices = self.indices.max(indices);
     }
 
-    /// Takes a record out; whether it was live.
+    /// Settles a record. Returns whether it was live.
     pub(crate) fn settle(&mut self, index: u32) -> bool {
         self.release(index);
         let was_live = self.live.remove(index);
@@ -46,7 +46,7 @@ impl Records {
         was_live
     }
 
-    /// The owner has the record in memory; whether it is live and was not held.
+    /// The owner has the record in memory. Returns whether it is live and was not held before.
     pub(crate) fn hold(&mut self, index: u32) -> bool {
         let new = self.live.contains(index) && self.held.insert(index);
         if new {
@@ -74,17 +74,17 @@ impl Records {
         self.live.contains(index)
     }
 
-    /// Whether [`load`](crate::Spool::load) may give the record.
+    /// Whether [`load`](crate::Spool::load) may return the record.
     pub(crate) fn is_waiting(&self, index: u32) -> bool {
         self.live.contains(index) && !self.held.contains(index)
     }
 
-    /// The indices that [`is_waiting`](Self::is_waiting) says yes to.
+    /// The indices for which [`is_waiting`](Self::is_waiting) is true.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = u32> + '_ {
         self.live.iter().filter(|index| !self.held.contains(*index))
     }
 
-    /// The indices that are in the segment and not acknowledged.
+    /// The indices of live records.
     pub(crate) fn live(&self) -> impl Iterator<Item = u32> + '_ {
         self.live.iter()
     }
@@ -94,7 +94,7 @@ impl Records {
         self.held.contains(index)
     }
 
-    /// The indices that were given and are no longer live.
+    /// The assigned indices without a live record.
     pub(crate) fn settled(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.indices).filter(|index| !self.live.contains(*index))
     }

@@ -1,4 +1,4 @@
-//! One segment on disk and its sidecar: names, and what is known of them.
+//! A segment on disk and its sidecar: names and state.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,10 +6,9 @@ use std::time::Instant;
 
 use crate::platform::fs::FileId;
 use crate::records::Records;
-use crate::write_head::Open;
+use crate::write_head::OpenSegment;
 
-/// What a segment's file is called: its number in its directory, and the salt
-/// that its checksums start from.
+/// The name of a segment's file: its number in its directory, and the salt of its checksums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name {
     pub(crate) number: u64,
@@ -27,18 +26,16 @@ impl Name {
         (name.file("log") == file).then_some(name)
     }
 
-    /// The name of the segment (`log`), of its sidecar (`ack`), or of what is to
-    /// replace the segment (`tmp`).
+    /// The file name of the segment (`log`), its sidecar (`ack`), or a replacement (`tmp`).
     pub(crate) fn file(self, extension: &str) -> String {
         format!("{:010}-{:08x}.{extension}", self.number, self.salt)
     }
 }
 
-/// What is known of the records in a segment.
+/// The records of a segment, as far as they are known.
 #[derive(Debug)]
 pub(crate) enum Contents {
-    /// Left by a dead process and not read yet; the number of records that seal
-    /// and sidecar tell of.
+    /// Adopted and not read yet: the number of records according to seal and sidecar.
     Unread { records: u64 },
     /// Every record is known.
     Read(Records),
@@ -47,38 +44,37 @@ pub(crate) enum Contents {
 /// One segment.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    /// The directory it stands in.
+    /// Its directory.
     pub(crate) directory: Arc<Path>,
     pub(crate) name: Name,
-    /// The file that was written, or adopted.
+    /// Identifies the file that was written or adopted.
     pub(crate) id: FileId,
     /// Wall time of its creation in milliseconds.
     pub(crate) created: u64,
     pub(crate) contents: Contents,
-    /// Bytes of the segment.
+    /// Length of the file.
     pub(crate) len: u64,
-    /// Records that stand in the file, acknowledged or not.
+    /// Records in the file, acknowledged or not.
     pub(crate) present: u64,
-    /// Bytes of it that cannot be read, as far as counted.
+    /// Unreadable bytes that were counted so far.
     pub(crate) unreadable: u64,
-    /// Whether it is to be kept aside: some of these are no torn tail.
+    /// Whether it goes to the quarantine: some unreadable bytes are not a torn end.
     pub(crate) damaged: bool,
-    /// Bytes of the sidecar.
+    /// Length of the sidecar.
     pub(crate) ack_len: u64,
-    /// Whether the sidecar is to be replaced: it lacks some of what is
-    /// acknowledged in memory, or may not be durable.
+    /// Whether the sidecar must be rewritten: it lacks acknowledgements, or may not be durable.
     pub(crate) ack_stale: bool,
-    /// When it could not be read: not to be tried before.
+    /// When to read it again, after a failure.
     pub(crate) retry_at: Option<Instant>,
 }
 
 impl Segment {
-    /// Takes note of what was appended.
-    pub(crate) fn note(&mut self, open: &mut Open) {
+    /// Adds the records that were appended since the last call.
+    pub(crate) fn note(&mut self, open: &mut OpenSegment) {
         self.len = open.len();
-        self.present += open.news.len() as u64;
+        self.present += open.unnoted.len() as u64;
         if let Some(records) = self.records_mut() {
-            for (index, kind) in (records.indices()..).zip(open.news.drain(..)) {
+            for (index, kind) in (records.indices()..).zip(open.unnoted.drain(..)) {
                 records.insert(index, kind);
                 records.hold(index);
             }
@@ -97,8 +93,7 @@ impl Segment {
         self.directory.join(self.name.file("tmp"))
     }
 
-    /// What decides which of two segments is newer. Within a directory, creation
-    /// times never fall.
+    /// Sorts segments by age. Within a directory, creation times never decrease.
     pub(crate) fn age(&self) -> (u64, Arc<Path>, u64) {
         (self.created, Arc::clone(&self.directory), self.name.number)
     }
@@ -117,13 +112,13 @@ impl Segment {
         }
     }
 
-    /// Whether no record of it is left to deliver.
+    /// Whether all of its records are settled.
     pub(crate) fn is_finished(&self) -> bool {
         self.records()
             .is_some_and(|records| records.live_count().total() == 0)
     }
 
-    /// Whether [`load`](crate::Spool::load) would find something in it.
+    /// Whether [`load`](crate::Spool::load) may find records in it.
     pub(crate) fn is_waiting(&self) -> bool {
         match &self.contents {
             Contents::Unread { .. } => true,
@@ -131,7 +126,7 @@ impl Segment {
         }
     }
 
-    /// Why the segment is set aside, if it is.
+    /// The reason for the quarantine.
     pub(crate) fn damage(&self) -> String {
         let Self {
             unreadable, len, ..
@@ -139,7 +134,7 @@ impl Segment {
         format!("{unreadable} of {len} bytes could not be read")
     }
 
-    /// Bytes of the segment and its sidecar.
+    /// Length of the segment and its sidecar.
     pub(crate) fn bytes(&self) -> u64 {
         self.len + self.ack_len
     }

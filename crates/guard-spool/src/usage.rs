@@ -1,4 +1,4 @@
-//! Counts, and what a spool says of itself.
+//! Counts of records and bytes.
 
 use std::ops::{AddAssign, Sub};
 
@@ -14,12 +14,12 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Both kinds together.
+    /// The sum of both kinds.
     pub const fn total(self) -> u64 {
         self.events + self.metrics
     }
 
-    /// The number of one kind.
+    /// The number of records of one kind.
     pub const fn of(self, kind: Kind) -> u64 {
         match kind {
             Kind::Event => self.events,
@@ -62,43 +62,41 @@ impl Sub for Counts {
     }
 }
 
-/// What a spool holds, and what it lost, as far as it knows.
+/// How much a spool holds, and how much it has lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Records that are not acknowledged. Of segments that a dead process left
-    /// and that were not read yet, what their seals and acknowledgements tell;
-    /// of such a segment without a seal, 0.
+    /// Records that are not acknowledged. For adopted segments that were not read yet, the
+    /// number according to seal and sidecar; 0 for such a segment without a seal.
     pub records: u64,
-    /// Of these, the records that the owner holds in memory.
+    /// Number of these that the owner holds in memory.
     pub held: Counts,
-    /// Bytes on disk: segments and acknowledgements, what is acknowledged and
-    /// still stands there included. This is what the limit bounds.
+    /// Bytes on disk, to which the limit applies: segments and sidecars, including acknowledged
+    /// records that were not removed yet.
     pub bytes: u64,
-    /// Of these, bytes in segments that were not read yet.
+    /// Number of these in segments that were not read yet.
     pub unread_bytes: u64,
-    /// Records set aside.
+    /// Records in the quarantine.
     pub quarantined: u64,
-    /// Bytes on disk that records and segments set aside take, in whole blocks
-    /// of [`QUARANTINE_BLOCK`](crate::QUARANTINE_BLOCK) bytes.
+    /// Bytes of the quarantine, in whole blocks of
+    /// [`QUARANTINE_BLOCK`](crate::QUARANTINE_BLOCK) bytes.
     pub quarantined_bytes: u64,
-    /// Unreadable bytes in segments whose writer died before it sealed them: what
-    /// a power cut or a kill left of its last writes. A segment in which readable
-    /// records follow such bytes is kept aside.
+    /// Unreadable bytes in segments without a seal, whose writer died during its last writes.
+    /// If readable records follow such bytes, the segment goes to the quarantine.
     pub torn_bytes: u64,
-    /// Unreadable bytes in sealed segments, which were durable before: damage.
-    /// The segments are kept aside.
+    /// Unreadable bytes in sealed segments, which had been durable. These segments go to the
+    /// quarantine.
     pub damaged_bytes: u64,
-    /// Records that this owner had appended or loaded, had released, and that
-    /// could not be read again. What stood in segments of dead processes and
-    /// was damaged before it was read is known by its bytes alone.
+    /// Records that this owner had appended or loaded, then released, and that could not be
+    /// read again. Records of dead processes that were damaged before they were read count only
+    /// in bytes.
     pub damaged: Counts,
-    /// Records that this owner had appended or loaded, had released, and that another
-    /// process took over, because somebody removed the lock of the directory.
+    /// Records that this owner had appended or loaded, then released, and that another process
+    /// adopted because somebody removed the directory's lock.
     pub taken: Counts,
 }
 
 impl Usage {
-    /// Whether [`load`](crate::Spool::load) may have something to give.
+    /// Whether [`load`](crate::Spool::load) may return records.
     pub const fn has_waiting(&self) -> bool {
         self.unread_bytes > 0 || self.records > self.held.total()
     }

@@ -1,7 +1,6 @@
-//! What is appended to: the spool's, and whoever's appends beside it.
+//! The write head: the segments that take new records, shared by the spool and its appenders.
 //!
-//! Its lock is held for plain writes to a file alone, and never while anything
-//! else is asked of the file system.
+//! Its lock is held during appends to a file, and during no other call of the file system.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,26 +9,27 @@ use std::time::Instant;
 use guard_wire::Kind;
 
 use crate::error::{At, IoError};
-use crate::format::frame::{self, FRAME_LEN, MAX_RECORDS, SEAL_LEN};
+use crate::format::frame::{self, FRAME_LEN, SEAL_LEN};
 use crate::options::{Options, SyncPolicy};
 use crate::platform::clock::Clock;
 use crate::platform::fs::File;
-use crate::spool::{Token, token};
+use crate::token::{MAX_RECORDS, Token};
 
-/// Appends beside a [`Spool`](crate::Spool), on another thread, while the spool
-/// waits for the disk: each call is one plain write to a file that is open.
+/// Appends to a [`Spool`](crate::Spool) from another thread, also while the spool waits for the
+/// disk. Each call is one plain write to an open file.
 ///
-/// What it appends is the spool's: durable when the spool's
-/// [`tick`](crate::Spool::tick) has synced it, and acknowledged there.
+/// The records belong to the spool: its [`tick`](crate::Spool::tick) syncs them, and the owner
+/// acknowledges them there.
 #[derive(Debug, Clone)]
-pub struct Appender(pub(crate) Arc<Mutex<Front>>);
+pub struct Appender(pub(crate) Arc<Mutex<WriteHead>>);
 
 impl Appender {
-    /// Appends records, all of them or none. None when this takes more than a write:
-    /// [`Spool::append`](crate::Spool::append) does it, or says why it cannot. That is
-    /// so when the segment that comes next is not there yet, when the spool is full
-    /// or closed, when the file system refused, and always with
-    /// [`SyncPolicy::Always`].
+    /// Appends records, all of them or none.
+    ///
+    /// Returns `None` if it appended none because more than a write is needed. Then call
+    /// [`Spool::append`](crate::Spool::append), which does that work or returns the error. This
+    /// happens when the next segment does not exist yet, when the spool is full or closed, after
+    /// a failed write, and always with [`SyncPolicy::Always`].
     ///
     /// # Examples
     ///
@@ -46,70 +46,69 @@ impl Appender {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn append(&self, records: &[(Kind, &[u8])]) -> Option<Vec<Token>> {
-        let mut front = lock(&self.0);
-        if !front.may_append(records) {
+        let mut head = lock(&self.0);
+        if !head.may_append(records) {
             return None;
         }
-        if front.fitting(records) < records.len() {
-            front.turn();
+        if head.count_fitting(records) < records.len() {
+            head.rotate();
         }
-        if front.fitting(records) < records.len() {
+        if head.count_fitting(records) < records.len() {
             return None;
         }
-        front.write(records).ok()
+        head.write(records).ok()
     }
 }
 
-/// A segment that can be appended to, or could until its last sync.
+/// An open segment: it takes records, or is full and not sealed yet.
 #[derive(Debug)]
-pub(crate) struct Open {
+pub(crate) struct OpenSegment {
     pub(crate) serial: u64,
     pub(crate) salt: u32,
     pub(crate) path: PathBuf,
     pub(crate) file: Arc<dyn File>,
-    /// Bytes known to be durable.
+    /// Number of bytes that are durable.
     pub(crate) synced: u64,
-    /// The bytes after these, kept until they are durable.
+    /// The bytes after these, kept until they are durable too.
     pub(crate) tail: Vec<u8>,
-    /// Indices given.
+    /// Number of indices assigned.
     pub(crate) indices: u32,
-    /// The last of these, of which the spool has not taken note.
-    pub(crate) news: Vec<Kind>,
-    /// When the file was changed first after its last sync began.
+    /// The kinds of the last records, which the spool has not added to its segment yet.
+    pub(crate) unnoted: Vec<Kind>,
+    /// When the file was first changed after the start of its last sync.
     pub(crate) since: Option<Instant>,
-    /// The file can no longer be trusted and is to be written anew.
-    pub(crate) doubtful: bool,
+    /// Whether the file may differ from what was written, so that it must be rewritten.
+    pub(crate) needs_rewrite: bool,
 }
 
-impl Open {
+impl OpenSegment {
     pub(crate) fn len(&self) -> u64 {
         self.synced + self.tail.len() as u64
     }
 
-    /// Whether a sync has something to do.
+    /// Whether it has unsynced changes.
     pub(crate) fn is_changed(&self) -> bool {
         self.since.is_some() || !self.tail.is_empty()
     }
 }
 
-/// Three segments at most: one that is full, one that takes records, and one for
-/// afterwards.
+/// At most three open segments: a full one, the active one, and the next one.
 #[derive(Debug)]
-pub(crate) struct Front {
+pub(crate) struct WriteHead {
     options: Options,
     clock: Arc<dyn Clock>,
-    /// To be synced and sealed.
-    pub(crate) full: Option<Open>,
-    pub(crate) active: Option<Open>,
-    pub(crate) next: Option<Open>,
-    /// The room of a segment's bytes, for the next one.
+    /// Must be synced and sealed.
+    pub(crate) full: Option<OpenSegment>,
+    pub(crate) active: Option<OpenSegment>,
+    pub(crate) next: Option<OpenSegment>,
+    /// A buffer with the capacity of a segment, to be used for the next one.
     pub(crate) spare: Vec<u8>,
-    /// Bytes that may be appended, as far as the spool has told.
+    /// Bytes that may be appended before the spool is full, as of its last update.
     pub(crate) room: u64,
     pub(crate) closed: bool,
 }
 
-impl Front {
+impl WriteHead {
     pub(crate) fn new(options: &Options, clock: &Arc<dyn Clock>) -> Self {
         Self {
             options: options.clone(),
@@ -123,24 +122,24 @@ impl Front {
         }
     }
 
-    /// Those that records were appended to, in their order.
-    pub(crate) fn written(&self) -> impl Iterator<Item = &Open> {
+    /// The segments that have taken records, in order.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &OpenSegment> {
         self.full.iter().chain(&self.active)
     }
 
-    pub(crate) fn written_mut(&mut self) -> impl Iterator<Item = &mut Open> {
+    pub(crate) fn written_mut(&mut self) -> impl Iterator<Item = &mut OpenSegment> {
         self.full.iter_mut().chain(&mut self.active)
     }
 
-    pub(crate) fn find_mut(&mut self, serial: u64) -> Option<&mut Open> {
+    pub(crate) fn find_mut(&mut self, serial: u64) -> Option<&mut OpenSegment> {
         self.written_mut().find(|open| open.serial == serial)
     }
 
-    pub(crate) fn is_doubtful(&self) -> bool {
-        self.written().any(|open| open.doubtful)
+    pub(crate) fn needs_rewrite(&self) -> bool {
+        self.written().any(|open| open.needs_rewrite)
     }
 
-    /// Whether it is time to make the segment that comes next.
+    /// Whether it is time to create the next segment.
     pub(crate) fn wants_next(&self) -> bool {
         let half = self.options.segment_bytes / 2;
         let is_half_full = self.active.as_ref().is_none_or(|open| open.len() > half);
@@ -151,14 +150,14 @@ impl Front {
         let lengths = || records.iter().map(|(_, bytes)| bytes.len());
         let needed: usize = lengths().map(|len| FRAME_LEN + len).sum();
         !self.closed
-            && !self.is_doubtful()
+            && !self.needs_rewrite()
             && self.options.sync != SyncPolicy::Always
             && needed as u64 <= self.room
             && lengths().all(|len| len <= self.options.max_record)
     }
 
-    /// How many of the records, from the first on, fit the active segment.
-    pub(crate) fn fitting(&self, records: &[(Kind, &[u8])]) -> usize {
+    /// How many of the first records fit into the active segment.
+    pub(crate) fn count_fitting(&self, records: &[(Kind, &[u8])]) -> usize {
         let Some(active) = &self.active else {
             return 0;
         };
@@ -173,23 +172,23 @@ impl Front {
         records.iter().take(left).take_while(fits).count()
     }
 
-    /// Whether there is a segment to append to; the next one, if the last has ended.
+    /// Whether there is an active segment. Rotates to the next one if necessary.
     pub(crate) fn is_begun(&mut self) -> bool {
         if self.active.is_none() {
-            self.turn();
+            self.rotate();
         }
         self.active.is_some()
     }
 
-    /// Goes on to the next segment, if there is one and the last one is sealed.
-    pub(crate) fn turn(&mut self) {
+    /// Makes the next segment the active one, if there is one and the last full one is sealed.
+    pub(crate) fn rotate(&mut self) {
         if self.full.is_none() && self.next.is_some() {
             self.full = self.active.take();
             self.active = self.next.take();
         }
     }
 
-    /// Appends to the active segment in one write; tokens for all that fit it.
+    /// Appends to the active segment in one write. Returns a token for each record.
     pub(crate) fn write(&mut self, group: &[(Kind, &[u8])]) -> Result<Vec<Token>, IoError> {
         let Some(active) = &mut self.active else {
             return Ok(Vec::new());
@@ -199,30 +198,30 @@ impl Front {
             frame::push_record(&mut active.tail, active.salt, index, *kind, bytes);
         }
         let written = active.file.append(&active.tail[before..]);
-        // A cut is to be durable too.
+        // A truncation must be synced too.
         active.since.get_or_insert_with(|| self.clock.now());
         if written.is_err() {
             active.tail.truncate(before);
-            active.doubtful |= active.file.truncate(len).is_err();
+            active.needs_rewrite |= active.file.truncate(len).is_err();
         }
         written.at("write", &active.path)?;
         let mut tokens = Vec::with_capacity(group.len());
         for (index, (kind, _)) in (first..).zip(group) {
-            active.news.push(*kind);
+            active.unnoted.push(*kind);
             active.indices = index + 1;
-            tokens.push(token(active.serial, index));
+            tokens.push(Token::new(active.serial, index));
         }
         self.room = self.room.saturating_sub(active.len() - len);
         Ok(tokens)
     }
 
-    /// A segment was written anew, or removed: nothing is appended to it any more.
-    pub(crate) fn leave(&mut self, serial: u64) -> Option<Open> {
+    /// Stops appending to a segment, because it was rewritten or removed.
+    pub(crate) fn detach(&mut self, serial: u64) -> Option<OpenSegment> {
         let mut places = [&mut self.full, &mut self.active, &mut self.next].into_iter();
         places.find_map(|place| place.take_if(|open| open.serial == serial))
     }
 }
 
-pub(crate) fn lock(front: &Mutex<Front>) -> MutexGuard<'_, Front> {
-    front.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) fn lock(head: &Mutex<WriteHead>) -> MutexGuard<'_, WriteHead> {
+    head.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A spool that finds arbitrary bytes. The fuzz target goes further.
+//! A spool that reads arbitrary bytes. The fuzz target goes further.
 
 mod reader;
 

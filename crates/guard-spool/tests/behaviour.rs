@@ -41,7 +41,7 @@ impl World {
         Spool::open_with(Path::new(ROOT), options, fs, clock)
     }
 
-    /// A spool that has adopted what there is.
+    /// A spool after its first tick, so that it has adopted what dead processes left.
     fn open(&self) -> Spool {
         let mut spool = self.try_open().unwrap();
         spool.tick().unwrap();
@@ -56,7 +56,7 @@ impl World {
 }
 
 /// Appends one event for each text.
-fn append(spool: &mut Spool, texts: &[&str]) -> Vec<u64> {
+fn append(spool: &mut Spool, texts: &[&str]) -> Vec<Token> {
     let records: Vec<_> = texts.iter().map(|t| (Kind::Event, t.as_bytes())).collect();
     spool.append(&records).unwrap()
 }
@@ -66,12 +66,12 @@ fn long(kind: Kind, number: usize) -> (Kind, String) {
     (kind, format!("{number:>100}"))
 }
 
-fn append_long(spool: &mut Spool, records: &[(Kind, String)]) -> Vec<u64> {
+fn append_long(spool: &mut Spool, records: &[(Kind, String)]) -> Vec<Token> {
     let records: Vec<_> = records.iter().map(|(k, b)| (*k, b.as_bytes())).collect();
     spool.append(&records).unwrap()
 }
 
-/// Everything `load` gives, in its order.
+/// Everything that `load` returns, in order.
 fn texts(spool: &mut Spool) -> Vec<String> {
     let mut texts = Vec::new();
     loop {
@@ -125,8 +125,7 @@ fn nothing_is_synced_before_the_interval_is_over() {
     assert!(world.fs.operations() > before);
 }
 
-/// Has `text` appended beside the spool in the midst of its operation after the
-/// next `n`; what came of it.
+/// Makes another thread append `text` during the operation after the next `n`. Returns the result.
 fn append_beside(world: &World, spool: &Spool, n: u64, text: &'static str) -> Beside {
     let (appender, beside) = (spool.appender(), Beside::default());
     let told = beside.clone();
@@ -139,14 +138,14 @@ fn append_beside(world: &World, spool: &Spool, n: u64, text: &'static str) -> Be
 
 type Beside = Arc<Mutex<Option<Option<Vec<Token>>>>>;
 
-/// The tokens of what was appended beside.
+/// The tokens of what the other thread appended.
 fn tokens(beside: &Beside) -> Vec<Token> {
     let appended = beside.lock().unwrap().take();
     appended.expect("the spool waited").expect("room")
 }
 
 #[test]
-fn whatever_the_spool_waits_for_another_thread_appends() {
+fn another_thread_appends_while_the_spool_waits_for_any_operation() {
     let mut n = 0;
     loop {
         let world = World::new();
@@ -193,7 +192,7 @@ fn a_sync_covers_what_was_appended_before_it_and_no_more() {
 }
 
 #[test]
-fn a_sync_that_fails_beside_appends_costs_nothing() {
+fn a_sync_that_fails_during_appends_loses_nothing() {
     for seed in 0..50 {
         let world = World {
             fs: SimFs::new(seed),
@@ -222,7 +221,7 @@ fn a_sync_that_fails_beside_appends_costs_nothing() {
 }
 
 #[test]
-fn what_came_during_a_sync_is_kept_until_the_next_one_succeeds() {
+fn records_appended_during_a_sync_are_kept_until_the_next_one_succeeds() {
     for seed in 0..50 {
         let world = World {
             fs: SimFs::new(seed),
@@ -246,7 +245,7 @@ fn what_came_during_a_sync_is_kept_until_the_next_one_succeeds() {
 }
 
 #[test]
-fn appends_beside_go_on_in_the_segment_that_is_kept_ready() {
+fn an_appender_rotates_to_the_next_segment() {
     let world = World::new();
     let mut spool = world.open();
     let appender = spool.appender();
@@ -254,7 +253,7 @@ fn appends_beside_go_on_in_the_segment_that_is_kept_ready() {
     let append = |times: usize| {
         (0..times).all(|_| appender.append(&[(Kind::Event, body.as_bytes())]).is_some())
     };
-    // Four fit a segment, of which the next is made when it is half full.
+    // Four records fit into a segment. The next one is created when it is half full.
     assert!(append(3));
     spool.tick().unwrap();
     assert!(append(5));
@@ -265,7 +264,7 @@ fn appends_beside_go_on_in_the_segment_that_is_kept_ready() {
 }
 
 #[test]
-fn an_appender_refuses_what_takes_more_than_a_write() {
+fn an_appender_refuses_an_append_that_needs_more_than_a_write() {
     let world = World::new();
     let mut spool = world.open();
     let appender = spool.appender();
@@ -296,7 +295,7 @@ fn an_append_is_one_write() {
 }
 
 #[test]
-fn a_failed_sync_is_made_good_in_a_new_file() {
+fn a_segment_is_rewritten_after_a_failed_sync() {
     for seed in 0..50 {
         let world = World {
             fs: SimFs::new(seed),
@@ -446,7 +445,7 @@ fn metrics_go_before_events_and_the_oldest_first() {
 }
 
 #[test]
-fn what_goes_whole_and_what_stays_whole_is_not_read() {
+fn a_segment_that_goes_or_stays_as_a_whole_is_not_read() {
     let world = World::new();
     let mut spool = world.open();
     let records: Vec<_> = (0..14).map(|n| long(Kind::Event, n)).collect();
@@ -460,7 +459,7 @@ fn what_goes_whole_and_what_stays_whole_is_not_read() {
 }
 
 #[test]
-fn a_full_spool_reclaims_what_is_acknowledged_before_it_refuses() {
+fn a_full_spool_compacts_before_it_refuses_an_append() {
     let world = World::new();
     let mut spool = world.open();
     let records: Vec<_> = (0..28).map(|n| long(Kind::Event, n)).collect();
@@ -471,7 +470,7 @@ fn a_full_spool_reclaims_what_is_acknowledged_before_it_refuses() {
         matches!(refused, Err(AppendError::Full { .. })),
         "{refused:?}"
     );
-    // Six of seven in the first segment, which therefore stays.
+    // Six of the seven records in the first segment, which therefore stays.
     spool.acknowledge(&tokens[1..7]).unwrap();
     let more = spool.append(&more).unwrap();
     spool.acknowledge(&more).unwrap();
@@ -512,12 +511,12 @@ fn opening_reads_no_records() {
 }
 
 #[test]
-fn the_child_of_a_fork_gives_up_what_it_inherited() {
+fn the_child_of_a_fork_releases_inherited_locks() {
     let world = World::new();
     let mut parent = world.open();
     append(&mut parent, &["one"]);
-    // To the system, the locks of parent and child are one: the child closing its
-    // copy does not free it, the parent's end does.
+    // To the system, parent and child share one lock. It stays locked when the child closes its
+    // copy, and is released when the parent ends.
     let lease = parent.lease();
     drop(parent);
     assert!(texts(&mut world.open()).is_empty());
@@ -562,7 +561,7 @@ fn a_released_record_that_is_damaged_is_counted_by_kind() {
 }
 
 #[test]
-fn poison_is_set_aside_with_its_reason_and_can_be_requeued() {
+fn a_rejected_record_is_quarantined_with_its_reason_and_can_be_requeued() {
     let world = World::new();
     let mut spool = world.open();
     let tokens = append(&mut spool, &["good", "poison"]);
@@ -584,7 +583,7 @@ fn poison_is_set_aside_with_its_reason_and_can_be_requeued() {
 }
 
 #[test]
-fn the_oldest_that_is_set_aside_gives_way() {
+fn a_full_quarantine_removes_its_oldest_files() {
     let world = World::new();
     let mut spool = world.open();
     // Eight entries of two blocks fit.
@@ -602,7 +601,7 @@ fn the_oldest_that_is_set_aside_gives_way() {
 }
 
 #[test]
-fn a_segment_of_another_version_is_left_alone() {
+fn a_segment_of_another_version_is_ignored() {
     let world = World::new();
     let mut dead = world.open();
     append(&mut dead, &["one"]);
@@ -624,7 +623,7 @@ fn a_segment_of_another_version_is_left_alone() {
 }
 
 #[test]
-fn inspection_tells_what_is_there_and_changes_nothing() {
+fn inspection_reports_all_files_and_changes_nothing() {
     let world = World::new();
     let mut dead = world.open();
     let records: Vec<_> = (0..8).map(|n| long(Kind::Metric, n)).collect();
@@ -650,7 +649,7 @@ fn inspection_tells_what_is_there_and_changes_nothing() {
     assert_eq!(world.fs.files(Path::new(ROOT)), files);
 }
 
-/// A life with everything in it. Appends that passed, by number, and whether
+/// A sequence that uses every operation. Returns the successful appends by number, and whether
 /// each is acknowledged.
 fn life(spool: &mut Spool, clock: &SimClock) -> BTreeMap<String, bool> {
     let mut known = BTreeMap::new();
@@ -685,7 +684,7 @@ fn life(spool: &mut Spool, clock: &SimClock) -> BTreeMap<String, bool> {
 }
 
 #[test]
-fn whichever_operation_fails_nothing_is_lost() {
+fn no_single_failed_operation_loses_a_record() {
     for last in [false, true] {
         let mut n = 0;
         loop {
@@ -707,7 +706,7 @@ fn whichever_operation_fails_nothing_is_lost() {
     }
 }
 
-/// Syncs, cuts the power, starts again, and checks what is there.
+/// Syncs, cuts the power, starts again, and checks the records.
 fn clean_up(world: &World, mut spool: Spool, known: &BTreeMap<String, bool>, case: &str) {
     world.clock.advance(RETRY);
     spool

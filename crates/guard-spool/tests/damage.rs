@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use guard_spool::sim::{SimClock, SimFs};
-use guard_spool::{FileSystem, Kind, Options, Spool, SyncPolicy, inspect};
+use guard_spool::{FileSystem, Kind, Options, Spool, SyncPolicy, Token, inspect};
 
 const ROOT: &str = "/spool";
 
@@ -104,7 +104,7 @@ fn found(whole: &Whole, damage: impl FnOnce(&SimFs)) -> (Vec<u8>, guard_spool::U
         if loaded.is_empty() {
             break;
         }
-        let tokens: Vec<u64> = loaded.iter().map(|record| record.token).collect();
+        let tokens: Vec<Token> = loaded.iter().map(|record| record.token).collect();
         for record in loaded {
             let number = record.bytes[0];
             assert_eq!(record.bytes, body(number), "a wrong record");

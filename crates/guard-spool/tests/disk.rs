@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::thread;
 
-use guard_spool::{AppendError, Kind, Options, Spool, SyncPolicy};
+use guard_spool::{AppendError, Kind, Options, Spool, SyncPolicy, Token};
 
 fn small() -> Options {
     Options {
@@ -18,21 +18,21 @@ fn small() -> Options {
     }
 }
 
-/// A spool that has adopted what there is.
+/// A spool that has adopted what dead processes left.
 fn open(root: &Path) -> Spool {
     let mut spool = Spool::open(root, small()).unwrap();
     spool.tick().unwrap();
     spool
 }
 
-/// Appends numbered events; their tokens.
-fn fill(spool: &mut Spool, numbers: std::ops::Range<u32>) -> Vec<u64> {
+/// Appends numbered events. Returns their tokens.
+fn fill(spool: &mut Spool, numbers: std::ops::Range<u32>) -> Vec<Token> {
     let bodies: Vec<String> = numbers.map(|n| format!("{n:0>100}")).collect();
     let records: Vec<_> = bodies.iter().map(|b| (Kind::Event, b.as_bytes())).collect();
     spool.append(&records).unwrap()
 }
 
-/// Loads everything; the numbers, sorted.
+/// Loads everything. Returns the numbers, sorted.
 fn drain(spool: &mut Spool) -> Vec<u32> {
     let mut numbers = Vec::new();
     loop {
@@ -41,7 +41,7 @@ fn drain(spool: &mut Spool) -> Vec<u32> {
             numbers.sort_unstable();
             return numbers;
         }
-        let tokens: Vec<u64> = loaded.iter().map(|record| record.token).collect();
+        let tokens: Vec<Token> = loaded.iter().map(|record| record.token).collect();
         for record in loaded {
             numbers.push(String::from_utf8(record.bytes).unwrap().parse().unwrap());
         }
@@ -49,7 +49,7 @@ fn drain(spool: &mut Spool) -> Vec<u32> {
     }
 }
 
-/// Everything below a directory.
+/// All paths below a directory.
 fn tree(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root).unwrap() {
@@ -107,7 +107,7 @@ fn a_living_process_keeps_its_directory() {
 }
 
 #[test]
-fn released_records_are_given_again_and_held_ones_are_not() {
+fn released_records_are_loaded_again_and_held_ones_are_not() {
     let root = tempfile::tempdir().unwrap();
     let mut spool = open(root.path());
     let tokens = fill(&mut spool, 0..100);
@@ -172,7 +172,7 @@ fn a_full_spool_says_so_until_room_is_made() {
         "{refused}"
     );
     assert!(spool.usage().bytes <= 64 << 10);
-    // What is held stays; what is released goes, the oldest first.
+    // Held records stay; released ones are discarded, the oldest first.
     assert_eq!(spool.discard_oldest(1).unwrap().records.total(), 0);
     spool.release(&tokens);
     let discarded = spool.discard_oldest(1).unwrap();

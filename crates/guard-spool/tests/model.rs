@@ -1,8 +1,8 @@
-//! A model of the spool, and sequences of everything that can happen to it.
+//! A model of the spool, and random sequences of everything that can happen to it.
 //!
 //! The model knows for every record whether it must be found, may be found or
-//! must not be found. After each step, and once the disk is well again at the end
-//! of a sequence, the spool must agree.
+//! must not be found. The spool must agree after each step, and at the end of a sequence,
+//! when the disk has no faults any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -32,8 +32,7 @@ enum Step {
     /// Lets milliseconds pass, then ticks.
     Tick(u16),
     Sync,
-    /// Another thread appends so many records in the midst of the operation after
-    /// the next few.
+    /// Another thread appends some records during the operation after the next few.
     AppendBeside(u8, u8),
     /// The process is killed and another one starts.
     Kill,
@@ -49,7 +48,7 @@ enum Step {
 
 #[derive(Debug, Clone, Copy)]
 enum Fault {
-    /// So many more bytes fit.
+    /// The disk has room for some more bytes.
     Full(u16),
     ReadOnly,
     Writes,
@@ -84,8 +83,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What may bring a record back that is not live: an acknowledgement or a failed
-/// append, undone.
+/// What may bring back a record that is not live: an acknowledgement or a failed append that is
+/// undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Undoes {
     Nothing,
@@ -138,7 +137,7 @@ struct World {
     policy: SyncPolicy,
     records: BTreeMap<u64, Known>,
     next: u64,
-    /// Records that discards have let go, of each kind; which ones is not known.
+    /// Number of discarded records of each kind; the model does not know which ones.
     discarded: [u64; 2],
     /// When this process started.
     started: Duration,
@@ -163,7 +162,7 @@ fn payload(number: u64) -> Vec<u8> {
     bytes
 }
 
-/// Hands over the records of these numbers.
+/// Passes the records with these numbers to `append`.
 fn with_records<T>(numbers: &[u64], take: impl FnOnce(&[(Kind, &[u8])]) -> T) -> T {
     let bodies: Vec<Vec<u8>> = numbers.iter().map(|n| payload(*n)).collect();
     let records: Vec<(Kind, &[u8])> = numbers
@@ -472,7 +471,7 @@ impl World {
         });
     }
 
-    /// Takes note of what another thread has appended; how many records.
+    /// Adds the records that another thread appended. Returns how many.
     fn note_beside(&mut self) -> u64 {
         let mut count = 0;
         for (numbers, tokens) in std::mem::take(&mut *self.beside.lock().unwrap()) {
@@ -498,14 +497,14 @@ impl World {
         }
     }
 
-    /// What this process appended, and some condition holds for, is durable.
+    /// Marks the appended records of this process that meet a condition as durable.
     fn durable(&mut self, condition: impl Fn(&Known) -> bool) {
         for known in self.records.values_mut() {
             known.durable |= known.live && condition(known);
         }
     }
 
-    /// Appends and acknowledgements alike are final.
+    /// Marks appends and acknowledgements as final.
     fn all_durable(&mut self) {
         // Directories of dead processes may not be adopted yet.
         let started = self.started;
@@ -542,7 +541,7 @@ impl World {
         assert_eq!(usage.damaged.total(), 0, "nothing was damaged");
     }
 
-    /// The disk is well again: everything that must be found is found.
+    /// Removes all faults, and checks that every record is found that must be.
     fn settle(&mut self) {
         self.step(Step::Heal);
         if self.spool.is_none() {
@@ -615,10 +614,9 @@ fn the_spool_agrees_with_the_model_over_ten_thousand_sequences() {
         .unwrap();
 }
 
-/// The segment that was full is written anew, and another thread goes on to the next
-/// one meanwhile.
+/// The full segment is rewritten, and another thread rotates to the next one meanwhile.
 #[test]
-fn what_is_appended_beside_while_a_segment_is_written_anew_is_kept() {
+fn records_appended_while_a_segment_is_rewritten_are_kept() {
     use Step::{Append, AppendBeside, FailAfter, Tick};
     let short = [
         Append(5),

@@ -1,5 +1,5 @@
-//! What others do to the files of a spool that is in use: they remove, move and replace
-//! them. What memory holds comes to the disk again, and what is lost is counted.
+//! Others remove, move and replace the files of a spool that is in use. Records in memory are
+//! appended again, and lost ones are counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ struct Process {
     spool: Spool,
     /// What memory holds, by number, and its token if it is saved.
     held: BTreeMap<u64, Option<Token>>,
-    /// What rests in the spool alone.
+    /// Records that are only in the spool.
     resting: BTreeSet<u64>,
     next: u64,
 }
@@ -153,7 +153,7 @@ impl Process {
         files
     }
 
-    /// Others act on what is there; what is not they leave.
+    /// Applies a change by others, if its file exists.
     fn suffer(&self, act: Act) {
         let own = self.spool.directory();
         let (root, elsewhere) = (Path::new(ROOT), Path::new(ELSEWHERE));
@@ -228,14 +228,14 @@ const ACTS: [Act; 11] = [
     Act::ShowRoot,
 ];
 
-/// Those after which something is missing, and is made again at once.
+/// The changes after which something is missing and is created again at once.
 fn harmful() -> impl Iterator<Item = Act> {
     let harmless = |act: &Act| matches!(act, Act::FileForRoot | Act::ShowRoot);
     ACTS.into_iter().filter(move |act| !harmless(act))
 }
 
 #[test]
-fn whatever_others_remove_is_told_and_made_again_with_what_memory_holds() {
+fn removed_files_are_reported_and_created_again_with_the_records_in_memory() {
     for act in harmful() {
         let mut process = Process::start(1);
         process.append(50);
@@ -255,7 +255,7 @@ fn whatever_others_remove_is_told_and_made_again_with_what_memory_holds() {
 }
 
 #[test]
-fn a_look_is_due_within_the_interval_while_there_are_records_and_no_sooner() {
+fn a_check_is_due_within_the_interval_while_there_are_records_and_no_sooner() {
     let mut process = Process::start(2);
     process.tick(ADOPTION_INTERVAL).unwrap();
     let idle = process.clock.clone();
@@ -269,7 +269,7 @@ fn a_look_is_due_within_the_interval_while_there_are_records_and_no_sooner() {
 }
 
 #[test]
-fn what_rested_in_the_spool_alone_is_counted_when_it_is_removed() {
+fn a_removed_record_that_was_only_on_disk_is_counted() {
     for act in [Act::RemoveOwn, Act::RemoveRoot, Act::MoveOwn] {
         let mut process = Process::start(3);
         process.append(30);
@@ -324,7 +324,7 @@ fn a_directory_that_comes_back_is_adopted() {
 }
 
 #[test]
-fn what_another_process_adopted_because_the_lock_was_gone_is_no_loss() {
+fn records_adopted_by_another_process_after_the_lock_was_removed_are_not_lost() {
     let mut process = Process::start(6);
     process.append(20);
     process.release(5);
@@ -339,7 +339,7 @@ fn what_another_process_adopted_because_the_lock_was_gone_is_no_loss() {
 }
 
 #[test]
-fn a_removal_while_nothing_can_be_made_is_told_until_it_can() {
+fn a_removal_is_reported_until_the_files_can_be_created_again() {
     for faults in [
         Faults {
             capacity: Some(0),
@@ -381,7 +381,7 @@ fn a_file_system_without_locks_is_an_error_that_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_another_user_has_in_a_shared_root_is_left_alone() {
+fn directories_of_another_user_in_a_shared_root_are_not_touched() {
     let mut process = Process::start(9);
     let (foreign, quarantine) = ("1700000000000-1-00000000", "quarantine");
     for name in [foreign, quarantine] {
@@ -407,7 +407,7 @@ fn what_another_user_has_in_a_shared_root_is_left_alone() {
 }
 
 #[test]
-fn a_directory_of_the_same_user_that_cannot_be_read_is_told() {
+fn a_directory_of_the_same_user_that_cannot_be_read_is_an_error() {
     let mut process = Process::start(10);
     let dead = Path::new(ROOT).join("1700000000000-1-00000000");
     process.fs.create_dir_all(&dead).unwrap();
@@ -478,7 +478,7 @@ fn run(seed: u64, steps: &[Step]) {
 }
 
 #[test]
-fn what_memory_holds_is_on_disk_a_second_after_whatever_others_did() {
+fn records_in_memory_are_on_disk_a_second_after_any_change_by_others() {
     let default = Config::default();
     let config = Config {
         cases: default.cases.max(2_000),

@@ -1,29 +1,29 @@
 //! The HTTP contract between guard agents and a Guard backend, as types.
 //!
-//! This crate does no I/O. An agent uses it to turn what the host application
-//! hands over into bytes that are safe to send; a backend uses it to read them.
+//! This crate does no I/O. An agent uses it to turn records of the host application into bytes
+//! that are safe to send; a backend uses it to read them.
 //!
 //! ```text
-//! fields (borrowed Values), at once or from a snapshot::RecordSnapshot
-//!   -> encode::Encoder: redact, truncate, write once as JSON  -> Record bytes
-//!   -> envelope::Envelope: many records, one body
-//!   -> sign::sign, encrypt::Encryptor                          -> what is posted
+//! fields of a record, at once or from a snapshot::RecordSnapshot
+//!   -> encode::Encoder: checks, redacts, truncates, writes JSON once -> bytes of a record
+//!   -> envelope::Envelope: puts many records into one body
+//!   -> sign::sign, encrypt::Encryptor                                -> request body
 //! ```
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
 //! | [`kind`] | the two kinds of record, and where each is posted |
-//! | [`value`] | the borrowed tree a record is made of before it is encoded |
+//! | [`value`] | the values of a record before it is encoded |
 //! | [`event`], [`metric`] | typed builders for the two kinds |
 //! | [`field`] | the names of the contract's fields |
-//! | [`fields`] | how a record's fields are handed over |
-//! | [`snapshot`] | a flat copy of them, to be encoded on another thread |
-//! | [`encode`] | the one way from fields to bytes: validation, redaction, truncation |
-//! | [`redact`], [`truncate`], [`anonymize`], [`hash`] | the pure functions behind it |
+//! | [`fields`] | the traits with which a record passes its fields to the encoder |
+//! | [`snapshot`] | a flat copy of a record, to be encoded on another thread |
+//! | [`encode`] | from fields to bytes: validation, redaction, truncation |
+//! | [`redact`], [`truncate`], [`anonymize`], [`hash`] | the pure functions that it uses |
 //! | [`envelope`] | the body of a batch |
 //! | [`sign`], [`encrypt`] | `X-Payload-Signature` and encrypted payloads |
-//! | [`answer`], [`rules`], [`status`] | what backends answer and what agents report |
-//! | [`timestamp`], [`retry_after`], [`backoff`] | readings of time shared by all parties |
+//! | [`answer`], [`rules`], [`status`] | answers of backends, dynamic rules, status reports of agents |
+//! | [`timestamp`], [`retry_after`], [`backoff`] | reading timestamps and headers, retry delays |
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)

@@ -1,10 +1,10 @@
-//! Reading timestamps as agents write them.
+//! Reading timestamps as agents write them, and writing those of Python.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
-/// A point in time in UTC, as Python's `datetime` holds it.
+/// A point in time in UTC, with the fields of Python's `datetime`.
 ///
 /// ```
 /// use guard_wire::timestamp::Moment;
@@ -13,7 +13,7 @@ use jiff::tz::Offset;
 /// assert_eq!(&at.text(), b"2026-11-22T14:28:58.961533+00:00");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "a calendar's and a clock's fields")]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Moment {
     pub year: u16,
     pub month: u8,
@@ -25,7 +25,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// As `isoformat()` writes it, but always with its microseconds: RFC 3339.
+    /// RFC 3339, as `isoformat()` writes it, but always with microseconds.
     pub fn text(self) -> [u8; 32] {
         let mut text = *b"0000-00-00T00:00:00.000000+00:00";
         for (number, at) in [
@@ -74,7 +74,7 @@ impl Moment {
     }
 }
 
-/// The numbers of two digits.
+/// All numbers of two digits, as text.
 const PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[0; 2]; 100];
     let mut number: u8 = 0;
@@ -85,8 +85,8 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// Reads an RFC 3339 timestamp, with `T` or a space between date and time.
-/// Without an offset it is taken as UTC.
+/// Reads an RFC 3339 timestamp, with `T` or a space between date and time. Without an offset it
+/// is UTC.
 ///
 /// ```
 /// use guard_wire::timestamp::parse;
@@ -104,10 +104,9 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     Offset::UTC.to_timestamp(naive).ok()
 }
 
-/// Reads a timestamp that every reader takes for the same point in time, those of
-/// Python included: of the forms that [`parse`] takes, RFC 3339 with all its parts, but
-/// the offset may be absent. No day without a time, no `20261122T142858Z`, no second
-/// 60, no zone in brackets, no year 0.
+/// Reads a timestamp that all readers, including those of Python, understand in the same way.
+/// It must be complete RFC 3339, except that the offset may be absent. It refuses a date without
+/// a time, `20261122T142858Z`, second 60, a zone in brackets, and year 0.
 pub(crate) fn parse_strictly(text: &str) -> Option<Timestamp> {
     let (head, tail) = text.split_at_checked(19)?;
     let is_like = |text: &str, shape: &str| {
@@ -135,10 +134,9 @@ pub(crate) fn parse_strictly(text: &str) -> Option<Timestamp> {
     parse(text).filter(|_| is_shaped)
 }
 
-/// Whether `text` is, beyond doubt and without a full reading, a timestamp as
-/// every backend takes it: `2026-11-22T14:28:58`, up to nine digits behind a
-/// point, then `Z` or `+00:00`. The days 29 to 31 are in doubt: not every month
-/// has them.
+/// A fast check for timestamps that every backend accepts: `2026-11-22T14:28:58`, up to nine
+/// digits after a point, then `Z` or `+00:00`. False for the days 29 to 31, which not every
+/// month has: such a timestamp must be parsed.
 pub(crate) fn is_plain(text: &str) -> bool {
     let bytes = text.as_bytes();
     let Some((head, tail)) = bytes.split_at_checked(19) else {
@@ -165,7 +163,7 @@ pub(crate) fn is_plain(text: &str) -> bool {
         && matches!(&tail[fraction..], b"Z" | b"+00:00")
 }
 
-/// A Unix time in seconds, as some senders write it.
+/// Converts a Unix time in seconds.
 pub fn from_unix_seconds(seconds: f64) -> Option<Timestamp> {
     if !seconds.is_finite() || seconds.abs() > 1e11 {
         return None;

@@ -1,4 +1,4 @@
-//! The borrowed tree that a record is made of until it is encoded.
+//! The values of a record before it is encoded.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::timestamp::Moment;
 
-/// One field of a record: its name and what it holds.
+/// One field of a record: name and value.
 pub type Field<'a> = (Cow<'a, str>, Value<'a>);
 
 /// Adds a field, or replaces the one of that name.
@@ -22,7 +22,7 @@ pub(crate) fn set(
     }
 }
 
-/// A JSON value that borrows its strings from whoever hands it over.
+/// A JSON value that may borrow its strings from the caller.
 ///
 /// ```
 /// use guard_wire::Value;
@@ -36,15 +36,15 @@ pub enum Value<'a> {
     Null,
     /// true or false.
     Bool(bool),
-    /// A number that fits in 64 bits with sign.
+    /// A signed 64-bit integer.
     Int(i64),
-    /// A number that fits in 64 bits only without sign.
+    /// An integer that fits in 64 bits only without a sign.
     UInt(u64),
     /// Any other number; NaN and the infinities are written as null.
     Float(f64),
     /// A point in time, written as RFC 3339 in UTC.
     Time(Timestamp),
-    /// A point in time, written as Python does.
+    /// A point in time, written as Python writes it.
     Moment(Moment),
     /// A UUID, written with hyphens.
     Uuid(Uuid),
@@ -56,18 +56,18 @@ pub enum Value<'a> {
     Map(Vec<Field<'a>>),
 }
 
-/// What the encoder reads records from: [`Value`], or whatever else holds the same
-/// and need not be made into one first.
+/// A value that the encoder can read: [`Value`], or another type, such as a Python object, that
+/// need not be converted first.
 pub trait Tree: Sized {
     /// The name of a field.
     type Name: AsRef<str>;
 
-    /// What stands here.
+    /// The value.
     fn view(&self) -> View<'_, Self>;
 }
 
-/// What stands in a [`Tree`]; the cases are those of [`Value`].
-#[expect(missing_docs, reason = "said of `Value`")]
+/// The content of a [`Tree`], with the same cases as [`Value`].
+#[expect(missing_docs, reason = "documented at `Value`")]
 pub enum View<'a, T: Tree> {
     Null,
     Bool(bool),
@@ -83,7 +83,7 @@ pub enum View<'a, T: Tree> {
 }
 
 impl<'a, T: Tree> View<'a, T> {
-    /// The text of a string, else nothing.
+    /// The text of a string; `None` for other values.
     pub(crate) fn as_str(&self) -> Option<&'a str> {
         match self {
             View::Str(text) => Some(text),

@@ -14,6 +14,7 @@ use super::{by_groups, records};
 use crate::queue::Saver;
 use crate::shared::Shared;
 use crate::store::GATHER;
+use crate::store::disk::numbers;
 use crate::threads;
 
 /// A running writer.
@@ -76,7 +77,7 @@ fn write(shared: &Shared, appender: &Appender) {
     let _ = by_groups(queue, Saver::Writer, |group| {
         match appender.append(&records(&group)) {
             Some(tokens) => {
-                queue.saved(&group, &tokens);
+                queue.saved(&group, &numbers(tokens));
                 Ok(())
             }
             None => {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use guard_spool::{
     AppendError, Appender, DEFAULT_MAX_RECORD, DEFAULT_QUARANTINE_BYTES, DEFAULT_SEGMENT_BYTES,
-    DEFAULT_SYNC_INTERVAL, IoError, OpenError, Options, Spool, SyncPolicy,
+    DEFAULT_SYNC_INTERVAL, IoError, OpenError, Options, Spool, SyncPolicy, Token,
 };
 use guard_wire::Kind;
 
@@ -74,11 +74,12 @@ pub(crate) fn options(max_bytes: u64, max_record: usize, fsync: SpoolFsync) -> O
 
 impl Store for DiskStore {
     fn append(&mut self, records: &[(Kind, &[u8])]) -> Result<Vec<u64>, StoreError> {
-        self.0.append(records).map_err(|error| match error {
+        let saved = self.0.append(records).map_err(|error| match error {
             AppendError::Full { used, limit, .. } => StoreError::Full { used, limit },
             AppendError::Io(error) => failed(&error),
             AppendError::RecordTooLarge { .. } => StoreError::Failed(error.to_string()),
-        })
+        })?;
+        Ok(numbers(saved))
     }
 
     fn appender(&self) -> Option<Appender> {
@@ -86,11 +87,12 @@ impl Store for DiskStore {
     }
 
     fn remove(&mut self, tokens: &[u64]) -> Result<(), StoreError> {
-        self.0.acknowledge(tokens).map_err(|error| failed(&error))
+        let outcome = self.0.acknowledge(&spool_tokens(tokens));
+        outcome.map_err(|error| failed(&error))
     }
 
     fn release(&mut self, tokens: &[u64]) {
-        self.0.release(tokens);
+        self.0.release(&spool_tokens(tokens));
     }
 
     fn quarantine(
@@ -100,14 +102,14 @@ impl Store for DiskStore {
         bytes: &[u8],
         reason: &str,
     ) -> Result<(), StoreError> {
-        let outcome = self.0.quarantine(token, kind, bytes, reason);
+        let outcome = self.0.quarantine(token.into(), kind, bytes, reason);
         outcome.map_err(|error| failed(&error))
     }
 
     fn load(&mut self, max_bytes: usize) -> Result<Vec<Stored>, StoreError> {
         let loaded = self.0.load(max_bytes).map_err(|error| failed(&error))?;
         let stored = loaded.into_iter().map(|record| Stored {
-            token: record.token,
+            token: record.token.into(),
             kind: record.kind,
             bytes: record.bytes,
         });
@@ -130,7 +132,7 @@ impl Store for DiskStore {
     }
 
     fn forgotten(&mut self) -> Vec<u64> {
-        self.0.forgotten()
+        numbers(self.0.forgotten())
     }
 
     fn usage(&self) -> Usage {
@@ -153,6 +155,15 @@ impl Store for DiskStore {
         let lease = self.0.lease();
         Some(Arc::new(move || lease.abandon()))
     }
+}
+
+/// The spool's tokens as numbers: the form that all stores share.
+pub(crate) fn numbers(tokens: Vec<Token>) -> Vec<u64> {
+    tokens.into_iter().map(u64::from).collect()
+}
+
+fn spool_tokens(numbers: &[u64]) -> Vec<Token> {
+    numbers.iter().copied().map(Token::from).collect()
 }
 
 impl From<OpenError> for StoreError {

@@ -1,6 +1,6 @@
 //! A growing set of small numbers, one bit each.
 
-/// Which records of a segment have some property, by index.
+/// The indices of the records in a segment that have some property.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Bits {
     words: Vec<u64>,
@@ -12,7 +12,7 @@ impl Bits {
         self.words.get(word).is_some_and(|bits| bits & mask != 0)
     }
 
-    /// Puts an index in; whether it was not there.
+    /// Adds an index. Returns whether it is new.
     pub(crate) fn insert(&mut self, index: u32) -> bool {
         let (word, mask) = place(index);
         if word >= self.words.len() {
@@ -23,7 +23,7 @@ impl Bits {
         new
     }
 
-    /// Takes an index out; whether it was there.
+    /// Removes an index. Returns whether it was there.
     pub(crate) fn remove(&mut self, index: u32) -> bool {
         let (word, mask) = place(index);
         match self.words.get_mut(word) {
@@ -35,7 +35,7 @@ impl Bits {
         }
     }
 
-    /// The indices, ascending.
+    /// The indices in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         (0u32..).zip(&self.words).flat_map(|(word, bits)| {
             (0..64)

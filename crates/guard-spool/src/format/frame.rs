@@ -1,39 +1,37 @@
-//! Frames: how records and seals stand in a segment, and how they are found
-//! again in damaged bytes. The layout is in the crate's documentation.
+//! Frames: writes records and seals, and finds them again, also between damaged bytes. The
+//! crate's documentation specifies the layout.
 
 use guard_wire::Kind;
 
+use crate::token::MAX_RECORDS;
+
 /// The first bytes of every segment.
 const MAGIC: &[u8; 8] = b"GRDSPOOL";
-/// The format's version. A reader leaves segments of another version alone.
+/// Version of the format. A reader ignores segments of another version.
 const VERSION: u32 = 1;
 /// Bytes before the first frame.
 pub(crate) const HEADER_LEN: usize = 24;
-/// Bytes of a frame beside its payload.
+/// Bytes of a frame without its payload.
 pub(crate) const FRAME_LEN: usize = 21;
 /// Bytes of the frame that seals a segment.
 pub(crate) const SEAL_LEN: usize = FRAME_LEN;
-/// Records in one segment at most: what a token's lower bits can hold.
-pub(crate) const MAX_RECORDS: u32 = 1 << TOKEN_BITS;
-/// Bits of a token that tell the record in its segment.
-pub(crate) const TOKEN_BITS: u32 = 24;
 
 const TAG_EVENT: u8 = 0;
 const TAG_METRIC: u8 = 1;
 const TAG_SEAL: u8 = 0x53;
 
-/// What the start of a segment says.
+/// The header of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Header {
-    /// Written by this version at this wall time, in milliseconds.
+    /// Written by this version, at this wall time in milliseconds.
     Known { created: u64 },
-    /// Whole, but of another version.
+    /// Valid, but of another version.
     Foreign { version: u32 },
     /// Not readable.
     Damaged,
 }
 
-/// One stretch of a segment.
+/// One part of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
     Record {
@@ -41,13 +39,13 @@ pub(crate) enum Piece<'a> {
         kind: Kind,
         payload: &'a [u8],
     },
-    /// The end: how many indices were given.
+    /// The end, with the number of indices assigned.
     Seal { indices: u32 },
-    /// Bytes in which no frame could be found.
+    /// Bytes without a valid frame.
     Unreadable { len: u64, at_end: bool },
 }
 
-/// The start of a segment created at a wall time in milliseconds.
+/// The header of a segment that was created at a wall time in milliseconds.
 pub(crate) fn header(salt: u32, created: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_LEN);
     bytes.extend_from_slice(MAGIC);
@@ -58,7 +56,7 @@ pub(crate) fn header(salt: u32, created: u64) -> Vec<u8> {
     bytes
 }
 
-/// Reads the start of a segment.
+/// Reads the header of a segment.
 pub(crate) fn read_header(salt: u32, bytes: &[u8]) -> Header {
     let Some((body, crc)) = bytes
         .get(..HEADER_LEN)
@@ -87,7 +85,7 @@ pub(crate) fn push_record(out: &mut Vec<u8>, salt: u32, index: u32, kind: Kind, 
     push(out, salt, index, tag, payload);
 }
 
-/// Appends the frame that seals a segment in which so many indices were given.
+/// Appends the frame that seals a segment with this number of indices.
 pub(crate) fn push_seal(out: &mut Vec<u8>, salt: u32, indices: u32) {
     push(out, salt, indices, TAG_SEAL, &[]);
 }
@@ -105,7 +103,7 @@ fn push(out: &mut Vec<u8>, salt: u32, index: u32, tag: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// The frame that begins with `bytes`, and its length, if it is whole.
+/// The frame at the start of `bytes`, and its length, if it is valid.
 fn frame(salt: u32, bytes: &[u8]) -> Option<(Piece<'_>, usize)> {
     let head = bytes.get(..FRAME_LEN)?;
     let sound = u32_at(head, 0) == salt
@@ -133,8 +131,8 @@ fn frame(salt: u32, bytes: &[u8]) -> Option<(Piece<'_>, usize)> {
     Some((record, end))
 }
 
-/// How many indices were given in a segment, if its last [`SEAL_LEN`] bytes are
-/// a seal.
+/// The number of indices assigned in a segment, if `bytes`, its last [`SEAL_LEN`] bytes, are a
+/// seal.
 pub(crate) fn read_seal(salt: u32, bytes: &[u8]) -> Option<u32> {
     match frame(salt, bytes)? {
         (Piece::Seal { indices }, _) => Some(indices),
@@ -142,18 +140,18 @@ pub(crate) fn read_seal(salt: u32, bytes: &[u8]) -> Option<u32> {
     }
 }
 
-/// Goes through the frames of a segment, over whatever cannot be read.
+/// Iterates over the frames of a segment and skips unreadable bytes.
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
     salt: u32,
     bytes: &'a [u8],
     at: usize,
-    /// Indices only rise, so that no bytes give a record twice.
+    /// Indices must rise, so that no record is returned twice.
     next_index: u32,
 }
 
 impl<'a> Scan<'a> {
-    /// Over a whole segment, header included.
+    /// Scans a whole segment, including its header.
     pub(crate) fn new(salt: u32, segment: &'a [u8]) -> Self {
         let at = match read_header(salt, segment) {
             Header::Damaged => 0,
@@ -167,7 +165,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The frame at a position, if it is whole and in order.
+    /// The frame at a position, if it is valid and in order.
     fn frame_at(&self, at: usize) -> Option<(Piece<'a>, usize)> {
         let (piece, len) = frame(self.salt, self.bytes.get(at..)?)?;
         match piece {
@@ -176,7 +174,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Where the next whole frame after a position begins.
+    /// The position of the next valid frame.
     fn next_frame(&self, mut at: usize) -> Option<usize> {
         let marker = self.salt.to_le_bytes();
         loop {
@@ -214,7 +212,7 @@ impl<'a> Iterator for Scan<'a> {
     }
 }
 
-/// Four bytes as a number; 0 where there are not as many.
+/// Reads four bytes as a number; 0 if there are fewer.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     match bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
         Some(four) => u32::from_le_bytes(*four),

@@ -1,20 +1,20 @@
-//! The sidecar of a segment: which of its records were acknowledged.
+//! The sidecar of a segment: which of its records are acknowledged.
 //!
-//! Groups of `first u32 | words u32 | crc u32 | bitmap`, little-endian, where
-//! the bitmap has `words` words of 32 bits for the indices from `first` on, and
-//! the CRC, started with the segment's salt, covers the rest of the group. A
-//! reader stops at the first group that is not whole: what came after it is
-//! acknowledged again by being delivered again.
+//! It consists of groups `first u32 | words u32 | crc u32 | bitmap`, little-endian. The bitmap
+//! has `words` words of 32 bits for the indices from `first` on. The CRC starts with the
+//! segment's salt and covers the rest of the group. A reader stops at the first incomplete
+//! group: records that were acknowledged after it are delivered again.
 
 use crate::format::bits::Bits;
-use crate::format::frame::{MAX_RECORDS, u32_at};
+use crate::format::frame::u32_at;
+use crate::token::MAX_RECORDS;
 
 const HEAD_LEN: usize = 12;
-/// A gap of more indices than this begins a new group: a group's head is as
-/// long as the bitmap of 96 indices.
+/// A longer gap starts a new group: the head of a group takes as many bytes as the bitmap of 96
+/// indices.
 const GAP: u32 = 96;
 
-/// The groups for indices in ascending order.
+/// Writes groups for indices, which must be in ascending order.
 pub(crate) fn encode(salt: u32, indices: impl IntoIterator<Item = u32>) -> Vec<u8> {
     let mut out = Vec::new();
     let mut group: Option<(u32, Vec<u32>)> = None;
@@ -51,7 +51,7 @@ fn push(out: &mut Vec<u8>, salt: u32, first: u32, words: &[u32]) {
     out.extend_from_slice(&bitmap);
 }
 
-/// The acknowledged indices, and how many bytes of the sidecar could be read.
+/// Returns the acknowledged indices, and the number of bytes that could be read.
 pub(crate) fn decode(salt: u32, bytes: &[u8]) -> (Bits, u64) {
     let mut acknowledged = Bits::default();
     let mut rest = bytes;
@@ -66,7 +66,7 @@ pub(crate) fn decode(salt: u32, bytes: &[u8]) -> (Bits, u64) {
     (acknowledged, (bytes.len() - rest.len()) as u64)
 }
 
-/// The first group of some bytes, if it is whole.
+/// The group at the start of `bytes`, if it is complete and valid.
 fn group(salt: u32, bytes: &[u8]) -> Option<(u32, &[u8])> {
     let head = bytes.get(..HEAD_LEN)?;
     let (first, words) = (u32_at(head, 0), u32_at(head, 4));

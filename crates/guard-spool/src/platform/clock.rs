@@ -1,14 +1,14 @@
-//! Time, as the spool needs it. Injected, so that tests can move it.
+//! The clock. It is injected, so that tests control time.
 
 use std::fmt;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Where the spool takes time from.
+/// The spool's source of time.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// Monotonic time: everything that is waited for.
+    /// Monotonic time, for all waits.
     fn now(&self) -> Instant;
-    /// Wall time: stamps directories and segments, which decides only what is
-    /// taken for newer.
+    /// Wall time, for the creation times of directories and segments. It only decides which one
+    /// is newer.
     fn wall(&self) -> SystemTime;
 }
 
@@ -26,7 +26,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Milliseconds since 1970; 0 before.
+/// Milliseconds since 1970; 0 for earlier times.
 pub(crate) fn milliseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -6,15 +6,15 @@ use std::path::Path;
 use crate::error::{At, IoError};
 use crate::platform::fs::{FileId, FileSystem};
 
-/// Puts a file with these bytes, durable, in the place of another, by way of a
-/// temporary one. Its name is not durable yet. Which file it is.
+/// Replaces a file: writes and syncs a temporary file and renames it. The name is not durable
+/// yet. Returns the identity of the new file.
 pub(crate) fn write_over(
     fs: &dyn FileSystem,
     tmp: &Path,
     path: &Path,
     bytes: &[u8],
 ) -> Result<FileId, IoError> {
-    gone(fs.remove_file(tmp)).at("remove", tmp)?;
+    ignore_missing(fs.remove_file(tmp)).at("remove", tmp)?;
     let file = fs.create_new(tmp).at("create", tmp)?;
     let id = || file.id().at("look at", tmp);
     let written = file
@@ -24,14 +24,14 @@ pub(crate) fn write_over(
         .and_then(|()| id())
         .and_then(|id| fs.rename(tmp, path).at("replace", path).map(|()| id));
     if written.is_err() {
-        // If this fails too, the next attempt or whoever adopts it removes it.
+        // If this fails too, the next attempt or an adopting process removes the file.
         let _ = fs.remove_file(tmp);
     }
     written
 }
 
-/// Takes "it is not there" for done.
-pub(crate) fn gone(result: io::Result<()>) -> io::Result<()> {
+/// Treats a missing file as success, for removals and syncs.
+pub(crate) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,

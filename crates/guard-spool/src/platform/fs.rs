@@ -1,32 +1,32 @@
-//! The file system, as the spool uses it. Injected, so that tests can break it.
+//! The file system. It is injected, so that tests can make it fail.
 
 use std::fmt;
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// What the spool asks of a file system. [`Disk`] is the real one; tests use
-/// a simulated one that loses what was not synced.
+/// The operations that the spool needs. [`Disk`] is the real file system; tests use a simulated
+/// one that loses unsynced data.
 ///
-/// Every error may be temporary: the spool tries again when it is asked to.
+/// Every error may be temporary. The spool tries again later.
 pub trait FileSystem: fmt::Debug + Send + Sync {
-    /// Makes a directory and those above it, for the owner alone (0700).
-    /// Existing ones are left as they are.
+    /// Creates a directory and its missing parents, for the owner only (0700). It does not
+    /// change existing ones.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// What stands in a directory, in any order.
+    /// The entries of a directory, in any order.
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
 
-    /// Makes a file that must not exist, for the owner alone (0600).
+    /// Creates a file that must not exist, for the owner only (0600).
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>>;
 
-    /// Opens a file to append to; makes it (0600) if there is none.
+    /// Opens a file for appending; creates it (0600) if there is none.
     fn open_append(&self, path: &Path) -> io::Result<Box<dyn File>>;
 
-    /// Reads up to `len` bytes from `from` on; fewer where the file ends.
+    /// Reads up to `len` bytes, starting at `from`; fewer if the file ends.
     fn read(&self, path: &Path, from: u64, len: u64) -> io::Result<Vec<u8>>;
 
-    /// Renames a file within a directory, over one that is there.
+    /// Renames a file within a directory and replaces an existing one.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
@@ -35,66 +35,65 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes durable what was created, renamed and removed in a directory.
+    /// Makes all creations, renames and removals in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Whether a file or directory is there.
+    /// Whether a file or directory exists.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// Which file or directory a path leads to.
+    /// Identifies the file or directory at a path.
     fn id(&self, path: &Path) -> io::Result<FileId>;
 
-    /// Takes the exclusive lock of a file, which is made if there is none.
-    /// `None` when another process holds it. The lock lasts until it is dropped
-    /// or the process ends, however it ends.
+    /// Takes the exclusive lock of a file, and creates the file if there is none. Returns `None`
+    /// if another process holds the lock. The lock lasts until it is dropped or the process
+    /// ends, for whatever reason.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>>;
 }
 
 /// A file open for appending. One thread changes it; another may sync it meanwhile.
 pub trait File: fmt::Debug + Send + Sync {
-    /// Appends all the bytes. After an error some of them may stand in the file.
+    /// Appends all bytes. After an error the file may contain some of them.
     fn append(&self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes the bytes durable that were appended before the call. After an error,
-    /// those since the last success must be taken for lost even if a later call
-    /// succeeds.
+    /// Makes all bytes durable that were appended before the call. After an error, treat the
+    /// bytes since the last success as lost, even if a later call succeeds.
     fn sync(&self) -> io::Result<()>;
 
-    /// Cuts the file to a length.
+    /// Truncates the file.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
-    /// Which file it is, whatever path leads to it now.
+    /// Identifies the file, whatever its path is now.
     fn id(&self) -> io::Result<FileId>;
 }
 
-/// A held lock; dropping it lets go.
+/// A lock; dropping it releases it.
 pub trait Lock: fmt::Debug + Send {
-    /// Which file is locked, whatever path leads to it now.
+    /// Identifies the locked file, whatever its path is now.
     fn id(&self) -> io::Result<FileId>;
 }
 
-/// Identifies a file or directory for as long as it exists. On systems other than
-/// Unix all are equal, so that only a removal is noticed there.
+/// Identifies a file or directory while it exists. On systems other than Unix all are equal:
+/// the spool then notices removals only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FileId {
-    /// The file system that it is on.
+    /// Number of its file system.
     pub device: u64,
-    /// Its number there.
+    /// Its number in that file system.
     pub inode: u64,
 }
 
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The last part of its path. Names that are no UTF-8 are not listed.
+    /// Its file name. Names that are not UTF-8 are not listed.
     pub name: String,
     /// Whether it is a directory.
     pub directory: bool,
     /// The length of a file in bytes.
     pub len: u64,
-    /// Which file or directory it is.
+    /// Its identity.
     pub id: FileId,
-    /// The user that it belongs to; 0 on systems other than Unix.
+    /// The user who owns it; 0 on systems other than Unix.
     pub owner: u32,
 }
 
@@ -114,7 +113,7 @@ impl FileSystem for Disk {
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
-            // Another process may remove it in between.
+            // Another process may have removed it.
             let metadata = match entry.metadata() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 metadata => metadata?,
@@ -167,7 +166,7 @@ impl FileSystem for Disk {
         fs::File::open(path)?.sync_all()
     }
 
-    // Elsewhere a directory cannot be opened; its journal has to do.
+    // Other systems cannot open a directory. They rely on the journal of the file system.
     #[cfg(not(unix))]
     fn sync_dir(&self, _path: &Path) -> io::Result<()> {
         Ok(())

@@ -1,11 +1,11 @@
-//! A clock that stands still until it is moved.
+//! A clock that stands still until a test moves it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::platform::clock::Clock;
 
-/// A clock that tests move. Clones are the same one.
+/// A clock that tests move. Clones share their time.
 #[derive(Debug, Clone)]
 pub struct SimClock {
     times: Arc<Mutex<(Instant, SystemTime)>>,
@@ -21,14 +21,14 @@ impl Default for SimClock {
 }
 
 impl SimClock {
-    /// Lets time pass.
+    /// Moves both clocks forward.
     pub fn advance(&self, by: Duration) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         times.0 += by;
         times.1 += by;
     }
 
-    /// Sets the wall clock, and only it.
+    /// Sets the wall clock only.
     pub fn set_wall(&self, wall: SystemTime) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         times.1 = wall;

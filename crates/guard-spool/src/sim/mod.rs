@@ -1,13 +1,12 @@
-//! A simulated file system and clock, for tests of faults.
+//! A simulated file system and clock, for fault tests.
 //!
-//! [`SimFs`] knows two states of everything: what programs see, and what is on
-//! the medium. Writes reach the medium by [`File::sync`], names by
-//! [`FileSystem::sync_dir`]; whatever else was going on is decided by chance when
-//! [`SimFs::crash`] cuts the power: each pending write arrives whole, torn or not
-//! at all, each pending change of a name or not, in any combination.
+//! [`SimFs`] has two states: what programs see, and what is on the medium. [`File::sync`] brings
+//! writes to the medium, and [`FileSystem::sync_dir`] brings names. When [`SimFs::crash`] cuts the
+//! power, chance decides about pending changes: each write reaches the medium whole, torn or not
+//! at all, and each change of a name does or does not, in any combination.
 //!
-//! A failed sync is as on Linux: the pending writes are dropped (or not), programs
-//! still read them, and the next sync succeeds.
+//! A failed sync behaves as on Linux: the pending writes may be dropped, programs still read
+//! them, and the next sync succeeds.
 
 mod clock;
 mod disk;
@@ -23,25 +22,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use clock::SimClock;
 use node::{Change, Directory, FileNode, Node};
 
-/// What is wrong with the disk. Nothing by default.
+/// Faults of the disk. None by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// All files together may have so many bytes; a write beyond it stores what
-    /// fits and fails.
+    /// Limits the bytes of all files together. A write beyond it stores what fits, and fails.
     pub capacity: Option<u64>,
-    /// Every change is refused.
+    /// Every change fails.
     pub read_only: bool,
-    /// Writes store some of their bytes and fail.
+    /// Every write stores some of its bytes, and fails.
     pub writes: bool,
-    /// Syncs fail.
+    /// Every sync fails.
     pub syncs: bool,
-    /// Reads fail.
+    /// Every read fails.
     pub reads: bool,
     /// The file system has no locks.
     pub locks: bool,
 }
 
-/// A simulated file system. Clones are the same one.
+/// A simulated file system. Clones share their files.
 #[derive(Debug, Clone)]
 pub struct SimFs {
     state: Arc<Mutex<State>>,
@@ -50,7 +48,7 @@ pub struct SimFs {
 
 /// Something that happens while an operation waits for the disk.
 struct Meanwhile {
-    /// Operations that pass before.
+    /// Number of operations before it.
     after: u64,
     act: Box<dyn FnOnce() + Send>,
 }
@@ -66,22 +64,22 @@ struct State {
     nodes: BTreeMap<u64, Node>,
     next: u64,
     locked: BTreeMap<u64, u64>,
-    /// Directories of another user, which this one may not enter.
+    /// Directories of another user, which this user may not enter.
     foreign: BTreeSet<u64>,
     rng: fastrand::Rng,
     faults: Faults,
-    /// Operations until one fails, and whether all after it fail too.
+    /// Number of operations until one fails, and whether all later ones fail too.
     countdown: Option<(u64, bool)>,
     operations: u64,
     read_bytes: u64,
-    /// Power cuts so far: handles from before one are dead.
+    /// Number of power cuts. Handles from before a power cut are invalid.
     epoch: u64,
 }
 
 const ROOT: u64 = 0;
 
 impl SimFs {
-    /// An empty one. What chance decides follows from the seed.
+    /// An empty file system. The seed determines all random choices.
     pub fn new(seed: u64) -> Self {
         let state = State {
             nodes: BTreeMap::from([(ROOT, Node::Directory(Directory::default()))]),
@@ -105,8 +103,8 @@ impl SimFs {
         }
     }
 
-    /// Has something happen while the operation after the next `n` waits for the
-    /// disk, as another thread would do it. Plain writes to open files do not wait.
+    /// Runs `act` while the operation after the next `n` waits for the disk, as another thread
+    /// would. Plain writes to open files do not wait.
     pub fn meanwhile(&self, n: u64, act: impl FnOnce() + Send + 'static) {
         *self.pending() = Some(Meanwhile {
             after: n,
@@ -136,40 +134,39 @@ impl SimFs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is wrong from now on.
+    /// Sets the faults.
     pub fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
     }
 
-    /// Has the operation after the next `n` fail; with `last`, all after it too.
+    /// Makes the operation after the next `n` fail; with `last`, all later ones too.
     pub fn fail_after(&self, n: u64, last: bool) {
         self.state().countdown = Some((n, last));
     }
 
-    /// Everything works again.
+    /// Removes all faults.
     pub fn heal(&self) {
         let mut state = self.state();
         state.faults = Faults::default();
         state.countdown = None;
     }
 
-    /// Bytes that all files take.
+    /// Total length of all files.
     pub fn used(&self) -> u64 {
         self.state().used()
     }
 
-    /// How many bytes were read from files.
+    /// Number of bytes read from files.
     pub fn read_bytes(&self) -> u64 {
         self.state().read_bytes
     }
 
-    /// How many operations there were.
+    /// Number of operations.
     pub fn operations(&self) -> u64 {
         self.state().operations
     }
 
-    /// The power fails and comes back. Faults stay as they are; every open file
-    /// and lock is gone.
+    /// Cuts the power and restores it. Faults stay; all open files and locks are gone.
     pub fn crash(&self) {
         let mut state = self.state();
         let State { nodes, rng, .. } = &mut *state;
@@ -180,8 +177,7 @@ impl SimFs {
         state.epoch += 1;
     }
 
-    /// The power fails as in [`crash`](Self::crash), at its worst: nothing that
-    /// was not synced has arrived.
+    /// Cuts the power like [`crash`](Self::crash), but all unsynced changes are lost.
     pub fn crash_losing_all(&self) {
         for node in self.state().nodes.values_mut() {
             node.lose_pending();
@@ -189,7 +185,7 @@ impl SimFs {
         self.crash();
     }
 
-    /// Memory is short: the system forgets what it takes for written, and reads the
+    /// Drops the page cache: the system forgets bytes that it treats as written, and reads the
     /// medium from now on.
     pub fn evict(&self) {
         for node in self.state().nodes.values_mut() {
@@ -220,8 +216,8 @@ impl SimFs {
         files
     }
 
-    /// Removes a file or a directory with all that is in it, as others may do. Files
-    /// that are open stay usable; no path leads to them any more.
+    /// Removes a file, or a directory with its contents, as others may do. Open files stay
+    /// usable, but have no path any more.
     ///
     /// # Errors
     ///
@@ -235,7 +231,7 @@ impl SimFs {
         state.change(parent, Change::removes(name))
     }
 
-    /// Gives a directory to another user, who lets nobody else enter it.
+    /// Gives a directory to another user, so that this user may not enter it.
     ///
     /// # Errors
     ///
@@ -247,12 +243,11 @@ impl SimFs {
         Ok(())
     }
 
-    /// Renames a file or directory, as others may do. It takes the place of what is
-    /// there, if anything is.
+    /// Renames a file or directory, as others may do. It replaces an existing one.
     ///
     /// # Errors
     ///
-    /// There is nothing at the first path, or no directory for the second.
+    /// There is nothing at the first path, or the second one has no directory.
     pub fn move_to(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         let id = state.find(from)?;
@@ -265,7 +260,7 @@ impl SimFs {
         state.change(source, Change::removes(old))
     }
 
-    /// Changes the bytes of a file where they are, on the medium too: damage.
+    /// Damages the bytes of a file, also on the medium.
     ///
     /// # Errors
     ///
@@ -280,8 +275,7 @@ impl SimFs {
         Ok(())
     }
 
-    /// A file system that differs from this one only from now on: nothing that
-    /// is done to one reaches the other.
+    /// An independent copy of this file system.
     pub fn fork(&self) -> Self {
         let state = self.state();
         let copy = State {
@@ -300,7 +294,7 @@ impl SimFs {
     }
 }
 
-/// What an operation does, for the faults that it may meet.
+/// The type of an operation, which determines the faults that apply to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Does {
     Read,
@@ -310,7 +304,7 @@ enum Does {
 }
 
 impl State {
-    /// Counts an operation, and fails it if it is to fail.
+    /// Counts an operation, and fails if a fault applies to it.
     fn enter(&mut self, does: Does) -> io::Result<()> {
         self.operations += 1;
         if let Some((left, last)) = self.countdown {
@@ -395,7 +389,7 @@ impl State {
         lengths.sum()
     }
 
-    /// The file at a path, made if there is none.
+    /// The file at a path; creates it if there is none.
     fn open(&mut self, path: &Path, new: bool) -> io::Result<u64> {
         let (parent, name) = split(path)?;
         let parent = self.find(parent)?;

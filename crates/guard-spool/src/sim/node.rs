@@ -13,7 +13,7 @@ pub(super) struct FileNode {
     pub(super) now: Vec<u8>,
     pub(super) durable: Vec<u8>,
     pub(super) pending: Vec<Write>,
-    /// Whether a name leads to it: only then it takes space.
+    /// Whether it has a name: only then does it take space.
     pub(super) linked: bool,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Directory {
     pub(super) pending: Vec<Change>,
 }
 
-/// One change of names, which happens as a whole or not at all.
+/// One change of names. It is atomic.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     removed: Option<String>,
@@ -91,7 +91,7 @@ impl FileNode {
         self.now.truncate(len);
     }
 
-    /// Brings so many pending writes to the medium.
+    /// Brings a number of pending writes to the medium.
     pub(super) fn persist(&mut self, count: usize) {
         let later = self.pending.split_off(count.min(self.pending.len()));
         for write in std::mem::replace(&mut self.pending, later) {
@@ -102,15 +102,14 @@ impl FileNode {
         }
     }
 
-    /// Puts bytes on the medium. What lies before them and never arrived reads
-    /// as zeros.
+    /// Writes bytes to the medium. A gap before them reads as zeros.
     fn store(&mut self, at: usize, bytes: &[u8]) {
         let end = (at + bytes.len()).max(self.durable.len());
         self.durable.resize(end, 0);
         self.durable[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// Lets chance decide which pending writes reach the medium.
+    /// Brings a random part of the pending writes to the medium.
     pub(super) fn settle(&mut self, rng: &mut fastrand::Rng) {
         for write in std::mem::take(&mut self.pending) {
             if rng.bool() {
@@ -133,7 +132,7 @@ impl FileNode {
 }
 
 impl Node {
-    /// Nothing that is pending will ever reach the medium.
+    /// Drops all pending writes: they never reach the medium.
     pub(super) fn lose_pending(&mut self) {
         match self {
             Self::File(file) => file.pending.clear(),
@@ -141,7 +140,7 @@ impl Node {
         }
     }
 
-    /// The system forgets what it takes for written.
+    /// Forgets the bytes that the system treats as written.
     pub(super) fn evict(&mut self) {
         if let Self::File(file) = self
             && file.pending.is_empty()
@@ -150,7 +149,7 @@ impl Node {
         }
     }
 
-    /// The power fails: only what is on the medium stays.
+    /// Cuts the power: only the medium stays.
     pub(super) fn crash(&mut self, rng: &mut fastrand::Rng) {
         match self {
             Self::File(file) => {

@@ -5,7 +5,7 @@ fn path(name: &str) -> PathBuf {
     Path::new("/spool").join(name)
 }
 
-/// A file system for each of some seeds, with an empty directory.
+/// File systems with different seeds, each with an empty directory.
 fn worlds() -> impl Iterator<Item = SimFs> {
     (0..50).map(|seed| {
         let fs = SimFs::new(seed);
@@ -19,7 +19,7 @@ fn read(fs: &SimFs, name: &str) -> Option<Vec<u8>> {
     fs.read(&path(name), 0, 100).ok()
 }
 
-/// What some act leaves of a file after a power cut, over all seeds.
+/// The possible contents of a file after an action and a power cut, over all seeds.
 fn outcomes(name: &str, act: impl Fn(&SimFs)) -> std::collections::BTreeSet<Option<Vec<u8>>> {
     worlds()
         .map(|fs| {

@@ -1,4 +1,4 @@
-//! Acknowledging and releasing records, and removing what is done with.
+//! Acknowledging and releasing records, and removing finished segments.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,26 +6,24 @@ use std::path::Path;
 
 use crate::error::{At, IoError};
 use crate::format::sidecar;
-use crate::platform::files::{gone, write_over};
+use crate::platform::files::{ignore_missing, write_over};
 use crate::records::Records;
-use crate::spool::{Spool, Token, parts};
+use crate::spool::Spool;
+use crate::token::Token;
 
 impl Spool {
-    /// These records are delivered, or counted as lost: they are never given
-    /// again. A segment of which this was the last record is removed.
-    ///
-    /// Tokens that were acknowledged before are ignored.
+    /// Marks records as delivered or lost: the spool does not return them again. It removes a
+    /// segment after its last record. It ignores tokens that were acknowledged before.
     ///
     /// # Errors
     ///
-    /// The file system refused to keep the acknowledgement or to remove a
-    /// segment. The records are acknowledged all the same for this process, and
-    /// the rest is tried again by [`tick`](Self::tick); a process that dies
-    /// before leaves them to be delivered again.
+    /// The file system refused to write the acknowledgement or to remove a segment. For this
+    /// process the records are acknowledged nevertheless, and [`tick`](Self::tick) tries again.
+    /// If the process dies before that succeeds, the records are delivered again.
     pub fn acknowledge(&mut self, tokens: &[Token]) -> Result<(), IoError> {
         self.note_appended();
         for token in tokens {
-            self.missed.remove(token);
+            self.missing.remove(token);
         }
         let settled = self.settle(tokens);
         let mut result = Ok(());
@@ -42,32 +40,32 @@ impl Spool {
         result
     }
 
-    /// The owner no longer has these records in memory:
-    /// [`load`](Self::load) gives them again.
+    /// Tells the spool that the owner no longer has these records in memory:
+    /// [`load`](Self::load) may return them again.
     pub fn release(&mut self, tokens: &[Token]) {
         self.note_appended();
         for token in tokens {
-            let (serial, index) = parts(*token);
-            if let Some(missed) = self.missed.remove(token) {
-                // It is nowhere now.
+            if let Some(missed) = self.missing.remove(token) {
+                // It was in memory only, and is lost now.
                 self.damaged.add(missed.kind, 1);
-            } else if let Some(records) = self.records_mut(serial) {
-                records.release(index);
+            } else if let Some(records) = self.records_mut(token.serial()) {
+                records.release(token.index());
             }
         }
     }
 
-    /// Takes back records of a call that failed.
+    /// Takes back the records of a failed append.
     pub(crate) fn forget(&mut self, tokens: &[Token]) {
         for serial in self.settle(tokens).into_keys() {
             self.mark_stale(serial);
         }
     }
 
-    /// Notes records as no longer live; those that were, by segment.
+    /// Settles records. Returns the indices of those that were live, by segment.
     fn settle(&mut self, tokens: &[Token]) -> BTreeMap<u64, Vec<u32>> {
         let mut settled: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
-        for (serial, index) in tokens.iter().copied().map(parts) {
+        for token in tokens {
+            let (serial, index) = (token.serial(), token.index());
             if let Some(records) = self.records_mut(serial)
                 && records.settle(index)
             {
@@ -81,13 +79,11 @@ impl Spool {
         self.segments.get_mut(&serial)?.records_mut()
     }
 
-    /// The sidecar lacks what was settled in memory: the next write to it says
-    /// all of it.
+    /// Notes that a sidecar lacks acknowledgements, so that the next sync rewrites it.
     pub(crate) fn mark_stale(&mut self, serial: u64) {
         if let Some(segment) = self.segments.get_mut(&serial) {
             segment.ack_stale = true;
-            self.unsynced_acks.insert(serial);
-            self.acks_since.get_or_insert(self.clock.now());
+            self.pending_acks.add_segment(serial, self.clock.now());
         }
     }
 
@@ -96,10 +92,9 @@ impl Spool {
         let Some(segment) = self.segments.get_mut(&serial) else {
             return Ok(());
         };
-        self.unsynced_acks.insert(serial);
-        self.acks_since.get_or_insert(self.clock.now());
+        self.pending_acks.add_segment(serial, self.clock.now());
         if segment.ack_stale {
-            return self.write_acks_anew(serial);
+            return self.rewrite_acks(serial);
         }
         let path = segment.ack_path();
         let bytes = sidecar::encode(segment.name.salt, indices.iter().copied());
@@ -112,8 +107,8 @@ impl Spool {
         written
     }
 
-    /// Puts a sidecar that says all in the place of one that does not.
-    fn write_acks_anew(&mut self, serial: u64) -> Result<(), IoError> {
+    /// Replaces a sidecar by one that has all acknowledgements.
+    fn rewrite_acks(&mut self, serial: u64) -> Result<(), IoError> {
         let Some(segment) = self.segments.get(&serial) else {
             return Ok(());
         };
@@ -129,41 +124,41 @@ impl Spool {
         Ok(())
     }
 
-    /// Makes acknowledgements and removals durable.
+    /// Makes acknowledgements and removals durable, and removes empty directories.
     pub(crate) fn sync_acks(&mut self) -> Result<(), IoError> {
-        while let Some(serial) = self.unsynced_acks.first().copied() {
+        while let Some(serial) = self.pending_acks.first_segment() {
             if let Some(segment) = self.segments.get(&serial) {
                 let path = segment.ack_path();
-                self.settled_dirs.insert(segment.directory.clone());
+                self.pending_acks.add_directory(segment.directory.clone());
                 if segment.ack_stale {
                     self.write_acks(serial, &[])?;
                 }
                 let file = self.fs.open_append(&path);
-                let synced = gone(file.and_then(|file| file.sync()));
+                let synced = ignore_missing(file.and_then(|file| file.sync()));
                 if synced.is_err()
                     && let Some(segment) = self.segments.get_mut(&serial)
                 {
-                    // What was written to it can no longer be trusted.
+                    // After a failed sync, its content can no longer be trusted.
                     segment.ack_stale = true;
                 }
                 synced.at("sync", &path)?;
             }
-            self.unsynced_acks.remove(&serial);
+            self.pending_acks.remove_segment(serial);
         }
-        while let Some(directory) = self.settled_dirs.first() {
-            gone(self.fs.sync_dir(directory)).at("sync", directory)?;
-            self.settled_dirs.pop_first();
+        while let Some(directory) = self.pending_acks.first_directory() {
+            ignore_missing(self.fs.sync_dir(directory)).at("sync", directory)?;
+            self.pending_acks.pop_directory();
         }
-        while let Some(path) = self.strays.last() {
-            gone(self.fs.remove_file(path)).at("remove", path)?;
-            self.strays.pop();
+        while let Some(path) = self.pending_acks.last_orphan() {
+            ignore_missing(self.fs.remove_file(path)).at("remove", path)?;
+            self.pending_acks.pop_orphan();
         }
         for directory in self.lease.directories() {
             if *directory != *self.own {
                 self.remove_if_empty(&directory)?;
             }
         }
-        self.acks_since = None;
+        self.pending_acks.finish();
         Ok(())
     }
 
@@ -182,23 +177,24 @@ impl Spool {
         Ok(())
     }
 
-    /// Removes a finished segment. Its sidecar follows when the removal is
-    /// durable: a segment that a power cut brings back is to find it.
+    /// Removes a finished segment. Its sidecar is removed later, when this removal is durable: if
+    /// a power cut brings the segment back, it needs its sidecar.
     pub(crate) fn delete(&mut self, serial: u64) -> Result<(), IoError> {
         self.deletions.insert(serial);
         self.remove_log(serial)?;
         self.deletions.remove(&serial);
-        self.unsynced_acks.remove(&serial);
+        self.pending_acks.remove_segment(serial);
         if let Some(segment) = self.segments.remove(&serial) {
-            self.strays.push(segment.ack_path());
-            self.settled_dirs.insert(segment.directory);
-            self.acks_since.get_or_insert(self.clock.now());
+            let sidecar = segment.ack_path();
+            let now = self.clock.now();
+            self.pending_acks
+                .add_orphan(sidecar, segment.directory, now);
         }
         Ok(())
     }
 
-    /// Removes the file of a segment, or sets it aside if it is damaged. Does
-    /// nothing if that is done.
+    /// Removes the file of a segment, or moves it to the quarantine if it is damaged. Does
+    /// nothing if the file is gone.
     pub(crate) fn remove_log(&mut self, serial: u64) -> Result<(), IoError> {
         let Some(segment) = self.segments.get(&serial) else {
             return Ok(());
@@ -211,10 +207,10 @@ impl Spool {
                 .quarantine
                 .move_segment(&*self.fs, &stamp, &path, len, &reason);
         }
-        gone(self.fs.remove_file(&path)).at("remove", &path)
+        ignore_missing(self.fs.remove_file(&path)).at("remove", &path)
     }
 
-    /// Removes a directory if no segment is left in it, and lets go of its lock.
+    /// Removes a directory and releases its lock, if it has no segments left.
     pub(crate) fn remove_if_empty(&mut self, directory: &Path) -> Result<(), IoError> {
         if self.segments.values().any(|s| &*s.directory == directory) {
             return Ok(());
@@ -224,17 +220,17 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             entries => entries.at("list", directory)?,
         };
-        // Whatever else stands there is not ours, and stays with its lock.
+        // Other files do not belong to the spool. They stay, and so does the lock.
         if entries.iter().all(|e| e.name == crate::directory::LOCK) {
-            gone(self.fs.remove_file(&lock)).at("remove", &lock)?;
-            self.lease.let_go(directory);
+            ignore_missing(self.fs.remove_file(&lock)).at("remove", &lock)?;
+            self.lease.unlock(directory);
             self.unsynced_dirs.remove(directory);
-            self.settled_dirs.remove(directory);
+            self.pending_acks.remove_directory(directory);
             match self.fs.remove_dir(directory) {
-                // A starting process has put its lock there.
+                // A starting process has created its lock there.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                // If this fails, the next look for dead processes removes it.
-                removed => gone(removed).at("remove", directory)?,
+                // If this fails, the next adoption removes the directory.
+                removed => ignore_missing(removed).at("remove", directory)?,
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Taking over what dead processes have left.
+//! Adopting the directories of dead processes.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,14 +11,14 @@ use crate::error::{At, IoError};
 use crate::format::frame::{self, HEADER_LEN, Header, SEAL_LEN};
 use crate::format::sidecar;
 use crate::options::MAX_SEGMENT_BYTES;
-use crate::platform::files::gone;
+use crate::platform::files::ignore_missing;
 use crate::platform::fs::Entry;
 use crate::records::Records;
 use crate::segment::{Contents, Name, Segment};
 use crate::spool::Spool;
 
 impl Spool {
-    /// Takes over directories whose process has died, the newest first.
+    /// Adopts directories whose process has died, the newest first.
     pub(crate) fn adopt(&mut self) -> Result<(), IoError> {
         let entries = self.fs.list(&self.root).at("list", &self.root)?;
         let own = self.own.file_name().and_then(OsStr::to_str);
@@ -44,7 +44,7 @@ impl Spool {
             let adopted = self.adopt_directory(&path.into(), created);
             let is_denied =
                 |error: &IoError| error.source.kind() == io::ErrorKind::PermissionDenied;
-            // Those of other users are for processes of these users.
+            // Directories of other users belong to processes of these users.
             if user == Some(owner) || !adopted.as_ref().is_err_and(is_denied) {
                 result = result.and(adopted);
             }
@@ -58,8 +58,8 @@ impl Spool {
             entries => entries.at("list", path)?,
         };
         if entries.is_empty() {
-            // Its process has not locked it yet and will notice, or never will.
-            return gone(self.fs.remove_dir(path)).at("remove", path);
+            // Its process has not locked it yet and creates another one, or has died.
+            return ignore_missing(self.fs.remove_dir(path)).at("remove", path);
         }
         let Some(held) = lock(&*self.fs, path)? else {
             return Ok(());
@@ -71,7 +71,7 @@ impl Spool {
             self.segments.retain(|serial, _| *serial < before);
             self.deletions.retain(|serial| *serial < before);
             self.unsealed.retain(|serial| *serial < before);
-            self.lease.let_go(path);
+            self.lease.unlock(path);
             return adopted;
         }
         self.unsynced_dirs.insert(path.clone());
@@ -79,30 +79,28 @@ impl Spool {
         self.remove_if_empty(path)
     }
 
-    /// Writes one segment anew that a dead process had not sealed. A sync would
-    /// not do: if the one before failed, the next succeeds without having
-    /// written anything.
-    pub(crate) fn secure_due(&mut self, now: Instant) -> Result<(), IoError> {
+    /// Rewrites one adopted segment that has no seal. A sync would not be enough: if the dead
+    /// process had a failed sync, the next one succeeds without writing anything.
+    pub(crate) fn rewrite_unsealed_due(&mut self, now: Instant) -> Result<(), IoError> {
         let Some((_, serial)) = self.next_unsealed(now).filter(|(at, _)| now >= *at) else {
             return Ok(());
         };
         match self.read_for_rewriting(serial) {
-            Ok(bytes) => self.secure(serial, &bytes),
+            Ok(bytes) => self.rewrite_one_unsealed(serial, &bytes),
             Err(_) => {
-                // It is for `load` to tell, for as long as it lasts.
-                self.rest(serial, now);
+                // `load` reports the error.
+                self.postpone(serial, now);
                 Ok(())
             }
         }
     }
 
-    /// When [`secure_due`](Self::secure_due) has something to do.
-    pub(crate) fn secure_at(&self, now: Instant) -> Option<Instant> {
+    /// When [`rewrite_unsealed_due`](Self::rewrite_unsealed_due) is due.
+    pub(crate) fn rewrite_unsealed_at(&self, now: Instant) -> Option<Instant> {
         self.next_unsealed(now).map(|(at, _)| at)
     }
 
-    /// The segment to be written anew first, and when: one that could not be read
-    /// rests.
+    /// The next segment to rewrite, and when. One that could not be read has to wait.
     fn next_unsealed(&self, now: Instant) -> Option<(Instant, u64)> {
         let at = |serial: &u64| {
             let segment = self.segments.get(serial);
@@ -111,16 +109,16 @@ impl Spool {
         self.unsealed.iter().map(|s| (at(s), *s)).min()
     }
 
-    /// Writes all those segments anew.
-    pub(crate) fn secure_all(&mut self) -> Result<(), IoError> {
+    /// Rewrites all adopted segments that have no seal.
+    pub(crate) fn rewrite_unsealed(&mut self) -> Result<(), IoError> {
         while let Some(serial) = self.unsealed.first().copied() {
             let bytes = self.read_for_rewriting(serial)?;
-            self.secure(serial, &bytes)?;
+            self.rewrite_one_unsealed(serial, &bytes)?;
         }
         self.sync_names()
     }
 
-    fn secure(&mut self, serial: u64, bytes: &[u8]) -> Result<(), IoError> {
+    fn rewrite_one_unsealed(&mut self, serial: u64, bytes: &[u8]) -> Result<(), IoError> {
         self.replace(serial, bytes)?;
         self.unsealed.remove(&serial);
         Ok(())
@@ -128,7 +126,7 @@ impl Spool {
 
     fn adopt_segments(&mut self, path: &Arc<Path>, created: u64) -> Result<(), IoError> {
         let entries = self.fs.list(path).at("list", path)?;
-        let mut strays = Vec::new();
+        let mut orphans = Vec::new();
         for entry in &entries {
             let name = entry.name.as_str();
             if let Some(name) = Name::parse(name) {
@@ -136,20 +134,20 @@ impl Spool {
                     self.adopt_segment(path, name, entry, created)?;
                 }
             } else if left_behind(name, |log| entries.iter().any(|e| e.name == log)) {
-                strays.push(path.join(name));
+                orphans.push(path.join(name));
             }
         }
-        if !strays.is_empty() {
-            // As with those of this process: first what they belonged to.
+        if !orphans.is_empty() {
+            // Sync the removal of their segments first, as for segments of this process.
             self.fs.sync_dir(path).at("sync", path)?;
         }
-        for path in strays {
-            gone(self.fs.remove_file(&path)).at("remove", &path)?;
+        for path in orphans {
+            ignore_missing(self.fs.remove_file(&path)).at("remove", &path)?;
         }
         Ok(())
     }
 
-    /// Notes a segment by its first and last bytes and its sidecar.
+    /// Adds a segment, judging by its first and last bytes and its sidecar.
     fn adopt_segment(
         &mut self,
         directory: &Arc<Path>,
@@ -173,7 +171,7 @@ impl Spool {
         let sidecar = self.read_sidecar(&ack)?;
         let (acknowledged, ack_len) = sidecar::decode(name.salt, &sidecar);
         let seal = frame::read_seal(name.salt, &end);
-        // A sidecar can outlive the end of its segment.
+        // The sidecar may have indices beyond those that the seal counts.
         let settled = |indices| acknowledged.iter().filter(|i| *i < indices).count() as u64;
         let records = seal.map(|indices| u64::from(indices).saturating_sub(settled(indices)));
         let serial = self.next_serial;
@@ -200,7 +198,7 @@ impl Spool {
             unreadable: 0,
             damaged: false,
             ack_len,
-            // A sync of it may have failed, unknown to this process.
+            // The dead process may have had a failed sync of it.
             ack_stale: !sidecar.is_empty(),
             retry_at: None,
         };
@@ -208,7 +206,7 @@ impl Spool {
         Ok(())
     }
 
-    /// The sidecar's bytes; none if there is no sidecar.
+    /// The bytes of a sidecar; empty if there is none.
     pub(crate) fn read_sidecar(&self, path: &Path) -> Result<Vec<u8>, IoError> {
         match self.fs.read(path, 0, MAX_SEGMENT_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -217,8 +215,7 @@ impl Spool {
     }
 }
 
-/// Whether a file was left by a process that died while it replaced or removed
-/// a segment.
+/// Whether a process died while it replaced or removed a segment, and left this file.
 fn left_behind(name: &str, exists: impl Fn(&str) -> bool) -> bool {
     let log = |stem: &str| format!("{stem}.log");
     match name.rsplit_once('.') {

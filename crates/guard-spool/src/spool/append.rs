@@ -1,4 +1,4 @@
-//! Appending, and making it durable.
+//! Appending records, and creating, sealing and rewriting segments.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,20 +11,18 @@ use crate::options::SyncPolicy;
 use crate::platform::clock::milliseconds;
 use crate::records::Records;
 use crate::segment::{Contents, Name, Segment};
-use crate::spool::{Spool, Token};
-use crate::write_head::{Appender, Open, lock};
+use crate::spool::Spool;
+use crate::token::Token;
+use crate::write_head::{Appender, OpenSegment, lock};
 
 impl Spool {
-    /// Appends records with one write for each segment they go to, one in all but
-    /// rare cases. The owner holds them until it acknowledges or releases them.
-    ///
-    /// Durable when [`SyncPolicy`] says so.
+    /// Appends records, with one write for each segment: usually one. The owner holds them
+    /// until it acknowledges or releases them. [`SyncPolicy`] says when they are durable.
     ///
     /// # Errors
     ///
-    /// None of the records is in the spool then, and the call can be repeated.
-    /// (A process that dies between such an error and the next sync may leave
-    /// some of them for its successor all the same.)
+    /// The spool then contains none of the records, and the call can be repeated. If the
+    /// process dies between the error and the next sync, its successor may find some of them.
     ///
     /// # Examples
     ///
@@ -47,19 +45,19 @@ impl Spool {
         let done = self.append_all(records, &mut tokens);
         self.note_appended();
         if let Err(error) = done {
-            // Written with an earlier segment: the caller keeps all or none.
+            // Some records may be in an earlier segment: take them back.
             self.forget(&tokens);
             return Err(error.into());
         }
         Ok(tokens)
     }
 
-    /// Appends beside this spool, on another thread.
+    /// A handle with which another thread appends to this spool.
     pub fn appender(&self) -> Appender {
-        Appender(Arc::clone(&self.front))
+        Appender(Arc::clone(&self.head))
     }
 
-    /// Whether records may be appended at all.
+    /// Checks the limits, and compacts if the spool is full.
     fn check(&mut self, records: &[(Kind, &[u8])]) -> Result<(), AppendError> {
         let limit = self.options.max_record;
         let mut needed = 0;
@@ -77,7 +75,7 @@ impl Spool {
         let limit = self.options.max_bytes;
         self.note_appended();
         if self.used() + needed > limit {
-            self.reclaim(needed);
+            self.compact(needed);
             let used = self.used();
             if used + needed > limit {
                 return Err(AppendError::Full {
@@ -98,14 +96,14 @@ impl Spool {
         while !records.is_empty() {
             self.repair()?;
             self.begin_segment()?;
-            let mut front = lock(&self.front);
-            if front.is_doubtful() {
+            let mut head = lock(&self.head);
+            if head.needs_rewrite() {
                 continue;
             }
-            let fitting = front.fitting(records);
+            let fitting = head.count_fitting(records);
             let (now, later) = records.split_at(fitting);
-            tokens.extend(front.write(now)?);
-            drop(front);
+            tokens.extend(head.write(now)?);
+            drop(head);
             if fitting == 0 {
                 self.seal()?;
             }
@@ -117,40 +115,40 @@ impl Spool {
         }
     }
 
-    /// Makes a segment to append to, unless there is one.
+    /// Creates a segment to append to, unless there is one.
     pub(crate) fn begin_segment(&mut self) -> Result<(), IoError> {
-        if lock(&self.front).is_begun() {
+        if lock(&self.head).is_begun() {
             return Ok(());
         }
         self.finish_full()?;
-        // It was in the way of the next one, which an appender may have gone on to.
-        if !lock(&self.front).is_begun() {
+        // Without a full segment, the write head can rotate; an appender may have done so.
+        if !lock(&self.head).is_begun() {
             let open = self.new_segment()?;
-            lock(&self.front).active = Some(open);
+            lock(&self.head).active = Some(open);
         }
         Ok(())
     }
 
-    /// Makes the segment that comes next once the active one is half full.
+    /// Creates the next segment once the active one is half full.
     pub(crate) fn prepare_due(&mut self) -> Result<(), IoError> {
-        if lock(&self.front).wants_next() {
+        if lock(&self.head).wants_next() {
             let open = self.new_segment()?;
-            lock(&self.front).next = Some(open);
+            lock(&self.head).next = Some(open);
         }
         Ok(())
     }
 
-    fn new_segment(&mut self) -> Result<Open, IoError> {
-        self.hold_own()?;
+    fn new_segment(&mut self) -> Result<OpenSegment, IoError> {
+        self.ensure_directory()?;
         let name = Name {
             number: self.next_number,
             salt: self.rng.u32(..),
         };
-        // Wall time may step back; the order of segments must not.
+        // Wall time may go backwards, but the order of segments must not change.
         let created = milliseconds(self.clock.wall()).max(self.last_created);
-        // Growing by doubling it would take twice the segment.
+        // A vector that grows by doubling could take twice the memory.
         let room = usize::try_from(self.options.segment_bytes).unwrap_or(0);
-        let mut tail = std::mem::take(&mut lock(&self.front).spare);
+        let mut tail = std::mem::take(&mut lock(&self.head).spare);
         tail.clear();
         tail.reserve_exact(room);
         tail.extend(frame::header(name.salt, created));
@@ -162,7 +160,7 @@ impl Spool {
         let id = written
             .and_then(|()| file.id().at("look at", &path))
             .inspect_err(|_| {
-                // What stays behind holds no record, and is removed with the directory.
+                // If this fails, the file holds no record and is removed with the directory.
                 let _ = self.fs.remove_file(&path);
             })?;
         let serial = self.next_serial;
@@ -183,7 +181,7 @@ impl Spool {
             retry_at: None,
         };
         self.segments.insert(serial, segment);
-        Ok(Open {
+        Ok(OpenSegment {
             serial,
             salt: name.salt,
             path,
@@ -191,71 +189,71 @@ impl Spool {
             synced: 0,
             tail,
             indices: 0,
-            news: Vec::new(),
+            unnoted: Vec::new(),
             since: None,
-            doubtful: false,
+            needs_rewrite: false,
         })
     }
 
-    /// Takes note of what was appended, and tells how much more may be.
+    /// Adds appended records to their segments, and tells appenders how much room is left.
     pub(crate) fn note_appended(&mut self) {
-        let mut front = lock(&self.front);
-        for open in front.written_mut() {
+        let mut head = lock(&self.head);
+        for open in head.written_mut() {
             if let Some(segment) = self.segments.get_mut(&open.serial) {
                 segment.note(open);
             }
         }
-        front.room = self.options.max_bytes.saturating_sub(self.used());
+        head.room = self.options.max_bytes.saturating_sub(self.used());
     }
 
-    /// Ends the active segment: nothing is appended to it any more.
+    /// Seals the active segment.
     pub(crate) fn seal(&mut self) -> Result<(), IoError> {
         self.finish_full()?;
-        let mut front = lock(&self.front);
-        // An appender may have gone on by itself.
-        if front.full.is_none() {
-            front.full = front.active.take();
+        let mut head = lock(&self.head);
+        // An appender may have rotated meanwhile.
+        if head.full.is_none() {
+            head.full = head.active.take();
         }
-        drop(front);
+        drop(head);
         self.finish_full()
     }
 
-    /// Ends the segment that was to come next, once the one before has ended.
+    /// Removes the next segment, which has no records.
     pub(crate) fn end_next(&mut self) -> Result<(), IoError> {
-        let mut front = lock(&self.front);
-        if front.full.is_none() {
-            front.full = front.next.take();
+        let mut head = lock(&self.head);
+        if head.full.is_none() {
+            head.full = head.next.take();
         }
-        drop(front);
+        drop(head);
         self.finish_full()
     }
 
-    /// Ends the segment that is full, if there is one.
+    /// Syncs and seals the full segment, if there is one.
     pub(crate) fn finish_full(&mut self) -> Result<(), IoError> {
-        let mut front = lock(&self.front);
-        let Some((serial, indices)) = front.full.as_ref().map(|full| (full.serial, full.indices))
+        let mut head = lock(&self.head);
+        let Some((serial, indices)) = head.full.as_ref().map(|full| (full.serial, full.indices))
         else {
             return Ok(());
         };
         if indices == 0 {
-            front.leave(serial);
-            drop(front);
+            head.detach(serial);
+            drop(head);
             return self.delete(serial);
         }
-        drop(front);
-        // What stands before a seal is durable, so that gaps there are damage.
+        drop(head);
+        // Records before a seal must be durable, so that gaps there mean damage.
         self.sync_records()?;
         self.note_appended();
-        let mut front = lock(&self.front);
-        // It may have been written anew, and is sealed by that; then another may be full.
-        let Some(full) = front.full.take_if(|full| full.serial == serial) else {
+        let mut head = lock(&self.head);
+        // A rewrite may have sealed it, and another segment may be full now.
+        let Some(full) = head.full.take_if(|full| full.serial == serial) else {
             return Ok(());
         };
-        front.spare = full.tail;
-        drop(front);
+        head.spare = full.tail;
+        drop(head);
         let mut seal = Vec::with_capacity(SEAL_LEN);
         frame::push_seal(&mut seal, full.salt, full.indices);
-        // Without a seal the segment says less at the next start, that is all.
+        // Without a seal, the next process only learns less when it adopts the segment.
         if full.file.append(&seal).is_ok()
             && let Some(segment) = self.segments.get_mut(&full.serial)
         {
@@ -264,29 +262,29 @@ impl Spool {
         self.delete_if_finished(full.serial)
     }
 
-    /// Writes doubtful segments anew, from what is known to be durable and what
-    /// was kept in memory, and ends them.
+    /// Rewrites open segments that may be damaged, from their durable bytes and the bytes in
+    /// memory, and seals them.
     pub(crate) fn repair(&mut self) -> Result<(), IoError> {
-        while let Some((serial, path, synced)) = self.doubtful() {
+        while let Some((serial, path, synced)) = self.next_rewrite() {
             self.note_appended();
             let mut bytes = match synced {
                 0 => Vec::new(),
                 synced => self.read(&path, synced)?,
             };
-            if let Some(open) = lock(&self.front).find_mut(serial) {
+            if let Some(open) = lock(&self.head).find_mut(serial) {
                 bytes.extend_from_slice(&open.tail);
             }
-            self.survey(serial, &bytes)?;
+            self.scan_segment(serial, &bytes)?;
             self.replace(serial, &bytes)?;
         }
         Ok(())
     }
 
-    /// A segment that is to be written anew, where it is, and how much of it is durable.
-    /// Nothing is appended to it meanwhile.
-    fn doubtful(&self) -> Option<(u64, PathBuf, u64)> {
-        let front = lock(&self.front);
-        let open = front.written().find(|open| open.doubtful)?;
+    /// An open segment that must be rewritten: its path, and how many of its bytes are durable.
+    /// Appenders do not touch it.
+    fn next_rewrite(&self) -> Option<(u64, PathBuf, u64)> {
+        let head = lock(&self.head);
+        let open = head.written().find(|open| open.needs_rewrite)?;
         Some((open.serial, open.path.clone(), open.synced))
     }
 }

@@ -1,5 +1,4 @@
-//! Making room: writing segments anew without what is done with, and letting
-//! the oldest records go.
+//! Making room: compacts segments without their settled records, and discards the oldest ones.
 
 use guard_wire::Kind;
 
@@ -12,39 +11,38 @@ use crate::spool::Spool;
 use crate::usage::Counts;
 use crate::write_head::lock;
 
-/// What [`Spool::discard_oldest`] let go.
+/// The result of [`Spool::discard_oldest`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Discarded {
-    /// Bytes made free on disk.
+    /// Bytes freed on disk.
     pub bytes: u64,
-    /// Records that are lost by it.
+    /// Records that were discarded.
     pub records: Counts,
 }
 
-/// Metrics go before events out of segments in which at least one record in so
-/// many is a metric that is not held. Where they are fewer, room for one record
-/// would cost rewriting many.
+/// Discarding metrics before events is worthwhile in a segment if at least one of this many
+/// records is a metric that is not held. With fewer, the spool would rewrite many records to
+/// free the space of one.
 const WORTHWHILE: u64 = 8;
 
 impl Spool {
-    /// Lets the oldest records that the owner does not hold go, until `bytes`
-    /// bytes are free that were in use, or nothing is left to let go.
+    /// Discards the oldest records that the owner does not hold, until it has freed `bytes` bytes
+    /// or nothing is left to discard. Records that the owner holds stay.
     ///
-    /// First metrics, from the oldest segment on, out of every segment of whose
-    /// records one in eight or more is a metric not held; then, from the oldest
-    /// segment on, everything not held. Room is made segment by segment, so more
-    /// may be freed than was asked for. What the owner holds stays.
+    /// Metrics go first, from the oldest segment on, but only from segments in which at least
+    /// one record in eight is a metric that is not held. Then events go too, from the oldest
+    /// segment on. The spool frees whole segments, so it may free more than was asked for.
     ///
     /// # Errors
     ///
-    /// The file system refused, and nothing was let go.
+    /// The file system refused an operation, and no record was discarded.
     pub fn discard_oldest(&mut self, bytes: u64) -> Result<Discarded, IoError> {
         self.note_appended();
         let mut discarded = Discarded::default();
         let mut refused = None;
         for metrics_only in [true, false] {
             let mut serials = self.by_age(|_| true);
-            // Those that are appended to come last.
+            // Open segments come last.
             serials.sort_by_key(|serial| self.is_open(*serial));
             for serial in serials {
                 if discarded.bytes >= bytes {
@@ -74,7 +72,7 @@ impl Spool {
             self.seal()?;
         }
         let spares = |segment: &Segment| is_spared(segment, metrics_only);
-        let goes_whole = |segment: &Segment| is_let_go_whole(segment, metrics_only);
+        let goes_whole = |segment: &Segment| is_discarded_whole(segment, metrics_only);
         let known = self.segments.get(&serial);
         if known.is_some_and(spares) {
             return Ok(());
@@ -93,8 +91,9 @@ impl Spool {
         let going = |records: &Records, index: u32| {
             records.is_waiting(index) && !(metrics_only && records.kind(index) == Kind::Event)
         };
-        let let_go: Vec<u32> = records.waiting().filter(|i| going(records, *i)).collect();
-        // A segment that goes as a whole is neither read nor takes room to write.
+        let discarded_indices: Vec<u32> =
+            records.waiting().filter(|i| going(records, *i)).collect();
+        // A segment without remaining records is removed without reading or rewriting it.
         if goes_whole(segment) {
             self.remove_log(serial)?;
         } else {
@@ -102,31 +101,31 @@ impl Spool {
                 records.is_live(index) && !going(records, index)
             })?;
         }
-        self.settle_discarded(serial, let_go, discarded);
+        self.settle_discarded(serial, discarded_indices, discarded);
         self.mark_stale(serial);
-        // What is left of a segment without records is removed later.
+        // If this fails, a finished segment is removed later.
         let _ = self.delete_if_finished(serial);
         let left = self.segments.get(&serial).filter(|s| !s.is_finished());
         discarded.bytes += used.saturating_sub(left.map_or(0, Segment::bytes));
         Ok(())
     }
 
-    fn settle_discarded(&mut self, serial: u64, let_go: Vec<u32>, discarded: &mut Discarded) {
+    fn settle_discarded(&mut self, serial: u64, indices: Vec<u32>, discarded: &mut Discarded) {
         let records = self
             .segments
             .get_mut(&serial)
             .and_then(Segment::records_mut);
         if let Some(records) = records {
-            for index in let_go {
+            for index in indices {
                 discarded.records.add(records.kind(index), 1);
                 records.settle(index);
             }
         }
     }
 
-    /// Frees up to `bytes` bytes by writing anew the segments of which half or
-    /// less is still to be delivered. What the file system refuses is left.
-    pub(crate) fn reclaim(&mut self, bytes: u64) {
+    /// Frees up to `bytes` bytes: rewrites segments in which at least half of the records are
+    /// settled. It skips segments that the file system refuses to rewrite.
+    pub(crate) fn compact(&mut self, bytes: u64) {
         let target = self.used().saturating_sub(bytes);
         let serials = self.by_age(|segment| {
             let live = segment
@@ -146,31 +145,31 @@ impl Spool {
         }
     }
 
-    /// The bytes of a segment, of whose records all is known then.
+    /// Reads a segment, so that all its records are known afterwards.
     pub(crate) fn read_for_rewriting(&mut self, serial: u64) -> Result<Vec<u8>, IoError> {
         let bytes = self.read_segment(serial)?;
-        self.survey(serial, &bytes)?;
+        self.scan_segment(serial, &bytes)?;
         Ok(bytes)
     }
 
-    /// Writes a segment anew with its live records alone.
+    /// Rewrites a segment with its live records, or removes it if there are none.
     pub(crate) fn replace(&mut self, serial: u64, bytes: &[u8]) -> Result<(), IoError> {
         if self.segments.get(&serial).is_some_and(Segment::is_finished) {
-            lock(&self.front).leave(serial);
+            lock(&self.head).detach(serial);
             return self.delete(serial);
         }
         self.rewrite(serial, bytes, Records::is_live)
     }
 
-    /// Writes a segment anew, sealed, under its name: with the same salt and the
-    /// same indices, so that tokens and acknowledgements keep their meaning.
+    /// Rewrites a segment, sealed, under the same name. Salt and indices stay the same, so that
+    /// tokens and acknowledgements remain valid.
     fn rewrite(
         &mut self,
         serial: u64,
         bytes: &[u8],
         keep: impl Fn(&Records, u32) -> bool,
     ) -> Result<(), IoError> {
-        self.hold_own()?;
+        self.ensure_directory()?;
         let Some(segment) = self.segments.get(&serial) else {
             return Ok(());
         };
@@ -203,7 +202,7 @@ impl Spool {
             return Ok(());
         };
         let id = write_over(&*self.fs, &segment.tmp_path(), &segment.path(), &out)?;
-        lock(&self.front).leave(serial);
+        lock(&self.head).detach(serial);
         if let Some(segment) = self.segments.get_mut(&serial) {
             segment.id = id;
             segment.len = out.len() as u64;
@@ -216,8 +215,8 @@ impl Spool {
     }
 }
 
-/// Whether it is known that letting records of a segment go gains too little:
-/// nothing, or among metrics alone less than is [`WORTHWHILE`].
+/// Whether discarding from a segment is known to free nothing, or, for metrics only, too little:
+/// see [`WORTHWHILE`].
 fn is_spared(segment: &Segment, metrics_only: bool) -> bool {
     segment.records().is_some_and(|records| {
         let waiting = records.waiting_count();
@@ -229,8 +228,8 @@ fn is_spared(segment: &Segment, metrics_only: bool) -> bool {
     })
 }
 
-/// Whether it is known that no record of a segment stays.
-fn is_let_go_whole(segment: &Segment, metrics_only: bool) -> bool {
+/// Whether it is known that all remaining records of a segment are discarded.
+fn is_discarded_whole(segment: &Segment, metrics_only: bool) -> bool {
     segment.records().is_some_and(|records| {
         let waiting = records.waiting_count();
         let spared = if metrics_only { waiting.events } else { 0 };

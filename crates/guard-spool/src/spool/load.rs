@@ -1,4 +1,4 @@
-//! Reading records back, and counting what cannot be read.
+//! Loading records, and counting unreadable bytes.
 
 use std::io;
 use std::path::Path;
@@ -10,21 +10,22 @@ use crate::format::frame::{Piece, Scan};
 use crate::format::sidecar;
 use crate::records::Records;
 use crate::segment::{Contents, Segment};
-use crate::spool::watch::Missing;
-use crate::spool::{Loaded, RETRY, Spool, token};
+use crate::spool::watch::Cause;
+use crate::spool::{Loaded, RETRY, Spool};
+use crate::token::Token;
 
 impl Spool {
-    /// Gives records that the owner does not hold: what dead processes left, and
-    /// what it released. From now on the owner holds them.
+    /// Returns records that the owner does not hold: records of dead processes, and records
+    /// that it released. The owner holds them from now on.
     ///
-    /// The newest segment comes first; within a segment, the oldest record. Gives
-    /// as many as have `max_bytes` bytes together, and at least one if there is
-    /// one. Reads one segment at a time into memory.
+    /// The newest segment comes first; within a segment, the oldest record. The records have at
+    /// most `max_bytes` bytes together, but if there are any, the call returns at least one. It
+    /// reads one segment at a time into memory.
     ///
     /// # Errors
     ///
-    /// The file system refused, and nothing could be read. A segment that cannot
-    /// be read is tried again after [`RETRY`]; others are given meanwhile.
+    /// The file system refused a read, and no record could be read. The spool tries a segment
+    /// that cannot be read again after [`RETRY`], and returns records of others meanwhile.
     ///
     /// # Examples
     ///
@@ -37,7 +38,7 @@ impl Spool {
     /// drop(spool); // the process dies
     ///
     /// let mut next = Spool::open(root.path(), Options::default())?;
-    /// next.tick()?; // adopts what it has left
+    /// next.tick()?; // adopts its records
     /// let found = next.load(1 << 20)?;
     /// assert_eq!(found[0].bytes, b"{}");
     /// assert!(next.load(1 << 20)?.is_empty());
@@ -53,14 +54,14 @@ impl Spool {
         let mut room = max_bytes;
         let mut refused = None;
         for serial in serials {
-            if self.is_doubtful(serial) {
+            if self.needs_rewrite(serial) {
                 continue;
             }
             match self.load_from(serial, &mut room, &mut loaded) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    self.rest(serial, now);
+                    self.postpone(serial, now);
                     refused.get_or_insert(error);
                 }
             }
@@ -71,7 +72,7 @@ impl Spool {
         }
     }
 
-    /// Serial numbers of some segments, the oldest first.
+    /// Serial numbers of the `wanted` segments, the oldest first.
     pub(crate) fn by_age(&self, wanted: impl Fn(&Segment) -> bool) -> Vec<u64> {
         let mut found: Vec<_> = self
             .segments
@@ -83,13 +84,13 @@ impl Spool {
         found.into_iter().map(|(_, serial)| serial).collect()
     }
 
-    pub(crate) fn rest(&mut self, serial: u64, now: Instant) {
+    pub(crate) fn postpone(&mut self, serial: u64, now: Instant) {
         if let Some(segment) = self.segments.get_mut(&serial) {
             segment.retry_at = Some(now + RETRY);
         }
     }
 
-    /// Loads from one segment; whether there is room left.
+    /// Loads from one segment. Returns whether there is room left.
     fn load_from(
         &mut self,
         serial: u64,
@@ -97,7 +98,7 @@ impl Spool {
         loaded: &mut Vec<Loaded>,
     ) -> Result<bool, IoError> {
         let bytes = self.read_segment(serial)?;
-        self.survey(serial, &bytes)?;
+        self.scan_segment(serial, &bytes)?;
         let Some(segment) = self.segments.get_mut(&serial) else {
             return Ok(true);
         };
@@ -124,7 +125,7 @@ impl Spool {
             *room = room.saturating_sub(payload.len());
             records.hold(index);
             loaded.push(Loaded {
-                token: token(serial, index),
+                token: Token::new(serial, index),
                 kind,
                 bytes: payload.to_vec(),
             });
@@ -141,8 +142,8 @@ impl Spool {
         }
     }
 
-    /// The first bytes of a segment. One that somebody removed is empty, unless
-    /// the whole spool is gone: that may come back, with its file system.
+    /// The first `len` bytes of a segment. A segment that somebody removed counts as empty. If
+    /// the whole root is missing, this fails: the file system may be mounted again.
     pub(crate) fn read(&self, path: &Path, len: u64) -> Result<Vec<u8>, IoError> {
         match self.fs.read(path, 0, len) {
             Err(error)
@@ -155,9 +156,9 @@ impl Spool {
         }
     }
 
-    /// Compares what is known of a segment with its bytes: learns its records the
-    /// first time, and counts what cannot be read. Whether known records are missing.
-    pub(crate) fn survey(&mut self, serial: u64, bytes: &[u8]) -> Result<bool, IoError> {
+    /// Scans the bytes of a segment. It learns the records the first time, and counts unreadable
+    /// bytes. Returns whether known records are missing.
+    pub(crate) fn scan_segment(&mut self, serial: u64, bytes: &[u8]) -> Result<bool, IoError> {
         let Some(segment) = self.segments.get(&serial) else {
             return Ok(false);
         };
@@ -184,7 +185,7 @@ impl Spool {
         } else {
             self.torn_bytes += more;
         }
-        let is_missing = self.miss(serial, &found.present, Missing::Lost);
+        let is_missing = self.mark_missing(serial, &found.present, Cause::Lost);
         if is_missing && let Some(segment) = self.segments.get_mut(&serial) {
             segment.damaged = true;
             self.mark_stale(serial);
@@ -193,14 +194,14 @@ impl Spool {
     }
 }
 
-/// What a scan of a segment finds.
+/// The result of a scan.
 #[derive(Debug, Default)]
 struct Findings {
     frames: Vec<(u32, guard_wire::Kind)>,
     present: Bits,
     indices: u32,
     unreadable: u64,
-    /// Whether something unreadable stands before something readable.
+    /// Whether readable bytes follow unreadable ones.
     gap: bool,
     sealed: bool,
 }

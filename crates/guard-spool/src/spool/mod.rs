@@ -1,10 +1,12 @@
-//! The spool: what it knows, and what is asked of it as a whole.
+//! The spool: its state, and the operations that concern all of it.
 
 mod acknowledge;
 mod adopt;
 mod append;
 pub(crate) mod compact;
 mod load;
+mod pending_acks;
+mod quarantine;
 mod sync;
 pub(crate) mod watch;
 
@@ -18,34 +20,32 @@ use guard_wire::Kind;
 
 use crate::directory::{self, Lease};
 use crate::error::{IoError, OpenError};
-use crate::format::frame::TOKEN_BITS;
 use crate::options::{Options, SyncPolicy};
 use crate::platform::clock::{Clock, SystemClock, milliseconds};
 use crate::platform::fs::{Disk, FileSystem};
 use crate::quarantine::Quarantine;
 use crate::segment::{Contents, Segment};
-use crate::spool::watch::{CHECK_INTERVAL, Missed};
+use crate::spool::pending_acks::PendingAcks;
+use crate::spool::watch::{CHECK_INTERVAL, MissingRecord};
+use crate::token::Token;
 use crate::usage::{Counts, Usage};
-use crate::write_head::{Front, lock};
+use crate::write_head::{WriteHead, lock};
 
-/// Names one record of one [`Spool`] value, for as long as that value lives.
-pub type Token = u64;
-
-/// Time after which [`tick`](Spool::tick) and [`load`](Spool::load) try again
-/// what the file system refused: 1 s.
+/// Time after which [`tick`](Spool::tick) and [`load`](Spool::load) retry a failed operation:
+/// 1 s.
 pub const RETRY: Duration = Duration::from_secs(1);
-/// Time from an acknowledgement to its sync: 5 s. A power cut gives records that
-/// were acknowledged later than that again.
+/// Time from an acknowledgement to its sync: 5 s. After a power cut, records with a younger
+/// acknowledgement are delivered again.
 pub const ACK_SYNC_INTERVAL: Duration = Duration::from_secs(5);
-/// Time between two looks for directories whose owner has died: 10 s.
+/// Interval at which a process looks for directories of dead processes: 10 s.
 pub const ADOPTION_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A record out of the spool.
+/// A record that was read from the spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
-    /// Names it in later calls.
+    /// Names the record in later calls.
     pub token: Token,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its bytes, as they were appended.
     pub bytes: Vec<u8>,
@@ -54,60 +54,55 @@ pub struct Loaded {
 /// The durable queue of one process. See the [crate's documentation](crate) for
 /// what it promises.
 ///
-/// Dropping it lets go of its directories, in which everything stays for the next
-/// process; [`close`](Self::close) does so in good order.
+/// Dropping it releases its directories, and the next process adopts their records. Use
+/// [`close`](Self::close) to sync first.
 pub struct Spool {
-    pub(crate) fs: Arc<dyn FileSystem>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) options: Options,
-    pub(crate) root: PathBuf,
-    pub(crate) rng: fastrand::Rng,
-    /// The directory that is appended to.
-    pub(crate) own: Arc<Path>,
-    pub(crate) lease: Lease,
-    /// By serial number: the upper bits of their records' tokens.
-    pub(crate) segments: BTreeMap<u64, Segment>,
-    pub(crate) next_serial: u64,
-    pub(crate) next_number: u64,
-    pub(crate) last_created: u64,
-    /// What is appended to, shared with appenders.
-    pub(crate) front: Arc<Mutex<Front>>,
-    pub(crate) quarantine: Quarantine,
-    /// Directories in which something was created or renamed that counts.
-    pub(crate) unsynced_dirs: BTreeSet<Arc<Path>>,
-    /// Adopted segments without a seal, which may not be durable.
-    pub(crate) unsealed: BTreeSet<u64>,
-    /// Directories in which sidecars were created or files removed.
-    pub(crate) settled_dirs: BTreeSet<Arc<Path>>,
-    pub(crate) unsynced_acks: BTreeSet<u64>,
-    pub(crate) acks_since: Option<Instant>,
+    fs: Arc<dyn FileSystem>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    root: PathBuf,
+    rng: fastrand::Rng,
+    /// This process's directory.
+    own: Arc<Path>,
+    lease: Lease,
+    /// By serial number.
+    segments: BTreeMap<u64, Segment>,
+    next_serial: u64,
+    next_number: u64,
+    last_created: u64,
+    /// The open segments, shared with appenders.
+    head: Arc<Mutex<WriteHead>>,
+    quarantine: Quarantine,
+    /// Directories with created or renamed files whose names are not durable yet.
+    unsynced_dirs: BTreeSet<Arc<Path>>,
+    /// Adopted segments without a seal. They may not be durable.
+    unsealed: BTreeSet<u64>,
+    pending_acks: PendingAcks,
     /// Finished segments that could not be removed yet.
-    pub(crate) deletions: BTreeSet<u64>,
-    /// Sidecars of segments that were removed.
-    pub(crate) strays: Vec<PathBuf>,
-    pub(crate) retry_at: Option<Instant>,
-    pub(crate) adopt_at: Instant,
-    /// When to look whether all files are where they were.
-    pub(crate) check_at: Instant,
-    /// Records of the owner's that are not on disk any more.
-    pub(crate) missed: BTreeMap<Token, Missed>,
-    /// A file or directory that is not at its path any more, until it is told.
-    pub(crate) lost: Option<IoError>,
-    pub(crate) torn_bytes: u64,
-    pub(crate) damaged_bytes: u64,
-    pub(crate) damaged: Counts,
-    pub(crate) taken: Counts,
+    deletions: BTreeSet<u64>,
+    retry_at: Option<Instant>,
+    adopt_at: Instant,
+    /// When to check that all files are in place.
+    check_at: Instant,
+    /// Records that the owner holds and that are no longer on disk.
+    missing: BTreeMap<Token, MissingRecord>,
+    /// The error for a file or directory that somebody removed, until a call returns it.
+    removed: Option<IoError>,
+    torn_bytes: u64,
+    damaged_bytes: u64,
+    damaged: Counts,
+    taken: Counts,
 }
 
 impl Spool {
-    /// Opens a spool below `root` on the real disk: makes a directory for this
-    /// process, for the owner alone. The first [`tick`](Self::tick) adopts those whose
-    /// process has died.
+    /// Opens a spool below `root` on the real disk: creates a directory for this process that
+    /// only its user can read. The first [`tick`](Self::tick) adopts directories of dead
+    /// processes.
     ///
     /// # Errors
     ///
-    /// An option out of its range, or a directory that cannot be made. What is
-    /// wrong with directories of dead processes is told by [`tick`](Self::tick).
+    /// An option is out of its range, or the directory cannot be created. Errors with
+    /// directories of dead processes come from [`tick`](Self::tick).
     ///
     /// # Examples
     ///
@@ -125,7 +120,7 @@ impl Spool {
         Self::open_with(root, options, Arc::new(Disk), Arc::new(SystemClock))
     }
 
-    /// [`open`](Self::open) with a file system and a clock of the caller's.
+    /// Like [`open`](Self::open), with another file system and clock.
     ///
     /// # Errors
     ///
@@ -142,12 +137,12 @@ impl Spool {
         let lease = Lease::default();
         let own = directory::create(&*fs, root, created, &mut rng, &lease)?;
         let quarantine = Quarantine::open(&*fs, root, &own, options.quarantine_bytes)?;
-        let front = Arc::new(Mutex::new(Front::new(&options, &clock)));
+        let head = Arc::new(Mutex::new(WriteHead::new(&options, &clock)));
         let mut spool = Self {
             adopt_at: clock.now(),
             check_at: clock.now() + CHECK_INTERVAL,
-            missed: BTreeMap::new(),
-            lost: None,
+            missing: BTreeMap::new(),
+            removed: None,
             fs,
             clock,
             options,
@@ -159,39 +154,38 @@ impl Spool {
             next_serial: 1,
             next_number: 1,
             last_created: created,
-            front,
+            head,
             quarantine,
             unsynced_dirs: BTreeSet::from([root.into()]),
             unsealed: BTreeSet::new(),
-            settled_dirs: BTreeSet::new(),
-            unsynced_acks: BTreeSet::new(),
-            acks_since: None,
+            pending_acks: PendingAcks::default(),
             deletions: BTreeSet::new(),
-            strays: Vec::new(),
             retry_at: None,
             torn_bytes: 0,
             damaged_bytes: 0,
             damaged: Counts::default(),
             taken: Counts::default(),
         };
-        // Said by the first append if it does not pass.
+        // If the error persists, the first append returns it.
         let _ = spool.begin_segment();
         Ok(spool)
     }
 
-    /// Does what is due: the sync of appended records and of acknowledgements,
-    /// what the file system refused before, the adoption of directories whose
-    /// process has died, making one segment of those durable, and looking whether
-    /// others changed the files. To be called more often than the sync interval, or
-    /// when [`next_due`](Self::next_due) says; costs next to nothing when nothing is
-    /// due.
+    /// Does the maintenance that is due:
+    ///
+    /// - syncs appended records and acknowledgements;
+    /// - retries operations that the file system refused;
+    /// - adopts directories of dead processes, and rewrites one adopted segment;
+    /// - checks whether others changed the files.
+    ///
+    /// Call it more often than the sync interval, or at [`next_due`](Self::next_due). It costs
+    /// almost nothing if nothing is due.
     ///
     /// # Errors
     ///
-    /// The first refusal of the file system. All of it is tried again by the
-    /// first call after [`RETRY`]; calls until then do nothing. Or, once, what others
-    /// removed or replaced; then [`forgotten`](Self::forgotten) has the records that
-    /// are to be appended again.
+    /// The first error of the file system. The first call after [`RETRY`] tries everything
+    /// again; calls before that do nothing. If others removed or replaced files, it returns an
+    /// error once, and [`forgotten`](Self::forgotten) then returns the records to append again.
     pub fn tick(&mut self) -> Result<(), IoError> {
         let now = self.clock.now();
         if self.retry_at.is_some_and(|at| now < at) {
@@ -205,50 +199,52 @@ impl Spool {
             self.sync_due(now),
             self.delete_finished(),
             self.sync_acks_due(now),
-            self.secure_due(now),
+            self.rewrite_unsealed_due(now),
             self.adopt_due(now),
         ];
         let result: Result<(), IoError> = done.into_iter().collect();
         self.retry_at = result.is_err().then(|| now + RETRY);
-        self.tell_lost().and(checked).and(result)
+        self.take_removed().and(checked).and(result)
     }
 
-    /// When [`tick`](Self::tick) has something to do again, as things stand; a
-    /// time that is over if it has now.
+    /// When to call [`tick`](Self::tick) next; a time in the past if something is due now.
     pub fn next_due(&self) -> Instant {
         let now = self.clock.now();
         if let Some(at) = self.retry_at {
             return at;
         }
-        let acks = self.acks_since.map(|since| since + ACK_SYNC_INTERVAL);
+        let acks = self
+            .pending_acks
+            .since()
+            .map(|since| since + ACK_SYNC_INTERVAL);
         let deletions = (!self.deletions.is_empty()).then_some(now);
         let check = self.check_at();
         let due = [
-            self.front_at(now),
+            self.head_at(now),
             acks,
             deletions,
-            self.secure_at(now),
+            self.rewrite_unsealed_at(now),
             check,
         ];
         due.into_iter().flatten().fold(self.adopt_at, Instant::min)
     }
 
-    /// When what is appended to is to be looked after.
-    fn front_at(&self, now: Instant) -> Option<Instant> {
-        let front = lock(&self.front);
-        if front.full.is_some() || front.wants_next() {
+    /// When the write head needs maintenance next.
+    fn head_at(&self, now: Instant) -> Option<Instant> {
+        let head = lock(&self.head);
+        if head.full.is_some() || head.wants_next() {
             return Some(now);
         }
-        drop(front);
+        drop(head);
         self.sync_at(now)
     }
 
-    /// When appended records are to be synced.
+    /// When the next sync of appended records is due.
     fn sync_at(&self, now: Instant) -> Option<Instant> {
-        let front = lock(&self.front);
-        let since = front.written().filter_map(|open| open.since).min();
+        let head = lock(&self.head);
+        let since = head.written().filter_map(|open| open.since).min();
         match (since, self.options.sync) {
-            _ if front.is_doubtful() => Some(now),
+            _ if head.needs_rewrite() => Some(now),
             (Some(since), SyncPolicy::Interval(interval)) => Some(since + interval),
             (Some(_), SyncPolicy::Always) => Some(now),
             (None, _) => (!self.unsynced_dirs.is_empty()).then_some(now),
@@ -263,7 +259,7 @@ impl Spool {
     }
 
     fn sync_acks_due(&mut self, now: Instant) -> Result<(), IoError> {
-        match self.acks_since {
+        match self.pending_acks.since() {
             Some(since) if now >= since + ACK_SYNC_INTERVAL => self.sync_acks(),
             _ => Ok(()),
         }
@@ -277,7 +273,7 @@ impl Spool {
         self.adopt()
     }
 
-    /// Makes everything durable now: records and acknowledgements.
+    /// Makes all records and acknowledgements durable now.
     ///
     /// # Errors
     ///
@@ -289,13 +285,13 @@ impl Spool {
             self.delete_finished(),
             self.sync_records(),
             self.sync_acks(),
-            self.secure_all(),
+            self.rewrite_unsealed(),
         ];
         let result: Result<(), IoError> = done.into_iter().collect();
-        self.tell_lost().and(result)
+        self.take_removed().and(result)
     }
 
-    /// What the spool holds and what it lost.
+    /// How much the spool holds, and how much it has lost.
     pub fn usage(&self) -> Usage {
         let mut usage = Usage {
             bytes: self.used(),
@@ -319,37 +315,37 @@ impl Spool {
                 }
             }
         }
-        // What the spool has not taken note of yet.
-        for kind in lock(&self.front).written().flat_map(|open| &open.news) {
+        // Records that were not added to their segments yet.
+        for kind in lock(&self.head).written().flat_map(|open| &open.unnoted) {
             usage.records += 1;
             usage.held.add(*kind, 1);
         }
         usage
     }
 
-    /// Bytes on disk that the limit bounds.
+    /// Bytes on disk that count towards the limit.
     pub(crate) fn used(&self) -> u64 {
         self.segments.values().map(Segment::bytes).sum()
     }
 
-    /// A handle with which a forked child gives up the locks it inherited.
+    /// A handle with which a forked child releases the locks it inherited.
     pub fn lease(&self) -> Lease {
         self.lease.clone()
     }
 
-    /// The directory that this process appends to.
+    /// The directory of this process.
     pub fn directory(&self) -> &Path {
         &self.own
     }
 
-    /// Makes everything durable, leaves what is not acknowledged to the next
-    /// process, and removes what is.
+    /// Makes everything durable and removes acknowledged records. The next process adopts the
+    /// others.
     ///
     /// # Errors
     ///
-    /// The first refusal of the file system.
+    /// The first error of the file system.
     pub fn close(mut self) -> Result<(), IoError> {
-        lock(&self.front).closed = true;
+        lock(&self.head).closed = true;
         let done = [
             self.seal(),
             self.end_next(),
@@ -359,24 +355,24 @@ impl Spool {
         done.into_iter().collect()
     }
 
-    /// Whether a segment must be written anew.
-    pub(crate) fn is_doubtful(&self, serial: u64) -> bool {
-        let front = lock(&self.front);
-        let open = front.written().find(|open| open.serial == serial);
-        open.is_some_and(|open| open.doubtful)
+    /// Whether an open segment must be rewritten.
+    pub(crate) fn needs_rewrite(&self, serial: u64) -> bool {
+        let head = lock(&self.head);
+        let open = head.written().find(|open| open.serial == serial);
+        open.is_some_and(|open| open.needs_rewrite)
     }
 
-    /// Whether a segment is appended to, was until its last sync, or will be.
+    /// Whether a segment belongs to the write head.
     pub(crate) fn is_open(&self, serial: u64) -> bool {
-        let front = lock(&self.front);
-        let mut open = front.written().chain(&front.next);
+        let head = lock(&self.head);
+        let mut open = head.written().chain(&head.next);
         open.any(|open| open.serial == serial)
     }
 }
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        lock(&self.front).closed = true;
+        lock(&self.head).closed = true;
     }
 }
 
@@ -387,15 +383,4 @@ impl fmt::Debug for Spool {
             .field("segments", &self.segments.len())
             .finish_non_exhaustive()
     }
-}
-
-/// The token of a record.
-pub(crate) fn token(serial: u64, index: u32) -> Token {
-    serial << TOKEN_BITS | u64::from(index)
-}
-
-/// Segment and index of a token.
-pub(crate) fn parts(token: Token) -> (u64, u32) {
-    let index = token & ((1 << TOKEN_BITS) - 1);
-    (token >> TOKEN_BITS, index as u32)
 }

@@ -1,15 +1,15 @@
-//! Making what was appended durable. Appends beside it go on meanwhile.
+//! Syncing appended records. Appenders continue during a sync.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{At, IoError};
-use crate::platform::files::gone;
+use crate::platform::files::ignore_missing;
 use crate::platform::fs::{File, FileSystem};
 use crate::spool::Spool;
-use crate::write_head::{Open, lock};
+use crate::write_head::{OpenSegment, lock};
 
-/// What of a segment a sync is to make durable.
+/// The part of a segment that a sync makes durable.
 struct Unsynced {
     serial: u64,
     path: PathBuf,
@@ -18,7 +18,7 @@ struct Unsynced {
 }
 
 impl Spool {
-    /// Makes records durable that were appended before, and names.
+    /// Makes appended records and the names of new files durable.
     pub(crate) fn sync_records(&mut self) -> Result<(), IoError> {
         self.repair()?;
         let files = self.sync_files();
@@ -42,9 +42,9 @@ impl Spool {
     }
 
     fn begin_sync(&mut self) -> Vec<Unsynced> {
-        let mut front = lock(&self.front);
-        let changed = front.written_mut().filter(|open| open.is_changed());
-        let begin = |open: &mut Open| {
+        let mut head = lock(&self.head);
+        let changed = head.written_mut().filter(|open| open.is_changed());
+        let begin = |open: &mut OpenSegment| {
             open.since = None;
             Unsynced {
                 serial: open.serial,
@@ -57,8 +57,8 @@ impl Spool {
     }
 
     fn end_sync(&mut self, serial: u64, len: u64, synced: bool) {
-        let mut front = lock(&self.front);
-        let Some(open) = front.find_mut(serial) else {
+        let mut head = lock(&self.head);
+        let Some(open) = head.find_mut(serial) else {
             return;
         };
         if synced {
@@ -66,12 +66,12 @@ impl Spool {
             open.tail.drain(..durable);
             open.synced = len;
         } else {
-            // The system may have dropped the bytes and call them written.
-            open.doubtful = true;
+            // The system may have dropped the bytes and treat them as written.
+            open.needs_rewrite = true;
         }
     }
 
-    /// Makes durable what was created and replaced.
+    /// Makes the names of created and replaced files durable.
     pub(crate) fn sync_names(&mut self) -> Result<(), IoError> {
         while let Some(directory) = self.unsynced_dirs.first() {
             sync_name(&*self.fs, directory)?;
@@ -82,5 +82,5 @@ impl Spool {
 }
 
 fn sync_name(fs: &dyn FileSystem, directory: &Path) -> Result<(), IoError> {
-    gone(fs.sync_dir(directory)).at("sync", directory)
+    ignore_missing(fs.sync_dir(directory)).at("sync", directory)
 }

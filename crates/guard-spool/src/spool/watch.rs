@@ -1,4 +1,4 @@
-//! Noticing that others removed, replaced or moved what this process works with.
+//! Noticing that others removed, replaced or moved the files of this process.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,33 +14,35 @@ use crate::options::MAX_SEGMENT_BYTES;
 use crate::platform::clock::milliseconds;
 use crate::platform::fs::Entry;
 use crate::segment::Segment;
-use crate::spool::{Spool, Token, token};
+use crate::spool::Spool;
+use crate::token::Token;
 use crate::write_head::lock;
 
-/// Time between two looks whether directories, locks and segments are still where
-/// they were made: 500 ms, while the spool holds any record.
+/// Interval at which a spool with records checks that its directories, locks and segments are
+/// still in place: 500 ms.
 pub const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A record that the owner holds and that is not on disk any more.
+/// A record that the owner holds and that is no longer on disk.
 #[derive(Debug)]
-pub(crate) struct Missed {
+pub(crate) struct MissingRecord {
     pub(crate) kind: Kind,
-    /// Whether the owner knows.
+    /// Whether [`Spool::forgotten`] has returned it.
     told: bool,
 }
 
-/// What became of records that are not where they were.
+/// Why records are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Missing {
+pub(crate) enum Cause {
+    /// Somebody removed their file.
     Lost,
-    /// Another process has adopted them.
+    /// Another process has adopted their directory.
     Taken,
 }
 
 impl Spool {
-    /// Records that the owner holds and that are no longer on disk, because somebody
-    /// removed or replaced files. They are to be appended again. Each is told once; its
-    /// token means nothing from then on.
+    /// Records that the owner holds and that are no longer on disk, because somebody removed or
+    /// replaced files. The owner must append them again. The spool returns each record once;
+    /// its token is invalid afterwards.
     ///
     /// # Examples
     ///
@@ -51,33 +53,32 @@ impl Spool {
     /// let mut spool = Spool::open(root.path(), Options::default())?;
     /// let tokens = spool.append(&[(Kind::Event, b"{}".as_slice())])?;
     /// std::fs::remove_dir_all(spool.directory())?;
-    /// assert!(spool.sync().is_err()); // says what is missing
+    /// assert!(spool.sync().is_err()); // names the missing file
     /// assert_eq!(spool.forgotten(), tokens);
     /// spool.append(&[(Kind::Event, b"{}".as_slice())])?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn forgotten(&mut self) -> Vec<Token> {
-        // A release of those that were told before has come by now.
-        self.missed.retain(|_, missed| !missed.told);
-        for missed in self.missed.values_mut() {
+        // The owner has had time to release the records that the last call returned.
+        self.missing.retain(|_, missed| !missed.told);
+        for missed in self.missing.values_mut() {
             missed.told = true;
         }
-        self.missed.keys().copied().collect()
+        self.missing.keys().copied().collect()
     }
 
-    /// What is missing, once.
-    pub(crate) fn tell_lost(&mut self) -> Result<(), IoError> {
-        self.lost.take().map_or(Ok(()), Err)
+    /// The error for a removed file, once.
+    pub(crate) fn take_removed(&mut self) -> Result<(), IoError> {
+        self.removed.take().map_or(Ok(()), Err)
     }
 
-    /// When to look next. Without records there is nothing to lose, and a look is due
-    /// with the first record.
+    /// When the next check is due; `None` while the spool has neither records nor pending work.
     pub(crate) fn check_at(&self) -> Option<Instant> {
-        let is_new = lock(&self.front)
+        let is_new = lock(&self.head)
             .written()
-            .any(|open| !open.news.is_empty());
+            .any(|open| !open.unnoted.is_empty());
         let has_records = is_new || self.segments.values().any(|s| !s.is_finished());
-        let is_busy = self.acks_since.is_some() || !self.deletions.is_empty();
+        let is_busy = self.pending_acks.since().is_some() || !self.deletions.is_empty();
         (has_records || is_busy).then_some(self.check_at)
     }
 
@@ -88,8 +89,8 @@ impl Spool {
         }
     }
 
-    /// Looks whether all that this process works with is still at its path. What is not
-    /// is made again; its records are missed.
+    /// Checks that all files of this process are still in place. It creates missing ones again
+    /// and marks their records as missing.
     pub(crate) fn check_files(&mut self) -> Result<(), IoError> {
         self.check_at = self.clock.now() + CHECK_INTERVAL;
         let mut result = Ok(());
@@ -97,22 +98,22 @@ impl Spool {
             let checked = self.check_directory(&path.into());
             result = result.and(checked);
         }
-        result.and(self.hold_own())
+        result.and(self.ensure_directory())
     }
 
     fn check_directory(&mut self, directory: &Arc<Path>) -> Result<(), IoError> {
-        if self.hold(directory)? {
+        if self.still_owns(directory)? {
             self.check_segments(directory)?;
         }
         Ok(())
     }
 
-    /// Makes this process's directory again if somebody removed or replaced it.
-    pub(crate) fn hold_own(&mut self) -> Result<(), IoError> {
-        if self.hold(&self.own.clone())? {
+    /// Creates this process's directory again if somebody removed or replaced it.
+    pub(crate) fn ensure_directory(&mut self) -> Result<(), IoError> {
+        if self.still_owns(&self.own.clone())? {
             return Ok(());
         }
-        // Under another name: what was there may come back, and is adopted then.
+        // It gets another name: if the old one comes back, it is adopted.
         let created = milliseconds(self.clock.wall()).max(self.last_created);
         let (root, rng) = (&self.root, &mut self.rng);
         self.own = directory::create(&*self.fs, root, created, rng, &self.lease)?;
@@ -120,9 +121,9 @@ impl Spool {
         self.open_quarantine()
     }
 
-    /// Whether a directory is still this process's. One whose lock alone was removed is
-    /// locked again.
-    fn hold(&mut self, directory: &Arc<Path>) -> Result<bool, IoError> {
+    /// Whether this process still owns a directory. If only the lock was removed, it takes the
+    /// lock again.
+    fn still_owns(&mut self, directory: &Arc<Path>) -> Result<bool, IoError> {
         let Some(ids) = self.lease.ids(directory) else {
             return Ok(false);
         };
@@ -130,45 +131,44 @@ impl Spool {
         if find(&*self.fs, &path)? == Some(ids.lock) {
             return Ok(true);
         }
-        let mut missing = Missing::Lost;
+        let mut cause = Cause::Lost;
         if find(&*self.fs, directory)? == Some(ids.directory) {
             if let Some(held) = directory::lock(&*self.fs, directory)? {
                 self.lease.keep(directory, held);
-                self.note_lost(path);
+                self.report_removed(path);
                 return Ok(true);
             }
-            missing = Missing::Taken;
+            cause = Cause::Taken;
         }
-        self.note_lost(path);
-        self.leave_directory(directory, missing);
+        self.report_removed(path);
+        self.detach_directory(directory, cause);
         Ok(false)
     }
 
-    fn note_lost(&mut self, path: PathBuf) {
-        self.lost.get_or_insert_with(|| IoError::missing(path));
+    fn report_removed(&mut self, path: PathBuf) {
+        self.removed.get_or_insert_with(|| IoError::missing(path));
     }
 
-    /// Gives up a directory and all that was in it.
-    fn leave_directory(&mut self, directory: &Arc<Path>, missing: Missing) {
+    /// Stops using a directory and all its segments.
+    fn detach_directory(&mut self, directory: &Arc<Path>, cause: Cause) {
         let within = |segment: &Segment| segment.directory == *directory;
         let serials = self.by_age(within);
         for serial in serials {
-            self.leave_segment(serial);
-            self.miss(serial, &Bits::default(), missing);
+            self.detach_segment(serial);
+            self.mark_missing(serial, &Bits::default(), cause);
             self.segments.remove(&serial);
             self.deletions.remove(&serial);
             self.unsealed.remove(&serial);
-            self.unsynced_acks.remove(&serial);
+            self.pending_acks.remove_segment(serial);
         }
-        self.strays.retain(|path| !path.starts_with(directory));
         self.unsynced_dirs.remove(directory);
-        self.settled_dirs.remove(directory);
-        self.lease.let_go(directory);
+        self.pending_acks.remove_directory(directory);
+        self.lease.unlock(directory);
     }
 
-    /// Nothing is appended to a segment any more; whether anything could be.
-    fn leave_segment(&mut self, serial: u64) -> bool {
-        let Some(mut open) = lock(&self.front).leave(serial) else {
+    /// Stops appending to a segment. Returns whether it was open.
+    fn detach_segment(&mut self, serial: u64) -> bool {
+        let Some(mut open) = lock(&self.head).detach(serial) else {
             return false;
         };
         if let Some(segment) = self.segments.get_mut(&serial) {
@@ -191,8 +191,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Whether a segment is still the file that was written, as far as that shows
-    /// without reading it.
+    /// Whether a segment is still the same file and not shorter. Does not read it.
     fn is_whole(&self, serial: u64, there: &BTreeMap<&str, &Entry>) -> bool {
         let Some(segment) = self.segments.get(&serial) else {
             return true;
@@ -203,12 +202,12 @@ impl Spool {
         there
             .get(segment.name.file("log").as_str())
             .is_some_and(|entry| {
-                let has_all = entry.len >= segment.len || self.is_doubtful(serial);
+                let has_all = entry.len >= segment.len || self.needs_rewrite(serial);
                 entry.id == segment.id && has_all
             })
     }
 
-    /// Goes by what stands at the path of a segment now.
+    /// Reads the file that is at the path of a segment now.
     fn reread(&mut self, serial: u64) -> Result<(), IoError> {
         let Some(segment) = self.segments.get(&serial) else {
             return Ok(());
@@ -219,22 +218,22 @@ impl Spool {
         {
             segment.id = id;
         }
-        let was_open = self.leave_segment(serial);
+        let was_open = self.detach_segment(serial);
         let bytes = self.read(&path, MAX_SEGMENT_BYTES)?;
-        if self.survey(serial, &bytes)? || was_open {
-            self.note_lost(path);
+        if self.scan_segment(serial, &bytes)? || was_open {
+            self.report_removed(path);
         }
         if let Some(segment) = self.segments.get_mut(&serial) {
             segment.len = bytes.len() as u64;
-            // Nobody has synced what others put there.
+            // The file that others put there may not be synced.
             self.unsealed.insert(serial);
         }
         self.delete_if_finished(serial)
     }
 
-    /// Takes out the records of a segment that are not `present`: those that the owner
-    /// holds are to be saved again. Whether there were any.
-    pub(crate) fn miss(&mut self, serial: u64, present: &Bits, missing: Missing) -> bool {
+    /// Settles the live records of a segment that are not `present`. Those that the owner holds
+    /// are missing; the others count as lost or taken. Returns whether there were any.
+    pub(crate) fn mark_missing(&mut self, serial: u64, present: &Bits, cause: Cause) -> bool {
         let segment = self.segments.get_mut(&serial);
         let Some(records) = segment.and_then(Segment::records_mut) else {
             return false;
@@ -245,9 +244,9 @@ impl Spool {
             let kind = records.kind(*index);
             if records.is_held(*index) {
                 let told = false;
-                self.missed
-                    .insert(token(serial, *index), Missed { kind, told });
-            } else if missing == Missing::Taken {
+                self.missing
+                    .insert(Token::new(serial, *index), MissingRecord { kind, told });
+            } else if cause == Cause::Taken {
                 self.taken.add(kind, 1);
             } else {
                 self.damaged.add(kind, 1);

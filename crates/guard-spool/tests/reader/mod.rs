@@ -1,5 +1,5 @@
-//! Gives arbitrary bytes to a spool, as what a dead process has left. Shared by
-//! the fuzz target and a test.
+//! Lets a spool read arbitrary bytes, as if a dead process had left them. Shared by the fuzz
+//! target and a test.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn open(fs: &SimFs) -> Spool {
     spool
 }
 
-/// Loads everything, and then does everything that is done with records.
+/// Loads everything, and then uses every operation on records.
 fn live_with(spool: &mut Spool) -> Vec<Vec<u8>> {
     let mut bodies = Vec::new();
     let mut tokens: Vec<Token> = Vec::new();
@@ -52,7 +52,7 @@ fn live_with(spool: &mut Spool) -> Vec<Vec<u8>> {
     bodies
 }
 
-/// Takes the bytes for a segment and its sidecar.
+/// Uses the bytes as a segment and its sidecar.
 pub(crate) fn bytes_as_files(log: &[u8], ack: &[u8]) {
     let fs = SimFs::new(0);
     fs.create_dir_all(Path::new(DEAD)).expect("a sound disk");
@@ -70,8 +70,8 @@ pub(crate) fn bytes_as_files(log: &[u8], ack: &[u8]) {
     live_with(&mut open(&fs));
 }
 
-/// Takes the bytes for changes to a sound segment and its sidecar: in each three,
-/// a position and what is combined with the byte there.
+/// Uses the bytes as changes to a valid segment and its sidecar: three bytes each, a position and
+/// the value to combine with the byte there.
 pub(crate) fn bytes_as_changes(changes: &[u8]) {
     let fs = SimFs::new(0);
     let mut spool = open(&fs);

@@ -1,4 +1,4 @@
-//! What a backend answers.
+//! Answers of a backend.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -7,37 +7,37 @@ use serde_json::Value;
 /// The answer to a batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct IngestAnswer {
-    /// Whether the batch was taken.
+    /// Whether the backend accepted the batch.
     pub success: bool,
     /// Events found in the batch.
     pub events_received: u64,
-    /// Events left out because their timestamp cannot be read.
+    /// Events dropped because their timestamp cannot be read.
     pub events_dropped_invalid_timestamp: u64,
     /// Metrics found in the batch.
     pub metrics_received: u64,
-    /// Events stored, or stored before.
+    /// Events that are stored, now or by an earlier batch.
     pub events_processed: u64,
-    /// Metrics stored, or stored before.
+    /// Metrics that are stored, now or by an earlier batch.
     pub metrics_processed: u64,
-    /// Null when all is well: agents send the whole batch again otherwise.
+    /// Null if there are none; otherwise agents send the whole batch again.
     pub errors: Option<Vec<String>>,
 }
 
 /// The answer to a status report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StatusAnswer {
-    /// Whether the report was taken.
+    /// Whether the backend accepted the report.
     pub success: bool,
-    /// In words.
+    /// A message for people.
     pub message: String,
 }
 
-/// How much of a foreign answer is quoted, in characters.
+/// How many characters of a foreign answer are quoted.
 const QUOTED: usize = 60;
 
-/// What an answer's body holds, in words, if no Guard backend wrote it: HTML by its
-/// `Content-Type` or its first byte, as a login page or a proxy answers, or JSON that is not
-/// an object. An empty body says nothing, and nor does text that claims to be neither.
+/// Describes the body of an answer that no Guard backend wrote: HTML according to `Content-Type`
+/// or its first byte, as from a login page or a proxy, or JSON that is not an object. Returns
+/// `None` for an empty body and for other text.
 ///
 /// ```
 /// use guard_wire::answer::foreign;
@@ -68,19 +68,18 @@ pub fn foreign(content_type: Option<&str>, body: &[u8]) -> Option<String> {
     Some(format!("{what}, which begins {begin:?}"))
 }
 
-/// Without the byte order mark that some programs write first.
+/// The body without a byte order mark, which some programs write first.
 pub(crate) fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
-/// Whether the body of a 2xx answer says that the batch was not taken after
-/// all: `success` is false, or `errors` holds anything. An empty body, one that
-/// is not a JSON object, and `{}` say nothing of the kind: see [`foreign`] for those
-/// that no backend wrote.
+/// Whether the body of a 2xx answer says that the backend did not accept the batch: `success` is
+/// false, or `errors` is not empty. False for an empty body, for `{}`, and for a body that is
+/// not a JSON object; [`foreign`] finds bodies that no backend wrote.
 ///
-/// Of a body that was cut, or is not quite JSON (`NaN` stands in it), what can be read
-/// counts. One that ends before it has said that the batch was taken denies it: a batch that
-/// is sent again is stored once, one that is forgotten is lost.
+/// If the body was cut off, or is not valid JSON (it contains `NaN`), the readable part counts.
+/// If it ends before `success` is true, the batch counts as not accepted: a batch that is sent
+/// again is stored once, but a batch that is dropped is lost.
 ///
 /// ```
 /// use guard_wire::answer::denies;
@@ -127,8 +126,8 @@ pub fn denies(body: &[u8]) -> bool {
     !was_taken
 }
 
-/// How many records of a batch that was taken its 2xx answer says were left out of it:
-/// received, but not processed.
+/// How many records of an accepted batch the backend received but did not process, according to
+/// its answer.
 ///
 /// ```
 /// use guard_wire::answer::left_out;
@@ -153,11 +152,11 @@ pub fn left_out(body: &[u8]) -> u64 {
     events.saturating_add(missing(counts.metrics_received, counts.metrics_processed))
 }
 
-/// How much of a reason is kept, in characters.
+/// How many characters of a reason are kept.
 const MAX_REASON: usize = 200;
 
-/// Why a backend did not take a batch, or a record of it, in its own words: `detail`, or the
-/// first of `errors` or of the `invalid` records, or `message`. At most 200 characters. The text
+/// The backend's reason for refusing a batch or one of its records: `detail`, the first of
+/// `errors`, the first of the `invalid` records, or `message`. At most 200 characters. The text
 /// comes from outside: print it with `{:?}`, which escapes control characters.
 ///
 /// ```
@@ -177,8 +176,8 @@ pub fn reason(body: &[u8]) -> Option<String> {
         .map(|text| text.chars().take(MAX_REASON).collect())
 }
 
-/// What a value says: the text itself, the first of a list, or the text of an object's `reason`
-/// or `msg`.
+/// The text of a value: the text itself, that of the first entry of a list, or that of an
+/// object's `reason` or `msg`.
 fn in_words(value: &Value) -> Option<String> {
     match value {
         Value::Array(list) => in_words(list.first()?),
@@ -197,7 +196,7 @@ fn text_of(value: &Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The text of a JSON string, whose first quote is gone, and what stands behind it.
+/// Splits JSON after an opening quote: the text of the string, and the rest after it.
 fn split_string(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut is_escaped = false;
     let end = text.iter().position(|byte| {
@@ -208,7 +207,7 @@ fn split_string(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&text[..end], &text[end + 1..]))
 }
 
-/// Whether the JSON value that begins here is neither empty, null, false nor zero.
+/// Whether the JSON value at the start is neither empty, null, false nor zero.
 fn holds_anything(value: &[u8]) -> bool {
     let (first, tail) = value.split_first().unwrap_or((&b'n', &[]));
     let next = tail.trim_ascii_start().first();

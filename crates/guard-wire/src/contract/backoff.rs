@@ -1,4 +1,4 @@
-//! The schedule on which agents try again.
+//! The delays between retries.
 
 /// `base * 2^attempt` seconds, at most `max`.
 ///

@@ -1,30 +1,30 @@
-//! The body of a batch, put together from records that are bytes already.
+//! The body of a batch, built from encoded records.
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 
 use crate::record::kind::Kind;
 
-/// Where encrypted batches of both kinds are posted.
+/// The path for encrypted batches of both kinds.
 pub const ENCRYPTED_PATH: &str = "/api/v1/events/encrypted";
 
-/// What every batch of one agent has in common.
+/// The facts that all batches of an agent share.
 #[derive(Debug, Clone, Serialize)]
 pub struct Envelope {
     /// The project; `"default"` when none is configured.
     pub project_id: String,
-    /// The agent's own version.
+    /// The version of the agent.
     pub agent_version: String,
-    /// The version of the guard in front of it, if known.
+    /// The version of the guard that uses the agent, if known.
     pub guard_version: Option<String>,
     /// The version of guard-core, if known.
     pub guard_core_version: Option<String>,
 }
 
-/// What is one batch's own.
+/// The facts of one batch.
 #[derive(Debug, Clone, Serialize)]
 pub struct BatchHead {
-    /// `"<unix ms>-<8 hex>"`, the same over all retries.
+    /// `"<unix ms>-<8 hex>"`, the same for all retries.
     pub batch_id: String,
     /// RFC 3339.
     pub created_at: String,
@@ -33,7 +33,7 @@ pub struct BatchHead {
 }
 
 impl Envelope {
-    /// The body of a batch in the clear.
+    /// The body of an unencrypted batch.
     pub fn plain<R: AsRef<[u8]>>(&self, head: &BatchHead, kind: Kind, records: &[R]) -> Vec<u8> {
         #[derive(Serialize)]
         struct Rest<'a> {
@@ -59,7 +59,7 @@ impl Envelope {
         body
     }
 
-    /// The body of a batch whose [`payload`] was encrypted.
+    /// The body of a batch with an encrypted [`payload`].
     pub fn encrypted(&self, batch_id: &str, encrypted_payload: &str) -> Vec<u8> {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -78,7 +78,7 @@ impl Envelope {
         })
     }
 
-    /// How many bytes a batch in the clear takes beside its records and commas.
+    /// Length of an unencrypted batch without its records and commas.
     pub fn overhead(&self) -> usize {
         let head = BatchHead {
             batch_id: batch_id(u64::MAX),
@@ -122,15 +122,15 @@ pub fn payload<R: AsRef<[u8]>>(kind: Kind, records: &[R]) -> Vec<u8> {
     body
 }
 
-/// A fresh batch id for a batch made `unix_ms` milliseconds after the epoch.
+/// A new batch id for a batch made `unix_ms` milliseconds after the epoch.
 pub fn batch_id(unix_ms: u64) -> String {
     let mut random = [0; 4];
-    // Without randomness the time alone has to do: each record has a key of its own.
+    // Without randomness the time must suffice: each record has its own key anyway.
     SystemRandom::new().fill(&mut random).unwrap_or_default();
     format!("{unix_ms}-{:08x}", u32::from_ne_bytes(random))
 }
 
 fn to_json<T: Serialize>(body: &T) -> Vec<u8> {
-    // Structs of strings and flags have no way to fail.
+    // Serializing structs of strings and flags cannot fail.
     serde_json::to_vec(body).unwrap_or_default()
 }

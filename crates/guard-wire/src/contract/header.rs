@@ -1,12 +1,12 @@
-//! Names of the HTTP headers that agents and backends exchange.
+//! Names of the HTTP headers in the contract.
 
-/// The API key, as later backends read it; earlier ones read `Authorization: Bearer`.
+/// The API key, for newer backends; older ones read `Authorization: Bearer`.
 pub const API_KEY: &str = "X-API-Key";
-/// The project a request belongs to; sent only when one is configured.
+/// The project of a request; sent only if one is configured.
 pub const PROJECT_ID: &str = "X-Project-ID";
-/// The installation a request comes from, stable over restarts.
+/// The installation that sends a request; stable across restarts.
 pub const INSTALL_ID: &str = "X-Agent-Install-Id";
-/// The process that a request comes from: of the agents of an installation, which.
+/// The process that sends a request: identifies an agent within its installation.
 pub const PROCESS_ID: &str = "X-Agent-Process-Id";
-/// `v1=HEX`, see [`crate::crypto::sign`].
+/// `v1=HEX`, see [`crate::sign`].
 pub const SIGNATURE: &str = "X-Payload-Signature";

@@ -2,10 +2,9 @@
 
 use std::time::SystemTime;
 
-/// How many seconds to wait, as read from the header's value: a number of
-/// seconds (fractions allowed, negative means none) or an HTTP date. Anything
-/// else, and an absent header, means `default`. Not capped: the caller knows
-/// how long it is willing to wait.
+/// Seconds to wait according to the header: a number of seconds (fractions are allowed, a
+/// negative number means 0) or an HTTP date. Returns `default` for any other value and for an
+/// absent header. There is no upper limit; the caller applies its own.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};

@@ -1,29 +1,29 @@
-//! What an agent reports of itself.
+//! The status report of an agent.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How an entry of [`StatusReport::errors`] begins that says why rules were refused.
+/// Prefix of the entry in [`StatusReport::errors`] that says why rules were refused.
 pub const RULES_REFUSED: &str = "rules refused: ";
 
-/// How an agent is.
+/// The health of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     /// Records are delivered.
     Healthy,
-    /// The breaker is open, the buffer nearly full, or many sends fail.
+    /// The circuit breaker is open, the buffer is nearly full, or many sends fail.
     Degraded,
     /// Nothing is delivered.
     Failed,
 }
 
-/// How many records an agent took and what became of them:
-/// `accepted = delivered + queued + spooled + dropped`, always.
+/// How many records an agent accepted, and where they are now. It always holds that
+/// `accepted = delivered + queued + spooled + dropped`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerReport {
-    /// Handed in.
+    /// Records that the application passed to the agent.
     pub accepted: u64,
     /// Confirmed by the backend.
     pub delivered: u64,
@@ -48,7 +48,7 @@ impl LedgerReport {
 pub struct StatusReport {
     /// RFC 3339.
     pub timestamp: String,
-    /// How the agent is.
+    /// The agent's health.
     pub status: Health,
     /// Seconds since it started.
     pub uptime: f64,
@@ -60,17 +60,17 @@ pub struct StatusReport {
     pub buffer_size: u64,
     /// When a batch was last delivered, RFC 3339.
     pub last_flush: Option<String>,
-    /// What went wrong lately, newest last.
+    /// Recent errors, the newest last.
     pub errors: Vec<String>,
-    /// The installation, stable over restarts.
+    /// Identifies the installation; stable across restarts.
     pub install_id: String,
     /// The agent's version.
     pub agent_version: String,
-    /// The machine's name.
+    /// The host name.
     pub hostname: String,
-    /// The process.
+    /// The process id.
     pub pid: u32,
-    /// Every record accounted for.
+    /// The ledger of all records.
     pub ledger: LedgerReport,
     /// The version of the rules in force; left out while there are none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -18,31 +18,31 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 const KEY_LEN: usize = 32;
 
-/// Why a key cannot be used. Says nothing of the key itself.
+/// Why a key cannot be used. It does not contain the key.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum KeyError {
     /// The text is not URL-safe base64.
     #[error("the encryption key is not URL-safe base64; give 32 bytes as URL-safe base64")]
     NotBase64,
-    /// The text decodes to another number of bytes than 32.
+    /// The key does not have 32 bytes.
     #[error("the encryption key has {len} bytes; give 32 bytes as URL-safe base64")]
     Length {
-        /// How many bytes it decodes to.
+        /// Its length in bytes.
         len: usize,
     },
 }
 
-/// A payload could not be sealed: the system gave no randomness.
+/// A payload could not be encrypted, because the system provided no random bytes.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("the payload could not be encrypted: no random bytes from the system")]
 pub struct EncryptError;
 
-/// A payload could not be opened.
+/// A payload could not be decrypted.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("Invalid or tampered payload")]
 pub struct DecryptError;
 
-/// Seals and opens payloads with one key.
+/// Encrypts and decrypts payloads with one key.
 ///
 /// ```
 /// use guard_wire::encrypt::Encryptor;
@@ -61,7 +61,7 @@ impl Encryptor {
     ///
     /// # Errors
     ///
-    /// [`KeyError`] when the text is not base64 or not of 32 bytes.
+    /// [`KeyError`] if the text is not base64 or the key does not have 32 bytes.
     pub fn new(key: &str) -> Result<Self, KeyError> {
         let bytes = BASE64.decode(key.trim()).map_err(|_| KeyError::NotBase64)?;
         if bytes.len() != KEY_LEN {
@@ -79,16 +79,16 @@ impl Encryptor {
     ///
     /// # Errors
     ///
-    /// [`EncryptError`] when the system gives no randomness.
+    /// [`EncryptError`] if the system provides no random bytes.
     pub fn encrypt(&self, plain: &[u8]) -> Result<String, EncryptError> {
         self.encrypt_with(plain, &[])
     }
 
-    /// Seals `plain` and binds it to `associated`, which is not part of the result.
+    /// Encrypts `plain` and binds it to `associated`, which is not part of the result.
     ///
     /// # Errors
     ///
-    /// [`EncryptError`] when the system gives no randomness.
+    /// [`EncryptError`] if the system provides no random bytes.
     pub fn encrypt_with(&self, plain: &[u8], associated: &[u8]) -> Result<String, EncryptError> {
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(|_| EncryptError)?;
@@ -116,20 +116,20 @@ impl Encryptor {
         Ok(BASE64.encode(sealed))
     }
 
-    /// Opens what [`encrypt`](Self::encrypt) sealed.
+    /// Decrypts the result of [`encrypt`](Self::encrypt).
     ///
     /// # Errors
     ///
-    /// [`DecryptError`] for anything that was not sealed with this key, without saying why.
+    /// [`DecryptError`] for anything that was not encrypted with this key. It does not say why.
     pub fn decrypt(&self, sealed: &str) -> Result<Vec<u8>, DecryptError> {
         self.decrypt_with(sealed, &[])
     }
 
-    /// Opens what [`encrypt_with`](Self::encrypt_with) sealed with the same `associated`.
+    /// Decrypts the result of [`encrypt_with`](Self::encrypt_with) with the same `associated`.
     ///
     /// # Errors
     ///
-    /// [`DecryptError`] for anything that was not sealed so with this key.
+    /// [`DecryptError`] for anything else.
     pub fn decrypt_with(&self, sealed: &str, associated: &[u8]) -> Result<Vec<u8>, DecryptError> {
         let mut bytes = BASE64.decode(sealed.trim()).map_err(|_| DecryptError)?;
         let (nonce, cipher) = bytes.split_at_mut_checked(NONCE_LEN).ok_or(DecryptError)?;

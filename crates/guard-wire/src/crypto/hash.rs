@@ -1,11 +1,11 @@
-//! Hashing addresses.
+//! Hashes of addresses.
 
 use ring::digest;
 
 /// The first 16 hexadecimal digits of SHA-256 over `ip` followed by `salt`.
 ///
-/// Not reversible by itself, but the space of IPv4 addresses is small: without
-/// a secret salt the address can be found by trying all of them.
+/// A hash cannot be reversed, but there are few IPv4 addresses: without a secret salt, an
+/// attacker finds the address by trying all of them.
 ///
 /// ```
 /// assert_eq!(guard_wire::hash::hash_ip("127.0.0.1", ""), "12ca17b49af22894");

@@ -5,10 +5,10 @@ use ring::hmac;
 
 use crate::crypto::hash::hex;
 
-/// What the header starts with: the version of the scheme.
+/// Prefix of the header: the version of the scheme.
 const PREFIX: &str = "v1=";
 
-/// Signs `body`, or nothing when `secret` is empty.
+/// Signs `body`. Returns `None` if `secret` is empty.
 ///
 /// ```
 /// use guard_wire::sign::{sign, verify};
@@ -26,7 +26,7 @@ pub fn sign(body: &[u8], secret: &str) -> Option<String> {
     Some([PREFIX, &hex(hmac::sign(&key, body).as_ref())].concat())
 }
 
-/// Whether `signature` is what [`sign`] makes of `body`; compared in constant time.
+/// Whether `signature` is the result of [`sign`] for `body`. Compares in constant time.
 pub fn verify(body: &[u8], signature: &str, secret: &str) -> bool {
     let Some(tag) = signature.trim().strip_prefix(PREFIX).and_then(unhex) else {
         return false;

@@ -1,4 +1,4 @@
-//! Making addresses say less.
+//! Anonymizing addresses.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,18 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::crypto::hash::hash_ip;
 
-/// What happens to `ip_address` before it leaves the process. What is no
-/// address, such as `system`, stays as it is.
+/// How to anonymize `ip_address` before it leaves the process. Text that is not an address, such
+/// as `system`, stays unchanged.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub enum Anonymize {
-    /// It stays as it is.
+    /// It stays unchanged.
     #[default]
     None,
-    /// The last 8 bits of an IPv4 address and the last 80 of an IPv6 address
-    /// are zero.
+    /// The last 8 bits of an IPv4 address and the last 80 bits of an IPv6 address become zero.
     Truncate,
-    /// The address is replaced by [`hash_ip`] with this salt. Whoever knows the
-    /// salt can find the address by trying all.
+    /// [`hash_ip`] with this salt replaces the address. Somebody who knows the salt can find the
+    /// address by trying all of them.
     Hash {
         /// Keep it secret.
         salt: String,
@@ -25,7 +24,7 @@ pub enum Anonymize {
 }
 
 impl Anonymize {
-    /// What is said of `ip`.
+    /// `ip`, anonymized.
     ///
     /// ```
     /// use guard_wire::anonymize::Anonymize;

@@ -1,4 +1,4 @@
-//! Pure functions that remove secrets from values, shorten them, and write what is left.
+//! Pure functions that remove secrets from values, truncate them, and write them as JSON.
 
 pub mod anonymize;
 pub(crate) mod json;

@@ -1,12 +1,12 @@
-//! Cutting long text.
+//! Truncating long text.
 
 use std::borrow::Cow;
 
-/// What is put behind text that was cut.
+/// The end of text that was cut.
 pub const MARK: &str = "...[TRUNCATED]";
 
-/// Cuts `text` to at most `limit` bytes of UTF-8, at a character boundary, and
-/// puts [`MARK`] behind what is left. Text within the limit is returned as it is.
+/// Cuts `text` to at most `limit` bytes of UTF-8, at a character boundary, and appends [`MARK`].
+/// It returns text within the limit unchanged.
 ///
 /// ```
 /// use guard_wire::truncate::truncate;
@@ -22,7 +22,7 @@ pub fn truncate(text: &str, limit: usize) -> Cow<'_, str> {
     }
 }
 
-/// The part of `text` that stays when it is too long, else nothing.
+/// The part of `text` that stays if it is too long; `None` if it is not.
 pub(crate) fn kept(text: &str, limit: usize) -> Option<&str> {
     if text.len() <= limit {
         return None;

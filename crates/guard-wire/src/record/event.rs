@@ -1,4 +1,4 @@
-//! Security events: what the guard saw and did.
+//! Security events: what the guard noticed and did.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::value::{Field, Value, set};
 
-/// A security event, built field by field. Only the type is required. Text that
-/// is known at compile time is not copied.
+/// A security event, built field by field. Only the type is required. String literals are not
+/// copied.
 ///
 /// ```
 /// use guard_wire::SecurityEvent;
@@ -36,7 +36,7 @@ macro_rules! text_fields {
 }
 
 impl SecurityEvent {
-    /// An event of an open type (`ip_banned`, `rate_limited`, ...) that happened now.
+    /// An event that happened now. The type is any text, such as `ip_banned` or `rate_limited`.
     pub fn new(event_type: impl Into<Cow<'static, str>>) -> Self {
         let mut fields = Vec::with_capacity(12);
         fields.push(("timestamp".into(), Value::Time(Timestamp::now())));
@@ -45,7 +45,7 @@ impl SecurityEvent {
     }
 
     text_fields! {
-        /// What tells this event from all others; generated when not set.
+        /// Identifies the event; generated if not set.
         idempotency_key;
         /// The client's address.
         ip_address;
@@ -55,30 +55,30 @@ impl SecurityEvent {
         user_agent;
         /// What the guard did: `request_blocked`, `logged_only`, ...
         action_taken;
-        /// Why, in words.
+        /// The reason, as text.
         reason;
-        /// The route that was called.
+        /// The route of the request.
         endpoint;
-        /// The request's method.
+        /// The method of the request.
         method;
-        /// The decorator that fired, if one did.
+        /// The decorator that matched, if any.
         decorator_type;
-        /// The rule that fired, if one did.
+        /// The rule that matched, if any.
         rule_type;
-        /// The pattern that matched, if one did.
+        /// The pattern that matched, if any.
         pattern_matched;
-        /// The part of the guard that reports.
+        /// The part of the guard that reports the event.
         handler_name;
     }
 
-    /// When it happened, if not now.
+    /// Sets when it happened, if not now.
     #[must_use]
     pub fn timestamp(mut self, at: Timestamp) -> Self {
         set(&mut self.fields, "timestamp".into(), Value::Time(at));
         self
     }
 
-    /// The status the request was answered with.
+    /// The HTTP status of the answer.
     #[must_use]
     pub fn status_code(mut self, status: u16) -> Self {
         set(
@@ -89,7 +89,7 @@ impl SecurityEvent {
         self
     }
 
-    /// How long the answer took, in seconds.
+    /// Time to answer the request, in seconds.
     #[must_use]
     pub fn response_time(mut self, seconds: f64) -> Self {
         set(
@@ -100,7 +100,7 @@ impl SecurityEvent {
         self
     }
 
-    /// Adds one entry to the metadata, or replaces the one of that name.
+    /// Adds an entry to the metadata, or replaces the one with that name.
     #[must_use]
     pub fn metadata(
         mut self,
@@ -119,7 +119,7 @@ impl SecurityEvent {
         self
     }
 
-    /// The fields, as the encoder takes them.
+    /// The fields, for the encoder.
     pub fn fields(&self) -> &[Field<'static>] {
         &self.fields
     }

@@ -2,21 +2,20 @@
 
 use crate::record::kind::Kind;
 
-/// One enum, its names in order, and each as it stands in JSON.
+/// Defines the enum of fields with their names.
 macro_rules! known {
     ($($field:ident = $name:literal,)*) => {
         /// A field that the contract lists, of an event, a metric or both.
         ///
-        /// Whoever knows which field it hands over spares the encoder the search for
-        /// its name.
+        /// A caller that knows the field saves the encoder the search for its name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "the contract says what each holds")]
+        #[expect(missing_docs, reason = "documented in the contract")]
         pub enum Known {
             $($field,)*
         }
 
         impl Known {
-            /// All of them: those of an event in its order, then the other ones of a metric.
+            /// All fields: those of an event in order, then the additional ones of a metric.
             pub const ALL: [Self; [$($name),*].len()] = [$(Self::$field),*];
 
             /// The name.
@@ -26,7 +25,7 @@ macro_rules! known {
                 }
             }
 
-            /// The field of this name, if the contract lists one.
+            /// The field with this name, if the contract lists it.
             pub fn find(name: &str) -> Option<Self> {
                 match name {
                     $($name => Some(Self::$field),)*
@@ -34,7 +33,7 @@ macro_rules! known {
                 }
             }
 
-            /// The name in JSON, behind the field before it.
+            /// The name in JSON, with the comma before it.
             pub(crate) const fn json(self) -> &'static JsonName {
                 match self {
                     $(Self::$field => const { &JsonName::new(concat!(",\"", $name, "\":")) },)*
@@ -67,8 +66,8 @@ known! {
     Tags = "tags",
 }
 
-/// `,"name":` in an array of one size for all: copying it whole takes less than calling
-/// for a copy of so few bytes.
+/// `,"name":` in an array of fixed size: copying the whole array is faster than a `memcpy` call
+/// for a few bytes.
 pub(crate) struct JsonName {
     padded: [u8; Self::ROOM],
     len: usize,
@@ -100,7 +99,7 @@ impl JsonName {
 }
 
 impl Known {
-    /// Those of a record of this kind.
+    /// The fields of a kind of record.
     pub const fn of(kind: Kind) -> &'static [Self] {
         match kind {
             Kind::Event => const { Self::ALL.split_at(Self::Metadata as usize + 1).0 },

@@ -1,12 +1,12 @@
-//! How the fields of a record are handed over.
+//! How a record passes its fields to the encoder.
 
 use crate::record::field::Known;
 use crate::record::kind::Kind;
 use crate::value::{Tree, View};
 
-/// The fields of a record. They may be asked for more than once.
+/// The fields of a record. `write` may be called more than once.
 pub trait Fields: Copy {
-    /// Hands each field over, once.
+    /// Passes each field to `sink`, once.
     fn write(self, sink: &mut impl Sink);
 }
 
@@ -18,18 +18,18 @@ impl<T: Tree> Fields for &[(T::Name, T)] {
     }
 }
 
-/// What takes the fields of one record, one after the other.
+/// Receives the fields of one record, one after the other.
 pub trait Sink {
-    /// What kind of record it is.
+    /// The kind of record.
     fn kind(&self) -> Kind;
 
-    /// Takes a field that the contract lists.
+    /// Receives a field that the contract lists.
     fn known<T: Tree>(&mut self, field: Known, value: &View<'_, T>);
 
-    /// Takes a field of another name.
+    /// Receives a field with another name.
     fn other<T: Tree>(&mut self, name: &str, value: &View<'_, T>);
 
-    /// Takes the field of this name.
+    /// Receives a field with any name.
     fn field<T: Tree>(&mut self, name: &str, value: &View<'_, T>) {
         match Known::find(name) {
             Some(field) => self.known(field, value),
@@ -37,14 +37,14 @@ pub trait Sink {
         }
     }
 
-    /// Begins a field that is an object and comes [`entry`](Self::entry) by entry until
-    /// [`close`](Self::close); whether it may. Else it is handed over whole.
+    /// Begins an object that is passed [`entry`](Self::entry) by entry until
+    /// [`close`](Self::close). If it returns false, pass the object as one value instead.
     fn open(&mut self, field: Known) -> bool;
 
-    /// Takes an entry of the object that was begun; whether it did. Else the object is to
-    /// be ended, and handed over whole.
+    /// Receives an entry of the object. If it returns false, [`close`](Self::close) the object
+    /// as not whole, and pass it as one value.
     fn entry<T: Tree>(&mut self, name: &str, value: &View<'_, T>) -> bool;
 
-    /// Ends the object that was begun. If it is not `whole` nothing of it is taken.
+    /// Ends the object. If it is not `whole`, the sink drops it.
     fn close(&mut self, whole: bool);
 }

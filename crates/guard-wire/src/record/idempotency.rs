@@ -4,12 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::{Builder, Uuid, Variant, Version};
 
-/// A source of UUIDs: they count up from a random one, which the system's
-/// generator is asked for once.
+/// A source of UUIDs. It starts at a random one from the system and counts up.
 ///
-/// Not for both sides of a fork, which would give the same keys to different
-/// records: the backend would keep only one of them. The same is true of every
-/// random generator that lives in memory, which is why none is used here.
+/// Do not use it on both sides of a fork: different records would get the same key, and the
+/// backend would store only one of them. Every random generator in memory has this problem.
 #[derive(Debug)]
 pub(crate) struct Keys {
     first: u128,

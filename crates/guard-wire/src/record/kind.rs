@@ -1,8 +1,8 @@
-//! The two kinds of record, and what differs between them on the wire.
+//! The two kinds of record, and how they differ in the contract.
 
 use std::fmt;
 
-/// What a record is. Everything else about the two kinds is one pipeline.
+/// The kind of a record. Both kinds share one pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A security event: something the guard saw or did.
@@ -23,7 +23,7 @@ impl Kind {
         }
     }
 
-    /// The key under which records of this kind stand in a batch.
+    /// The key for records of this kind in a batch.
     pub const fn key(self) -> &'static str {
         match self {
             Kind::Event => "events",
@@ -31,7 +31,7 @@ impl Kind {
         }
     }
 
-    /// Where batches of this kind are posted in the clear.
+    /// The path for unencrypted batches of this kind.
     pub const fn path(self) -> &'static str {
         match self {
             Kind::Event => "/api/v1/events",
@@ -39,7 +39,7 @@ impl Kind {
         }
     }
 
-    /// A small number for arrays with one entry for each kind.
+    /// An index for arrays with one entry for each kind.
     pub const fn index(self) -> usize {
         match self {
             Kind::Event => 0,

@@ -1,4 +1,4 @@
-//! Metrics: one measured number each.
+//! Metrics: one measurement each.
 
 use std::borrow::Cow;
 
@@ -17,9 +17,9 @@ pub enum MetricType {
     ResponseTime,
     /// Requests answered with an error.
     ErrorRate,
-    /// Bytes moved.
+    /// Bytes transferred.
     BandwidthUsage,
-    /// How threatening the traffic is.
+    /// Threat level of the traffic.
     ThreatLevel,
     /// Requests blocked.
     BlockRate,
@@ -28,7 +28,7 @@ pub enum MetricType {
 }
 
 impl MetricType {
-    /// All seven.
+    /// All types.
     pub const ALL: [MetricType; 7] = [
         MetricType::RequestCount,
         MetricType::ResponseTime,
@@ -39,7 +39,7 @@ impl MetricType {
         MetricType::CacheHitRate,
     ];
 
-    /// The name on the wire.
+    /// The name in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             MetricType::RequestCount => "request_count",
@@ -52,7 +52,7 @@ impl MetricType {
         }
     }
 
-    /// The type with this name on the wire.
+    /// The type with this name in JSON.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
@@ -88,14 +88,14 @@ impl SecurityMetric {
         Self { fields }
     }
 
-    /// When it was measured, if not now.
+    /// Sets when it was measured, if not now.
     #[must_use]
     pub fn timestamp(mut self, at: Timestamp) -> Self {
         set(&mut self.fields, "timestamp".into(), Value::Time(at));
         self
     }
 
-    /// The route it was measured at.
+    /// The route that was measured.
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<Cow<'static, str>>) -> Self {
         set(
@@ -106,7 +106,7 @@ impl SecurityMetric {
         self
     }
 
-    /// Adds a tag, or replaces the one of that name.
+    /// Adds a tag, or replaces the one with that name.
     #[must_use]
     pub fn tag(
         mut self,
@@ -124,7 +124,7 @@ impl SecurityMetric {
         self
     }
 
-    /// The fields, as the encoder takes them.
+    /// The fields, for the encoder.
     pub fn fields(&self) -> &[Field<'static>] {
         &self.fields
     }

@@ -20,7 +20,7 @@ use crate::record::kind::Kind;
 use crate::timestamp::Moment;
 use crate::value::{Tree, Value, View};
 
-/// Stands for a field that the contract does not list.
+/// The byte of a field that the contract does not list.
 const OTHER: u8 = u8::MAX;
 
 /// Added to the byte of a field whose value starts with its type, because it is not text.

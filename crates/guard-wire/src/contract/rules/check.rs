@@ -1,4 +1,4 @@
-//! What the types of a rules document do not say.
+//! Checks of a rules document beyond its types.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::timestamp;
 /// The clouds whose addresses guard-core knows.
 const CLOUDS: [&str; 6] = ["AWS", "GCP", "Azure", "DigitalOcean", "Linode", "Vultr"];
 
-/// ISO 3166-1 alpha-2, and XK, as databases of addresses call Kosovo.
+/// ISO 3166-1 alpha-2, and XK, which address databases use for Kosovo.
 const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI \
 BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE \
 DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS \
@@ -25,7 +25,7 @@ pub(super) fn size(body: &[u8], limit: usize) -> Result<(), RulesError> {
     }
 }
 
-/// What no guard could use, or would use in part only.
+/// Refuses values that a guard could not use, or only in part.
 pub(super) fn values(rules: &DynamicRules) -> Result<(), RulesError> {
     for (field, number) in [
         ("ttl", Some(rules.ttl)),
@@ -71,7 +71,7 @@ pub(super) fn values(rules: &DynamicRules) -> Result<(), RulesError> {
     times(rules)
 }
 
-/// A version that people may not give.
+/// Refuses a version that a person may not give.
 pub(super) fn version(rules: &DynamicRules) -> Result<(), RulesError> {
     if (1..=MAX_VERSION).contains(&rules.version) {
         return Ok(());
@@ -93,7 +93,7 @@ pub(super) fn names(rules: &DynamicRules) -> Result<(), RulesError> {
         each(field, countries, is_known, not_a_country)?;
     }
     let clouds = &rules.blocked_cloud_providers;
-    // guard-core takes parts out of a cloud behind ":!".
+    // In guard-core, ":!" excludes parts of a cloud.
     let is_known = |cloud: &str| {
         let name = cloud.split_once(":!").map_or(cloud, |(name, _)| name);
         CLOUDS.contains(&name) && is_line(cloud)
@@ -114,13 +114,13 @@ pub(super) fn names(rules: &DynamicRules) -> Result<(), RulesError> {
     Ok(())
 }
 
-/// Whether it is what it seems to be where it is printed.
+/// Whether it has no control characters, so that it prints as it is.
 fn is_line(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }
 
-/// Whether arrays and objects stand deeper in each other than [`MAX_DEPTH`]. Of
-/// malformed JSON it says anything.
+/// Whether arrays and objects are nested deeper than [`MAX_DEPTH`]. The result for malformed JSON
+/// is arbitrary.
 pub(super) fn is_too_deep(json: &[u8]) -> bool {
     let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
     for byte in json {

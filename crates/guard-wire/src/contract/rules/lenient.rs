@@ -1,7 +1,6 @@
-//! Values that are written in another way than the contract's, but mean the same to every
-//! reader: read as what they mean.
+//! Reads values that are not in the form of the contract, but whose meaning is clear.
 //!
-//! | field | taken | read as |
+//! | type | accepted | read as |
 //! |---|---|---|
 //! | a number | `"7"`, `7.0` | `7` |
 //! | a switch | `"true"`, `"False"`, `1`, `0` | `true`, `false` |
@@ -52,7 +51,7 @@ pub(super) fn some_switch<'de, D: Deserializer<'de>>(from: D) -> Result<Option<b
     Ok(switch.map(|Switch(is_on)| is_on))
 }
 
-/// A time that may be left out, but not be null.
+/// A time that may be absent, but not null.
 pub(super) fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Time::deserialize(from).map(|Time(text)| Some(text))
 }
@@ -75,8 +74,8 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>
     Ok(networks)
 }
 
-/// The length of the prefix that a netmask such as `255.0.0.0` stands for. `0.0.0.0` is not
-/// taken: it might as well be the hosts' part of one address.
+/// The prefix length of a netmask such as `255.0.0.0`. It refuses `0.0.0.0`, which could also be
+/// the host mask of a single address.
 fn prefix(mask: &str) -> Option<u32> {
     let mask = u32::from(mask.parse::<Ipv4Addr>().ok()?);
     let bits = mask.leading_ones();
@@ -112,7 +111,7 @@ impl Visitor<'_> for IntegerVisitor {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Integer, E> {
-        // Up to there a float is one whole number and no other.
+        // Below this limit, a float represents exactly one integer.
         let is_exact = number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
         #[expect(clippy::cast_possible_truncation, reason = "whole and small")]
         is_exact
@@ -203,7 +202,7 @@ impl Visitor<'_> for TimeVisitor {
     }
 }
 
-/// A time whose offset lacks its colon, with it.
+/// Adds the missing colon to the offset of a time.
 fn with_colon(text: &str) -> Option<String> {
     let (front, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
     let (time, offset) = front.split_at_checked(front.len().checked_sub(3)?)?;

@@ -1,10 +1,9 @@
-//! Dynamic rules: the document that changes the guard's policy.
+//! Dynamic rules: the document that changes the policy of guards.
 //!
-//! Agents read it with [`DynamicRules::from_json`], which refuses a document as
-//! a whole when one of its fields cannot be used, and keeps fields it does not
-//! know: a backend may be newer than its agents. Backends read what people wrote
-//! with [`DynamicRules::for_publishing`], which refuses unknown fields and names
-//! too: they are mistakes.
+//! Agents read it with [`DynamicRules::from_json`]. It refuses the whole document if a field is
+//! invalid, and keeps unknown fields, because a backend may be newer than its agents. Backends
+//! read documents that people wrote with [`DynamicRules::for_publishing`]. It also refuses
+//! unknown fields and names, because they are mistakes.
 
 mod check;
 mod lenient;
@@ -22,68 +21,68 @@ use thiserror::Error;
 use crate::contract::answer::without_mark;
 use crate::timestamp;
 
-/// The largest document that agents take, in bytes of JSON.
+/// The largest document that agents accept, in bytes of JSON.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The largest document that can be published: room for tens of thousands of addresses.
 pub const MAX_PUBLISHED_BYTES: usize = 1024 * 1024;
-/// How deep arrays and objects may stand in each other.
+/// How deep arrays and objects may be nested.
 pub const MAX_DEPTH: usize = 16;
 /// The longest regular expression, in characters.
 pub const MAX_PATTERN: usize = 1000;
 
-/// The highest version of a document that somebody wrote: 2^52. It leaves a backend that counts on
-/// from there as many versions up to 2^53, the largest number that every reader of JSON takes as
-/// it is.
+/// The highest version that a person may give a document: 2^52. A backend can count on from there
+/// up to 2^53, the largest integer that every JSON reader reads exactly.
 pub const MAX_VERSION: i64 = 1 << 52;
 
 /// Why a document cannot be used.
 #[derive(Debug, Error)]
 pub enum RulesError {
-    /// It is longer than a document may be.
+    /// It is too long.
     #[error("rules of {len} bytes; give {limit} at most")]
     TooLarge {
-        /// Its bytes, as far as they were read.
+        /// Number of bytes read.
         len: usize,
-        /// How many it may have.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// Arrays and objects stand too deep in each other.
+    /// Arrays and objects are nested too deep.
     #[error("rules nested deeper than {MAX_DEPTH} levels; give fewer")]
     TooDeep,
     /// It is not the JSON of a rules document.
     #[error("not a rules document: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// One field holds what it must not.
+    /// A field has an invalid value.
     #[error("rules field `{field}`: {problem}")]
     Field {
-        /// Where it stands, such as `endpoint_rate_limits./login[0]`.
+        /// Path of the field, such as `endpoint_rate_limits./login[0]`.
         field: String,
-        /// What is wrong with it, and what to give instead.
+        /// What is wrong, and what to give instead.
         problem: String,
     },
 }
 
-/// The rules of one project at one version. Every field has a default, so that
-/// `{}` is a document without effect.
+/// One version of the rules of a project. Every field has a default: `{}` is a document without
+/// effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DynamicRules {
-    /// Which document this is.
+    /// Identifies the document.
     pub rule_id: String,
-    /// Rises with every effective change; guards ignore anything not above.
+    /// Increases with every change that has an effect. Guards ignore a version that is not
+    /// higher than theirs.
     #[serde(deserialize_with = "lenient::integer")]
     pub version: i64,
-    /// When this version was made, RFC 3339. Left out when it is unknown: agents take the time of
-    /// their own then, and refuse a null.
+    /// When this version was made, RFC 3339. Omitted if unknown: agents then use their own time.
+    /// They refuse null.
     #[serde(
         deserialize_with = "lenient::time",
         skip_serializing_if = "Option::is_none"
     )]
     pub timestamp: Option<String>,
-    /// When it ends, RFC 3339.
+    /// When it expires, RFC 3339.
     #[serde(deserialize_with = "lenient::some_time")]
     pub expires_at: Option<String>,
-    /// How long an agent may answer from memory, in seconds.
+    /// How long an agent may cache the document, in seconds.
     #[serde(deserialize_with = "lenient::integer")]
     pub ttl: i64,
     /// Addresses and CIDR blocks to ban, each for [`ip_ban_duration`](Self::ip_ban_duration).
@@ -132,18 +131,18 @@ pub struct DynamicRules {
     /// Overrides the guard's own switch.
     #[serde(deserialize_with = "lenient::some_switch")]
     pub enable_rate_limit_auto_ban: Option<bool>,
-    /// Only [`emergency_whitelist`](Self::emergency_whitelist) is let in.
+    /// Blocks all clients except [`emergency_whitelist`](Self::emergency_whitelist).
     #[serde(deserialize_with = "lenient::switch")]
     pub emergency_mode: bool,
-    /// Addresses let in while in emergency mode.
+    /// Addresses that stay allowed in emergency mode.
     #[serde(deserialize_with = "lenient::networks")]
     pub emergency_whitelist: Vec<String>,
     /// Kept for completeness; guard-core 4.4 does not enforce it.
     #[serde(deserialize_with = "lenient::switch")]
     pub emergency_whitelist_only: bool,
-    /// For people.
+    /// A message for people.
     pub message: Option<String>,
-    /// Whatever else the document holds.
+    /// Unknown fields.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -210,9 +209,8 @@ impl DynamicRules {
         Ok(rules)
     }
 
-    /// Reads and checks a document, and gives its JSON for other readers too: as it came, but
-    /// without a byte order mark, and with values that were written in another way, such as
-    /// `"version": "7"`, as the contract has them.
+    /// Reads and checks a document, and also returns its JSON for other readers: without a byte
+    /// order mark, and with values in the form of the contract, such as 7 for `"version": "7"`.
     ///
     /// ```
     /// use guard_wire::rules::DynamicRules;
@@ -245,10 +243,10 @@ impl DynamicRules {
         Ok((rules, json))
     }
 
-    /// Reads and checks a document that somebody wrote to be published: beyond
-    /// what [`from_json`](Self::from_json) checks, every field, country and cloud
-    /// must be known, every endpoint be a path, the version be 1 to [`MAX_VERSION`], and the
-    /// whole be no longer than [`MAX_PUBLISHED_BYTES`].
+    /// Reads and checks a document that a person wrote. In addition to the checks of
+    /// [`from_json`](Self::from_json), all fields, countries and clouds must be known, all
+    /// endpoints must be paths, the version must be 1 to [`MAX_VERSION`], and the document must
+    /// have at most [`MAX_PUBLISHED_BYTES`].
     ///
     /// ```
     /// use guard_wire::rules::DynamicRules;
@@ -257,8 +255,7 @@ impl DynamicRules {
     /// assert!(error.to_string().contains("`ip_blocklist`: unknown"));
     /// ```
     ///
-    /// Whether a regular expression is one that Python takes, and in which time,
-    /// is not checked here.
+    /// This does not check that Python accepts a regular expression and how long matching takes.
     ///
     /// # Errors
     ///
@@ -271,16 +268,16 @@ impl DynamicRules {
         Ok(rules)
     }
 
-    /// Checks that every field, country and cloud is known, and every endpoint a path.
+    /// Checks that all fields, countries and clouds are known, and that all endpoints are paths.
     ///
     /// # Errors
     ///
-    /// [`RulesError::Field`] for the first one that is not.
+    /// [`RulesError::Field`] for the first violation.
     pub fn check_names(&self) -> Result<(), RulesError> {
         check::names(self)
     }
 
-    /// Checks what the types do not.
+    /// Checks the rules that the types do not express.
     ///
     /// # Errors
     ///
@@ -294,18 +291,18 @@ impl DynamicRules {
         self.other.keys().map(String::as_str)
     }
 
-    /// Whether the document has ended at `now`.
+    /// Whether the document has expired at `now`.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.ends_at().is_some_and(|end| end <= now)
     }
 
-    /// When the document ends, if ever.
+    /// When the document expires, if ever.
     pub fn ends_at(&self) -> Option<Timestamp> {
         timestamp::parse(self.expires_at.as_deref()?)
     }
 }
 
-/// Names the field when the JSON itself is sound.
+/// Adds the path of the field, if the JSON is well-formed.
 fn located(error: serde_path_to_error::Error<serde_json::Error>) -> RulesError {
     let field = error.path().to_string();
     let inner = error.into_inner();

@@ -1,18 +1,18 @@
-//! Sensitive names, in the forms that the name of a header takes.
+//! Sensitive names, in the usual spellings of header names.
 //!
 //! `x-api-key` is also found as `X-Api-Key`, `x_api_key`, `HTTP_X_API_KEY` (WSGI),
 //! `xApiKey`, `b'x-api-key'` (a printed byte string) and
 //! `http.request.header.x-api-key` (a flattened path).
 
-/// Words that a framework puts in front of a header's name, with a `-` or `_` between.
+/// Words that frameworks put before a header's name, separated by `-` or `_`.
 const PREFIXES: [&[u8]; 3] = [b"http", b"header", b"headers"];
 
-/// Knows which names are sensitive.
+/// The set of sensitive names.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     /// In lower case, without `-` and `_`.
     names: Vec<Vec<u8>>,
-    /// One bit for the last two letters of each name, so that most text is refused at once.
+    /// One bit for the last two letters of each name: rules out most text quickly.
     tails: u64,
 }
 
@@ -26,7 +26,7 @@ impl Names {
         Self { names: all, tails }
     }
 
-    /// Where the sensitive name begins that `text` ends with, if it ends with one.
+    /// If `text` ends with a sensitive name: where that name begins.
     #[inline]
     pub(super) fn at_end(&self, text: &[u8]) -> Option<usize> {
         if self.tails & tail_bits(text) == 0 {
@@ -37,7 +37,7 @@ impl Names {
     }
 }
 
-/// A name without its case and separators.
+/// A name in lower case and without separators.
 fn letters(name: &str) -> Vec<u8> {
     let lower = name.trim().bytes().map(|byte| byte.to_ascii_lowercase());
     lower.filter(|&byte| !is_separator(byte)).collect()
@@ -47,7 +47,7 @@ fn is_separator(byte: u8) -> bool {
     matches!(byte, b'-' | b'_')
 }
 
-/// A bit for the last two letters; all bits where they are not beside each other.
+/// A bit for the last two letters; all bits if they are not adjacent.
 fn tail_bits(text: &[u8]) -> u64 {
     match text {
         [.., first, last] if !is_separator(*first) => {
@@ -76,13 +76,13 @@ fn start_of(name: &[u8], text: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// Whether a name may begin behind `before`. Inside of a longer word there is no name.
+/// Whether a name may begin after `before`. Inside a longer word it may not.
 fn is_boundary(before: &[u8]) -> bool {
     let Some((&last, rest)) = before.split_last() else {
         return true;
     };
     match last {
-        // A line break that is printed as an escape.
+        // An escape for a line break or tab.
         b'n' | b'r' | b't' => rest.ends_with(b"\\"),
         b'-' | b'_' => PREFIXES.iter().any(|prefix| ends_with(rest, prefix)),
         // `document.cookie` in an attack on a page is a property, not a header.

@@ -1,8 +1,8 @@
 //! Secrets in free text: header lines, printed objects, pairs, assignments.
 //!
-//! A secret stands behind a sensitive name and a mark: `:` or `=`, or `,` between the
-//! two strings of a pair. Where its end is not plain, everything up to the end of the
-//! text goes. The text is read once, from the left to the right.
+//! A secret follows a sensitive name and a mark: `:` or `=`, or `,` between the two strings of a
+//! pair. If the end of the secret is unclear, all text up to the end is redacted. The text is
+//! read once, from left to right.
 
 use std::ops::Range;
 
@@ -11,14 +11,14 @@ use memchr::memchr3_iter;
 use super::MARK;
 use super::names::{Names, ends_with};
 
-/// `text` with [`MARK`] in the place of secrets; nothing if it holds none.
+/// `text` with its secrets replaced by [`MARK`]; `None` if it holds none.
 pub(super) fn hide(names: &Names, text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut hidden = String::new();
     let mut named = NamedValue::default();
     let mut copied = 0;
     for mark in memchr3_iter(b':', b'=', b',', bytes) {
-        // One within a secret that is hidden already is none.
+        // A mark inside a secret that is already redacted does not count.
         if mark < copied || (bytes[mark] == b',' && !may_end_name(&bytes[..mark])) {
             continue;
         }
@@ -41,8 +41,8 @@ pub(super) fn hide(names: &Names, text: &str) -> Option<String> {
     Some(hidden)
 }
 
-/// Whether a sensitive name stands in front of any quote: enough to give up text that
-/// looks like JSON and cannot be read.
+/// Whether a sensitive name stands before any quote. That is enough to redact text that looks
+/// like JSON and cannot be parsed.
 pub(super) fn has_quoted_name(names: &Names, text: &str) -> bool {
     let bytes = text.as_bytes();
     let mut quotes = (0..bytes.len()).filter(|&at| is_quote(bytes[at]));
@@ -52,7 +52,7 @@ pub(super) fn has_quoted_name(names: &Names, text: &str) -> bool {
     })
 }
 
-/// The secret behind the mark at `mark`, if `name` in front of it ends with a sensitive one.
+/// The secret after the mark at `mark`, if `name` before it ends with a sensitive name.
 fn secret_behind(
     names: &Names,
     text: &[u8],
@@ -86,32 +86,32 @@ fn secret_behind(
     Some(from + inner.start..from + inner.end)
 }
 
-/// Whether it is `{authorization: t}`, which the public agent leaves as it is.
+/// Whether it is `{authorization: t}`, which the public agent does not redact.
 fn is_left_alone(text: &[u8], name: usize, mark: usize, value: &[u8]) -> bool {
     let is_first = name == 1 && text.starts_with(b"{") && text[mark] == b':';
     is_first && !opens_value(value) && !value.first().is_some_and(|&byte| is_quote(byte))
 }
 
-/// Where a name may end, without the quotes, brackets and spaces behind it, and whether
-/// there are quotes.
+/// The text before a mark without the quotes, brackets and spaces at its end, and whether there
+/// are quotes.
 fn name_before(text: &[u8]) -> (&[u8], bool) {
     let name = trim_end(text, |byte| is_quote(byte) || b" \t])\\".contains(&byte));
     let closing = &text[name.len()..];
     (name, closing.iter().any(|&byte| is_quote(byte)))
 }
 
-/// The name of an entry, without what printing or splitting has left behind it.
+/// The name of an entry without quotes, brackets, spaces and colons at its end.
 pub(super) fn trim_name(name: &[u8]) -> &[u8] {
     name_before(trim_end(name, |byte| byte == b':')).0
 }
 
-/// Whether the mark is one of a path such as `cookie::parse`.
+/// Whether the mark belongs to a path such as `cookie::parse`.
 fn is_path(text: &[u8], mark: usize) -> bool {
     text[mark..].starts_with(b"::") || (text[mark] == b':' && text[..mark].ends_with(b":"))
 }
 
-/// Whether the string whose text begins at `start` is the first one of a pair: behind `(` or
-/// `[`, perhaps with `b` in front of the quotes, or a call such as `bytearray(b'cookie')`.
+/// Whether the string that begins at `start` is the first one of a pair: it follows `(` or `[`,
+/// may have a `b` before its quotes, and may be inside a call such as `bytearray(b'cookie')`.
 fn is_pair_of(text: &[u8], start: usize, mark: usize) -> bool {
     let open = trim_end(&text[..start], |byte| is_quote(byte) || byte == b'\\');
     let open = trim_end(open, |byte| b"bBuUrR".contains(&byte));
@@ -125,7 +125,7 @@ fn begins_call(text: &[u8]) -> bool {
     word > 0 && text.get(word) == Some(&b'(')
 }
 
-/// Whether a printed cookie begins in front of the mark: `<Cookie id=`, `Cookie(version=`,
+/// Whether the text before the mark starts a printed cookie: `<Cookie id=`, `Cookie(version=`,
 /// `<SimpleCookie: `, `<Morsel: `.
 fn prints_cookie(names: &Names, before: &[u8]) -> bool {
     let class = trim_end(before, is_word);
@@ -136,8 +136,8 @@ fn prints_cookie(names: &Names, before: &[u8]) -> bool {
     is_printed && names.at_end(b"cookie").is_some()
 }
 
-/// Whether a value does not end with its line for sure: it is a list, an object, or
-/// begins on the next line.
+/// Whether a value may go on after its line: it is a list or an object, or begins on the next
+/// line.
 fn opens_value(value: &[u8]) -> bool {
     matches!(
         value.first(),
@@ -145,14 +145,14 @@ fn opens_value(value: &[u8]) -> bool {
     )
 }
 
-/// What stands between the quotes of a string, if it is plain where it ends.
+/// The text between the quotes of a string, if its end is clear.
 fn quoted(value: &[u8]) -> Option<Range<usize>> {
     let inner = string(value)?;
     let behind = value[inner.end + 1..].trim_ascii_start().first();
     matches!(behind, None | Some(b',' | b';' | b'}' | b')' | b']' | b'>')).then_some(inner)
 }
 
-/// What stands between the quotes of a string.
+/// The text between the quotes of a string.
 fn string(value: &[u8]) -> Option<Range<usize>> {
     let prefix = count(&value[..value.len().min(2)], b"bBuUrR");
     let quote = *value.get(prefix).filter(|byte| is_quote(**byte))?;
@@ -164,7 +164,7 @@ fn string(value: &[u8]) -> Option<Range<usize>> {
     Some(start..end)
 }
 
-/// Where the line ends, with the lines that continue it: those that are indented.
+/// The end of the line, including the indented lines that continue it.
 fn line_end(text: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(found) = text[at..].iter().position(|byte| b"\r\n".contains(byte)) {
@@ -183,7 +183,7 @@ fn line_end(text: &[u8], from: usize) -> usize {
     text.len()
 }
 
-/// Name and value of a header under keys of their own, as in
+/// A header whose name and value have separate keys, as in
 /// `{'name': 'Cookie', 'value': 's=1'}` or `Header(name=..., value=...)`.
 #[derive(Default)]
 struct NamedValue {
@@ -209,12 +209,12 @@ impl NamedValue {
     }
 }
 
-/// Whether a header's name stands under this key.
+/// Whether this is a key for a header's name.
 pub(super) fn is_name_key(key: &[u8]) -> bool {
     ends_with_one(key, &[b"name", b"key", b"header", b"field"])
 }
 
-/// Whether a header's value stands under this key.
+/// Whether this is a key for a header's value.
 pub(super) fn is_value_key(key: &[u8]) -> bool {
     ends_with_one(key, &[b"value", b"values", b"val"])
 }
@@ -233,7 +233,7 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_".contains(&byte)
 }
 
-/// How many of the first bytes are of one word.
+/// The length of the word at the start.
 fn count_word(text: &[u8]) -> usize {
     text.iter().take_while(|byte| is_word(**byte)).count()
 }
@@ -242,12 +242,12 @@ fn is_quote(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`')
 }
 
-/// How many of the first bytes are among `bytes`.
+/// How many bytes at the start are among `bytes`.
 fn count(text: &[u8], bytes: &[u8]) -> usize {
     text.iter().take_while(|byte| bytes.contains(byte)).count()
 }
 
-/// `text` without the bytes at its end that are taken off.
+/// `text` without the bytes at its end for which `is_taken` is true.
 fn trim_end(text: &[u8], is_taken: impl Fn(u8) -> bool) -> &[u8] {
     let taken = text
         .iter()

@@ -229,12 +229,12 @@ fn arbitrary_json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-/// The fields of an event, and metadata that is handed over entry by entry.
+/// The fields of an event, and metadata that is passed entry by entry.
 #[derive(Clone, Copy)]
 struct Entries<'v> {
     fields: &'v [(Cow<'v, str>, Value<'v>)],
     metadata: &'v [(Cow<'v, str>, Value<'v>)],
-    /// Whether all of it can be handed over.
+    /// Whether all entries can be passed.
     is_whole: bool,
 }
 
@@ -251,7 +251,7 @@ impl Fields for Entries<'_> {
     }
 }
 
-/// An event whose type is an object, which is handed over entry by entry first.
+/// An event whose type is an object, which is first passed entry by entry.
 #[derive(Clone, Copy)]
 struct OddType;
 
