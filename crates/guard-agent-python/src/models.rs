@@ -9,8 +9,9 @@ use std::sync::Mutex;
 
 use guard_wire::field::Known;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule, PyType};
-use pyo3::{intern, sync::PyOnceLock};
+use pyo3::{ffi, intern};
 
 use crate::objects::{Slot, attribute_dict};
 use crate::{once, types};
@@ -41,9 +42,8 @@ static VERDICTS: Mutex<BTreeMap<usize, Verdict>> = Mutex::new(BTreeMap::new());
 /// The model that `value` is, or the dataclass of pydantic's; nothing if it is neither.
 pub(crate) fn model<'py>(value: &Bound<'py, PyAny>) -> Option<Model<'py>> {
     let Some(extra) = extra_of(value) else {
-        let serializer = intern!(value.py(), "__pydantic_serializer__");
         let is_class = value.is_instance_of::<PyType>();
-        let is_written = !is_class && value.get_type().hasattr(serializer).ok()?;
+        let is_written = !is_class && serializer_of(&value.get_type()).is_some();
         return is_written.then(|| Model::Written(written(value)));
     };
     let fields = attribute_dict(value).ok()?.cast_into::<PyDict>().ok()?;
@@ -74,10 +74,26 @@ fn extra_of<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     extra.ok()?.read(value)
 }
 
+/// What pydantic writes instances of `class` with.
+#[expect(
+    unsafe_code,
+    reason = "pydantic's metaclass has a `__getattr__`, which makes reading an attribute of a \
+              class take a tenth of a whole send"
+)]
+fn serializer_of<'py>(class: &Bound<'py, PyType>) -> Option<Bound<'py, PyAny>> {
+    let py = class.py();
+    let name = intern!(py, "__pydantic_serializer__");
+    // SAFETY: the function reads an attribute of a class, which this is; both are live objects,
+    // which it borrows. The result is a new reference, or null with an exception set.
+    let serializer = unsafe {
+        let get = ffi::PyType_Type.tp_getattro?;
+        Bound::from_owned_ptr_or_err(py, get(class.as_ptr(), name.as_ptr()))
+    };
+    serializer.ok()
+}
+
 fn plain_fields(class: &Bound<'_, PyType>) -> Option<usize> {
-    let serializer = class
-        .getattr(intern!(class.py(), "__pydantic_serializer__"))
-        .ok()?;
+    let serializer = serializer_of(class)?;
     let place = class.as_ptr() as usize;
     // Nothing that may run Python code happens under the lock. Who does not get it, such as
     // the child of a fork at a bad moment, decides for itself.
