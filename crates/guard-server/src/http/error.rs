@@ -7,6 +7,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::wrong_keys::WrongKey;
+use crate::ingest::BatchError;
 use crate::store::StoreError;
 
 /// Seconds after which an agent may try again.
@@ -76,6 +77,16 @@ impl From<StoreError> for ApiError {
             return Self::bad_request(format!("before: {error}"));
         }
         Self::unavailable(format!("{error}; send the request again later"))
+    }
+}
+
+impl From<BatchError> for ApiError {
+    fn from(error: BatchError) -> Self {
+        let status = match error {
+            BatchError::TooManyRecords { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            BatchError::Json(_) | BatchError::NoRecords => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -1,13 +1,11 @@
 //! Taking batches and status reports.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use guard_wire::Kind;
 use guard_wire::answer::{IngestAnswer, StatusAnswer};
 use guard_wire::encrypt::Encryptor;
 use guard_wire::header::INSTALL_ID;
@@ -20,17 +18,11 @@ use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::sender::{MAX_NAME, sender};
 use crate::http::state::{AppState, Limits};
-use crate::ingest::envelope::{self, Envelope, SealedEnvelope};
-use crate::ingest::record::{self, Invalid};
-use crate::ingest::repair::repair;
+use crate::ingest::envelope::{self, SealedEnvelope};
+use crate::ingest::intake::{Intake, LeftOut};
 use crate::ingest::signals;
-use crate::store::{
-    AgentId, AgentSignal, Batch, KindCounts, NewRecord, Project, ProjectId, StatusReport,
-};
+use crate::store::{AgentId, AgentSignal, KindCounts, Project, StatusReport};
 use crate::visible::shortened;
-
-/// Left-out records that an answer describes; all are counted.
-const MAX_DESCRIBED: usize = 20;
 
 /// The contract's answer, and beside it what only this server says. `errors`
 /// stays null whatever was left out: agents would send the whole batch again.
@@ -41,24 +33,6 @@ pub(crate) struct Accepted {
     /// `null` where the store finds duplicates only later.
     duplicates: Option<KindCounts>,
     invalid: Vec<LeftOut>,
-}
-
-/// A record that was left out of its batch.
-#[derive(Debug, Serialize)]
-struct LeftOut {
-    kind: &'static str,
-    index: usize,
-    reason: String,
-}
-
-/// A batch that was read, before it is stored.
-struct Intake {
-    batch: Batch,
-    received: KindCounts,
-    invalid_timestamps: u64,
-    left_out: Vec<LeftOut>,
-    /// The newest rules that it tells of as applied.
-    applied: Option<i64>,
 }
 
 /// `POST /api/v1/events`, `POST /api/v1/metrics`.
@@ -76,7 +50,7 @@ pub(crate) async fn plain(
         project,
         headers,
         body,
-        |bytes, limits, project| Intake::read_batch(project.id, bytes, None, limits),
+        |bytes, limits, project| Ok(Intake::read(project.id, bytes, None, limits.records)?),
     )
     .await?;
     store(&state, agent, intake).await
@@ -103,7 +77,12 @@ pub(crate) async fn encrypted(
             if plain.len() > limits.decoded {
                 return Err(ApiError::too_large(limits.decoded));
             }
-            Intake::read_batch(project.id, &plain, sealed.batch_id(), limits)
+            Ok(Intake::read(
+                project.id,
+                &plain,
+                sealed.batch_id(),
+                limits.records,
+            )?)
         },
     )
     .await?;
@@ -225,80 +204,4 @@ async fn store(
         duplicates: receipt.duplicates,
         invalid: left_out,
     }))
-}
-
-impl Intake {
-    /// Reads a batch in the clear; the `batch_id` beside a sealed one comes before its own.
-    fn read_batch(
-        project: ProjectId,
-        bytes: &[u8],
-        batch_id: Option<&str>,
-        limits: Limits,
-    ) -> Result<Self, ApiError> {
-        envelope::check_records(bytes, limits.records)?;
-        let text = repair(envelope::utf8(bytes)?);
-        let envelope = Envelope::parse(&text)?;
-        let batch_id = batch_id.or(envelope.batch_id());
-        Ok(Self::read(project, &envelope, batch_id))
-    }
-
-    fn read(project: ProjectId, envelope: &Envelope<'_>, batch_id: Option<&str>) -> Self {
-        let mut intake = Self {
-            batch: Batch {
-                project,
-                received_at: Timestamp::now(),
-                events: Vec::new(),
-                metrics: Vec::new(),
-                invalid: KindCounts::default(),
-            },
-            received: KindCounts::default(),
-            invalid_timestamps: 0,
-            left_out: Vec::new(),
-            applied: None,
-        };
-        intake.batch.events = intake.read_kind(Kind::Event, envelope, batch_id);
-        intake.batch.metrics = intake.read_kind(Kind::Metric, envelope, batch_id);
-        intake.applied = signals::applied(&intake.batch);
-        intake
-    }
-
-    fn read_kind(
-        &mut self,
-        kind: Kind,
-        envelope: &Envelope<'_>,
-        batch_id: Option<&str>,
-    ) -> Vec<NewRecord> {
-        let mut seen = HashMap::<&str, usize>::new();
-        let mut records = Vec::with_capacity(envelope.records(kind).len());
-        for (index, raw) in envelope.records(kind).iter().enumerate() {
-            *self.received.of_mut(kind) += 1;
-            match record::read(kind, raw) {
-                Ok(mut record) => {
-                    if let (None, Some(batch_id)) = (&record.idempotency_key, batch_id) {
-                        let before = seen.entry(raw.get()).or_default();
-                        let key = record::derive_key(batch_id, raw.get(), *before);
-                        record.idempotency_key = Some(key);
-                        *before += 1;
-                    }
-                    records.push(record);
-                }
-                Err(reason) => self.leave_out(kind, index, &reason),
-            }
-        }
-        records
-    }
-
-    fn leave_out(&mut self, kind: Kind, index: usize, reason: &Invalid) {
-        *self.batch.invalid.of_mut(kind) += 1;
-        if kind == Kind::Event && *reason == Invalid::Timestamp {
-            self.invalid_timestamps += 1;
-        }
-        if self.left_out.len() < MAX_DESCRIBED {
-            self.left_out.push(LeftOut {
-                kind: kind.as_str(),
-                index,
-                reason: reason.to_string(),
-            });
-        }
-    }
 }

@@ -1,14 +1,12 @@
 //! The JSON of a batch: which records it holds, and each of them still as text.
 
-use axum::http::StatusCode;
 use guard_wire::Kind;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::repair::repair;
-use super::structure;
-use crate::http::error::ApiError;
+use super::{BatchError, structure};
 
 /// How deep the records of a batch are: in an array within the object.
 const RECORDS: usize = 2;
@@ -40,12 +38,10 @@ impl SealedEnvelope {
 
 impl<'a> Envelope<'a> {
     /// Reads `text`, which was repaired: nobody looks into the records here.
-    pub(crate) fn parse(text: &'a str) -> Result<Self, ApiError> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, BatchError> {
         let envelope: Self = object(text)?;
         if envelope.events.is_none() && envelope.metrics.is_none() {
-            return Err(ApiError::bad_request(
-                "Malformed batch: it has neither `events` nor `metrics`; give one as an array",
-            ));
+            return Err(BatchError::NoRecords);
         }
         Ok(envelope)
     }
@@ -69,34 +65,27 @@ fn named(batch_id: Option<&str>) -> Option<&str> {
 }
 
 /// Checks that the batch in `bytes` holds about `most` records at most, before it is read.
-pub(crate) fn check_records(bytes: &[u8], most: usize) -> Result<(), ApiError> {
+pub(crate) fn check_records(bytes: &[u8], most: usize) -> Result<(), BatchError> {
     if structure::values(bytes, RECORDS) > most.saturating_add(BESIDE) {
-        return Err(ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("The batch holds more than {most} records; send fewer at a time"),
-        ));
+        return Err(BatchError::TooManyRecords { most });
     }
     Ok(())
 }
 
 /// The text of a body.
-pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, ApiError> {
-    std::str::from_utf8(bytes)
-        .map_err(|error| ApiError::bad_request(format!("Malformed JSON: {error}")))
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, BatchError> {
+    std::str::from_utf8(bytes).map_err(|error| BatchError::Json(error.to_string()))
 }
 
 /// Reads an object that borrows nothing.
-pub(crate) fn owned<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+pub(crate) fn owned<T: DeserializeOwned>(text: &str) -> Result<T, BatchError> {
     object(text).or_else(|_| object(&repair(text)))
 }
 
-fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ApiError> {
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, BatchError> {
     // Serde would take an array for a struct, its items in order.
     if !text.trim_start().starts_with('{') {
-        return Err(ApiError::bad_request(
-            "Malformed JSON: the body is not an object",
-        ));
+        return Err(BatchError::Json("the body is not an object".to_owned()));
     }
-    serde_json::from_str(text)
-        .map_err(|error| ApiError::bad_request(format!("Malformed JSON: {error}")))
+    serde_json::from_str(text).map_err(|error| BatchError::Json(error.to_string()))
 }

@@ -1,7 +1,8 @@
 //! On real sockets and a paused clock: when nothing is left to do but to wait,
 //! time passes at once.
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::sync::{Arc, Once};
 
 use axum::extract::State;
 use axum::routing::get;
@@ -203,13 +204,16 @@ async fn heads_that_a_proxy_may_read_otherwise_are_refused_and_the_connection_en
     }
 }
 
-/// Lines that were logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+thread_local! {
+    /// What was logged on this thread.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
-impl io::Write for Log {
+struct ThreadLog;
+
+impl io::Write for ThreadLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -218,20 +222,25 @@ impl io::Write for Log {
     }
 }
 
+/// Collects what each thread logs. One subscriber for all tests of this process: were it
+/// this thread's own, a line that another thread reaches first would stay disabled.
+fn collect_logs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let subscriber = tracing_subscriber::fmt().with_writer(|| ThreadLog);
+        tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn that_all_places_are_taken_is_logged_now_and_then() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    collect_logs();
     let mut server = Server::start(1, std::future::pending()).await;
     let _busy = server.connect(REQUEST).await;
     assert!(server.request_came().await);
     let _waiting = server.connect(REQUEST).await;
     tokio::time::sleep(Duration::from_secs(35)).await;
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(LOG.take()).unwrap();
     let lines = text
         .lines()
         .filter(|line| line.contains("--max-connections"));
