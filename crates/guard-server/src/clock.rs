@@ -1,6 +1,6 @@
-//! Where time comes from. The time of day can be set, forwards and backwards; what is due must
-//! neither come early nor wait for long because of that. So the server notices when it was set, and
-//! moves what it planned and what it remembers of agents by as much.
+//! Time. An operator can set the time of day forwards or backwards. Planned work must neither
+//! come early nor late because of that: the server notices the change, and moves its plans and
+//! the times of its agents by the same amount.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use rustix::time::{ClockId, clock_gettime};
 /// A difference that is no more than this is no setting of the clock: it may drift, or be read late.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
-/// What lies further in the future than this was noted before the clock was set back, while no
-/// server was there to notice.
+/// A time that is further in the future than this was noted before the clock was set back,
+/// while no server ran.
 pub(crate) const AHEAD: SignedDuration = SignedDuration::from_secs(60);
 
 /// Counts also while the machine sleeps.
@@ -25,7 +25,7 @@ pub trait Clock: Send + Sync {
     /// The time of day, which can be set.
     fn now(&self) -> Timestamp;
 
-    /// The time since some moment, which nobody can set.
+    /// The time since a fixed moment. It cannot be set.
     fn uptime(&self) -> Duration;
 }
 

@@ -1,23 +1,25 @@
-//! The Guard backend: takes what guard agents send, stores it once, and
-//! answers their rules. A library that makes a router, and a small binary.
+//! The Guard backend. It receives what guard agents send, stores each record once, and gives
+//! agents their rules. A library that makes a router, and a small binary.
 //!
 //! # The path of a request
 //!
 //! ```text
-//! routes   one table of all routes
-//!   -> auth     API key -> project, or 401
-//!   -> ingest   body: read within limits, signature, inflate, decrypt
-//!               repair: what Python writes and JSON lacks
-//!               envelope: the JSON of a batch
-//!               record: each one checked by itself; a bad one is left out
-//!   -> store    one writing thread, commits shared by the requests that wait
+//! http::routes   one table of all routes
+//!   -> http::caller  API key -> project, or 401
+//!   -> http::body    reads the body within limits, checks its signature, inflates it
+//!   -> ingest        repair: JSON as Python writes it becomes JSON
+//!                    envelope: the JSON of a batch
+//!                    record: each is checked by itself; a bad one is left out
+//!   -> store         one writing thread; requests that wait share a commit
 //!   -> 200, once the batch is committed
 //! ```
 //!
-//! Reading goes `routes -> auth -> query | rules | page -> store`, on
-//! connections of its own. All state is in the store, so that several servers
-//! could share one; [`store::Control`] and [`store::Telemetry`] are what a
-//! database must offer.
+//! # Folders
+//!
+//! Dependencies point one way: `cli`, `maintenance` -> `http` -> `ingest`, `rules`, `fleet`,
+//! `query` -> [`store`] -> `projects`. The domain (`rules`, `fleet`, `query`, `projects`) knows
+//! neither HTTP, nor the command line, nor a database: `make lint` checks that. An engine
+//! implements the traits of [`store`]; all state is there.
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)

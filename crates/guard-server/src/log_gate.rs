@@ -1,4 +1,4 @@
-//! Keeps a log line that many requests could cause from filling the log.
+//! Limits how often a line is logged that many requests can cause.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -25,14 +25,15 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => {
-            // Where it cannot be said, the exit code still says that it failed.
+            // If the message cannot be written, the exit code still reports the failure.
             let _ = writeln!(std::io::stderr(), "guard-server: {}", visible(&message));
             ExitCode::from(code)
         }
     }
 }
 
-/// Logs an event a line. What it quotes may hold line breaks, and forges no other line.
+/// Logs one line for each event. Line breaks in quoted text are escaped, so that it cannot
+/// forge another line.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let fields = format::debug_fn(|writer, field, value| {

@@ -1,11 +1,11 @@
-//! Work that keeps a thread busy for long, such as judging a rules document of a megabyte.
+//! Work that keeps a thread busy for long, such as checking a rules document of a megabyte.
 
 use tokio::runtime::Handle;
 
 use crate::store::StoreError;
 
-/// Runs `work` on a thread that may be busy, so that those that answer requests go on. It is
-/// finished even if nobody waits for it any more.
+/// Runs `work` on a thread that may block, so that the threads that answer requests go on.
+/// The work is finished even if the caller is dropped.
 ///
 /// # Errors
 ///

@@ -1,13 +1,13 @@
-//! Trouble that goes on is told once, not with every request that meets it.
+//! Logs a lasting failure once, not with every request that meets it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often trouble of one kind is told at most, however often it comes and goes.
+/// A failure of one kind is logged at most once in this time.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// Decides what of a series of failures and successes goes to the log.
+/// Decides which of a series of failures and successes are logged.
 #[derive(Debug, Default)]
 pub(crate) struct TroubleLog {
     state: Mutex<Trouble>,
@@ -15,16 +15,16 @@ pub(crate) struct TroubleLog {
 
 #[derive(Debug, Default)]
 struct Trouble {
-    /// When each kind was last told.
+    /// When each kind was last logged.
     told: HashMap<i32, Instant>,
-    /// The kinds that were told since the last success.
+    /// The kinds that were logged since the last success.
     current: Vec<i32>,
     /// Failures since the last success.
     failures: u64,
 }
 
 impl TroubleLog {
-    /// Notes a failure of `kind`. Returns whether to tell it.
+    /// Notes a failure of `kind`. Returns whether to log it.
     pub(crate) fn failed(&self, kind: i32, now: Instant) -> bool {
         let mut state = self.state();
         state.failures += 1;
@@ -37,7 +37,7 @@ impl TroubleLog {
         true
     }
 
-    /// Notes a success. Returns how many failures it ends, if they were told.
+    /// Notes a success. Returns how many failures it ends, if they were logged.
     pub(crate) fn succeeded(&self) -> Option<u64> {
         let mut state = self.state();
         let failures = std::mem::take(&mut state.failures);

@@ -1,4 +1,4 @@
-//! What the operator wrote ([`Args`]) and what the server runs on ([`Config`]).
+//! The options as they are written ([`Args`]) and as they are checked ([`Config`]).
 
 mod limits;
 
@@ -20,7 +20,7 @@ use crate::secret::Secret;
 const LISTEN: &str = "127.0.0.1:8400";
 /// Default of `--data-dir`.
 const DATA_DIR: &str = "./guard-data";
-/// What `--database-url` starts with.
+/// The scheme of `--database-url`.
 const SQLITE_SCHEME: &str = "sqlite://";
 /// The database's name within the data directory.
 const DATABASE_FILE: &str = "guard.db";
@@ -127,7 +127,7 @@ pub struct Args {
     pub command: Option<Command>,
 }
 
-/// What the binary does besides serving.
+/// Commands other than serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// The rules that agents get
@@ -135,7 +135,7 @@ pub enum Command {
     Rules(RulesCommand),
 }
 
-/// What the server runs on: checked.
+/// The configuration of a server, checked.
 #[derive(Debug)]
 pub struct Config {
     /// Where to listen.
@@ -146,7 +146,7 @@ pub struct Config {
     pub limits: Limits,
     /// How many connections there may be.
     pub connections: ConnectionLimits,
-    /// What is set for the project `default`.
+    /// Settings of the project `default`.
     pub settings: ProjectSettings,
 }
 

@@ -29,7 +29,7 @@ const HISTORY: u16 = 1000;
 ///
 /// # Errors
 ///
-/// The exit code and the message of what failed.
+/// The exit code, and a message that says what failed.
 pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
     let database = args.database().map_err(failed_with(USAGE))?;
     // Read first: a missing file is no reason to make a database.
@@ -198,7 +198,8 @@ async fn who(stores: &Stores, project: &Project, version: Option<i64>) -> Outcom
     }))
 }
 
-/// A line of columns. What stands in one cannot look like another, or change the terminal.
+/// A line of columns. The text of a column cannot look like another column or control the
+/// terminal.
 fn row(columns: &[&dyn Display]) -> String {
     let columns = columns.iter().map(|column| column.to_string());
     let columns = columns.map(|column| visible(&column).into_owned());

@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use crate::store::{self, Lock, LockError, OpenError, Projects, StoreError};
 use crate::{Access, AppState, DEFAULT_PROJECT, maintenance, router};
 
-/// How long requests in flight may take after the server was told to stop.
+/// How long requests in flight may take after the server begins to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Why the server did not start, or ended.
@@ -42,7 +42,7 @@ pub enum ServeError {
     /// No key could be made for it.
     #[error(transparent)]
     Key(#[from] NoRandomness),
-    /// What must be told on the start cannot be written.
+    /// The start message cannot be written.
     #[error("cannot write to the standard output: {0}")]
     Announce(#[from] io::Error),
 }

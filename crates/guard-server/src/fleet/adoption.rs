@@ -9,19 +9,19 @@ use thiserror::Error;
 
 use crate::store::{Fleet, ProjectId, RuleSubscriber, RulesStore, StoreError};
 
-/// An agent whose requests are held is silent when nothing was heard of it for
-/// this long: a request is held for a minute at most, a pause between two is no longer.
+/// An agent whose requests are held counts as silent after this time. A request is held
+/// for a minute at most, and the pause between two requests is no longer.
 const HELD_SILENCE: SignedDuration = SignedDuration::from_mins(3);
-/// What is taken for the interval of an agent that has asked only once: the usual one.
+/// The interval that is assumed of an agent that has asked only once: the usual one.
 const USUAL_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 
-/// Why it cannot be said who has a version.
+/// Why the adoption of a version is unknown.
 #[derive(Debug, Error)]
 pub enum AdoptionError {
     /// There is no such version.
     #[error("there is no version {version} of the rules; {}", or_none(*.newest))]
     NoSuchVersion {
-        /// What was asked for.
+        /// The version that was asked for.
         version: i64,
         /// The newest there is.
         newest: Option<i64>,
@@ -50,7 +50,7 @@ pub enum AdoptionState {
     Fetched,
     /// It reported it, or a later one, as applied or in force.
     Applied,
-    /// It has not been heard of for so long that it has probably ended.
+    /// It has sent no signal for so long that it has probably ended.
     Silent,
 }
 
@@ -73,7 +73,7 @@ pub struct Adopter {
     pub state: Option<AdoptionState>,
     /// When an agent that waits will ask again, if it asks in intervals.
     pub expected_by: Option<Timestamp>,
-    /// What is known of it.
+    /// The agent.
     #[serde(flatten)]
     pub subscriber: RuleSubscriber,
 }
@@ -89,9 +89,9 @@ pub struct AdoptionCounts {
     pub fetched: u64,
     /// Reported it as applied or in force.
     pub applied: u64,
-    /// Have not been heard of for long.
+    /// Have sent no signal for long.
     pub silent: u64,
-    /// Of those that are not silent: cannot be told of changes and take their interval.
+    /// Of those that are not silent: poll in intervals, and learn of changes only then.
     pub in_intervals: u64,
 }
 

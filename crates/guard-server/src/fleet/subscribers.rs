@@ -1,4 +1,5 @@
-//! What is known of the agents that ask for rules, and how check-ins change it.
+//! The policy for agents that ask for rules: how check-ins change what is known of them, and
+//! which of them are forgotten.
 
 use jiff::SignedDuration;
 

@@ -64,7 +64,7 @@ pub(crate) fn basic_password(headers: &HeaderMap) -> Option<String> {
     Some(decoded.split_once(':')?.1.to_owned())
 }
 
-/// What follows the scheme, whose name may be in any case.
+/// The credentials after the scheme. The scheme may be in any case.
 fn credentials<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
     let (found, rest) = value.trim().split_once(' ')?;
     found.eq_ignore_ascii_case(scheme).then(|| rest.trim())

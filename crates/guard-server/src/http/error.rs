@@ -1,4 +1,4 @@
-//! What a request that fails is answered: `{"detail": "..."}`.
+//! The answer to a request that fails: `{"detail": "..."}`.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -13,7 +13,7 @@ use crate::store::StoreError;
 /// Seconds after which an agent may try again.
 const RETRY_AFTER: u16 = 2;
 
-/// Characters of what went wrong that are told; it may quote what was sent.
+/// The longest detail, in characters: it may quote the request.
 const MAX_DETAIL: usize = 2000;
 
 /// An answer other than success.

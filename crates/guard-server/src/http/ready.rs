@@ -13,12 +13,12 @@ use crate::http::error::ApiError;
 use crate::http::state::AppState;
 use crate::store::StoreError;
 
-/// How long an outcome is answered to all who ask; bounds what asking costs.
+/// How long an outcome is reused. This limits the cost of asking often.
 const KEPT: Duration = Duration::from_secs(1);
 /// How long the store may take for a commit.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the last probe of the store came to, and when.
+/// The outcome of the last probe of the store, and its time.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     last: Mutex<Option<(Instant, Outcome)>>,

@@ -56,7 +56,7 @@ pub fn router(state: Arc<AppState>) -> Router {
         .with_state(state)
 }
 
-/// What people and their programs ask for: seldom, and for much.
+/// The routes for people and their programs: few requests with large answers.
 fn for_people() -> Router<Arc<AppState>> {
     Router::new()
         .route("/", get(page::show))

@@ -8,7 +8,7 @@ use crate::visible::shortened;
 
 /// Characters of each name that are kept.
 pub(crate) const MAX_NAME: usize = 128;
-/// What stands for the installation of agents that do not name it.
+/// The installation of agents that do not name one.
 const UNKNOWN: &str = "unknown";
 
 /// The agent that sends these headers.

@@ -56,14 +56,14 @@ impl Default for Limits {
 /// Who may open the page at `/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever is on this machine, if they name it by a loopback name.
+    /// Clients on this machine that use a loopback name.
     Loopback,
-    /// Whoever has an API key.
+    /// Clients with an API key.
     ApiKey,
 }
 
 impl Access {
-    /// Open only where nobody but this machine can reach it.
+    /// Open without a key only if no other machine can reach the address.
     pub fn listening_on(address: IpAddr) -> Self {
         if address.is_loopback() {
             Self::Loopback

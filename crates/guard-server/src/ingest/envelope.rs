@@ -37,7 +37,7 @@ impl SealedEnvelope {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads `text`, which was repaired: nobody looks into the records here.
+    /// Reads `text`, which was repaired. The records themselves are not read yet.
     pub(crate) fn parse(text: &'a str) -> Result<Self, BatchError> {
         let envelope: Self = object(text)?;
         if envelope.events.is_none() && envelope.metrics.is_none() {

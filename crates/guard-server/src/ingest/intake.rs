@@ -1,4 +1,4 @@
-//! A batch, read from its JSON: what can be stored, and what was left out.
+//! A batch, read from its JSON: the records that can be stored, and those that were left out.
 
 use std::collections::HashMap;
 
@@ -30,7 +30,7 @@ pub(crate) struct Intake {
     pub(crate) received: KindCounts,
     pub(crate) invalid_timestamps: u64,
     pub(crate) left_out: Vec<LeftOut>,
-    /// The newest rules that it tells of as applied.
+    /// The newest version of the rules that its events report as applied.
     pub(crate) applied: Option<i64>,
 }
 

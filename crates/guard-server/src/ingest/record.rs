@@ -48,7 +48,7 @@ pub(crate) enum Invalid {
 }
 
 /// The fields the server looks at. All are optional here and read one by one,
-/// so that what is wrong can be named.
+/// so that the error can name it.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow)]

@@ -57,9 +57,9 @@ pub(crate) fn repair(text: &str) -> Cow<'_, str> {
 const DIGITS_OF_DOUBLES: usize = 300;
 
 enum Bare {
-    /// So many bytes are fine as they are, or broken in another way.
+    /// This many bytes are valid, or broken in another way.
     Kept(usize),
-    /// So many bytes are a number that no double holds.
+    /// This many bytes are a number beyond the range of a double.
     NoDouble(usize),
 }
 
@@ -83,7 +83,7 @@ fn bare(rest: &str) -> Bare {
 }
 
 enum Escape {
-    /// So many bytes are fine as they are.
+    /// This many bytes are valid.
     Kept(usize),
     LoneSurrogate,
 }

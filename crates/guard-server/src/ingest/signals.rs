@@ -1,4 +1,4 @@
-//! What agents say of the rules in what they send.
+//! Signals about the rules in status reports and events.
 
 use guard_wire::status::RULES_REFUSED;
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::store::{AgentSignal, Batch};
 use crate::visible::shortened;
 
-/// The event by which a guard tells that it applied rules.
+/// The event that a guard sends when it has applied rules.
 const RULES_APPLIED: &str = "dynamic_rule_applied";
 /// Characters of why an agent refused rules.
 const MAX_REFUSAL: usize = 500;
@@ -22,7 +22,7 @@ struct AppliedVersion {
     version: i64,
 }
 
-/// What a status report says of the rules.
+/// The signal about the rules in a status report.
 pub(crate) fn reported(report: &Map<String, Value>) -> AgentSignal {
     let errors = report.get("errors").and_then(Value::as_array);
     let mut errors = errors.into_iter().flatten().rev().filter_map(Value::as_str);
@@ -33,7 +33,7 @@ pub(crate) fn reported(report: &Map<String, Value>) -> AgentSignal {
     }
 }
 
-/// The newest rules that the events of a batch tell of as applied.
+/// The newest version that the events of a batch report as applied.
 pub(crate) fn applied(batch: &Batch) -> Option<i64> {
     let events = batch.events.iter();
     let told = events.filter(|event| event.type_name == RULES_APPLIED);

@@ -6,12 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 
 use crate::secret::Secret;
 
-/// What agents accept as a key, and so do we.
+/// The shortest key that agents accept.
 const MIN_KEY_LEN: usize = 10;
 const KEY_PREFIX: &str = "fg_";
 const KEY_BYTES: usize = 32;
@@ -28,19 +27,9 @@ impl KeyHash {
         Self(bytes)
     }
 
-    /// A hash as it was stored.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
     /// The hash, to be stored.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
-    }
-
-    /// Whether both are of the same key, in constant time.
-    pub fn matches(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
     }
 }
 
@@ -124,11 +113,5 @@ mod tests {
             check_key(&"has a space in it".into()),
             Err(KeyError::Characters)
         );
-    }
-
-    #[test]
-    fn hashes_match_only_for_the_same_key() {
-        assert!(KeyHash::of("a").matches(&KeyHash::of("a")));
-        assert!(!KeyHash::of("a").matches(&KeyHash::of("b")));
     }
 }

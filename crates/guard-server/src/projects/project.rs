@@ -1,4 +1,4 @@
-//! A project, and what can be set for it.
+//! A project and its settings.
 
 use super::KeyHash;
 use crate::secret::Secret;
@@ -7,7 +7,7 @@ use crate::secret::Secret;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ProjectId(pub i64);
 
-/// A project: what an API key opens.
+/// A project: an API key gives access to one.
 #[derive(Debug, Clone)]
 pub struct Project {
     /// Its number in the store.
@@ -20,7 +20,7 @@ pub struct Project {
     pub signing_secret: Option<Secret>,
 }
 
-/// A change to a project. `None` leaves what is stored; an empty secret removes it.
+/// A change to a project. `None` keeps the stored value; an empty secret removes it.
 #[derive(Debug, Default)]
 pub struct ProjectSettings {
     /// Replaces the project's keys.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{BoxFuture, ProjectId};
 
-/// Who sent a request, as its headers say.
+/// The sender of a request, by its headers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct AgentId {
     /// The installation.
@@ -22,9 +22,9 @@ pub struct AgentId {
 /// A signal received from an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckIn {
-    /// Whose agent.
+    /// The project of the agent.
     pub project: ProjectId,
-    /// Which.
+    /// The agent.
     pub agent: AgentId,
     /// When.
     pub at: Timestamp,
@@ -67,7 +67,7 @@ pub struct Since {
 /// An agent that asks for rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RuleSubscriber {
-    /// Which.
+    /// The agent.
     #[serde(flatten)]
     pub id: AgentId,
     /// When it last sent a signal.
@@ -103,7 +103,7 @@ fn seconds<S: serde::Serializer>(
 /// The latest report of one installation.
 #[derive(Debug)]
 pub struct StatusReport {
-    /// Whose it is.
+    /// The project.
     pub project: ProjectId,
     /// The installation it comes from.
     pub install_id: String,

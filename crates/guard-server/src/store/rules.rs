@@ -16,7 +16,7 @@ pub struct StoredRules {
     pub policy: String,
     /// When the bans that it gives out end.
     pub lease_ends: Option<Timestamp>,
-    /// When it must be composed anew.
+    /// When it must be composed again.
     pub due: Option<Timestamp>,
     /// How it came about.
     pub change: Change,
@@ -48,7 +48,7 @@ pub struct Draft {
     pub author: Option<String>,
 }
 
-/// What became of a rules document.
+/// The outcome of setting rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RulesOutcome {
     /// It is what agents get from now on.

@@ -55,10 +55,10 @@ impl KindCounts {
     }
 }
 
-/// What one request brings.
+/// The content of one request.
 #[derive(Debug)]
 pub struct Batch {
-    /// Whose it is.
+    /// The project.
     pub project: ProjectId,
     /// When it came.
     pub received_at: Timestamp,

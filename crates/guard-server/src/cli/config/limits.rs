@@ -25,7 +25,7 @@ const MAX_CONNECTIONS: u32 = 4096;
 const MAX_CONNECTIONS_PER_ADDRESS: u32 = 1024;
 /// Default of `--max-held-requests`: each agent has one.
 const MAX_HELD_REQUESTS: u32 = 8192;
-/// The largest body fits into the budget so many times.
+/// The budget must have room for this many of the largest bodies.
 const MEMORY_FACTOR: u32 = 4;
 /// Default of `--head-timeout`, in seconds.
 const HEAD_TIMEOUT: u32 = 10;

@@ -17,7 +17,7 @@ const UNIT: usize = 1024;
 /// The first bytes of each body come from a part of the budget that large bodies do not
 /// take, so that small ones pass while large ones wait.
 pub(crate) const SMALL: usize = 64 * 1024;
-/// The part of the budget that is kept for them: one in so many.
+/// The share of the budget that is reserved for them: one part in this many.
 const SMALL_PART: usize = 4;
 
 /// The budget.

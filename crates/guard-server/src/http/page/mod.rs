@@ -32,7 +32,7 @@ use crate::visible::visible;
 
 const STYLE: &str = include_str!("page.css");
 const NEWEST: u16 = 50;
-/// Fewer are shown from the record on by which they hold so many bytes.
+/// The list also ends with the record by which it holds this many bytes.
 const NEWEST_BYTES: usize = 1024 * 1024;
 /// Types that have a row of their own, the most frequent ones.
 const MAX_TYPES: usize = 100;
@@ -262,7 +262,7 @@ fn section(title: &str, headings: &[&str], rows: &str, empty: &str) -> String {
     )
 }
 
-/// What an object holds, each of it still as text: most of it is not shown.
+/// The fields of an object, each still as text: most of them are not shown.
 fn fields(object: &RawValue) -> HashMap<String, &RawValue> {
     serde_json::from_str(object.get()).unwrap_or_default()
 }

@@ -13,7 +13,7 @@ use crate::http::error::ApiError;
 use crate::http::state::AppState;
 use crate::store::{Page, ProjectId, RecordPage};
 
-/// A piece ends with the record by which it holds so many bytes.
+/// A piece ends with the record by which it holds this many bytes.
 const PIECE: usize = 64 * 1024;
 
 /// `{"events": [...], "next_before": N}`, or the same of metrics, newest first.
@@ -21,7 +21,7 @@ pub(crate) struct Listing {
     state: Arc<AppState>,
     project: ProjectId,
     kind: Kind,
-    /// What is still to be written.
+    /// The part that is still to be written.
     rest: Page,
     is_begun: bool,
     is_complete: bool,
@@ -39,7 +39,8 @@ impl Listing {
         }
     }
 
-    /// The answer, whose first piece was made: what fails later cuts it off.
+    /// Starts the answer. A failure before the first piece is an error; a later one cuts the
+    /// answer off.
     pub(crate) async fn answer(mut self) -> Result<Response, ApiError> {
         let first = self.piece().await?;
         let body = if self.is_complete {

@@ -1,4 +1,4 @@
-//! The query API: what was received, in numbers and record by record.
+//! The query API: counts, and the records themselves.
 
 mod listing;
 

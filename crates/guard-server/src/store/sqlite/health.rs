@@ -1,5 +1,5 @@
-//! Whether what is committed stays: the paths must still name the files that were
-//! opened, and no part of the database may be damaged. Tells the log of trouble.
+//! Whether commits can be trusted: the paths must still name the files that were opened,
+//! and no part of the database may be damaged. Logs failures.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -50,7 +50,7 @@ impl File {
         Ok(Self { path, id })
     }
 
-    /// What is wrong with its place.
+    /// Why the path no longer names this file.
     fn wrong(&self) -> Option<String> {
         match self.path.metadata() {
             Ok(found) if id(&found) == self.id => None,
@@ -128,7 +128,7 @@ impl Health {
         state.is_damaged.then_some(StoreError::Damaged)
     }
 
-    /// What a call is answered that failed.
+    /// The error of a call that failed.
     pub(super) fn error(&self) -> StoreError {
         self.obstacle().unwrap_or(StoreError::Unavailable)
     }
@@ -164,7 +164,7 @@ impl Health {
         self.state().owed
     }
 
-    /// Notes how a query ended.
+    /// Notes the outcome of a query.
     pub(super) fn queried<T>(&self, outcome: &rusqlite::Result<T>) {
         match outcome {
             Ok(_) => {

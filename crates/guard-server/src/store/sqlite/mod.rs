@@ -1,5 +1,5 @@
 //! The embedded store: one SQLite file in WAL mode. One thread writes; reads
-//! run on connections of their own, off the asynchronous threads.
+//! run on separate connections, off the asynchronous threads.
 
 mod fleet;
 mod health;

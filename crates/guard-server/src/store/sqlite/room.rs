@@ -1,13 +1,13 @@
-//! Room for agents: when a project has as many as are remembered, one that was not
-//! heard of for long makes way for a new one. One that was keeps its place, however
-//! many new ones come: invented names do not displace the real ones.
+//! Room for agents. When all places of a project are taken, an agent that was silent for
+//! long gives its place to a new one. An active agent keeps its place however many new ones
+//! come: invented names do not displace real agents.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
 use crate::store::{ProjectId, Room as Limits};
 
-/// A table of agents, with the column that says when each was last heard of.
+/// A table of agents, with the column of the last signal of each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table {
     pub(super) name: &'static str,
@@ -45,7 +45,7 @@ impl<'a> Room<'a> {
         })
     }
 
-    /// Whether there is a place for an agent that is heard of at `now`, who takes it.
+    /// Takes a place for an agent that sends a signal at `now`. Returns whether there was one.
     pub(super) fn take(&mut self, now: Timestamp) -> rusqlite::Result<bool> {
         if self.left == 0 {
             self.left = self.displace(now)?;
@@ -55,7 +55,7 @@ impl<'a> Room<'a> {
         Ok(is_there)
     }
 
-    /// Forgets the longest unseen, if it is unseen for long enough.
+    /// Removes the agent that was silent for longest, if it was silent for long enough.
     fn displace(&self, now: Timestamp) -> rusqlite::Result<usize> {
         let Table { name, seen } = self.table;
         let unseen_since = now.saturating_sub(self.silent_for).unwrap_or(now);

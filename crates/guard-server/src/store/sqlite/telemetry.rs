@@ -11,7 +11,7 @@ use crate::store::{
     RecordPage, StoreError, Telemetry,
 };
 
-/// What stands for the types beyond the limit; no record has it as its type.
+/// The type under which records beyond the limit of types are counted. No record has it.
 const OTHER: &str = "";
 
 impl Telemetry for Sqlite {
