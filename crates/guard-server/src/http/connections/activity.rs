@@ -68,12 +68,14 @@ impl Activity {
         });
     }
 
-    /// A head is complete.
-    pub(super) fn request_began(&self) {
+    /// A head is complete. Returns whether it had arrived before the last request was
+    /// answered.
+    pub(super) fn request_began(&self) -> bool {
         self.change(|doing| {
-            doing.phase = Phase::Request;
             doing.body_late = Duration::ZERO;
-        });
+            let before = std::mem::replace(&mut doing.phase, Phase::Request);
+            matches!(before, Phase::Idle { .. })
+        })
     }
 
     /// The handler waits for more of the body.
@@ -222,6 +224,18 @@ mod tests {
         assert_eq!(class(&activity), Some(Class::Idle));
         activity.received();
         assert_eq!(class(&activity), None);
+    }
+
+    #[tokio::test]
+    async fn a_request_is_pipelined_if_nothing_arrived_since_the_last_answer() {
+        let activity = Activity::new();
+        activity.received();
+        assert!(!activity.request_began());
+        activity.answered();
+        assert!(activity.request_began());
+        activity.answered();
+        activity.received();
+        assert!(!activity.request_began());
     }
 
     #[tokio::test(start_paused = true)]

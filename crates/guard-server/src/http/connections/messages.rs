@@ -10,6 +10,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, header};
 use axum::response::IntoResponse as _;
 use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::task::yield_now;
 use tokio::task_local;
 use tower::ServiceExt as _;
 
@@ -46,9 +47,13 @@ pub(super) fn answer(
     request: Request<Incoming>,
     activity: &Arc<Activity>,
 ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
-    activity.request_began();
+    let is_pipelined = activity.request_began();
     let activity = Arc::clone(activity);
     async move {
+        if is_pipelined {
+            // Other connections come first.
+            yield_now().await;
+        }
         let is_clear = has_clear_framing(request.headers());
         let request = request.map(|body| Arriving {
             body,
