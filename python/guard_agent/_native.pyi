@@ -14,7 +14,7 @@ __all__ = [
     "Buffer",
     "Call",
     "Calls",
-    "Courier",
+    "DirectClient",
     "Encryptor",
     "Mailbox",
     "Ready",
@@ -112,8 +112,8 @@ class Buffer:
     def stats(self) -> dict[str, Any]: ...
 
 @final
-class Courier:
-    def __new__(cls, config: AgentConfig, report: Report) -> Courier: ...
+class DirectClient:
+    def __new__(cls, config: AgentConfig, report: Report) -> DirectClient: ...
     def deliver(self, kind: str, records: Iterable[Any], seconds: float) -> bool: ...
     def push_status(self, report: str) -> bool: ...
     def rules(self) -> str | None: ...

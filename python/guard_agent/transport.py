@@ -46,26 +46,26 @@ class HTTPTransport:
         """Gets ready to deliver what it is given."""
         self.config = config
         self._pid = os.getpid()
-        self._courier = self._new_courier()
+        self._client = self._new_client()
 
-    def _new_courier(self) -> _native.Courier:
+    def _new_client(self) -> _native.DirectClient:
         config = self.config
-        return _native.Courier(config, reporter(lambda: config))
+        return _native.DirectClient(config, reporter(lambda: config))
 
-    def _own_courier(self) -> _native.Courier:
+    def _own_client(self) -> _native.DirectClient:
         if self._pid != os.getpid():
             # The connections of the other are the parent's.
             self._pid = os.getpid()
-            self._courier = self._new_courier()
-        return self._courier
+            self._client = self._new_client()
+        return self._client
 
     async def initialize(self) -> None:
         """Gets ready to connect, which the first call would do too."""
-        await self._ask(_native.Courier.open, None)
+        await self._ask(_native.DirectClient.open, None)
 
     async def close(self) -> None:
         """Ends the connections. A later call makes new ones."""
-        await self._ask(_native.Courier.close, None)
+        await self._ask(_native.DirectClient.close, None)
 
     async def send_events(self, events: list[SecurityEvent]) -> bool:
         """Delivers events; returns whether nothing of them needs to be sent again.
@@ -82,25 +82,25 @@ class HTTPTransport:
 
     async def _deliver(self, kind: str, records: list[Any]) -> bool:
         seconds = float(self.config.timeout)
-        return await self._ask(lambda courier: courier.deliver(kind, records, seconds), False)
+        return await self._ask(lambda client: client.deliver(kind, records, seconds), False)
 
     async def fetch_dynamic_rules(self) -> DynamicRules | None:
         """Returns the backend's rules; the last known ones when it cannot be asked."""
-        return read_rules(await self._ask(_native.Courier.rules, None))
+        return read_rules(await self._ask(_native.DirectClient.rules, None))
 
     async def send_status(self, status: AgentStatus) -> bool:
         """Delivers a status report, in one attempt; returns whether it was taken."""
         report = status.model_dump_json()
-        return await self._ask(lambda courier: courier.push_status(report), False)
+        return await self._ask(lambda client: client.push_status(report), False)
 
-    async def _ask(self, question: Callable[[_native.Courier], T], otherwise: T) -> T:
-        courier = self._own_courier()
+    async def _ask(self, question: Callable[[_native.DirectClient], T], otherwise: T) -> T:
+        client = self._own_client()
         try:
-            return await in_background(lambda: question(courier))
+            return await in_background(lambda: question(client))
         except OSError as error:
             _logger.warning("No connection can be made (%s); check the limit of open files", error)
             return otherwise
 
     def get_stats(self) -> dict[str, Any]:
         """Returns how many requests and bytes were sent, and the circuit breaker's state."""
-        return transport_stats(self._own_courier().stats())
+        return transport_stats(self._own_client().stats())

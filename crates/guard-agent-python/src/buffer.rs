@@ -1,6 +1,7 @@
 //! A queue that nobody sends from, as Python holds it.
 
-use guard_agent::{Buffer as Core, Kind};
+use guard_agent::Kind;
+use guard_agent::compat::Buffer as Core;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guard_agent::keyvalue::{KeyValueOptions, KeyValueStore};
-use guard_agent::{Agent, AgentBuilder, Anonymize, OverflowPolicy, SpoolFsync, SystemClock};
+use guard_agent::clock::SystemClock;
+use guard_agent::store::SpoolFsync;
+use guard_agent::store::keyvalue::{KeyValueOptions, KeyValueStore};
+use guard_agent::{Agent, AgentBuilder, Anonymize, OverflowPolicy};
 use guard_wire::encode::Encoder;
 use guard_wire::redact::Redactor;
 use pyo3::prelude::*;

@@ -6,8 +6,9 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use guard_agent::keyvalue::{Key, KeyValue};
-use guard_agent::{Kind, StoreError};
+use guard_agent::Kind;
+use guard_agent::store::StoreError;
+use guard_agent::store::keyvalue::{Key, KeyValue};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyInt, PyString, PyTuple};
 

@@ -12,7 +12,7 @@ mod awaitable;
 mod buffer;
 mod config;
 mod convert;
-mod courier;
+mod direct_client;
 mod entries;
 mod errors;
 mod fork;
@@ -44,7 +44,7 @@ mod _native {
     #[pymodule_export]
     use crate::buffer::Buffer;
     #[pymodule_export]
-    use crate::courier::Courier;
+    use crate::direct_client::DirectClient;
     #[pymodule_export]
     use crate::fork::generation;
     #[pymodule_export]

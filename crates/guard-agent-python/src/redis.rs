@@ -1,6 +1,6 @@
 //! Looking into a Redis, for the command line.
 
-use guard_agent::{RedisOptions, RedisStore};
+use guard_agent::store::{RedisOptions, RedisStore};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use guard_agent::{Level, Report, fork_generation};
+use guard_agent::fork_generation;
+use guard_agent::report::{Level, Report};
 use pyo3::prelude::*;
 
 /// Reports on their way into the interpreter.

@@ -1,6 +1,7 @@
 //! The core's numbers as a dict.
 
-use guard_agent::{Account, BreakerState, Health, LossReason, Stats};
+use guard_agent::stats::{Account, BreakerState, LossReason};
+use guard_agent::{Health, Stats};
 use guard_wire::Kind;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -33,7 +34,7 @@ pub(crate) fn dict<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, P
         .map(|at| at.as_duration().as_secs_f64());
     dict.set_item("last_delivery", delivery)?;
     dict.set_item("last_status_ok", requests.last_status_ok)?;
-    dict.set_item("troubles", &requests.troubles)?;
+    dict.set_item("troubles", &requests.recent_errors)?;
     dict.set_item("durability", durability(py, stats)?)?;
     Ok(dict)
 }

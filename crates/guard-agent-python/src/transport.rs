@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use guard_agent::{Request as CoreRequest, Response, Transport, TransportError};
+use guard_agent::transport::{Request as CoreRequest, Response, Transport, TransportError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tokio::sync::oneshot;

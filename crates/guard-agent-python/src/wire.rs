@@ -36,7 +36,7 @@ pub(crate) fn hash_ip(ip: &str, salt: &str) -> String {
 /// The proxy that requests to `endpoint` take.
 #[pyfunction]
 pub(crate) fn proxy_for(endpoint: &str) -> Option<String> {
-    guard_agent::proxy_for(endpoint)
+    guard_agent::transport::proxy_for(endpoint)
 }
 
 /// Seconds until a retry.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use guard_wire::fields::Fields;
@@ -18,9 +18,6 @@ use crate::rules::{Rules, RulesUpdates};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::{fork, install_id, threads};
-
-/// How long one wait for room lasts before the agent looks around again.
-const ROOM_WAIT: Duration = Duration::from_millis(500);
 
 /// Collects records and delivers them. Cheap to clone; all clones are one
 /// agent. Dropping the last one closes it, which may take the shutdown timeout. Nothing is dropped
@@ -78,7 +75,7 @@ impl Agent {
         loop {
             match self.try_again(kind, fields, stops) {
                 Err(_) if self.blocks() && self.stops() == stops && self.may_wait() => {
-                    self.wait_for_room(ROOM_WAIT, stops);
+                    self.core().shared.queue.wait_for_room(None, stops);
                 }
                 outcome => return outcome,
             }
@@ -125,8 +122,8 @@ impl Agent {
     /// Waits until the buffer has room for the record that it refused last, at most
     /// `timeout`; whether it has. Gives up once the agent has stopped more than `stops` times.
     pub fn wait_for_room(&self, timeout: Duration, stops: u64) -> bool {
-        let core = self.core();
-        core.shared.queue.wait_for_room(timeout, stops)
+        let deadline = Instant::now().checked_add(timeout);
+        self.core().shared.queue.wait_for_room(deadline, stops)
     }
 
     /// How often the agent was stopped. Who waits for room gives up when it changes.
@@ -172,7 +169,7 @@ impl Agent {
         }
         self.ensure_running();
         let generation = shared.queue.start_flush();
-        shared.kick();
+        shared.interrupt_backoff();
         shared.queue.wait_for_flush(generation, timeout)
     }
 
@@ -334,7 +331,7 @@ impl Agent {
     /// The core of this process: after a fork, a fresh one.
     fn core(&self) -> Guard<Arc<Core>> {
         let core = self.inner.core.load();
-        if core.lineage == fork::lineage() {
+        if core.fork_generation == fork::fork_generation() {
             return core;
         }
         self.renew(Guard::into_inner(core));
@@ -357,7 +354,7 @@ impl Agent {
         // The parent's core is left alone for ever: its locks may be held by
         // threads that do not exist here, its worker is not ours to stop.
         if Arc::ptr_eq(&seen, &of_parent) {
-            of_parent.shared.durability.let_go();
+            of_parent.shared.durability.release_after_fork();
             std::mem::forget(of_parent);
         }
     }
@@ -377,7 +374,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let core = self.core.load_full();
         let timeout = core.shared.config.settings.shutdown_timeout;
-        if core.lineage != fork::lineage() {
+        if core.fork_generation != fork::fork_generation() {
             std::mem::forget(core);
         } else if threads::is_own(&core.shared) {
             // A hook held the last agent. The worker cannot wait for itself.

@@ -7,11 +7,11 @@ use guard_wire::Kind;
 
 use crate::intake;
 use crate::ledger::LossReason;
-use crate::queue::{Record, Scratch, fitting};
+use crate::queue::{QueuedRecord, Scratch, fitting};
 use crate::shared::Shared;
 
 /// The next batch that is due.
-pub(crate) fn next_batch(shared: &Shared) -> Option<(Kind, Vec<Record>)> {
+pub(crate) fn next_batch(shared: &Shared) -> Option<(Kind, Vec<QueuedRecord>)> {
     let room = shared.batch_room();
     loop {
         let now = shared.clock().now();
@@ -35,20 +35,20 @@ pub(crate) fn withdraw(shared: &Shared, kind: Kind) -> Vec<Vec<u8>> {
 }
 
 /// Has what waits saved too, from now on: a store takes nothing but what is encoded.
-pub(crate) fn keep_book(shared: &Shared) {
-    if shared.queue.keep_book() {
+pub(crate) fn enable_persistence(shared: &Shared) {
+    if shared.queue.enable_persistence() {
         for kind in Kind::ALL {
             let records = encoded(shared, kind, shared.queue.take_all(kind));
             let now = shared.clock().now();
             shared.queue.give_back(kind, records, now);
         }
     }
-    shared.queue.enlist();
+    shared.queue.mark_unsaved();
 }
 
 /// Encodes those that were only copied. What cannot be, which a copy rules out, is lost,
 /// counted and reported.
-fn encoded(shared: &Shared, kind: Kind, mut records: Vec<Record>) -> Vec<Record> {
+fn encoded(shared: &Shared, kind: Kind, mut records: Vec<QueuedRecord>) -> Vec<QueuedRecord> {
     let mut scratch = Scratch::default();
     records.retain_mut(|record| {
         let Err(error) = record.encode(kind, &shared.encoder, &mut scratch) else {

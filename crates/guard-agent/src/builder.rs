@@ -11,12 +11,16 @@ use guard_wire::redact::Redactor;
 use crate::agent::Agent;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OverflowPolicy, RulesHook, Settings, check};
-use crate::defaults::{DEFAULT_ENDPOINT, MIN_REDIS_MAX_BYTES};
+use crate::defaults::DEFAULT_ENDPOINT;
+#[cfg(feature = "redis")]
+use crate::defaults::MIN_REDIS_MAX_BYTES;
 use crate::error::ConfigError;
 use crate::report::{Hook, Report};
-use crate::store::disk::{DiskStore, SpoolFsync};
-use crate::store::redis::{RedisOptions, RedisStore};
+#[cfg(feature = "spool")]
+use crate::store::{DiskStore, SpoolFsync};
 use crate::store::{OpenStore, Store, StoreError};
+#[cfg(feature = "redis")]
+use crate::store::{RedisOptions, RedisStore};
 use crate::transport::Transport;
 
 /// Builds an [`Agent`], field by field.
@@ -121,6 +125,7 @@ impl AgentBuilder {
         self
     }
 
+    #[cfg(feature = "redis")]
     /// Saves records in Redis until they are delivered, so that they outlive the
     /// process: `redis://user:password@host:port/database`, or `rediss://` for
     /// TLS. All processes of a project share them. See [`RedisOptions`], which
@@ -143,7 +148,7 @@ impl AgentBuilder {
 
     /// Called when other rules are in force, or none any more; [`Agent::rules`]
     /// then answers with them. Outlives forks and [`Agent::reconfigure`], unlike
-    /// [`RulesUpdates`](crate::RulesUpdates). Called on the worker's thread: must not
+    /// [`RulesUpdates`](crate::rules::RulesUpdates). Called on the worker's thread: must not
     /// block, and may call the agent as [`on_report`](Self::on_report) may.
     #[must_use]
     pub fn on_rules_changed(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
@@ -189,13 +194,13 @@ impl AgentBuilder {
         high_watermark_ratio: f64;
         /// Batches in flight at once.
         max_concurrent_flushes: usize;
-        /// The hard limit on records in memory. Default [`DEFAULT_MAX_BUFFERED`](crate::DEFAULT_MAX_BUFFERED)
+        /// The hard limit on records in memory. Default [`DEFAULT_MAX_BUFFERED`](crate::defaults::DEFAULT_MAX_BUFFERED)
         /// under [`OverflowPolicy::Drop`], else `buffer_size`.
         max_buffered: impl Into<usize> => Some;
         /// The hard limit on bytes in memory.
         max_buffer_bytes: usize;
         /// The largest body of a batch, in bytes before compression; at least
-        /// [`MIN_BATCH_BYTES`](crate::MIN_BATCH_BYTES). A record that does not fit alone is lost, as `too_large`.
+        /// [`MIN_BATCH_BYTES`](crate::defaults::MIN_BATCH_BYTES). A record that does not fit alone is lost, as `too_large`.
         max_batch_bytes: usize;
         /// What happens when the buffer is full.
         overflow_policy: OverflowPolicy;
@@ -223,7 +228,7 @@ impl AgentBuilder {
         /// Time between status reports.
         status_interval: Duration;
         /// Time between two looks for rules at a backend that does not hold requests
-        /// until they change; at least [`MIN_RULES_INTERVAL`](crate::MIN_RULES_INTERVAL). A shorter time to live
+        /// until they change; at least [`MIN_RULES_INTERVAL`](crate::defaults::MIN_RULES_INTERVAL). A shorter time to live
         /// of the rules shortens it.
         dynamic_rule_interval: Duration;
         /// A file that keeps the last good rules, for a start while the backend is
@@ -240,17 +245,21 @@ impl AgentBuilder {
         agent_version: impl Into<String> => std::convert::identity::<String>;
         /// Names this installation, instead of the identity kept on disk.
         install_id: impl Into<String> => Some;
+        #[cfg(feature = "spool")]
         /// Saves records below this directory until they are delivered, so that
         /// they outlive the process. Made if it is missing, for this user alone;
         /// several processes may share it, several projects must not. A relative path is one
         /// from the working directory of [`build`](Self::build).
         spool_dir: impl Into<PathBuf> => Some;
+        #[cfg(feature = "spool")]
         /// The bound of the spool on disk, in bytes; at least
-        /// [`MIN_SPOOL_MAX_BYTES`](crate::MIN_SPOOL_MAX_BYTES), and 8 times
+        /// [`MIN_SPOOL_MAX_BYTES`](crate::defaults::MIN_SPOOL_MAX_BYTES), and 8 times
         /// `max_batch_bytes`.
         spool_max_bytes: u64;
+        #[cfg(feature = "spool")]
         /// When what was written to the spool is made safe against the loss of power.
         spool_fsync: SpoolFsync;
+        #[cfg(feature = "redis")]
         /// The room that the project's records take in Redis at most, of all processes
         /// together; at least [`MIN_REDIS_MAX_BYTES`].
         redis_max_bytes: u64;
@@ -273,9 +282,11 @@ impl AgentBuilder {
     pub(crate) fn validate(mut self) -> Result<Config, ConfigError> {
         check::settings(&self.settings)?;
         self.settings.make_paths_absolute();
-        let redis = open_redis(self.redis_url.as_deref(), &self.settings)?;
-        let disk = || open_disk(&self.settings, &self.clock);
-        let store = self.store.or(redis).or_else(disk);
+        let store = self.store;
+        #[cfg(feature = "redis")]
+        let store = store.or(open_redis(self.redis_url.as_deref(), &self.settings)?);
+        #[cfg(feature = "spool")]
+        let store = store.or_else(|| open_disk(&self.settings, &self.clock));
         Ok(Config {
             api_key: check::key(self.api_key)?,
             endpoint: check::endpoint(&self.endpoint)?,
@@ -302,6 +313,7 @@ impl fmt::Debug for AgentBuilder {
     }
 }
 
+#[cfg(feature = "spool")]
 fn open_disk(settings: &Settings, clock: &Arc<dyn Clock>) -> Option<OpenStore> {
     let root = settings.spool_dir.clone()?;
     let (max_bytes, max_record) = (settings.spool_max_bytes, settings.max_batch_bytes);
@@ -313,6 +325,7 @@ fn open_disk(settings: &Settings, clock: &Arc<dyn Clock>) -> Option<OpenStore> {
     }))
 }
 
+#[cfg(feature = "redis")]
 fn open_redis(url: Option<&str>, settings: &Settings) -> Result<Option<OpenStore>, ConfigError> {
     let Some(url) = url else {
         return Ok(None);

@@ -42,7 +42,7 @@ pub const DEFAULT_RULES_INTERVAL: Duration = Duration::from_secs(300);
 /// The shortest such time that is taken.
 pub const MIN_RULES_INTERVAL: Duration = Duration::from_secs(60);
 /// The bound of the spool on disk.
-pub const DEFAULT_SPOOL_MAX_BYTES: u64 = guard_spool::DEFAULT_MAX_BYTES;
+pub const DEFAULT_SPOOL_MAX_BYTES: u64 = 1024 * 1024 * 1024;
 /// The smallest `spool_max_bytes` that is taken.
 pub const MIN_SPOOL_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// The room that the records of a project take in Redis at most.

@@ -16,12 +16,6 @@ static REGISTER: Once = Once::new();
 #[doc(hidden)]
 #[must_use]
 pub fn fork_generation() -> u32 {
-    lineage()
-}
-
-/// Tells a process from the one it was forked from: two calls give the same
-/// number exactly when no fork lies between them.
-pub(crate) fn lineage() -> u32 {
     REGISTER.call_once(|| COUNTED.store(register(), Ordering::Relaxed));
     if COUNTED.load(Ordering::Relaxed) {
         FORKS.load(Ordering::Relaxed)

@@ -13,7 +13,7 @@ use crate::{batching, fork, threads};
 
 /// The agent in one process.
 pub(crate) struct Core {
-    pub(crate) lineage: u32,
+    pub(crate) fork_generation: u32,
     pub(crate) shared: Arc<Shared>,
     /// Whether the worker was started and not stopped; read without the lock.
     running: Arc<AtomicBool>,
@@ -27,10 +27,10 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(shared: Shared) -> Self {
         if shared.config.store.is_some() {
-            batching::keep_book(&shared);
+            batching::enable_persistence(&shared);
         }
         Self {
-            lineage: fork::lineage(),
+            fork_generation: fork::fork_generation(),
             shared: Arc::new(shared),
             running: Arc::default(),
             worker: Mutex::new(None),

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 
 use crate::sync::lock;
 
-/// How many of the last troubles a status report names.
+/// How many of the last recent_errors a status report names.
 const REMEMBERED: usize = 5;
 
 /// Counted since the agent was made.
-pub(crate) struct Tally {
+pub(crate) struct RequestCounters {
     pub(crate) started: Instant,
     requests: AtomicU64,
     failures: AtomicU64,
@@ -29,7 +29,7 @@ pub(crate) struct Tally {
 struct Recent {
     last_delivery: Option<Timestamp>,
     status_ok: Option<bool>,
-    troubles: VecDeque<String>,
+    recent_errors: VecDeque<String>,
 }
 
 /// A copy of all numbers.
@@ -53,11 +53,11 @@ pub struct RequestStats {
     pub last_delivery: Option<Timestamp>,
     /// Whether the last status report was taken; nothing before the first.
     pub last_status_ok: Option<bool>,
-    /// The last troubles, oldest first.
-    pub troubles: Vec<String>,
+    /// The last recent_errors, oldest first.
+    pub recent_errors: Vec<String>,
 }
 
-impl Tally {
+impl RequestCounters {
     pub(crate) fn new(started: Instant) -> Self {
         Self {
             started,
@@ -99,16 +99,16 @@ impl Tally {
         add(&self.rules_failures, u64::from(!is_ok));
     }
 
-    /// Keeps what went wrong; whether it is another trouble than the last one.
-    pub(crate) fn remember(&self, trouble: String) -> bool {
+    /// Keeps what went wrong; whether it is another error than the last one.
+    pub(crate) fn remember(&self, error: String) -> bool {
         let mut recent = lock(&self.recent);
-        if recent.troubles.back() == Some(&trouble) {
+        if recent.recent_errors.back() == Some(&error) {
             return false;
         }
-        if recent.troubles.len() == REMEMBERED {
-            recent.troubles.pop_front();
+        if recent.recent_errors.len() == REMEMBERED {
+            recent.recent_errors.pop_front();
         }
-        recent.troubles.push_back(trouble);
+        recent.recent_errors.push_back(error);
         true
     }
 
@@ -125,7 +125,7 @@ impl Tally {
             rules_fetched: read(&self.rules_fetched),
             last_delivery: recent.last_delivery,
             last_status_ok: recent.status_ok,
-            troubles: recent.troubles.iter().cloned().collect(),
+            recent_errors: recent.recent_errors.iter().cloned().collect(),
         }
     }
 }

@@ -11,26 +11,26 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::classify::Trouble;
+use crate::delivery::classify::DeliveryError;
 use crate::delivery::throttle::Throttle;
 use crate::install_id;
 use crate::queue::{Limits, Queue};
 use crate::report::{Level, Reporter, flush_stage};
-use crate::request_stats::Tally;
+use crate::request_stats::RequestCounters;
 use crate::rules::Known;
 use crate::seal::Sealer;
 use crate::store::durability::Durability;
 use crate::sync::lock;
 use crate::transport::{Request, Response, Transport, TransportError};
 
-/// State of an agent under one configuration. Queue, tally and rules outlive a
+/// State of an agent under one configuration. Queue, requests and rules outlive a
 /// change of configuration.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) encoder: Encoder,
     pub(crate) sealer: Sealer,
     pub(crate) queue: Arc<Queue>,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) requests: Arc<RequestCounters>,
     pub(crate) rules: Arc<Known>,
     pub(crate) durability: Arc<Durability>,
     pub(crate) throttle: Mutex<Throttle>,
@@ -43,9 +43,9 @@ pub(crate) struct Shared {
     /// Batches that rest between rounds.
     resting: AtomicUsize,
     /// Cuts pauses short.
-    kick: Notify,
+    backoff_interrupt: Notify,
     /// Has the next status report come soon.
-    news: Notify,
+    status_change: Notify,
 }
 
 impl Shared {
@@ -66,12 +66,12 @@ impl Shared {
 
     pub(crate) fn new(config: Config, install_id: String) -> Self {
         let queue = Arc::new(Queue::new(Limits::from(&config)));
-        let tally = Arc::new(Tally::new(config.clock.now()));
+        let requests = Arc::new(RequestCounters::new(config.clock.now()));
         Self::with(
             config,
             install_id,
             queue,
-            tally,
+            requests,
             Arc::default(),
             Arc::default(),
         )
@@ -91,9 +91,9 @@ impl Shared {
         if !self.config.has_same_source(&config) {
             self.rules.forget();
         }
-        let (queue, tally) = (Arc::clone(&self.queue), Arc::clone(&self.tally));
+        let (queue, requests) = (Arc::clone(&self.queue), Arc::clone(&self.requests));
         let (rules, durability) = (Arc::clone(&self.rules), Arc::clone(&self.durability));
-        Self::with(config, install_id, queue, tally, rules, durability)
+        Self::with(config, install_id, queue, requests, rules, durability)
     }
 
     fn warn_of_another_place(&self, next: &Config) {
@@ -111,7 +111,7 @@ impl Shared {
         config: Config,
         install_id: String,
         queue: Arc<Queue>,
-        tally: Arc<Tally>,
+        requests: Arc<RequestCounters>,
         rules: Arc<Known>,
         durability: Arc<Durability>,
     ) -> Self {
@@ -128,7 +128,7 @@ impl Shared {
             encoder,
             sealer,
             queue,
-            tally,
+            requests,
             rules,
             durability,
             install_id,
@@ -137,8 +137,8 @@ impl Shared {
             transport: Mutex::default(),
             batch_cap: AtomicUsize::new(config.settings.max_batch_bytes),
             resting: AtomicUsize::new(0),
-            kick: Notify::new(),
-            news: Notify::new(),
+            backoff_interrupt: Notify::new(),
+            status_change: Notify::new(),
             config,
         }
     }
@@ -156,7 +156,7 @@ impl Shared {
         let Some(transport) = lock(&self.transport).clone() else {
             return Err(TransportError::Connect("the agent is not running".into()));
         };
-        self.tally
+        self.requests
             .requested(request.body.as_ref().map_or(0, bytes::Bytes::len));
         let mut response = transport.send(request).await?;
         hide(&self.config.api_key, &mut response.body);
@@ -177,23 +177,23 @@ impl Shared {
     pub(crate) async fn pause(&self, until: Instant) {
         tokio::select! {
             () = self.clock().sleep_until(until) => {}
-            () = self.kick.notified() => {}
+            () = self.backoff_interrupt.notified() => {}
         }
     }
 
     /// Ends all pauses.
-    pub(crate) fn kick(&self) {
-        self.kick.notify_waiters();
+    pub(crate) fn interrupt_backoff(&self) {
+        self.backoff_interrupt.notify_waiters();
     }
 
     /// There is something that the next status report should tell soon.
-    pub(crate) fn has_news(&self) {
-        self.news.notify_one();
+    pub(crate) fn mark_status_dirty(&self) {
+        self.status_change.notify_one();
     }
 
     /// Waits until there is.
-    pub(crate) async fn news(&self) {
-        self.news.notified().await;
+    pub(crate) async fn status_dirty(&self) {
+        self.status_change.notified().await;
     }
 
     /// Counts a batch as resting until the guard is dropped.
@@ -208,24 +208,24 @@ impl Shared {
     }
 
     /// Remembers and reports what keeps batches from being delivered.
-    pub(crate) fn trouble(&self, trouble: &Trouble) {
-        self.tally.remember(trouble.message());
-        let topic = match trouble {
-            Trouble::Unreachable(_) => "unreachable",
-            Trouble::Transport(_) => "transport",
-            Trouble::Denied(_) => "denied",
-            Trouble::Foreign(..) => "foreign",
-            Trouble::Redirect(_) => {
-                self.tally.redirected();
+    pub(crate) fn delivery_failed(&self, error: &DeliveryError) {
+        self.requests.remember(error.message());
+        let topic = match error {
+            DeliveryError::Unreachable(_) => "unreachable",
+            DeliveryError::Transport(_) => "transport",
+            DeliveryError::Denied(_) => "denied",
+            DeliveryError::Foreign(..) => "foreign",
+            DeliveryError::Redirect(_) => {
+                self.requests.redirected();
                 "redirect"
             }
-            Trouble::Unauthorized(..) => "unauthorized",
-            Trouble::NotFound => "not_found",
-            Trouble::Throttled => "throttled",
-            Trouble::Status(..) => "status",
+            DeliveryError::Unauthorized(..) => "unauthorized",
+            DeliveryError::NotFound => "not_found",
+            DeliveryError::Throttled => "throttled",
+            DeliveryError::Status(..) => "status",
         };
         self.warn("transport_send", topic, || {
-            format!("{}; records are kept", trouble.message())
+            format!("{}; records are kept", error.message())
         });
     }
 

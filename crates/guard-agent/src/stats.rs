@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use guard_wire::Kind;
-use guard_wire::status::Health;
+pub use guard_wire::status::{Health, LedgerReport};
 use jiff::Timestamp;
 
-use crate::delivery::breaker::State;
-use crate::ledger::Ledger;
-use crate::request_stats::RequestStats;
+pub use crate::delivery::breaker::BreakerState;
+pub use crate::ledger::{Account, Ledger, LossReason};
+pub use crate::request_stats::RequestStats;
 use crate::shared::Shared;
 use crate::status;
-use crate::store::durability::DurabilityStats;
+pub use crate::store::durability::DurabilityStats;
 use crate::sync::lock;
 
 /// The numbers of an agent at one moment.
@@ -32,7 +32,7 @@ pub struct Stats {
     /// The nearer of the buffer's limits, as a share used.
     pub buffer_fill: f64,
     /// What the circuit breaker lets through.
-    pub breaker: State,
+    pub breaker: BreakerState,
     /// Failures in a row.
     pub breaker_failures: u32,
     /// About requests.
@@ -61,7 +61,7 @@ impl Stats {
         let rules_version = shared.rules.version(wall);
         Self {
             running,
-            uptime: now.saturating_duration_since(shared.tally.started),
+            uptime: now.saturating_duration_since(shared.requests.started),
             ledger: shared.queue.ledger(),
             events_waiting: fill.waiting[Kind::Event.index()],
             metrics_waiting: fill.waiting[Kind::Metric.index()],
@@ -69,7 +69,7 @@ impl Stats {
             buffer_fill: fill.ratio,
             breaker,
             breaker_failures,
-            requests: shared.tally.stats(),
+            requests: shared.requests.stats(),
             health: status::health(shared),
             has_rules: rules_version.is_some(),
             rules_version,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use guard_wire::status::{Health, StatusReport};
 use jiff::Timestamp;
 
-use crate::delivery::breaker::State;
+use crate::delivery::breaker::BreakerState;
 use crate::delivery::classify::{Verdict, because, classify};
 use crate::shared::Shared;
 use crate::sync::lock;
@@ -23,17 +23,17 @@ pub const FAILED_FAILURES: f64 = 0.50;
 
 /// How soon a report tells of other rules, or that some were refused. What happens
 /// meanwhile is in the same report.
-pub const NEWS_DELAY: Duration = Duration::from_secs(5);
+pub const STATUS_CHANGE_DELAY: Duration = Duration::from_secs(5);
 /// The share of that by which reports are earlier, so that not all agents report at once.
-pub const NEWS_JITTER: f64 = 0.4;
+pub const STATUS_CHANGE_JITTER: f64 = 0.4;
 
 /// How the agent is, from the numbers at hand.
 pub(crate) fn health(shared: &Shared) -> Health {
     let fill = shared.queue.fill().ratio;
-    let requests = shared.tally.stats();
+    let requests = shared.requests.stats();
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
     let failures = requests.requests_failed as f64 / requests.requests_sent.max(1) as f64;
-    let is_closed = lock(&shared.throttle).breaker.state() == State::Closed;
+    let is_closed = lock(&shared.throttle).breaker.state() == BreakerState::Closed;
     if fill > FAILED_FILL || failures > FAILED_FAILURES {
         Health::Failed
     } else if !is_closed || fill > DEGRADED_FILL || failures > DEGRADED_FAILURES {
@@ -55,11 +55,11 @@ pub(crate) async fn post(shared: &Shared, body: Vec<u8>) -> bool {
     let answer = shared.exchange(shared.sealer.post(PATH, body)).await;
     let verdict = classify(&answer, shared.clock().wall());
     let is_ok = verdict == Verdict::Delivered;
-    shared.tally.status_pushed(is_ok);
+    shared.requests.status_pushed(is_ok);
     if !is_ok {
         shared.warn("status", "status_report", || {
             let why = match verdict {
-                Verdict::Retry(trouble) | Verdict::Wait(_, trouble) => trouble.message(),
+                Verdict::Retry(error) | Verdict::Wait(_, error) => error.message(),
                 Verdict::Refused(reason) => {
                     format!("backend refused it{}", because(reason.as_deref(), ""))
                 }
@@ -72,19 +72,19 @@ pub(crate) async fn post(shared: &Shared, body: Vec<u8>) -> bool {
 }
 
 fn report(shared: &Shared) -> StatusReport {
-    let requests = shared.tally.stats();
+    let requests = shared.requests.stats();
     let ledger = shared.queue.ledger();
     let events = ledger.account(guard_wire::Kind::Event);
     let wall = shared.clock().wall();
     StatusReport {
         timestamp: Timestamp::try_from(wall).unwrap_or_default().to_string(),
         status: health(shared),
-        uptime: (shared.clock().now() - shared.tally.started).as_secs_f64(),
+        uptime: (shared.clock().now() - shared.requests.started).as_secs_f64(),
         events_sent: events.delivered,
         events_failed: events.failed(),
         buffer_size: shared.queue.fill().items as u64,
         last_flush: requests.last_delivery.map(|at| at.to_string()),
-        errors: requests.troubles,
+        errors: requests.recent_errors,
         install_id: shared.install_id.clone(),
         agent_version: shared.config.settings.agent_version.clone(),
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),

@@ -111,7 +111,7 @@ fn a_record_is_sent_as_the_configuration_says_that_is_in_force_when_it_leaves() 
 fn with_a_store_all_that_waits_is_encoded_and_no_copy_is_taken() {
     let shared = shared(builder());
     send(&shared, "before");
-    keep_book(&shared);
+    enable_persistence(&shared);
     let tape = Incoming::Tape {
         bytes: b"",
         size: 10,

@@ -15,7 +15,8 @@ use crate::stats::Stats;
 /// keeps them until they are withdrawn.
 ///
 /// ```
-/// use guard_agent::{Agent, Buffer, Kind, SecurityEvent};
+/// use guard_agent::compat::Buffer;
+/// use guard_agent::{Agent, Kind, SecurityEvent};
 ///
 /// let buffer = Buffer::new(Agent::builder("an-api-key-of-yours"))?;
 /// buffer.record(Kind::Event, SecurityEvent::new("ip_banned").fields())?;

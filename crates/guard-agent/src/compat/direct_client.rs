@@ -14,7 +14,7 @@ use crate::batching;
 use crate::builder::AgentBuilder;
 use crate::config::OverflowPolicy;
 use crate::error::ConfigError;
-use crate::pipeline::{self, Flight};
+use crate::pipeline::{self, InFlightBatch};
 use crate::rules::Rules;
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -25,23 +25,24 @@ use crate::{fork, intake, status, worker};
 ///
 /// Batches are made, sent, tried again and split as an [`Agent`](crate::Agent)
 /// does it. Connects with the first request; calls from several threads go one
-/// after the other. Belongs to one process: a fork needs a courier of its own.
+/// after the other. Belongs to one process: after a fork the child needs its own client.
 ///
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use guard_agent::{Agent, Courier as DirectClient, Kind, SecurityEvent};
+/// use guard_agent::compat::DirectClient;
+/// use guard_agent::{Agent, Kind, SecurityEvent};
 ///
-/// let courier = DirectClient::new(Agent::builder("an-api-key-of-yours"))?;
-/// let record = courier.encode(Kind::Event, SecurityEvent::new("ip_banned").fields());
+/// let client = DirectClient::new(Agent::builder("an-api-key-of-yours"))?;
+/// let record = client.encode(Kind::Event, SecurityEvent::new("ip_banned").fields());
 /// let records: Vec<Vec<u8>> = record.into_iter().collect();
-/// if !courier.deliver(Kind::Event, &records, Duration::from_secs(30))? {
+/// if !client.deliver(Kind::Event, &records, Duration::from_secs(30))? {
 ///     println!("not delivered; they are still here: {}", records.len());
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct DirectClient {
-    lineage: u32,
+    fork_generation: u32,
     inner: Arc<Inner>,
 }
 
@@ -54,7 +55,7 @@ struct Inner {
 }
 
 impl DirectClient {
-    /// A courier that has not connected yet.
+    /// A client that has not connected yet.
     ///
     /// # Errors
     ///
@@ -73,8 +74,11 @@ impl DirectClient {
             runtime: Mutex::new(None),
             is_open: AtomicBool::new(false),
         });
-        let lineage = fork::lineage();
-        Ok(Self { lineage, inner })
+        let fork_generation = fork::fork_generation();
+        Ok(Self {
+            fork_generation,
+            inner,
+        })
     }
 
     /// Encodes a record: redacted, truncated, checked. Nothing for one that
@@ -112,7 +116,7 @@ impl DirectClient {
     async fn send_all(&self) {
         let shared = &self.inner.shared;
         while let Some((kind, batch)) = batching::next_batch(shared) {
-            Flight::new(shared, kind, batch).run().await;
+            InFlightBatch::new(shared, kind, batch).run().await;
         }
     }
 
@@ -194,7 +198,7 @@ impl DirectClient {
 
 impl Drop for DirectClient {
     fn drop(&mut self) {
-        if self.lineage != fork::lineage() {
+        if self.fork_generation != fork::fork_generation() {
             // Dropped here, the connections would be taken out of what the parent waits on.
             std::mem::forget(Arc::clone(&self.inner));
         }

@@ -12,7 +12,7 @@ use crate::report::Level;
 impl Agent {
     /// Takes everything that waits of a kind out of the queue, oldest first, each
     /// record as JSON. It is the caller's from then on, and counted as
-    /// [`LossReason::Withdrawn`](crate::LossReason::Withdrawn). What is in flight goes on.
+    /// [`LossReason::Withdrawn`](crate::stats::LossReason::Withdrawn). What is in flight goes on.
     pub fn withdraw(&self, kind: Kind) -> Vec<Vec<u8>> {
         batching::withdraw(&self.shared(), kind)
     }
@@ -37,7 +37,7 @@ impl Agent {
         shared
             .queue
             .account(|ledger| ledger.deliver_held(kind, records));
-        shared.tally.delivered(shared.clock().wall());
+        shared.requests.delivered(shared.clock().wall());
     }
 
     /// Counts a record that the program's own buffer did not take as lost, and

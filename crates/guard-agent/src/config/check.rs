@@ -6,8 +6,11 @@ use guard_wire::encrypt::{Encryptor, KeyError};
 use reqwest::Url;
 
 use super::Settings;
-use crate::defaults::{MIN_API_KEY, MIN_BATCH_BYTES, MIN_RULES_INTERVAL, MIN_SPOOL_MAX_BYTES};
+#[cfg(feature = "spool")]
+use crate::defaults::MIN_SPOOL_MAX_BYTES;
+use crate::defaults::{MIN_API_KEY, MIN_BATCH_BYTES, MIN_RULES_INTERVAL};
 use crate::error::ConfigError;
+#[cfg(feature = "spool")]
 use crate::store::disk;
 
 pub(crate) fn settings(settings: &Settings) -> Result<(), ConfigError> {
@@ -58,6 +61,7 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), ConfigError> {
         ratio,
         "give a share above 0 and up to 1",
     )?;
+    #[cfg(feature = "spool")]
     check_spool(settings)?;
     for (field, text) in [
         ("project_id", &settings.project_id),
@@ -78,6 +82,7 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), ConfigError> {
 }
 
 /// What the spool itself demands of its limits, in the names of this crate.
+#[cfg(feature = "spool")]
 fn check_spool(settings: &Settings) -> Result<(), ConfigError> {
     if settings.spool_dir.is_none() {
         return Ok(());

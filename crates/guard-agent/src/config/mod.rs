@@ -16,7 +16,8 @@ use crate::clock::Clock;
 use crate::defaults::*;
 use crate::report::Hook;
 use crate::store::OpenStore;
-use crate::store::disk::SpoolFsync;
+#[cfg(feature = "spool")]
+use crate::store::SpoolFsync;
 use crate::transport::Transport;
 
 /// Hears that the rules in force have changed.
@@ -66,6 +67,7 @@ pub(crate) struct Settings {
     pub(crate) install_id: Option<String>,
     pub(crate) spool_dir: Option<PathBuf>,
     pub(crate) spool_max_bytes: u64,
+    #[cfg(feature = "spool")]
     pub(crate) spool_fsync: SpoolFsync,
     pub(crate) redis_max_bytes: u64,
 }
@@ -113,6 +115,7 @@ impl Default for Settings {
             install_id: None,
             spool_dir: None,
             spool_max_bytes: DEFAULT_SPOOL_MAX_BYTES,
+            #[cfg(feature = "spool")]
             spool_fsync: SpoolFsync::default(),
             redis_max_bytes: DEFAULT_REDIS_MAX_BYTES,
         }

@@ -1,34 +1,34 @@
 //! Finding the records that a backend refuses.
 //!
 //! A refused group is halved until single records are left. A single record
-//! that is refused is a suspect; it is guilty once any other record was delivered
+//! that is refused is a candidate; it is rejected once any other record was delivered
 //! since. If none was, the fault is not in the records, and all are kept. One
 //! bad record among 512 is found in 19 requests.
 
 /// Single records that may be refused, none delivered, before it is concluded
 /// that the fault is not in the records.
-pub(crate) const MAX_SUSPECTS: usize = 8;
+pub(crate) const MAX_CANDIDATES: usize = 8;
 
 /// The search through one batch.
-pub(crate) struct Isolation<T> {
+pub(crate) struct Bisection<T> {
     /// Groups still to be sent, the next one last.
     pending: Vec<Vec<T>>,
-    suspects: Vec<T>,
+    candidates: Vec<T>,
     proven: bool,
 }
 
-impl<T> Isolation<T> {
+impl<T> Bisection<T> {
     pub(crate) fn new(batch: Vec<T>) -> Self {
         Self {
             pending: vec![batch],
-            suspects: Vec::new(),
+            candidates: Vec::new(),
             proven: false,
         }
     }
 
     /// The group to send next, if the search goes on.
     pub(crate) fn next(&mut self) -> Option<Vec<T>> {
-        if !self.proven && self.suspects.len() >= MAX_SUSPECTS {
+        if !self.proven && self.candidates.len() >= MAX_CANDIDATES {
             return None;
         }
         self.pending.pop()
@@ -43,7 +43,7 @@ impl<T> Isolation<T> {
     /// A group was refused.
     pub(crate) fn refused(&mut self, group: Vec<T>) {
         if let Err(lone) = self.halve(group) {
-            self.suspects.extend(lone);
+            self.candidates.extend(lone);
         }
     }
 
@@ -58,16 +58,16 @@ impl<T> Isolation<T> {
         Ok(())
     }
 
-    /// Ends a round: the guilty, if any guilt is proven. What else is left forms
-    /// one group for the next round, suspects last, so that it starts with
+    /// Ends a round: the rejected, if any refusal is proven. What else is left forms
+    /// one group for the next round, candidates last, so that it starts with
     /// records that were not tried alone.
     pub(crate) fn conclude(&mut self) -> Vec<T> {
-        let suspects = std::mem::take(&mut self.suspects);
+        let candidates = std::mem::take(&mut self.candidates);
         if std::mem::take(&mut self.proven) {
-            return suspects;
+            return candidates;
         }
         let mut kept = self.take();
-        kept.extend(suspects);
+        kept.extend(candidates);
         if !kept.is_empty() {
             self.pending.push(kept);
         }
@@ -76,18 +76,18 @@ impl<T> Isolation<T> {
 
     /// Whether nothing is left.
     pub(crate) fn is_over(&self) -> bool {
-        self.pending.is_empty() && self.suspects.is_empty()
+        self.pending.is_empty() && self.candidates.is_empty()
     }
 
     /// How many are left.
     pub(crate) fn len(&self) -> usize {
-        self.pending.iter().map(Vec::len).sum::<usize>() + self.suspects.len()
+        self.pending.iter().map(Vec::len).sum::<usize>() + self.candidates.len()
     }
 
     /// Takes out everything that is left.
     pub(crate) fn take(&mut self) -> Vec<T> {
         let mut left: Vec<T> = self.pending.drain(..).rev().flatten().collect();
-        left.append(&mut self.suspects);
+        left.append(&mut self.candidates);
         left
     }
 }
@@ -99,30 +99,30 @@ mod tests {
     use super::*;
 
     /// One round with a backend that refuses groups holding any of `bad`: what
-    /// was delivered, how many requests it took, who is guilty, what is kept.
+    /// was delivered, how many requests it took, who is rejected, what is kept.
     fn search(len: usize, bad: &[usize]) -> (Vec<usize>, usize, Vec<usize>, Vec<usize>) {
-        let mut isolation = Isolation::new((0..len).collect());
+        let mut bisection = Bisection::new((0..len).collect());
         let (mut delivered, mut requests) = (Vec::new(), 0);
-        while let Some(group) = isolation.next() {
+        while let Some(group) = bisection.next() {
             requests += 1;
             if group.iter().any(|record| bad.contains(record)) {
-                isolation.refused(group);
+                bisection.refused(group);
             } else {
-                isolation.prove();
+                bisection.prove();
                 delivered.extend(group);
             }
         }
-        let guilty = isolation.conclude();
-        let kept = isolation.take();
-        assert!(isolation.is_over());
-        (delivered, requests, guilty, kept)
+        let rejected = bisection.conclude();
+        let kept = bisection.take();
+        assert!(bisection.is_over());
+        (delivered, requests, rejected, kept)
     }
 
     #[test]
     fn one_bad_record_among_512_is_found_in_at_most_20_requests() {
         for bad in [0, 1, 255, 256, 300, 511] {
-            let (delivered, requests, guilty, kept) = search(512, &[bad]);
-            assert_eq!((delivered.len(), guilty, kept.len()), (511, vec![bad], 0));
+            let (delivered, requests, rejected, kept) = search(512, &[bad]);
+            assert_eq!((delivered.len(), rejected, kept.len()), (511, vec![bad], 0));
             assert!(requests <= 20, "{requests}");
         }
     }
@@ -130,8 +130,8 @@ mod tests {
     #[test]
     fn a_backend_that_refuses_everything_costs_few_requests_and_no_record() {
         let all: Vec<usize> = (0..512).collect();
-        let (delivered, requests, guilty, mut kept) = search(512, &all);
-        assert_eq!((delivered.len(), guilty.len()), (0, 0));
+        let (delivered, requests, rejected, mut kept) = search(512, &all);
+        assert_eq!((delivered.len(), rejected.len()), (0, 0));
         kept.sort_unstable();
         assert_eq!(kept, all);
         assert!(requests < 30, "{requests}");
@@ -139,20 +139,20 @@ mod tests {
 
     #[test]
     fn a_lone_refused_record_is_kept_until_another_is_delivered() {
-        let mut isolation = Isolation::new(vec!["lone"]);
-        let lone = isolation.next().expect("a group");
-        isolation.refused(lone);
-        assert_eq!(isolation.conclude(), Vec::<&str>::new());
-        isolation.prove();
-        let lone = isolation.next().expect("kept");
-        isolation.refused(lone);
-        assert_eq!(isolation.conclude(), ["lone"]);
-        assert!(isolation.is_over());
+        let mut bisection = Bisection::new(vec!["lone"]);
+        let lone = bisection.next().expect("a group");
+        bisection.refused(lone);
+        assert_eq!(bisection.conclude(), Vec::<&str>::new());
+        bisection.prove();
+        let lone = bisection.next().expect("kept");
+        bisection.refused(lone);
+        assert_eq!(bisection.conclude(), ["lone"]);
+        assert!(bisection.is_over());
     }
 
     #[test]
     fn records_tried_alone_in_vain_are_tried_last_the_next_time() {
-        let bad: Vec<usize> = (0..MAX_SUSPECTS).collect();
+        let bad: Vec<usize> = (0..MAX_CANDIDATES).collect();
         let (_, _, _, kept) = search(512, &bad);
         assert_eq!(kept[..2], [8, 9]);
     }
@@ -163,10 +163,10 @@ mod tests {
             len in 1_usize..200,
             bad in prop::collection::vec(0_usize..200, 0..20),
         ) {
-            let (mut all, _, guilty, kept) = search(len, &bad);
-            prop_assert!(guilty.iter().all(|record| bad.contains(record)));
-            prop_assert!(guilty.is_empty() || !all.is_empty());
-            all.extend(guilty);
+            let (mut all, _, rejected, kept) = search(len, &bad);
+            prop_assert!(rejected.iter().all(|record| bad.contains(record)));
+            prop_assert!(rejected.is_empty() || !all.is_empty());
+            all.extend(rejected);
             all.extend(kept);
             all.sort_unstable();
             prop_assert_eq!(all, (0..len).collect::<Vec<_>>());

@@ -10,7 +10,7 @@ pub const RECOVERY: Duration = Duration::from_secs(60);
 
 /// What the breaker lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum BreakerState {
     /// Everything.
     Closed,
     /// Nothing.
@@ -19,13 +19,13 @@ pub enum State {
     HalfOpen,
 }
 
-impl State {
+impl BreakerState {
     /// The name in stats.
     pub const fn as_str(self) -> &'static str {
         match self {
-            State::Closed => "CLOSED",
-            State::Open => "OPEN",
-            State::HalfOpen => "HALF_OPEN",
+            BreakerState::Closed => "CLOSED",
+            BreakerState::Open => "OPEN",
+            BreakerState::HalfOpen => "HALF_OPEN",
         }
     }
 }
@@ -80,11 +80,11 @@ impl Breaker {
     }
 
     /// What it lets through now.
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> BreakerState {
         match self.opened {
-            None => State::Closed,
-            Some(_) if self.probing => State::HalfOpen,
-            Some(_) => State::Open,
+            None => BreakerState::Closed,
+            Some(_) if self.probing => BreakerState::HalfOpen,
+            Some(_) => BreakerState::Open,
         }
     }
 
@@ -111,7 +111,7 @@ mod tests {
     fn five_failures_in_a_row_open_it_for_the_recovery_time() {
         let now = Instant::now();
         let mut breaker = open(now);
-        assert_eq!(breaker.state(), State::Open);
+        assert_eq!(breaker.state(), BreakerState::Open);
         assert_eq!(breaker.ask(now), Permit::Wait(now + RECOVERY));
     }
 
@@ -124,7 +124,7 @@ mod tests {
         }
         breaker.succeeded();
         breaker.failed(now);
-        assert_eq!(breaker.state(), State::Closed);
+        assert_eq!(breaker.state(), BreakerState::Closed);
     }
 
     #[test]
@@ -133,10 +133,10 @@ mod tests {
         let mut breaker = open(now);
         let later = now + RECOVERY;
         assert_eq!(breaker.ask(later), Permit::Go);
-        assert_eq!(breaker.state(), State::HalfOpen);
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
         assert_eq!(breaker.ask(later), Permit::Wait(later + RECOVERY));
         breaker.succeeded();
-        assert_eq!(breaker.state(), State::Closed);
+        assert_eq!(breaker.state(), BreakerState::Closed);
         assert_eq!(breaker.ask(later), Permit::Go);
     }
 

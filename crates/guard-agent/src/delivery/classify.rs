@@ -13,9 +13,9 @@ pub(crate) enum Verdict {
     /// Confirmed.
     Delivered,
     /// Keep and try again on the schedule.
-    Retry(Trouble),
+    Retry(DeliveryError),
     /// Keep and try again after this many seconds, not earlier.
-    Wait(f64, Trouble),
+    Wait(f64, DeliveryError),
     /// Smaller batches may pass.
     TooLarge,
     /// Something in the batch, or the batch as such, is refused. Holds the backend's reason.
@@ -24,7 +24,7 @@ pub(crate) enum Verdict {
 
 /// Why a batch was not taken, for people and for the breaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum DeliveryError {
     /// No answer: no connection, no reply in time, a reply cut off.
     Unreachable(String),
     /// The program's own transport did not take it.
@@ -45,43 +45,45 @@ pub(crate) enum Trouble {
     Status(u16, Option<String>),
 }
 
-impl Trouble {
+impl DeliveryError {
     /// Whether it counts toward opening the breaker: a backend that asks for
     /// patience is alive.
     pub(crate) fn opens_breaker(&self) -> bool {
-        !matches!(self, Trouble::Throttled)
+        !matches!(self, DeliveryError::Throttled)
     }
 
     /// What happened and what to do about it.
     pub(crate) fn message(&self) -> String {
         match self {
-            Trouble::Unreachable(why) => {
+            DeliveryError::Unreachable(why) => {
                 format!("backend unreachable ({why}); check the endpoint and the network")
             }
-            Trouble::Transport(why) => {
+            DeliveryError::Transport(why) => {
                 format!("the program's own transport failed ({why}); see what it does there")
             }
-            Trouble::Denied(reason) => format!(
+            DeliveryError::Denied(reason) => format!(
                 "backend answered success:false or errors{}",
                 because(reason.as_deref(), "; see the backend's log")
             ),
-            Trouble::Foreign(status, found) => format!(
+            DeliveryError::Foreign(status, found) => format!(
                 "endpoint answered {status} with {found}: not a Guard backend's answer; set \
                  endpoint to where the API is, and look for a proxy or a login page before it"
             ),
-            Trouble::Redirect(status) => format!(
+            DeliveryError::Redirect(status) => format!(
                 "backend answered {status}, a redirect, which is never followed; \
                  set endpoint to where the API is"
             ),
-            Trouble::Unauthorized(status, reason) => format!(
+            DeliveryError::Unauthorized(status, reason) => format!(
                 "backend answered {status}{}; check api_key, project_id and payload_signing_secret",
                 because(reason.as_deref(), "")
             ),
-            Trouble::NotFound => "backend answered 404; check that endpoint is a Guard API".into(),
-            Trouble::Throttled => {
+            DeliveryError::NotFound => {
+                "backend answered 404; check that endpoint is a Guard API".into()
+            }
+            DeliveryError::Throttled => {
                 "backend answered 429; it asks for fewer requests; raise buffer_size".into()
             }
-            Trouble::Status(status, reason) => format!(
+            DeliveryError::Status(status, reason) => format!(
                 "backend answered {status}{}",
                 because(reason.as_deref(), "; see the backend's log")
             ),
@@ -100,39 +102,42 @@ pub(crate) fn classify(answer: &Result<Response, TransportError>, now: SystemTim
     let response = match answer {
         Ok(response) => response,
         Err(TransportError::Refused(why)) => {
-            return Verdict::Retry(Trouble::Transport(why.clone()));
+            return Verdict::Retry(DeliveryError::Transport(why.clone()));
         }
-        Err(error) => return Verdict::Retry(Trouble::Unreachable(error.to_string())),
+        Err(error) => return Verdict::Retry(DeliveryError::Unreachable(error.to_string())),
     };
     let reason = || answer::reason(&response.body);
     match response.status {
         status @ 200..=299 => {
             let content_type = response.content_type.as_deref();
             if let Some(found) = answer::foreign(content_type, &response.body) {
-                Verdict::Retry(Trouble::Foreign(status, found))
+                Verdict::Retry(DeliveryError::Foreign(status, found))
             } else if answer::denies(&response.body) {
-                Verdict::Retry(Trouble::Denied(reason()))
+                Verdict::Retry(DeliveryError::Denied(reason()))
             } else {
                 Verdict::Delivered
             }
         }
-        status @ 300..=399 => Verdict::Retry(Trouble::Redirect(status)),
+        status @ 300..=399 => Verdict::Retry(DeliveryError::Redirect(status)),
         400 | 422 => Verdict::Refused(reason()),
-        status @ (401 | 403) => Verdict::Retry(Trouble::Unauthorized(status, reason())),
-        404 => Verdict::Retry(Trouble::NotFound),
+        status @ (401 | 403) => Verdict::Retry(DeliveryError::Unauthorized(status, reason())),
+        404 => Verdict::Retry(DeliveryError::NotFound),
         413 => Verdict::TooLarge,
         429 => {
             let header = response.retry_after.as_deref();
-            Verdict::Wait(retry_after::seconds(header, now, 60.0), Trouble::Throttled)
+            Verdict::Wait(
+                retry_after::seconds(header, now, 60.0),
+                DeliveryError::Throttled,
+            )
         }
         503 if response.retry_after.is_some() => {
             let header = response.retry_after.as_deref();
             match retry_after::seconds(header, now, f64::NAN) {
-                seconds if seconds.is_nan() => Verdict::Retry(Trouble::Status(503, reason())),
-                seconds => Verdict::Wait(seconds, Trouble::Status(503, reason())),
+                seconds if seconds.is_nan() => Verdict::Retry(DeliveryError::Status(503, reason())),
+                seconds => Verdict::Wait(seconds, DeliveryError::Status(503, reason())),
             }
         }
-        status => Verdict::Retry(Trouble::Status(status, reason())),
+        status => Verdict::Retry(DeliveryError::Status(status, reason())),
     }
 }
 
@@ -152,7 +157,7 @@ mod tests {
 
     #[test]
     fn every_answer_of_the_contract_has_its_meaning() {
-        use Trouble::{Denied, NotFound, Redirect, Status, Throttled, Unauthorized};
+        use DeliveryError::{Denied, NotFound, Redirect, Status, Throttled, Unauthorized};
         use Verdict::{Delivered, Refused, Retry, TooLarge, Wait};
         let table = [
             (200, None, r#"{"success":true,"errors":null}"#, Delivered),
@@ -203,21 +208,21 @@ mod tests {
     #[test]
     fn a_message_gives_the_backends_reason_on_one_line() {
         let disk_full = Some("disk\nfull".to_owned());
-        for (trouble, message) in [
+        for (error, message) in [
             (
-                Trouble::Status(503, disk_full.clone()),
+                DeliveryError::Status(503, disk_full.clone()),
                 r#"backend answered 503: "disk\nfull""#,
             ),
             (
-                Trouble::Status(503, None),
+                DeliveryError::Status(503, None),
                 "backend answered 503; see the backend's log",
             ),
             (
-                Trouble::Denied(disk_full),
+                DeliveryError::Denied(disk_full),
                 r#"backend answered success:false or errors: "disk\nfull""#,
             ),
         ] {
-            assert_eq!(trouble.message(), message);
+            assert_eq!(error.message(), message);
         }
     }
 
@@ -246,11 +251,11 @@ mod tests {
                 "JSON that is not an object, which begins \"[]\"",
             ),
         ] {
-            let Verdict::Retry(trouble) = verdict(content_type, body) else {
+            let Verdict::Retry(error) = verdict(content_type, body) else {
                 panic!("{body}");
             };
-            assert!(trouble.opens_breaker());
-            let message = trouble.message();
+            assert!(error.opens_breaker());
+            let message = error.message();
             assert!(
                 message.starts_with("endpoint answered 200 with "),
                 "{message}"
@@ -264,10 +269,10 @@ mod tests {
     fn a_transport_of_the_programs_is_not_called_an_unreachable_backend() {
         let refused = Err(TransportError::Refused("it returned False".into()));
         let verdict = classify(&refused, SystemTime::UNIX_EPOCH);
-        let trouble = Trouble::Transport("it returned False".into());
-        assert_eq!(verdict, Verdict::Retry(trouble.clone()));
+        let error = DeliveryError::Transport("it returned False".into());
+        assert_eq!(verdict, Verdict::Retry(error.clone()));
         assert!(
-            trouble
+            error
                 .message()
                 .contains("own transport failed (it returned False)")
         );
@@ -275,8 +280,8 @@ mod tests {
 
     #[test]
     fn only_a_call_for_patience_spares_the_breaker() {
-        assert!(!Trouble::Throttled.opens_breaker());
-        assert!(Trouble::Unreachable("refused".into()).opens_breaker());
-        assert!(Trouble::Unauthorized(401, None).opens_breaker());
+        assert!(!DeliveryError::Throttled.opens_breaker());
+        assert!(DeliveryError::Unreachable("refused".into()).opens_breaker());
+        assert!(DeliveryError::Unauthorized(401, None).opens_breaker());
     }
 }

@@ -19,7 +19,7 @@ use guard_wire::Kind;
 
 use self::writer::Writer;
 use crate::ledger::LossReason;
-use crate::queue::{Orders, Queue, Saver, Unsaved};
+use crate::queue::{Queue, Saver, StoreCommands, Unsaved};
 use crate::report::Level;
 use crate::shared::Shared;
 use crate::store::{GATHER, OpenStore, Store, StoreError};
@@ -96,7 +96,7 @@ impl Journal {
         if let Some(writer) = self.writer.take() {
             writer.stop(&self.shared);
         }
-        self.shared.queue.enlist();
+        self.shared.queue.mark_unsaved();
         let shared = Arc::clone(&self.shared);
         let saved = self.store().and_then(|store| {
             let written = write(store, &shared);
@@ -106,11 +106,11 @@ impl Journal {
         });
         // What was saved before rests there, even if the store fails now.
         shared.queue.evict_all();
-        let obeyed = match &mut self.store {
-            Some(store) => obey(store.as_mut(), &shared),
+        let applied = match &mut self.store {
+            Some(store) => apply(store.as_mut(), &shared),
             None => Ok(()),
         };
-        if let Err(error) = saved.and(obeyed) {
+        if let Err(error) = saved.and(applied) {
             self.failed(&error, now);
         }
         self.note_usage();
@@ -121,10 +121,10 @@ impl Journal {
         let shared = Arc::clone(&self.shared);
         self.start_writer()?;
         let store = self.store()?;
-        let obeyed = obey(store, &shared);
+        let applied = apply(store, &shared);
         let written = write(store, &shared);
         // What was settled while it was written.
-        let obeyed = obeyed.and_then(|()| obey(store, &shared));
+        let applied = applied.and_then(|()| apply(store, &shared));
         // Last: what was written now may be due for syncing.
         let ticked = store.tick(now);
         save_again(store, &shared)?;
@@ -138,7 +138,7 @@ impl Journal {
         {
             queue.restore(store.load(room)?, now);
         }
-        obeyed.and(written).map(|()| next)
+        applied.and(written).map(|()| next)
     }
 
     /// The store, opened now if it is not open.
@@ -217,26 +217,26 @@ impl Journal {
 }
 
 /// Releases, forgets and sets aside what the queue has settled.
-fn obey(store: &mut dyn Store, shared: &Shared) -> Result<(), StoreError> {
-    let mut orders = shared.queue.take_orders();
-    store.release(&std::mem::take(&mut orders.release));
-    let outcome = carry_out(store, &mut orders);
+fn apply(store: &mut dyn Store, shared: &Shared) -> Result<(), StoreError> {
+    let mut commands = shared.queue.take_commands();
+    store.release(&std::mem::take(&mut commands.release));
+    let outcome = apply_commands(store, &mut commands);
     if outcome.is_err() {
-        shared.queue.put_back(orders);
+        shared.queue.put_back(commands);
     }
     outcome
 }
 
-/// Leaves in `orders` what could not be done.
-fn carry_out(store: &mut dyn Store, orders: &mut Orders) -> Result<(), StoreError> {
-    if !orders.remove.is_empty() {
-        store.remove(&orders.remove)?;
-        orders.remove.clear();
+/// Leaves in `commands` what could not be done.
+fn apply_commands(store: &mut dyn Store, commands: &mut StoreCommands) -> Result<(), StoreError> {
+    if !commands.remove.is_empty() {
+        store.remove(&commands.remove)?;
+        commands.remove.clear();
     }
-    while let Some(poison) = orders.quarantine.last() {
+    while let Some(poison) = commands.quarantine.last() {
         let reason = poison.reason.as_str();
         store.quarantine(poison.token, poison.kind, &poison.bytes, reason)?;
-        orders.quarantine.pop();
+        commands.quarantine.pop();
     }
     Ok(())
 }
@@ -294,7 +294,7 @@ fn save(store: &mut dyn Store, shared: &Shared, group: Vec<Unsaved>) -> Result<(
     if matches!(outcome, Err(StoreError::Full { .. })) && shared.queue.drops() {
         let bytes: usize = records.iter().map(|(_, bytes)| bytes.len()).sum();
         // What left memory meanwhile can be let go too.
-        outcome = obey(store, shared)
+        outcome = apply(store, shared)
             .and_then(|()| discard(store, shared, bytes))
             .and_then(|()| store.append(&records));
     }

@@ -94,7 +94,7 @@ fn journal() -> (Journal, Counted) {
         .validate()
         .expect("valid");
     let shared = Arc::new(Shared::new(config, "install".to_owned()));
-    shared.queue.keep_book();
+    shared.queue.enable_persistence();
     let counted = Counted::default();
     let opened = counted.clone();
     let open: OpenStore = Arc::new(move || Ok(Box::new(opened.clone())));

@@ -7,14 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use guard_spool::Appender;
-
 use super::thread::gather;
 use super::{by_groups, records};
 use crate::queue::Saver;
 use crate::shared::Shared;
-use crate::store::GATHER;
-use crate::store::disk::numbers;
+use crate::store::{Appender, GATHER};
 use crate::threads;
 
 /// A running writer.
@@ -25,15 +22,15 @@ pub(super) struct Writer {
 
 impl Writer {
     /// From now on what comes in is saved by a thread of its own.
-    pub(super) fn start(shared: &Arc<Shared>, appender: Appender) -> io::Result<Self> {
+    pub(super) fn start(shared: &Arc<Shared>, appender: Box<dyn Appender>) -> io::Result<Self> {
         let stopping = Arc::new(AtomicBool::new(false));
         let (told, theirs) = (Arc::clone(&stopping), Arc::clone(shared));
         let thread = threads::spawn("guard-agent-writer", shared, move || {
-            let work = || run(&theirs, &appender, &told);
+            let work = || run(&theirs, appender.as_ref(), &told);
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 theirs.queue.dismiss(Saver::Writer);
                 // What it had in hand, too.
-                theirs.queue.enlist();
+                theirs.queue.mark_unsaved();
                 theirs.error("spool", "writer", || {
                     "the writer failed; the journal saves what comes in; please report this"
                         .to_owned()
@@ -54,7 +51,7 @@ impl Writer {
     }
 }
 
-fn run(shared: &Shared, appender: &Appender, stopping: &AtomicBool) {
+fn run(shared: &Shared, appender: &dyn Appender, stopping: &AtomicBool) {
     let mut stepped = Instant::now();
     loop {
         write(shared, appender);
@@ -70,14 +67,14 @@ fn run(shared: &Shared, appender: &Appender, stopping: &AtomicBool) {
 }
 
 /// Appends what is there, and leaves to the journal what takes more than that.
-fn write(shared: &Shared, appender: &Appender) {
+fn write(shared: &Shared, appender: &dyn Appender) {
     let queue = &shared.queue;
     queue.answer_call(Saver::Writer);
     // What ends it is the journal's from then on.
     let _ = by_groups(queue, Saver::Writer, |group| {
         match appender.append(&records(&group)) {
             Some(tokens) => {
-                queue.saved(&group, &numbers(tokens));
+                queue.saved(&group, &tokens);
                 Ok(())
             }
             None => {

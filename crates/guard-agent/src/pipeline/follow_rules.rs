@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use crate::report::Level;
 use crate::rules::cache::{Kept, Place};
 use crate::rules::known::Put;
-use crate::rules::response::{Answer, Failure, Trust, read};
+use crate::rules::response::{Failure, RulesAnswer, Trust, read};
 use crate::rules::schedule::{Outcome, Pace, Seen, Terms};
 use crate::rules::{RULES_PATIENCE, Rules};
 use crate::shared::Shared;
@@ -143,12 +143,12 @@ impl<'s> Follower<'s> {
             self.said = None;
         }
         match outcome {
-            Ok(Answer::Unchanged) => {
+            Ok(RulesAnswer::Unchanged) => {
                 self.use_reserve();
                 known.confirm(now);
                 Outcome::Same
             }
-            Ok(Answer::None) => {
+            Ok(RulesAnswer::None) => {
                 let had_reserve = self.reserve.take().is_some();
                 let put = Put {
                     rules: None,
@@ -161,8 +161,8 @@ impl<'s> Follower<'s> {
                 }
                 changed(is_change)
             }
-            Ok(Answer::Rules { rules, is_signed }) => {
-                shared.tally.rules_fetched(true);
+            Ok(RulesAnswer::Rules { rules, is_signed }) => {
+                shared.requests.rules_fetched(true);
                 let kept = Kept {
                     rules: Arc::from(rules),
                     tag,
@@ -177,7 +177,7 @@ impl<'s> Follower<'s> {
                 changed(is_change)
             }
             Err(failure) => {
-                shared.tally.rules_fetched(false);
+                shared.requests.rules_fetched(false);
                 self.use_reserve();
                 known.keep(now);
                 self.report(&failure);
@@ -226,7 +226,7 @@ impl<'s> Follower<'s> {
     /// Tells the program of a change, if it is one; answers what it is given.
     fn tell(&self, is_change: bool) -> bool {
         if is_change {
-            self.shared.has_news();
+            self.shared.mark_status_dirty();
         }
         if let Some(hook) = self.shared.config.rules_hook.as_ref().filter(|_| is_change) {
             hook();
@@ -294,8 +294,8 @@ impl<'s> Follower<'s> {
         }
         self.said = Some(why.clone());
         if failure.is_refusal {
-            if self.shared.tally.remember([RULES_REFUSED, why].concat()) {
-                self.shared.has_news();
+            if self.shared.requests.remember([RULES_REFUSED, why].concat()) {
+                self.shared.mark_status_dirty();
             }
             self.shared.error("rules", "rules_refused", || {
                 format!("{RULES_REFUSED}{why}; the last good ones stay in force")

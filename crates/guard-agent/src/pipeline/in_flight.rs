@@ -9,12 +9,12 @@ use jiff::Timestamp;
 
 use crate::defaults::MIN_BATCH_BYTES;
 use crate::delivery::backoff::{JITTER, delay, rest, retry_after};
-use crate::delivery::bisection::Isolation;
+use crate::delivery::bisection::Bisection;
 use crate::delivery::breaker::Permit;
-use crate::delivery::classify::{Trouble, Verdict, because, classify};
+use crate::delivery::classify::{DeliveryError, Verdict, because, classify};
 use crate::delivery::pace::Measure;
 use crate::ledger::LossReason;
-use crate::queue::Record;
+use crate::queue::QueuedRecord;
 use crate::report::Level;
 use crate::seal::Sealed;
 use crate::shared::Shared;
@@ -23,12 +23,12 @@ use crate::transport::{Response, TransportError};
 
 /// A batch on its way. Dropped before its end, when the agent stops, it gives
 /// what is still open back to the queue.
-pub(crate) struct Flight<'s> {
+pub(crate) struct InFlightBatch<'s> {
     shared: &'s Shared,
     kind: Kind,
-    search: Isolation<Record>,
+    search: Bisection<QueuedRecord>,
     /// The group that is being sent.
-    group: Vec<Record>,
+    group: Vec<QueuedRecord>,
     /// The backend's reason for its last refusal.
     refusal: Option<String>,
 }
@@ -40,12 +40,12 @@ enum Outcome {
     Refused(Option<String>),
 }
 
-impl<'s> Flight<'s> {
-    pub(crate) fn new(shared: &'s Shared, kind: Kind, batch: Vec<Record>) -> Self {
+impl<'s> InFlightBatch<'s> {
+    pub(crate) fn new(shared: &'s Shared, kind: Kind, batch: Vec<QueuedRecord>) -> Self {
         Self {
             shared,
             kind,
-            search: Isolation::new(batch),
+            search: Bisection::new(batch),
             group: Vec::new(),
             refusal: None,
         }
@@ -61,8 +61,8 @@ impl<'s> Flight<'s> {
                 let outcome = self.carry(&sealed).await;
                 self.settle(outcome, sealed.plain_len);
             }
-            let guilty = self.search.conclude();
-            self.lose(&guilty, LossReason::Rejected);
+            let rejected = self.search.conclude();
+            self.lose(&rejected, LossReason::Rejected);
             if self.search.is_over() {
                 return;
             }
@@ -136,20 +136,20 @@ impl<'s> Flight<'s> {
                 Verdict::Delivered => Outcome::Delivered,
                 Verdict::TooLarge => Outcome::TooLarge,
                 Verdict::Refused(reason) => Outcome::Refused(reason),
-                Verdict::Wait(seconds, trouble) => {
-                    self.failed(&trouble, now);
+                Verdict::Wait(seconds, error) => {
+                    self.failed(&error, now);
                     lock(&self.shared.throttle).hold(now + retry_after(seconds));
                     continue;
                 }
-                Verdict::Retry(trouble) => {
-                    self.failed(&trouble, now);
+                Verdict::Retry(error) => {
+                    self.failed(&error, now);
                     attempt = self.wait_to_retry(attempt + 1).await;
                     continue;
                 }
             };
             lock(&self.shared.throttle).breaker.succeeded();
             if let Outcome::Delivered = outcome {
-                self.shared.tally.delivered(self.shared.clock().wall());
+                self.shared.requests.delivered(self.shared.clock().wall());
                 self.tell_left_out(&answer);
             }
             return outcome;
@@ -222,13 +222,13 @@ impl<'s> Flight<'s> {
         }
     }
 
-    fn failed(&self, trouble: &Trouble, now: Instant) {
+    fn failed(&self, error: &DeliveryError, now: Instant) {
         self.shared.queue.stall();
-        self.shared.tally.failed();
-        if trouble.opens_breaker() {
+        self.shared.requests.failed();
+        if error.opens_breaker() {
             lock(&self.shared.throttle).breaker.failed(now);
         }
-        self.shared.trouble(trouble);
+        self.shared.delivery_failed(error);
     }
 
     /// A longer pause, in which other batches may go.
@@ -239,7 +239,7 @@ impl<'s> Flight<'s> {
         self.wait_for_turn().await;
     }
 
-    fn lose(&self, records: &[Record], reason: LossReason) {
+    fn lose(&self, records: &[QueuedRecord], reason: LossReason) {
         if records.is_empty() {
             return;
         }
@@ -264,7 +264,7 @@ impl<'s> Flight<'s> {
     }
 }
 
-impl Drop for Flight<'_> {
+impl Drop for InFlightBatch<'_> {
     fn drop(&mut self) {
         let mut open = std::mem::take(&mut self.group);
         open.append(&mut self.search.take());

@@ -17,7 +17,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::watch;
 
 pub(crate) use self::follow_rules::fetch;
-pub(crate) use self::in_flight::Flight;
+pub(crate) use self::in_flight::InFlightBatch;
 use crate::batching;
 use crate::shared::Shared;
 use crate::status;
@@ -32,8 +32,8 @@ const MAX_RESTING: usize = 8;
 pub(crate) async fn run(shared: &Arc<Shared>, mut stop: watch::Receiver<Option<Instant>>) {
     let clock = shared.clock();
     let interval = shared.config.settings.status_interval;
-    let mut flights = FuturesUnordered::new();
-    let mut errands = FuturesUnordered::new();
+    let mut in_flight = FuturesUnordered::new();
+    let mut background_tasks = FuturesUnordered::new();
     let mut following = pin!(follow_rules::follow(shared));
     let mut next_status = clock.now();
     let mut deadline = None;
@@ -41,15 +41,15 @@ pub(crate) async fn run(shared: &Arc<Shared>, mut stop: watch::Receiver<Option<I
     loop {
         let is_done = last_flush.is_some_and(|flush| shared.queue.is_settled(flush));
         while !is_done
-            && has_slot(shared, flights.len())
+            && has_slot(shared, in_flight.len())
             && let Some((kind, batch)) = batching::next_batch(shared)
         {
-            flights.push(Flight::new(shared, kind, batch).run());
+            in_flight.push(InFlightBatch::new(shared, kind, batch).run());
         }
-        if is_done && flights.is_empty() {
+        if is_done && in_flight.is_empty() {
             break;
         }
-        let may_take = !is_done && has_slot(shared, flights.len());
+        let may_take = !is_done && has_slot(shared, in_flight.len());
         let due = shared.queue.next_look(may_take, clock.now());
         let status = Some(next_status).filter(|_| deadline.is_none());
         tokio::select! {
@@ -58,29 +58,29 @@ pub(crate) async fn run(shared: &Arc<Shared>, mut stop: watch::Receiver<Option<I
             Ok(()) = stop.changed(), if deadline.is_none() => {
                 deadline = *stop.borrow_and_update();
                 last_flush = Some(shared.queue.start_flush());
-                shared.kick();
+                shared.interrupt_backoff();
             }
-            Some(()) = flights.next() => {}
-            Some(()) = errands.next() => {}
+            Some(()) = in_flight.next() => {}
+            Some(()) = background_tasks.next() => {}
             () = shared.queue.woken() => {}
             never = &mut following => match never {},
             () = until(shared, due) => {}
-            () = shared.news() => {
-                let soon = status::NEWS_DELAY.mul_f64(1.0 - status::NEWS_JITTER * fastrand::f64());
+            () = shared.status_dirty() => {
+                let soon = status::STATUS_CHANGE_DELAY.mul_f64(1.0 - status::STATUS_CHANGE_JITTER * fastrand::f64());
                 next_status = next_status.min(clock.now() + soon);
             }
             () = until(shared, status) => {
                 next_status = clock.now() + interval;
-                errands.push(status::push(shared));
+                background_tasks.push(status::push(shared));
             }
         }
     }
 }
 
 /// Whether another batch may be taken out of the queue.
-fn has_slot(shared: &Shared, flights: usize) -> bool {
+fn has_slot(shared: &Shared, in_flight: usize) -> bool {
     let resting = shared.resting_count();
-    let active = flights.saturating_sub(resting);
+    let active = in_flight.saturating_sub(resting);
     active < shared.config.settings.max_concurrent_flushes && resting < MAX_RESTING
 }
 

@@ -1,6 +1,6 @@
 //! The queue: bounded by records and by bytes, with the ledger inside its lock.
 //!
-//! No lock is held across I/O: a batch is taken out, and settled when its fate
+//! No lock is held across I/O: a batch is taken out, and settled when its disposition
 //! is known. What is in flight still counts toward the bounds.
 //!
 //! Every record carries the generation it was queued in. A flush starts a new
@@ -24,9 +24,9 @@ use guard_wire::Kind;
 use tokio::sync::Notify;
 
 pub use self::record::RECORD_OVERHEAD;
-pub(crate) use self::record::{Incoming, Record, Scratch, fitting};
-pub(crate) use self::save_tracker::{Fate, Orders, Saver, Unsaved};
-use self::state::State;
+pub(crate) use self::record::{Incoming, QueuedRecord, Scratch, fitting};
+pub(crate) use self::save_tracker::{Disposition, Saver, StoreCommands, Unsaved};
+use self::state::QueueState;
 use crate::config::{Config, OverflowPolicy};
 use crate::ledger::{Ledger, LossReason};
 use crate::sync::lock;
@@ -106,7 +106,7 @@ pub(crate) struct Left {
 
 /// The bounded queue of one agent.
 pub(crate) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// How often those who wait for room were released.
     releases: AtomicU64,
     /// Room was made, something was settled, or those who wait were released.
@@ -118,7 +118,7 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
-            state: Mutex::new(State::new(limits)),
+            state: Mutex::new(QueueState::new(limits)),
             releases: AtomicU64::new(0),
             changed: Condvar::new(),
             wake: Notify::new(),
@@ -128,6 +128,7 @@ impl Queue {
     /// Puts other limits in force. What waits stays, even beyond them.
     pub(crate) fn set_limits(&self, limits: Limits) {
         lock(&self.state).limits = limits;
+        self.changed.notify_all();
         self.wake.notify_one();
     }
 
@@ -140,7 +141,7 @@ impl Queue {
         now: impl FnOnce() -> Instant,
     ) -> Pushed {
         let mut state = lock(&self.state);
-        if state.book.is_some() && matches!(record, Incoming::Tape { .. }) {
+        if state.tracker.is_some() && matches!(record, Incoming::Tape { .. }) {
             return Pushed::NotEncoded;
         }
         let weight = record.weight();
@@ -177,7 +178,7 @@ impl Queue {
     }
 
     /// Wakes those who have records to save, or something else to do for the store.
-    fn unlock_and_call(&self, mut state: MutexGuard<'_, State>) {
+    fn unlock_and_call(&self, mut state: MutexGuard<'_, QueueState>) {
         let calls = state.calls();
         drop(state);
         for thread in calls.into_iter().flatten() {
@@ -191,17 +192,28 @@ impl Queue {
     }
 
     /// Waits for room for the record that was refused last: the caller's, or one
-    /// that waits beside it. Whether there is room. Gives up after `timeout`, and when
-    /// those who wait were released more often than `releases` times.
-    pub(crate) fn wait_for_room(&self, timeout: Duration, releases: u64) -> bool {
+    /// that waits beside it. Returns true if there is room. Gives up at the deadline, if there
+    /// is one, when those who wait were released more often than `releases` times, and when
+    /// the policy is no longer to wait.
+    pub(crate) fn wait_for_room(&self, deadline: Option<Instant>, releases: u64) -> bool {
         let state = lock(&self.state);
-        let has_room = |state: &mut State| state.make_room(state.refused);
-        let (mut state, _) = self
-            .changed
-            .wait_timeout_while(state, timeout, |state| {
-                self.releases() == releases && !has_room(state)
-            })
-            .unwrap_or_else(PoisonError::into_inner);
+        let has_room = |state: &mut QueueState| state.make_room(state.refused);
+        let waits = |state: &mut QueueState| {
+            state.limits.policy == OverflowPolicy::Block
+                && self.releases() == releases
+                && !has_room(state)
+        };
+        let mut state = match deadline {
+            None => {
+                let waited = self.changed.wait_while(state, waits);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+            Some(deadline) => {
+                let timeout = deadline.saturating_duration_since(Instant::now());
+                let waited = self.changed.wait_timeout_while(state, timeout, waits);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
         has_room(&mut state)
     }
 
@@ -246,7 +258,7 @@ impl Queue {
     pub(crate) fn left_since(&self, mark: &Mark) -> Left {
         let state = lock(&self.state);
         let (before, since) = state.unsettled_around(mark.generation);
-        let may_be_saved = state.book.is_some() && state.arrived.records > mark.arrived;
+        let may_be_saved = state.tracker.is_some() && state.arrived.records > mark.arrived;
         Left {
             before,
             is_late: since > 0 || may_be_saved,
@@ -271,7 +283,7 @@ impl Queue {
     /// Takes a batch that is due at `now`: the oldest records, or after an outage
     /// the newest, of one kind, of at most `max_bytes` with their commas (one
     /// record may exceed that).
-    pub(crate) fn take(&self, now: Instant, max_bytes: usize) -> Option<(Kind, Vec<Record>)> {
+    pub(crate) fn take(&self, now: Instant, max_bytes: usize) -> Option<(Kind, Vec<QueuedRecord>)> {
         let mut state = lock(&self.state);
         let is_aged = state.due_at().is_some_and(|due| due <= now);
         if is_aged || state.is_full_batch() {
@@ -321,7 +333,7 @@ impl Queue {
     }
 
     /// Puts records that were taken back in front.
-    pub(crate) fn give_back(&self, kind: Kind, records: Vec<Record>, now: Instant) {
+    pub(crate) fn give_back(&self, kind: Kind, records: Vec<QueuedRecord>, now: Instant) {
         if records.is_empty() {
             return;
         }
@@ -333,32 +345,32 @@ impl Queue {
     }
 
     /// Records that were taken are delivered.
-    pub(crate) fn deliver(&self, kind: Kind, records: &[Record]) {
+    pub(crate) fn deliver(&self, kind: Kind, records: &[QueuedRecord]) {
         let mut state = lock(&self.state);
         state.ledger.deliver(kind, records.len() as u64);
         state.flowing = true;
-        self.settled(state, kind, records, Fate::Done);
+        self.settled(state, kind, records, Disposition::Done);
     }
 
     /// Records that were taken are lost.
-    pub(crate) fn lose(&self, kind: Kind, records: &[Record], reason: LossReason) {
+    pub(crate) fn lose(&self, kind: Kind, records: &[QueuedRecord], reason: LossReason) {
         let mut state = lock(&self.state);
         state.ledger.lose(kind, reason, records.len() as u64);
-        let fate = match reason {
-            LossReason::Rejected | LossReason::TooLarge => Fate::Poison(reason),
-            _ => Fate::Done,
+        let disposition = match reason {
+            LossReason::Rejected | LossReason::TooLarge => Disposition::Poison(reason),
+            _ => Disposition::Done,
         };
-        self.settled(state, kind, records, fate);
+        self.settled(state, kind, records, disposition);
     }
 
     fn settled(
         &self,
-        mut state: MutexGuard<'_, State>,
+        mut state: MutexGuard<'_, QueueState>,
         kind: Kind,
-        records: &[Record],
-        fate: Fate,
+        records: &[QueuedRecord],
+        disposition: Disposition,
     ) {
-        state.settle(kind, records, fate);
+        state.settle(kind, records, disposition);
         self.unlock_and_call(state);
         self.changed.notify_all();
     }
@@ -394,7 +406,7 @@ impl Queue {
     }
 
     /// Takes everything that waits of a kind, oldest first.
-    pub(crate) fn take_all(&self, kind: Kind) -> Vec<Record> {
+    pub(crate) fn take_all(&self, kind: Kind) -> Vec<QueuedRecord> {
         lock(&self.state).drain(kind)
     }
 

@@ -21,7 +21,7 @@ const MAX_FULL: usize = 64;
 const LARGE: usize = BLOCK / 16;
 
 /// What a record takes in memory beside its bytes.
-pub const RECORD_OVERHEAD: usize = size_of::<Record>();
+pub const RECORD_OVERHEAD: usize = size_of::<QueuedRecord>();
 
 /// A record that is handed in.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ fn bounded(size: usize) -> u32 {
 
 /// One record: encoded, or a copy that will be.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct QueuedRecord {
     pub(super) bytes: Bytes,
     pub(super) generation: u64,
     /// Counts the records of a queue in the order of their coming.
@@ -68,7 +68,7 @@ pub(crate) struct Record {
     is_tape: bool,
 }
 
-impl Record {
+impl QueuedRecord {
     pub(super) fn incoming(record: Incoming<'_>, block: &mut Block) -> Self {
         Self {
             is_tape: matches!(record, Incoming::Tape { .. }),
@@ -126,7 +126,7 @@ impl Record {
     }
 }
 
-impl AsRef<[u8]> for Record {
+impl AsRef<[u8]> for QueuedRecord {
     fn as_ref(&self) -> &[u8] {
         debug_assert!(!self.is_tape, "what leaves the queue is encoded");
         &self.bytes
@@ -135,7 +135,7 @@ impl AsRef<[u8]> for Record {
 
 /// How many records fit, with their commas: at least one.
 pub(crate) fn fitting<'r>(
-    records: impl IntoIterator<Item = &'r Record>,
+    records: impl IntoIterator<Item = &'r QueuedRecord>,
     max_bytes: usize,
 ) -> usize {
     let mut room = max_bytes;

@@ -17,7 +17,7 @@ pub(super) type Calls = [Option<Thread>; 2];
 
 /// What became of a record that left the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Disposition {
     /// Delivered, or lost: the store forgets it.
     Done,
     /// Refused by the backend: the store sets it aside.
@@ -34,7 +34,7 @@ pub(crate) struct Unsaved {
 
 /// What the store is to do with records it has.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Orders {
+pub(crate) struct StoreCommands {
     /// To be forgotten.
     pub(crate) remove: Vec<u64>,
     /// To be offered again: they are no longer in memory.
@@ -52,15 +52,15 @@ pub(crate) struct Poison {
     pub(crate) reason: LossReason,
 }
 
-impl Orders {
+impl StoreCommands {
     fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.release.is_empty() && self.quarantine.is_empty()
     }
 
-    fn settle(&mut self, token: u64, kind: Kind, bytes: &Bytes, fate: Fate) {
-        match fate {
-            Fate::Done => self.remove.push(token),
-            Fate::Poison(reason) => self.quarantine.push(Poison {
+    fn settle(&mut self, token: u64, kind: Kind, bytes: &Bytes, disposition: Disposition) {
+        match disposition {
+            Disposition::Done => self.remove.push(token),
+            Disposition::Poison(reason) => self.quarantine.push(Poison {
                 token,
                 kind,
                 bytes: bytes.clone(),
@@ -98,19 +98,19 @@ impl Listener {
 
 /// The records of a queue as those see them who save them.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(super) struct SaveTracker {
     unsaved: BTreeMap<u64, (Kind, Bytes)>,
     /// The records that are being saved, ascending.
     in_hand: Vec<u64>,
     /// The last attempt to save failed: the journal makes the next one.
     failed: bool,
     /// Of records that were settled before the journal told their token.
-    fates: HashMap<u64, Fate>,
+    dispositions: HashMap<u64, Disposition>,
     /// Tokens that the store has lost, and that may be those of what is in hand.
     lost: HashSet<u64>,
     /// Tokens by number.
     saved: HashMap<u64, u64>,
-    orders: Orders,
+    commands: StoreCommands,
     /// The store has records that are not in memory.
     pub(super) backlog: bool,
     journal: Listener,
@@ -119,7 +119,7 @@ pub(super) struct Book {
     unseen: bool,
 }
 
-impl Book {
+impl SaveTracker {
     fn listener(&mut self, saver: Saver) -> &mut Listener {
         match saver {
             Saver::Journal => &mut self.journal,
@@ -152,7 +152,7 @@ impl Book {
         let saver = self.saver();
         let unsaved = |by: Saver| !self.unsaved.is_empty() && saver == by;
         let (append, save) = (unsaved(Saver::Writer), unsaved(Saver::Journal));
-        let journal = save || other_work || self.unseen || !self.orders.is_empty();
+        let journal = save || other_work || self.unseen || !self.commands.is_empty();
         [
             append.then(|| self.writer.call()).flatten(),
             journal.then(|| self.journal.call()).flatten(),
@@ -188,13 +188,13 @@ impl Book {
     }
 
     /// A record has left the queue.
-    pub(super) fn settle(&mut self, seq: u64, kind: Kind, bytes: &Bytes, fate: Fate) {
+    pub(super) fn settle(&mut self, seq: u64, kind: Kind, bytes: &Bytes, disposition: Disposition) {
         if let Some(token) = self.saved.remove(&seq) {
-            self.orders.settle(token, kind, bytes, fate);
-        } else if fate == Fate::Done && self.unsaved.remove(&seq).is_some() {
+            self.commands.settle(token, kind, bytes, disposition);
+        } else if disposition == Disposition::Done && self.unsaved.remove(&seq).is_some() {
             // Netted out.
         } else if !self.in_hand.is_empty() || self.unsaved.contains_key(&seq) {
-            self.fates.insert(seq, fate);
+            self.dispositions.insert(seq, disposition);
         }
     }
 
@@ -203,7 +203,7 @@ impl Book {
         let Some(token) = self.saved.remove(&seq) else {
             return false;
         };
-        self.orders.release.push(token);
+        self.commands.release.push(token);
         self.backlog = true;
         true
     }
@@ -238,17 +238,17 @@ impl Book {
                 self.add_again(record);
                 continue;
             }
-            match self.fates.remove(&record.seq) {
-                Some(fate) => {
+            match self.dispositions.remove(&record.seq) {
+                Some(disposition) => {
                     let Unsaved { kind, bytes, .. } = record;
-                    self.orders.settle(*token, *kind, bytes, fate);
+                    self.commands.settle(*token, *kind, bytes, disposition);
                 }
                 None => {
                     self.saved.insert(record.seq, *token);
                 }
             }
         }
-        self.forget_fates();
+        self.forget_dispositions();
     }
 
     /// A group could not be saved.
@@ -258,12 +258,12 @@ impl Book {
         for record in &group {
             self.add_again(record);
         }
-        self.forget_fates();
+        self.forget_dispositions();
     }
 
     fn add_again(&mut self, record: &Unsaved) {
         let Unsaved { seq, kind, bytes } = record;
-        if self.fates.get(seq) != Some(&Fate::Done) {
+        if self.dispositions.get(seq) != Some(&Disposition::Done) {
             self.unsaved.insert(*seq, (*kind, bytes.clone()));
         }
     }
@@ -282,23 +282,23 @@ impl Book {
         unsaved
     }
 
-    /// Only records that are still to be saved need a fate noted, and nothing is in hand.
-    fn forget_fates(&mut self) {
+    /// Only records that are still to be saved need a disposition noted, and nothing is in hand.
+    fn forget_dispositions(&mut self) {
         let unsaved = &self.unsaved;
-        self.fates.retain(|seq, _| unsaved.contains_key(seq));
+        self.dispositions.retain(|seq, _| unsaved.contains_key(seq));
         self.lost.clear();
     }
 
-    pub(super) fn take_orders(&mut self) -> Orders {
-        std::mem::take(&mut self.orders)
+    pub(super) fn take_commands(&mut self) -> StoreCommands {
+        std::mem::take(&mut self.commands)
     }
 
-    /// Takes orders back that could not be carried out.
-    pub(super) fn put_back(&mut self, mut orders: Orders) {
-        orders.remove.append(&mut self.orders.remove);
-        orders.release.append(&mut self.orders.release);
-        orders.quarantine.append(&mut self.orders.quarantine);
-        self.orders = orders;
+    /// Takes commands back that could not be carried out.
+    pub(super) fn put_back(&mut self, mut commands: StoreCommands) {
+        commands.remove.append(&mut self.commands.remove);
+        commands.release.append(&mut self.commands.release);
+        commands.quarantine.append(&mut self.commands.quarantine);
+        self.commands = commands;
     }
 
     pub(super) fn unsaved_count(&self) -> usize {
@@ -310,16 +310,16 @@ impl Book {
 mod tests {
     use super::*;
 
-    fn book(records: u64) -> Book {
-        let mut book = Book::default();
+    fn tracker(records: u64) -> SaveTracker {
+        let mut tracker = SaveTracker::default();
         for seq in 0..records {
-            book.add(seq, Kind::Event, Bytes::from_static(b"{}"));
+            tracker.add(seq, Kind::Event, Bytes::from_static(b"{}"));
         }
-        book
+        tracker
     }
 
-    fn settle(book: &mut Book, seq: u64, fate: Fate) {
-        book.settle(seq, Kind::Event, &Bytes::from_static(b"{}"), fate);
+    fn settle(tracker: &mut SaveTracker, seq: u64, disposition: Disposition) {
+        tracker.settle(seq, Kind::Event, &Bytes::from_static(b"{}"), disposition);
     }
 
     fn seqs(group: &[Unsaved]) -> Vec<u64> {
@@ -328,170 +328,170 @@ mod tests {
 
     #[test]
     fn what_is_settled_before_it_was_saved_is_never_written() {
-        let mut book = book(3);
-        settle(&mut book, 1, Fate::Done);
-        assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 100)), [0, 2]);
-        assert_eq!(book.take_orders(), Orders::default());
+        let mut tracker = tracker(3);
+        settle(&mut tracker, 1, Disposition::Done);
+        assert_eq!(seqs(&tracker.take_unsaved(Saver::Journal, 100)), [0, 2]);
+        assert_eq!(tracker.take_commands(), StoreCommands::default());
     }
 
     #[test]
     fn what_is_settled_while_it_is_saved_is_removed_afterwards() {
-        let mut book = book(3);
-        let group = book.take_unsaved(Saver::Journal, 100);
-        settle(&mut book, 1, Fate::Done);
-        book.saved(&group, &[10, 11, 12]);
-        settle(&mut book, 2, Fate::Done);
-        assert_eq!(book.take_orders().remove, [11, 12]);
-        assert!(book.orders.is_empty() && book.unsaved.is_empty());
+        let mut tracker = tracker(3);
+        let group = tracker.take_unsaved(Saver::Journal, 100);
+        settle(&mut tracker, 1, Disposition::Done);
+        tracker.saved(&group, &[10, 11, 12]);
+        settle(&mut tracker, 2, Disposition::Done);
+        assert_eq!(tracker.take_commands().remove, [11, 12]);
+        assert!(tracker.commands.is_empty() && tracker.unsaved.is_empty());
     }
 
     #[test]
     fn what_is_being_saved_is_known() {
-        let mut book = book(2);
-        let group = book.take_unsaved(Saver::Journal, 100);
-        assert!(book.knows(0) && book.knows(1));
-        book.saved(&group, &[10, 11]);
-        assert!(book.knows(0) && book.knows(1) && !book.knows(2));
+        let mut tracker = tracker(2);
+        let group = tracker.take_unsaved(Saver::Journal, 100);
+        assert!(tracker.knows(0) && tracker.knows(1));
+        tracker.saved(&group, &[10, 11]);
+        assert!(tracker.knows(0) && tracker.knows(1) && !tracker.knows(2));
     }
 
     #[test]
     fn what_a_writer_had_in_hand_when_it_failed_is_the_journals() {
-        let mut book = book(2);
-        book.attend(Saver::Writer, Some(std::thread::current()));
-        assert_eq!(seqs(&book.take_unsaved(Saver::Writer, 2)), [0]);
-        assert_eq!(book.take_unsaved(Saver::Journal, 100), []);
-        book.attend(Saver::Writer, None);
-        assert!(!book.knows(0));
-        assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 100)), [1]);
+        let mut tracker = tracker(2);
+        tracker.attend(Saver::Writer, Some(std::thread::current()));
+        assert_eq!(seqs(&tracker.take_unsaved(Saver::Writer, 2)), [0]);
+        assert_eq!(tracker.take_unsaved(Saver::Journal, 100), []);
+        tracker.attend(Saver::Writer, None);
+        assert!(!tracker.knows(0));
+        assert_eq!(seqs(&tracker.take_unsaved(Saver::Journal, 100)), [1]);
     }
 
     #[test]
     fn what_the_store_has_lost_is_the_journals_to_save_again() {
-        let mut book = book(3);
-        listening(&mut book);
-        let group = book.take_unsaved(Saver::Writer, 100);
-        book.saved(&group, &[10, 11, 12]);
-        assert_eq!(book.unsave(&[11, 99]), [1]);
-        assert!(book.knows(0) && !book.knows(1) && book.knows(2));
-        book.add(1, Kind::Event, Bytes::from_static(b"{}"));
-        assert_eq!(book.take_unsaved(Saver::Writer, 100), []);
-        assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 100)), [1]);
+        let mut tracker = tracker(3);
+        listening(&mut tracker);
+        let group = tracker.take_unsaved(Saver::Writer, 100);
+        tracker.saved(&group, &[10, 11, 12]);
+        assert_eq!(tracker.unsave(&[11, 99]), [1]);
+        assert!(tracker.knows(0) && !tracker.knows(1) && tracker.knows(2));
+        tracker.add(1, Kind::Event, Bytes::from_static(b"{}"));
+        assert_eq!(tracker.take_unsaved(Saver::Writer, 100), []);
+        assert_eq!(seqs(&tracker.take_unsaved(Saver::Journal, 100)), [1]);
     }
 
     #[test]
     fn what_the_store_loses_before_its_token_is_told_is_saved_again() {
-        let mut book = book(3);
-        listening(&mut book);
-        let group = book.take_unsaved(Saver::Writer, 100);
-        assert!(book.unsave(&[10, 11]).is_empty());
-        settle(&mut book, 1, Fate::Done);
-        book.saved(&group, &[10, 11, 12]);
-        assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 100)), [0]);
-        assert!(book.knows(2) && !book.knows(1));
+        let mut tracker = tracker(3);
+        listening(&mut tracker);
+        let group = tracker.take_unsaved(Saver::Writer, 100);
+        assert!(tracker.unsave(&[10, 11]).is_empty());
+        settle(&mut tracker, 1, Disposition::Done);
+        tracker.saved(&group, &[10, 11, 12]);
+        assert_eq!(seqs(&tracker.take_unsaved(Saver::Journal, 100)), [0]);
+        assert!(tracker.knows(2) && !tracker.knows(1));
     }
 
     #[test]
     fn what_could_not_be_saved_is_unsaved_again_unless_it_was_settled() {
-        let mut book = book(3);
-        let group = book.take_unsaved(Saver::Journal, 100);
-        settle(&mut book, 1, Fate::Done);
-        book.not_saved(group);
-        assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 100)), [0, 2]);
+        let mut tracker = tracker(3);
+        let group = tracker.take_unsaved(Saver::Journal, 100);
+        settle(&mut tracker, 1, Disposition::Done);
+        tracker.not_saved(group);
+        assert_eq!(seqs(&tracker.take_unsaved(Saver::Journal, 100)), [0, 2]);
     }
 
-    fn listening(book: &mut Book) {
+    fn listening(tracker: &mut SaveTracker) {
         for saver in [Saver::Journal, Saver::Writer] {
-            book.attend(saver, Some(std::thread::current()));
+            tracker.attend(saver, Some(std::thread::current()));
         }
     }
 
     /// Whether the writer and the journal are called.
-    fn called(book: &mut Book) -> [bool; 2] {
-        let called = book.call(false).map(|thread| thread.is_some());
-        book.answer_call(Saver::Writer);
-        book.answer_call(Saver::Journal);
+    fn called(tracker: &mut SaveTracker) -> [bool; 2] {
+        let called = tracker.call(false).map(|thread| thread.is_some());
+        tracker.answer_call(Saver::Writer);
+        tracker.answer_call(Saver::Journal);
         called
     }
 
     #[test]
     fn the_writer_saves_until_it_cannot_and_again_once_the_journal_could() {
-        let mut book = book(1);
-        book.attend(Saver::Journal, Some(std::thread::current()));
-        assert_eq!(called(&mut book), [false, true], "there is no writer");
-        listening(&mut book);
-        assert_eq!(called(&mut book), [true, false]);
-        assert!(book.take_unsaved(Saver::Journal, 100).is_empty());
-        let group = book.take_unsaved(Saver::Writer, 100);
-        book.not_saved(group);
-        assert_eq!(called(&mut book), [false, true]);
-        assert!(book.take_unsaved(Saver::Writer, 100).is_empty());
-        let group = book.take_unsaved(Saver::Journal, 100);
-        book.saved(&group, &[7]);
-        book.add(1, Kind::Event, Bytes::new());
-        assert_eq!(called(&mut book), [true, false]);
+        let mut tracker = tracker(1);
+        tracker.attend(Saver::Journal, Some(std::thread::current()));
+        assert_eq!(called(&mut tracker), [false, true], "there is no writer");
+        listening(&mut tracker);
+        assert_eq!(called(&mut tracker), [true, false]);
+        assert!(tracker.take_unsaved(Saver::Journal, 100).is_empty());
+        let group = tracker.take_unsaved(Saver::Writer, 100);
+        tracker.not_saved(group);
+        assert_eq!(called(&mut tracker), [false, true]);
+        assert!(tracker.take_unsaved(Saver::Writer, 100).is_empty());
+        let group = tracker.take_unsaved(Saver::Journal, 100);
+        tracker.saved(&group, &[7]);
+        tracker.add(1, Kind::Event, Bytes::new());
+        assert_eq!(called(&mut tracker), [true, false]);
     }
 
     #[test]
     fn nobody_takes_records_while_others_are_being_saved() {
-        let mut book = book(2);
-        let group = book.take_unsaved(Saver::Journal, 2);
-        listening(&mut book);
-        assert!(book.take_unsaved(Saver::Writer, 2).is_empty());
-        book.saved(&group, &[7]);
-        assert_eq!(seqs(&book.take_unsaved(Saver::Writer, 2)), [1]);
+        let mut tracker = tracker(2);
+        let group = tracker.take_unsaved(Saver::Journal, 2);
+        listening(&mut tracker);
+        assert!(tracker.take_unsaved(Saver::Writer, 2).is_empty());
+        tracker.saved(&group, &[7]);
+        assert_eq!(seqs(&tracker.take_unsaved(Saver::Writer, 2)), [1]);
     }
 
     #[test]
     fn the_journal_looks_at_what_the_writer_has_saved() {
-        let mut book = book(1);
-        listening(&mut book);
-        let group = book.take_unsaved(Saver::Writer, 100);
-        book.saved(&group, &[7]);
-        assert_eq!(called(&mut book), [false, true]);
-        assert_eq!(called(&mut book), [false, false]);
+        let mut tracker = tracker(1);
+        listening(&mut tracker);
+        let group = tracker.take_unsaved(Saver::Writer, 100);
+        tracker.saved(&group, &[7]);
+        assert_eq!(called(&mut tracker), [false, true]);
+        assert_eq!(called(&mut tracker), [false, false]);
     }
 
     #[test]
     fn a_poison_record_is_saved_first_and_then_set_aside() {
-        let mut book = book(1);
-        let poison = Fate::Poison(LossReason::Rejected);
-        settle(&mut book, 0, poison);
-        let group = book.take_unsaved(Saver::Journal, 100);
-        book.not_saved(group);
-        let group = book.take_unsaved(Saver::Journal, 100);
-        book.saved(&group, &[7]);
-        let poison = &book.take_orders().quarantine[0];
+        let mut tracker = tracker(1);
+        let poison = Disposition::Poison(LossReason::Rejected);
+        settle(&mut tracker, 0, poison);
+        let group = tracker.take_unsaved(Saver::Journal, 100);
+        tracker.not_saved(group);
+        let group = tracker.take_unsaved(Saver::Journal, 100);
+        tracker.saved(&group, &[7]);
+        let poison = &tracker.take_commands().quarantine[0];
         assert_eq!((poison.token, poison.reason), (7, LossReason::Rejected));
     }
 
     #[test]
     fn only_saved_records_are_evicted() {
-        let mut book = book(2);
-        let group = book.take_unsaved(Saver::Journal, 2);
-        book.saved(&group, &[9]);
-        assert!(book.evict(0) && !book.evict(1));
-        assert_eq!(book.take_orders().release, [9]);
-        assert!(book.backlog);
+        let mut tracker = tracker(2);
+        let group = tracker.take_unsaved(Saver::Journal, 2);
+        tracker.saved(&group, &[9]);
+        assert!(tracker.evict(0) && !tracker.evict(1));
+        assert_eq!(tracker.take_commands().release, [9]);
+        assert!(tracker.backlog);
     }
 
     #[test]
     fn a_group_is_bounded_but_never_empty() {
-        let mut book = book(3);
-        let group = book.take_unsaved(Saver::Journal, 4);
+        let mut tracker = tracker(3);
+        let group = tracker.take_unsaved(Saver::Journal, 4);
         assert_eq!(seqs(&group), [0, 1]);
-        book.saved(&group, &[7, 8]);
-        assert_eq!(seqs(&book.take_unsaved(Saver::Journal, 1)), [2]);
+        tracker.saved(&group, &[7, 8]);
+        assert_eq!(seqs(&tracker.take_unsaved(Saver::Journal, 1)), [2]);
     }
 
     #[test]
     fn orders_that_failed_come_first_the_next_time() {
-        let mut book = book(2);
-        let group = book.take_unsaved(Saver::Journal, 100);
-        book.saved(&group, &[4, 5]);
-        settle(&mut book, 0, Fate::Done);
-        let failed = book.take_orders();
-        settle(&mut book, 1, Fate::Done);
-        book.put_back(failed);
-        assert_eq!(book.take_orders().remove, [4, 5]);
+        let mut tracker = tracker(2);
+        let group = tracker.take_unsaved(Saver::Journal, 100);
+        tracker.saved(&group, &[4, 5]);
+        settle(&mut tracker, 0, Disposition::Done);
+        let failed = tracker.take_commands();
+        settle(&mut tracker, 1, Disposition::Done);
+        tracker.put_back(failed);
+        assert_eq!(tracker.take_commands().remove, [4, 5]);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use guard_wire::Kind;
 
-use super::save_tracker::{Book, Orders, Saver, Unsaved};
+use super::save_tracker::{SaveTracker, Saver, StoreCommands, Unsaved};
 use super::{Limits, Queue};
 use crate::config::OverflowPolicy;
 use crate::ledger::LossReason;
@@ -16,38 +16,38 @@ use crate::sync::lock;
 impl Queue {
     /// From now on there is a store; whether there was none. No copies come in any more:
     /// those that wait are to be encoded.
-    pub(crate) fn keep_book(&self) -> bool {
+    pub(crate) fn enable_persistence(&self) -> bool {
         let mut state = lock(&self.state);
-        let is_new = state.book.is_none();
-        state.book.get_or_insert_with(Book::default);
+        let is_new = state.tracker.is_none();
+        state.tracker.get_or_insert_with(SaveTracker::default);
         is_new
     }
 
     /// From now on this thread is told when there is something to do for it.
     pub(crate) fn attend(&self, saver: Saver, thread: Thread) {
         let mut state = lock(&self.state);
-        if let Some(book) = &mut state.book {
-            book.attend(saver, Some(thread));
+        if let Some(tracker) = &mut state.tracker {
+            tracker.attend(saver, Some(thread));
         }
-        state.enlist();
+        state.mark_unsaved();
         self.unlock_and_call(state);
     }
 
     /// Its thread is told no more.
     pub(crate) fn dismiss(&self, saver: Saver) {
-        if let Some(book) = &mut lock(&self.state).book {
-            book.attend(saver, None);
+        if let Some(tracker) = &mut lock(&self.state).tracker {
+            tracker.attend(saver, None);
         }
     }
 
     /// What the store is to do with records it has. The journal is told of
     /// whatever comes after this.
-    pub(crate) fn take_orders(&self) -> Orders {
+    pub(crate) fn take_commands(&self) -> StoreCommands {
         let mut state = lock(&self.state);
         state
-            .book
+            .tracker
             .as_mut()
-            .map(Book::take_orders)
+            .map(SaveTracker::take_commands)
             .unwrap_or_default()
     }
 
@@ -56,8 +56,9 @@ impl Queue {
     /// [`not_saved`](Self::not_saved).
     pub(crate) fn take_unsaved(&self, saver: Saver, max_bytes: usize) -> Vec<Unsaved> {
         let mut state = lock(&self.state);
-        let book = state.book.as_mut();
-        book.map(|book| book.take_unsaved(saver, max_bytes))
+        let tracker = state.tracker.as_mut();
+        tracker
+            .map(|tracker| tracker.take_unsaved(saver, max_bytes))
             .unwrap_or_default()
     }
 
@@ -69,8 +70,8 @@ impl Queue {
     /// A group is saved, each record under its token.
     pub(crate) fn saved(&self, group: &[Unsaved], tokens: &[u64]) {
         let mut state = lock(&self.state);
-        if let Some(book) = &mut state.book {
-            book.saved(group, tokens);
+        if let Some(tracker) = &mut state.tracker {
+            tracker.saved(group, tokens);
         }
         self.unlock_and_call(state);
         // What is saved can make room.
@@ -80,22 +81,22 @@ impl Queue {
     /// A group could not be saved, and waits for the journal's next attempt.
     pub(crate) fn not_saved(&self, group: Vec<Unsaved>) {
         let mut state = lock(&self.state);
-        if let Some(book) = &mut state.book {
-            book.not_saved(group);
+        if let Some(tracker) = &mut state.tracker {
+            tracker.not_saved(group);
         }
         self.unlock_and_call(state);
     }
 
-    /// Orders could not be carried out, and wait for the next attempt.
-    pub(crate) fn put_back(&self, orders: Orders) {
-        if let Some(book) = &mut lock(&self.state).book {
-            book.put_back(orders);
+    /// StoreCommands could not be carried out, and wait for the next attempt.
+    pub(crate) fn put_back(&self, commands: StoreCommands) {
+        if let Some(tracker) = &mut lock(&self.state).tracker {
+            tracker.put_back(commands);
         }
     }
 
     /// Has records that came before there was a store saved too.
-    pub(crate) fn enlist(&self) {
-        lock(&self.state).enlist();
+    pub(crate) fn mark_unsaved(&self) {
+        lock(&self.state).mark_unsaved();
     }
 
     /// Whether this one was told that there is something to do, and has not looked
@@ -103,28 +104,28 @@ impl Queue {
     pub(crate) fn calls(&self, saver: Saver) -> bool {
         let state = lock(&self.state);
         state
-            .book
+            .tracker
             .as_ref()
-            .is_some_and(|book| book.is_called(saver))
+            .is_some_and(|tracker| tracker.is_called(saver))
     }
 
     /// This one looks now: what comes from here on calls it again.
     pub(crate) fn answer_call(&self, saver: Saver) {
-        if let Some(book) = &mut lock(&self.state).book {
-            book.answer_call(saver);
+        if let Some(tracker) = &mut lock(&self.state).tracker {
+            tracker.answer_call(saver);
         }
     }
 
     /// How many records wait to be saved.
     pub(crate) fn unsaved(&self) -> usize {
         let state = lock(&self.state);
-        state.book.as_ref().map_or(0, Book::unsaved_count)
+        state.tracker.as_ref().map_or(0, SaveTracker::unsaved_count)
     }
 
     /// Tells whether the store has records that are not in memory.
     pub(crate) fn set_backlog(&self, backlog: bool) {
-        if let Some(book) = &mut lock(&self.state).book {
-            book.backlog = backlog;
+        if let Some(tracker) = &mut lock(&self.state).tracker {
+            tracker.backlog = backlog;
         }
     }
 

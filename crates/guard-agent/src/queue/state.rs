@@ -6,15 +6,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use guard_wire::Kind;
 
-use super::record::{Block, Incoming, Record, fitting};
-use super::save_tracker::{Book, Calls, Fate};
+use super::record::{Block, Incoming, QueuedRecord, fitting};
+use super::save_tracker::{Calls, Disposition, SaveTracker};
 use super::{Arrived, Limits};
 use crate::ledger::{Ledger, LossReason};
 
-pub(super) struct State {
+pub(super) struct QueueState {
     pub(super) limits: Limits,
     pub(super) ledger: Ledger,
-    pub(super) lanes: [VecDeque<Record>; 2],
+    pub(super) lanes: [VecDeque<QueuedRecord>; 2],
     blocks: [Block; 2],
     /// Of what waits.
     pub(super) waiting_bytes: usize,
@@ -34,7 +34,7 @@ pub(super) struct State {
     /// Since when there was none, and no record was taken.
     pub(super) full_since: Option<Instant>,
     /// There is a store.
-    pub(super) book: Option<Book>,
+    pub(super) tracker: Option<SaveTracker>,
     /// What is in flight, by number, while there is a store: it may have to be saved
     /// again.
     in_flight: HashMap<u64, (Kind, Bytes)>,
@@ -48,7 +48,7 @@ pub(super) struct State {
     pub(super) is_awaited: bool,
 }
 
-impl State {
+impl QueueState {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -65,7 +65,7 @@ impl State {
             unsettled: VecDeque::new(),
             refused: 0,
             full_since: None,
-            book: None,
+            tracker: None,
             in_flight: HashMap::new(),
             flowing: true,
             recovering: false,
@@ -77,7 +77,7 @@ impl State {
     /// Whether a record of this weight fits. An empty queue takes any record:
     /// one that never fits would otherwise wait for ever.
     fn has_room(&self, weight: usize) -> bool {
-        let is_empty = match &self.book {
+        let is_empty = match &self.tracker {
             Some(_) => self.waiting() == 0,
             None => self.items == 0,
         };
@@ -96,7 +96,7 @@ impl State {
             ..
         } = self.limits;
         let (items, bytes) = (self.waiting(), self.waiting_bytes);
-        match &self.book {
+        match &self.tracker {
             Some(_) => (
                 items + (self.items - items).min(max_items / 2),
                 bytes + (self.bytes - bytes).min(max_bytes / 2),
@@ -119,12 +119,12 @@ impl State {
     /// Leaves the oldest metric, else the oldest event, to the store if it is
     /// saved; whether one was.
     fn evict(&mut self) -> bool {
-        let Some(book) = &mut self.book else {
+        let Some(tracker) = &mut self.tracker else {
             return false;
         };
         for kind in [Kind::Metric, Kind::Event] {
             let lane = &mut self.lanes[kind.index()];
-            if lane.front().is_some_and(|oldest| book.evict(oldest.seq))
+            if lane.front().is_some_and(|oldest| tracker.evict(oldest.seq))
                 && let Some(record) = lane.pop_front()
             {
                 self.waiting_bytes -= record.weight();
@@ -138,13 +138,13 @@ impl State {
 
     /// Leaves all that is saved and waits to the store.
     pub(super) fn evict_all(&mut self) {
-        let Some(mut book) = self.book.take() else {
+        let Some(mut tracker) = self.tracker.take() else {
             return;
         };
         for kind in Kind::ALL {
             let lane = std::mem::take(&mut self.lanes[kind.index()]);
             for record in lane {
-                if book.evict(record.seq) {
+                if tracker.evict(record.seq) {
                     self.waiting_bytes -= record.weight();
                     self.ledger.spool(kind, 1);
                     self.forget(&record);
@@ -153,7 +153,7 @@ impl State {
                 }
             }
         }
-        self.book = Some(book);
+        self.tracker = Some(tracker);
     }
 
     /// Drops the oldest metric, else the oldest event unless room is wanted
@@ -166,7 +166,7 @@ impl State {
             if let Some(record) = self.lanes[kind.index()].pop_front() {
                 self.waiting_bytes -= record.weight();
                 self.ledger.lose(kind, LossReason::QueueFull, 1);
-                self.settle(kind, std::slice::from_ref(&record), Fate::Done);
+                self.settle(kind, std::slice::from_ref(&record), Disposition::Done);
                 return true;
             }
         }
@@ -174,28 +174,28 @@ impl State {
     }
 
     pub(super) fn enqueue(&mut self, kind: Kind, record: Incoming<'_>) {
-        let record = Record::incoming(record, &mut self.blocks[kind.index()]);
+        let record = QueuedRecord::incoming(record, &mut self.blocks[kind.index()]);
         let record = self.count(record);
         self.ledger.queue(kind);
         self.arrived.records += 1;
         self.arrived.bytes += record.size() as u64;
-        if let Some(book) = &mut self.book {
-            book.add(record.seq, kind, record.bytes.clone());
+        if let Some(tracker) = &mut self.tracker {
+            tracker.add(record.seq, kind, record.bytes.clone());
         }
         self.lanes[kind.index()].push_back(record);
     }
 
     /// Puts a record that the store had in front.
     pub(super) fn restore(&mut self, kind: Kind, bytes: Bytes, token: u64) {
-        let record = self.count(Record::encoded(bytes));
-        if let Some(book) = &mut self.book {
-            book.restore(record.seq, token);
+        let record = self.count(QueuedRecord::encoded(bytes));
+        if let Some(tracker) = &mut self.tracker {
+            tracker.restore(record.seq, token);
         }
         self.lanes[kind.index()].push_front(record);
     }
 
     /// Makes it a record of the present generation, and counts it.
-    fn count(&mut self, mut record: Record) -> Record {
+    fn count(&mut self, mut record: QueuedRecord) -> QueuedRecord {
         record.generation = self.generation;
         record.seq = self.next_seq;
         self.next_seq += 1;
@@ -211,14 +211,14 @@ impl State {
 
     /// Has the journal save what waits and is not known to it: all that came
     /// before there was a store.
-    pub(super) fn enlist(&mut self) {
-        let Some(book) = &mut self.book else {
+    pub(super) fn mark_unsaved(&mut self) {
+        let Some(tracker) = &mut self.tracker else {
             return;
         };
         for kind in Kind::ALL {
             for record in &self.lanes[kind.index()] {
-                if record.is_encoded() && !book.knows(record.seq) {
-                    book.add(record.seq, kind, record.bytes.clone());
+                if record.is_encoded() && !tracker.knows(record.seq) {
+                    tracker.add(record.seq, kind, record.bytes.clone());
                 }
             }
         }
@@ -262,7 +262,7 @@ impl State {
     }
 
     /// Takes the oldest records, or the newest, in their order.
-    pub(super) fn take(&mut self, kind: Kind, max_bytes: usize, newest: bool) -> Vec<Record> {
+    pub(super) fn take(&mut self, kind: Kind, max_bytes: usize, newest: bool) -> Vec<QueuedRecord> {
         let lane = &mut self.lanes[kind.index()];
         let count = if newest {
             fitting(lane.iter().rev(), max_bytes)
@@ -270,13 +270,13 @@ impl State {
             fitting(lane.iter(), max_bytes)
         };
         let count = count.min(lane.len());
-        let batch: Vec<Record> = if newest {
+        let batch: Vec<QueuedRecord> = if newest {
             lane.split_off(lane.len() - count).into()
         } else {
             lane.drain(..count).collect()
         };
-        self.waiting_bytes -= batch.iter().map(Record::weight).sum::<usize>();
-        if self.book.is_some() {
+        self.waiting_bytes -= batch.iter().map(QueuedRecord::weight).sum::<usize>();
+        if self.tracker.is_some() {
             let encoded = batch.iter().filter(|record| record.is_encoded());
             let by_number = encoded.map(|record| (record.seq, (kind, record.bytes.clone())));
             self.in_flight.extend(by_number);
@@ -289,7 +289,7 @@ impl State {
 
     /// Whether the store has records that are not in memory.
     pub(super) fn has_backlog(&self) -> bool {
-        self.book.as_ref().is_some_and(|book| book.backlog)
+        self.tracker.as_ref().is_some_and(|tracker| tracker.backlog)
     }
 
     /// How many bytes may come back from the store: a batch, while less than
@@ -302,7 +302,7 @@ impl State {
     }
 
     /// Puts records that were taken back in front.
-    pub(super) fn give_back(&mut self, kind: Kind, records: Vec<Record>) {
+    pub(super) fn give_back(&mut self, kind: Kind, records: Vec<QueuedRecord>) {
         for record in records.into_iter().rev() {
             self.waiting_bytes += record.weight();
             self.in_flight.remove(&record.seq);
@@ -312,35 +312,40 @@ impl State {
 
     /// The store has lost what it had under these tokens.
     pub(super) fn save_again(&mut self, tokens: &[u64]) {
-        let Some(book) = &mut self.book else {
+        let Some(tracker) = &mut self.tracker else {
             return;
         };
-        for seq in book.unsave(tokens) {
+        for seq in tracker.unsave(tokens) {
             if let Some((kind, bytes)) = self.in_flight.get(&seq) {
-                book.add(seq, *kind, bytes.clone());
+                tracker.add(seq, *kind, bytes.clone());
             }
         }
-        self.enlist();
+        self.mark_unsaved();
     }
 
-    pub(super) fn drain(&mut self, kind: Kind) -> Vec<Record> {
+    pub(super) fn drain(&mut self, kind: Kind) -> Vec<QueuedRecord> {
         let records = std::mem::take(&mut self.lanes[kind.index()]);
-        self.waiting_bytes -= records.iter().map(Record::weight).sum::<usize>();
+        self.waiting_bytes -= records.iter().map(QueuedRecord::weight).sum::<usize>();
         records.into()
     }
 
     /// Takes records out of all counts.
-    pub(super) fn settle(&mut self, kind: Kind, records: &[Record], fate: Fate) {
+    pub(super) fn settle(
+        &mut self,
+        kind: Kind,
+        records: &[QueuedRecord],
+        disposition: Disposition,
+    ) {
         for record in records {
             self.forget(record);
             self.in_flight.remove(&record.seq);
-            if let Some(book) = &mut self.book {
-                book.settle(record.seq, kind, &record.bytes, fate);
+            if let Some(tracker) = &mut self.tracker {
+                tracker.settle(record.seq, kind, &record.bytes, disposition);
             }
         }
     }
 
-    fn forget(&mut self, record: &Record) {
+    fn forget(&mut self, record: &QueuedRecord) {
         self.items -= 1;
         self.bytes -= record.weight();
         let mut entries = self.unsettled.iter();
@@ -356,8 +361,10 @@ impl State {
     /// Those who save, if they have something to do and do not know yet.
     pub(super) fn calls(&mut self) -> Calls {
         let has_room = self.has_backlog() && self.room_for_backlog().is_some();
-        let book = self.book.as_mut();
-        book.map(|book| book.call(has_room)).unwrap_or_default()
+        let tracker = self.tracker.as_mut();
+        tracker
+            .map(|tracker| tracker.call(has_room))
+            .unwrap_or_default()
     }
 
     pub(super) fn is_settled(&self, generation: u64) -> bool {

@@ -31,8 +31,8 @@ fn due_at(queue: &Queue) -> Option<Instant> {
     lock(&queue.state).due_at()
 }
 
-fn texts(records: &[Record]) -> Vec<String> {
-    let text = |record: &Record| String::from_utf8_lossy(record.as_ref()).into_owned();
+fn texts(records: &[QueuedRecord]) -> Vec<String> {
+    let text = |record: &QueuedRecord| String::from_utf8_lossy(record.as_ref()).into_owned();
     records.iter().map(text).collect()
 }
 
@@ -144,9 +144,9 @@ fn what_is_in_flight_counts_toward_the_bounds_until_it_is_settled() {
     });
     push(&queue, Kind::Event, 10);
     let (kind, batch) = queue.take(Instant::now(), 1000).expect("due");
-    assert!(!queue.wait_for_room(Duration::ZERO, 0));
+    assert!(!queue.wait_for_room(Some(Instant::now()), 0));
     queue.deliver(kind, &batch);
-    assert!(queue.wait_for_room(Duration::ZERO, 0));
+    assert!(queue.wait_for_room(Some(Instant::now()), 0));
 }
 
 #[test]
@@ -162,19 +162,19 @@ fn whoever_waits_for_room_waits_for_enough_bytes() {
     };
     assert_eq!((push(9_000), push(950)), (Pushed::Queued, Pushed::Full));
     assert!(
-        !queue.wait_for_room(Duration::ZERO, 0),
+        !queue.wait_for_room(Some(Instant::now()), 0),
         "only a smaller one fits"
     );
     let (kind, batch) = queue.take(now, 9_000).expect("due");
     queue.deliver(kind, &batch);
-    assert!(queue.wait_for_room(Duration::ZERO, 0));
+    assert!(queue.wait_for_room(Some(Instant::now()), 0));
     assert_eq!(push(950), Pushed::Queued);
 }
 
 #[test]
 fn with_a_store_what_is_in_flight_takes_half_of_the_room_at_most() {
     let queue = queue();
-    queue.keep_book();
+    queue.enable_persistence();
     push(&queue, Kind::Event, 8);
     let (kind, batch) = queue.take(Instant::now(), 1000).expect("due");
     assert_eq!(batch.len(), 8);
@@ -192,11 +192,29 @@ fn whoever_waits_for_room_is_released_when_the_agent_stops() {
     });
     push(&queue, Kind::Event, 10);
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| queue.wait_for_room(Duration::from_secs(600), 0));
+        let waiting = scope.spawn(|| queue.wait_for_room(None, 0));
         queue.release();
         assert!(!waiting.join().expect("ends"));
     });
     assert_eq!(queue.releases(), 1);
+}
+
+#[test]
+fn whoever_waits_for_room_is_released_when_the_policy_changes() {
+    let blocking = Limits {
+        policy: OverflowPolicy::Block,
+        ..LIMITS
+    };
+    let queue = Queue::new(blocking);
+    push(&queue, Kind::Event, 10);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| queue.wait_for_room(None, 0));
+        queue.set_limits(Limits {
+            policy: OverflowPolicy::Raise,
+            ..blocking
+        });
+        assert!(!waiting.join().expect("ends"));
+    });
 }
 
 #[test]

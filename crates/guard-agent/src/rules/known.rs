@@ -12,7 +12,7 @@ use crate::sync::lock;
 
 /// The rules in force. Outlives a change of configuration.
 pub(crate) struct Known {
-    state: Mutex<State>,
+    state: Mutex<RulesState>,
     /// Wakes callers when an answer came.
     answered: Condvar,
     /// Somebody has asked for rules or for news of them.
@@ -23,7 +23,7 @@ pub(crate) struct Known {
 }
 
 #[derive(Default)]
-struct State {
+struct RulesState {
     rules: Option<Arc<Rules>>,
     /// What the backend calls the state of its rules that is known here.
     tag: Option<String>,
@@ -113,9 +113,9 @@ impl Known {
     pub(crate) fn forget(&self) {
         let mut state = lock(&self.state);
         let answers = state.answers;
-        *state = State {
+        *state = RulesState {
             answers,
-            ..State::default()
+            ..RulesState::default()
         };
         self.announce(None);
     }
@@ -211,7 +211,7 @@ impl Known {
         self.learned(&mut lock(&self.state), now, RETRY_INTERVAL);
     }
 
-    fn learned(&self, state: &mut State, now: Instant, fresh: Duration) {
+    fn learned(&self, state: &mut RulesState, now: Instant, fresh: Duration) {
         state.answers += 1;
         state.fresh_until = now.checked_add(fresh);
         self.answered.notify_all();
@@ -245,7 +245,7 @@ pub(crate) struct Put {
     pub(crate) is_signed: bool,
 }
 
-fn in_force(state: &State, now: Timestamp) -> Option<Arc<Rules>> {
+fn in_force(state: &RulesState, now: Timestamp) -> Option<Arc<Rules>> {
     let rules = state.rules.clone();
     rules.filter(|rules| !rules.document.is_expired(now))
 }

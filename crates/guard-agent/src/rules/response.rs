@@ -13,7 +13,7 @@ use crate::transport::Response;
 
 /// What was learned.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Answer {
+pub(crate) enum RulesAnswer {
     /// They are as they were.
     Unchanged,
     /// There are none.
@@ -69,9 +69,9 @@ pub(crate) fn read(
     response: &Response,
     trust: Trust<'_>,
     now: SystemTime,
-) -> Result<Answer, Failure> {
+) -> Result<RulesAnswer, Failure> {
     match response.status {
-        304 => return Ok(Answer::Unchanged),
+        304 => return Ok(RulesAnswer::Unchanged),
         200 | 204 | 404 => {}
         status => {
             let reason = answer::reason(&response.body);
@@ -85,15 +85,15 @@ pub(crate) fn read(
     check_origin(response)?;
     let is_signed = check_signature(response, trust)?;
     if response.status != 200 {
-        return Ok(Answer::None);
+        return Ok(RulesAnswer::None);
     }
     let (document, json) = DynamicRules::with_json(&response.body)
         .map_err(|error| Failure::refused(error.to_string()))?;
     let visible = json.bytes().filter(|byte| !byte.is_ascii_whitespace());
     if visible.eq(*b"{}") {
-        return Ok(Answer::None);
+        return Ok(RulesAnswer::None);
     }
-    Ok(Answer::Rules {
+    Ok(RulesAnswer::Rules {
         rules: Box::new(Rules { document, json }),
         is_signed,
     })
@@ -161,7 +161,7 @@ mod tests {
         }
     }
 
-    fn outcome(response: &Response, trust: Trust<'_>) -> Result<Answer, Failure> {
+    fn outcome(response: &Response, trust: Trust<'_>) -> Result<RulesAnswer, Failure> {
         read(response, trust, SystemTime::UNIX_EPOCH)
     }
 
@@ -175,10 +175,10 @@ mod tests {
             (404, "{\"detail\":\"no\"}"),
         ] {
             let read = outcome(&answer(status, body, None), UNSIGNED);
-            assert_eq!(read, Ok(Answer::None));
+            assert_eq!(read, Ok(RulesAnswer::None));
         }
         let read = outcome(&answer(304, "", None), UNSIGNED);
-        assert_eq!(read, Ok(Answer::Unchanged));
+        assert_eq!(read, Ok(RulesAnswer::Unchanged));
     }
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
                 has_signed,
             };
             let read = match outcome(&answer(200, body, signature.clone()), trust) {
-                Ok(Answer::Rules { is_signed, .. }) => Some(is_signed),
+                Ok(RulesAnswer::Rules { is_signed, .. }) => Some(is_signed),
                 Ok(other) => panic!("{other:?}"),
                 Err(failure) => {
                     assert!(failure.is_refusal);
@@ -264,10 +264,10 @@ mod tests {
                 has_signed,
             };
             let unsigned = answer(status, body, None);
-            assert_eq!(outcome(&unsigned, trust(false)), Ok(Answer::None));
+            assert_eq!(outcome(&unsigned, trust(false)), Ok(RulesAnswer::None));
             assert!(outcome(&unsigned, trust(true)).is_err_and(|failure| failure.is_refusal));
             let signed = answer(status, body, sign::sign(body.as_bytes(), "secret"));
-            assert_eq!(outcome(&signed, trust(true)), Ok(Answer::None));
+            assert_eq!(outcome(&signed, trust(true)), Ok(RulesAnswer::None));
         }
         // Without a secret there is nothing to check a signature with.
         assert!(outcome(&answer(200, body, wrong), UNSIGNED).is_ok());

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use guard_spool::{
-    AppendError, Appender, DEFAULT_MAX_RECORD, DEFAULT_QUARANTINE_BYTES, DEFAULT_SEGMENT_BYTES,
+    AppendError, DEFAULT_MAX_RECORD, DEFAULT_QUARANTINE_BYTES, DEFAULT_SEGMENT_BYTES,
     DEFAULT_SYNC_INTERVAL, IoError, OpenError, Options, Spool, SyncPolicy, Token,
 };
 use guard_wire::Kind;
 
-use super::{LetGo, Store, StoreError, Stored, Usage};
+use super::{Appender, ReleaseAfterFork, Store, StoreError, Stored, Usage};
 use crate::clock::Clock;
+use crate::defaults::DEFAULT_SPOOL_MAX_BYTES;
 
 /// When what was written to the spool is made safe against the loss of power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,6 +56,9 @@ impl DiskStore {
     }
 }
 
+/// The crate's default holds also where it is built without a spool.
+const _: () = assert!(DEFAULT_SPOOL_MAX_BYTES == guard_spool::DEFAULT_MAX_BYTES);
+
 /// The limits of a spool that takes records of `max_record` bytes.
 pub(crate) fn options(max_bytes: u64, max_record: usize, fsync: SpoolFsync) -> Options {
     let max_record = max_record.max(DEFAULT_MAX_RECORD);
@@ -72,6 +76,12 @@ pub(crate) fn options(max_bytes: u64, max_record: usize, fsync: SpoolFsync) -> O
     }
 }
 
+impl Appender for guard_spool::Appender {
+    fn append(&self, records: &[(Kind, &[u8])]) -> Option<Vec<u64>> {
+        guard_spool::Appender::append(self, records).map(numbers)
+    }
+}
+
 impl Store for DiskStore {
     fn append(&mut self, records: &[(Kind, &[u8])]) -> Result<Vec<u64>, StoreError> {
         let saved = self.0.append(records).map_err(|error| match error {
@@ -82,8 +92,8 @@ impl Store for DiskStore {
         Ok(numbers(saved))
     }
 
-    fn appender(&self) -> Option<Appender> {
-        Some(self.0.appender())
+    fn appender(&self) -> Option<Box<dyn Appender>> {
+        Some(Box::new(self.0.appender()))
     }
 
     fn remove(&mut self, tokens: &[u64]) -> Result<(), StoreError> {
@@ -151,14 +161,14 @@ impl Store for DiskStore {
         self.0.close().map_err(|error| failed(&error))
     }
 
-    fn let_go(&self) -> Option<LetGo> {
+    fn release_after_fork(&self) -> Option<ReleaseAfterFork> {
         let lease = self.0.lease();
         Some(Arc::new(move || lease.abandon()))
     }
 }
 
 /// The spool's tokens as numbers: the form that all stores share.
-pub(crate) fn numbers(tokens: Vec<Token>) -> Vec<u64> {
+fn numbers(tokens: Vec<Token>) -> Vec<u64> {
     tokens.into_iter().map(u64::from).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{LetGo, Store, Usage};
+use super::{ReleaseAfterFork, Store, Usage};
 use crate::sync::lock;
 
 /// What an agent's store has, and how it does.
@@ -28,7 +28,7 @@ pub(crate) struct Since {
 pub(crate) struct Durability {
     /// The open store, while no journal runs.
     pub(crate) store: Mutex<Option<Box<dyn Store>>>,
-    let_go: Mutex<Option<LetGo>>,
+    release_after_fork: Mutex<Option<ReleaseAfterFork>>,
     was_opened: AtomicBool,
     usage: Mutex<Usage>,
     failures: AtomicU64,
@@ -50,7 +50,7 @@ impl Durability {
 
     /// A store was opened.
     pub(crate) fn opened(&self, store: &dyn Store) {
-        *lock(&self.let_go) = store.let_go();
+        *lock(&self.release_after_fork) = store.release_after_fork();
         self.was_opened.store(true, Ordering::Release);
     }
 
@@ -61,11 +61,11 @@ impl Durability {
 
     /// Gives up what the child of a fork inherited. Waits for no lock: its owner
     /// may not exist here.
-    pub(crate) fn let_go(&self) {
-        if let Ok(mut let_go) = self.let_go.try_lock()
-            && let Some(let_go) = let_go.take()
+    pub(crate) fn release_after_fork(&self) {
+        if let Ok(mut release_after_fork) = self.release_after_fork.try_lock()
+            && let Some(release_after_fork) = release_after_fork.take()
         {
-            let_go();
+            release_after_fork();
         }
     }
 

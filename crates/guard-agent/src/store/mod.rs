@@ -1,16 +1,26 @@
 //! The seam between the agent and what keeps its records when the process ends.
 
+#[cfg(feature = "spool")]
 pub(crate) mod disk;
 pub(crate) mod durability;
 pub mod keyvalue;
+#[cfg(feature = "redis")]
 pub(crate) mod redis;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guard_spool::Appender;
 use guard_wire::Kind;
 use thiserror::Error;
+
+#[cfg(feature = "spool")]
+pub use self::disk::{DiskStore, SpoolFsync};
+pub use self::durability::DurabilityStats;
+#[cfg(feature = "redis")]
+pub use self::redis::{
+    REDIS_LEASE, REDIS_QUARANTINE, REDIS_RECORD_OVERHEAD, REDIS_TIMEOUT, RedisHealth, RedisOptions,
+    RedisStore,
+};
 
 /// The least time between two grouped writes: what comes in meanwhile is written
 /// together. After a pause a record is written at once.
@@ -40,7 +50,7 @@ pub trait Store: Send {
 
     /// A way to save records beside the store, on another thread and without ever
     /// waiting for it. Whatever it does not do [`append`](Self::append) is asked for.
-    fn appender(&self) -> Option<Appender> {
+    fn appender(&self) -> Option<Box<dyn Appender>> {
         None
     }
 
@@ -128,14 +138,21 @@ pub trait Store: Send {
 
     /// What the child of a fork calls to give up what it inherited and must not
     /// use, such as a lock.
-    fn let_go(&self) -> Option<LetGo> {
+    fn release_after_fork(&self) -> Option<ReleaseAfterFork> {
         None
     }
 }
 
+/// Appends records beside a [`Store`], on another thread.
+pub trait Appender: Send {
+    /// Appends records, all of them or none: a token for each, in order. None when this
+    /// takes more than a plain write: [`Store::append`] then does it, or says why it cannot.
+    fn append(&self, records: &[(Kind, &[u8])]) -> Option<Vec<u64>>;
+}
+
 /// Gives up what a fork inherited. May be called at any time, also while another
 /// thread was in the store when the fork came.
-pub type LetGo = Arc<dyn Fn() + Send + Sync>;
+pub type ReleaseAfterFork = Arc<dyn Fn() + Send + Sync>;
 
 /// Opens a store: a directory, a connection.
 pub type OpenStore = Arc<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync>;

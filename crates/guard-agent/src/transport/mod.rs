@@ -4,6 +4,7 @@ pub(crate) mod certificates;
 pub(crate) mod http;
 pub(crate) mod proxy;
 
+pub use self::proxy::proxy_for;
 use std::time::Duration;
 
 use bytes::Bytes;

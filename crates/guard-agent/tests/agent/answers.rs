@@ -8,7 +8,10 @@ use std::time::{Duration, SystemTime};
 use crate::support::backend::{Answer, Backend, Received};
 use crate::support::clock::ManualClock;
 use crate::support::{PATIENCE, builder, eventually, ledger, send};
-use guard_agent::{BreakerState, DEFAULT_FLUSH_INTERVAL, Health, MAX_RETRY_AFTER, REST};
+use guard_agent::Health;
+use guard_agent::defaults::DEFAULT_FLUSH_INTERVAL;
+use guard_agent::limits::{MAX_RETRY_AFTER, REST};
+use guard_agent::stats::BreakerState;
 use serde_json::json;
 
 fn seconds(count: u64) -> Duration {

@@ -4,10 +4,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use guard_agent::{
-    DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BUFFER_BYTES, Request, Response, SecurityEvent, Transport,
-    TransportError,
-};
+use guard_agent::SecurityEvent;
+use guard_agent::defaults::{DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BUFFER_BYTES};
+use guard_agent::transport::{Request, Response, Transport, TransportError};
 
 use crate::support::builder;
 use crate::support::clock::ManualClock;

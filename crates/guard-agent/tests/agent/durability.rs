@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use guard_agent::{Agent, AgentBuilder, LossReason, OverflowPolicy, SecurityEvent};
+use guard_agent::stats::LossReason;
+use guard_agent::{Agent, AgentBuilder, OverflowPolicy, SecurityEvent};
 use guard_wire::Kind;
 
 use crate::support::backend::{Answer, Backend};
@@ -197,7 +198,7 @@ fn a_store_that_fails_is_said_once_and_used_again_when_it_is_back() {
     let durability = || agent.stats().durability.expect("a store");
     eventually("noticed", || durability().degraded);
     for failures in 2..5 {
-        clock.advance(guard_agent::RETRY_AFTER);
+        clock.advance(guard_agent::limits::RETRY_AFTER);
         send(&agent, failures * 50, 1);
         eventually("tried again", || durability().failures >= failures as u64);
     }

@@ -7,9 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use guard_agent::{
-    Agent, AgentBuilder, ConfigError, Request, Response, SecurityEvent, Transport, TransportError,
-};
+use guard_agent::transport::{Request, Response, Transport, TransportError};
+use guard_agent::{Agent, AgentBuilder, ConfigError, SecurityEvent};
 use serde_json::Value;
 
 use crate::support::clock::ManualClock;

@@ -6,7 +6,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use guard_agent::{Agent, AgentBuilder, Clock};
+use guard_agent::clock::Clock;
+use guard_agent::{Agent, AgentBuilder};
 
 use crate::support::backend::{Answer, Backend};
 use crate::support::clock::ManualClock;

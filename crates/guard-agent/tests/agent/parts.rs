@@ -1,18 +1,20 @@
-//! The agent's parts by themselves: a courier without a queue, a buffer without
+//! The agent's parts by themselves: a client without a queue, a buffer without
 //! a worker, and an agent whose records a program's own buffer holds.
 
 use std::time::Duration;
 
-use guard_agent::{Buffer, Courier, Kind, LossReason, SecurityEvent};
+use guard_agent::compat::{Buffer, DirectClient};
+use guard_agent::stats::LossReason;
+use guard_agent::{Kind, SecurityEvent};
 
 use crate::support::backend::{Answer, Backend};
 use crate::support::clock::ManualClock;
 use crate::support::{PATIENCE, builder, ledger, send};
 
-fn encoded(courier: &Courier, count: usize) -> Vec<Vec<u8>> {
+fn encoded(client: &DirectClient, count: usize) -> Vec<Vec<u8>> {
     let events = (0..count).map(|number| {
         let event = SecurityEvent::new("ip_banned").reason(format!("#{number}"));
-        courier.encode(Kind::Event, event.fields())
+        client.encode(Kind::Event, event.fields())
     });
     events.map(|event| event.expect("encoded")).collect()
 }
@@ -28,14 +30,14 @@ fn reasons(records: &[Vec<u8>]) -> Vec<String> {
 }
 
 #[test]
-fn a_courier_splits_what_is_too_large_and_delivers_it_in_one_call() {
+fn a_direct_client_splits_what_is_too_large_and_delivers_it_in_one_call() {
     let backend = Backend::start(|_, request| match request.reasons().len() {
         5.. => Answer::status(413),
         _ => Answer::ok(),
     });
-    let courier = Courier::new(builder(&backend.url())).expect("valid");
-    let records = encoded(&courier, 16);
-    let delivered = courier.deliver(Kind::Event, &records, PATIENCE);
+    let client = DirectClient::new(builder(&backend.url())).expect("valid");
+    let records = encoded(&client, 16);
+    let delivered = client.deliver(Kind::Event, &records, PATIENCE);
     assert!(delivered.expect("a runtime"));
     let requests = backend.requests();
     let taken = requests
@@ -45,7 +47,7 @@ fn a_courier_splits_what_is_too_large_and_delivers_it_in_one_call() {
 }
 
 #[test]
-fn a_courier_gives_up_after_one_round_and_keeps_nothing() {
+fn a_direct_client_gives_up_after_one_round_and_keeps_nothing() {
     let backend = Backend::start(|index, _| match index {
         0 | 1 => Answer::status(500),
         _ => Answer::ok(),
@@ -53,36 +55,36 @@ fn a_courier_gives_up_after_one_round_and_keeps_nothing() {
     let builder = builder(&backend.url())
         .retry_attempts(1)
         .backoff_factor(0.001);
-    let courier = Courier::new(builder).expect("valid");
-    let records = encoded(&courier, 1);
+    let client = DirectClient::new(builder).expect("valid");
+    let records = encoded(&client, 1);
     assert!(
-        !courier
+        !client
             .deliver(Kind::Event, &records, PATIENCE)
             .expect("a runtime")
     );
     assert_eq!(backend.requests().len(), 2);
     assert!(
-        courier
+        client
             .deliver(Kind::Event, &[], PATIENCE)
             .expect("a runtime")
     );
     assert_eq!(backend.requests().len(), 2);
     assert!(
-        courier
+        client
             .deliver(Kind::Event, &records, PATIENCE)
             .expect("a runtime")
     );
-    assert!(courier.stats().ledger.report().is_balanced());
+    assert!(client.stats().ledger.report().is_balanced());
 }
 
 #[test]
-fn a_courier_gives_up_when_its_time_is_over() {
+fn a_direct_client_gives_up_when_its_time_is_over() {
     let backend = Backend::start(|_, _| Answer::with(429, "Retry-After", 300));
-    let courier = Courier::new(builder(&backend.url())).expect("valid");
-    let records = encoded(&courier, 1);
+    let client = DirectClient::new(builder(&backend.url())).expect("valid");
+    let records = encoded(&client, 1);
     let limit = Duration::from_millis(50);
     assert!(
-        !courier
+        !client
             .deliver(Kind::Event, &records, limit)
             .expect("a runtime")
     );
@@ -90,20 +92,20 @@ fn a_courier_gives_up_when_its_time_is_over() {
 }
 
 #[test]
-fn a_courier_that_is_closed_connects_again() {
+fn a_direct_client_that_is_closed_connects_again() {
     let backend = Backend::start(|_, _| Answer::ok());
-    let courier = Courier::new(builder(&backend.url())).expect("valid");
-    assert!(!courier.stats().running);
+    let client = DirectClient::new(builder(&backend.url())).expect("valid");
+    assert!(!client.stats().running);
     for _ in 0..2 {
-        let records = encoded(&courier, 1);
+        let records = encoded(&client, 1);
         assert!(
-            courier
+            client
                 .deliver(Kind::Event, &records, PATIENCE)
                 .expect("a runtime")
         );
-        assert!(courier.stats().running);
-        courier.close();
-        assert!(!courier.stats().running);
+        assert!(client.stats().running);
+        client.close();
+        assert!(!client.stats().running);
     }
     assert_eq!(backend.requests().len(), 2);
 }

@@ -5,7 +5,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use guard_agent::{Agent, Level, NEWS_DELAY, NEWS_JITTER};
+use guard_agent::Agent;
+use guard_agent::limits::{STATUS_CHANGE_DELAY, STATUS_CHANGE_JITTER};
+use guard_agent::report::Level;
 use guard_wire::sign;
 use serde_json::Value;
 
@@ -248,7 +250,7 @@ fn the_last_good_rules_stay_when_the_backend_fails_or_gives_what_cannot_be_used(
             "{expected}: {said:?}"
         );
     }
-    let troubles = agent.stats().requests.troubles;
+    let troubles = agent.stats().requests.recent_errors;
     assert!(
         troubles
             .iter()
@@ -486,15 +488,15 @@ fn other_rules_and_a_refusal_are_reported_soon() {
         .expect("valid");
     assert_eq!(version(&agent), Some(1));
     assert_eq!(report(&backend, 1)["status"], "healthy");
-    let soon = NEWS_DELAY.as_secs_f64();
-    clock.wait_for_sleeper(soon * (1.0 - NEWS_JITTER), soon);
-    clock.advance(NEWS_DELAY);
+    let soon = STATUS_CHANGE_DELAY.as_secs_f64();
+    clock.wait_for_sleeper(soon * (1.0 - STATUS_CHANGE_JITTER), soon);
+    clock.advance(STATUS_CHANGE_DELAY);
     assert_eq!(report(&backend, 2)["rules_version"], 1);
 
     let refused = Answer::body(r#"{"version":2,"ttl":0}"#);
     publish.send(refused).expect("taken");
-    clock.wait_for_sleeper(soon * (1.0 - NEWS_JITTER), soon);
-    clock.advance(NEWS_DELAY);
+    clock.wait_for_sleeper(soon * (1.0 - STATUS_CHANGE_JITTER), soon);
+    clock.advance(STATUS_CHANGE_DELAY);
     let told = report(&backend, 3);
     assert_eq!(told["rules_version"], 1);
     let why = told["errors"][0].as_str().expect("a trouble");

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use guard_agent::{
-    Agent, AgentBuilder, Clock as _, DiskStore, GATHER, SAVED_WITHIN, SpoolFsync, StoreError,
-};
+use guard_agent::clock::Clock as _;
+use guard_agent::limits::{GATHER, SAVED_WITHIN};
+use guard_agent::store::{DiskStore, SpoolFsync, StoreError};
+use guard_agent::{Agent, AgentBuilder};
 use guard_spool::sim::{Faults, SimFs};
 use guard_spool::{Clock, Loaded, Options, Spool, SyncPolicy};
 

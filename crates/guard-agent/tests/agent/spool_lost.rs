@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use guard_agent::{Agent, AgentBuilder, DurabilityStats, SpoolFsync};
+use guard_agent::stats::DurabilityStats;
+use guard_agent::store::SpoolFsync;
+use guard_agent::{Agent, AgentBuilder};
 use guard_spool::sim::{Faults, SimFs};
 use guard_spool::{Disk, FileSystem, inspect};
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 /// Names of processes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Roster(BTreeSet<String>);
+pub(super) struct Membership(BTreeSet<String>);
 
-impl Roster {
+impl Membership {
     pub(super) fn read(value: Option<&str>) -> Self {
         let names = value.unwrap_or_default().split_whitespace();
         Self(names.map(str::to_owned).collect())
@@ -71,13 +71,13 @@ mod tests {
 
     #[test]
     fn each_looks_after_those_that_follow_it_in_a_ring() {
-        let mut roster = Roster::read(Some("c a d"));
-        assert!(roster.add("b") && !roster.add("c"));
-        assert_eq!(roster.value(), "a b c d");
-        assert_eq!(roster.after("b"), ["c", "d", "a"]);
-        roster.remove("c");
-        assert_eq!(roster.after("d"), ["a", "b"]);
-        assert_eq!(Roster::read(None).after("a"), [""; 0]);
+        let mut membership = Membership::read(Some("c a d"));
+        assert!(membership.add("b") && !membership.add("c"));
+        assert_eq!(membership.value(), "a b c d");
+        assert_eq!(membership.after("b"), ["c", "d", "a"]);
+        membership.remove("c");
+        assert_eq!(membership.after("d"), ["a", "b"]);
+        assert_eq!(Membership::read(None).after("a"), [""; 0]);
     }
 
     #[test]

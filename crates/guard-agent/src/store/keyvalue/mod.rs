@@ -9,12 +9,12 @@
 //!   try the same is told that the old key existed; the others delete their copy.
 //!   Whoever dies between the two steps leaves a second copy behind, which the
 //!   backend makes once by the records' idempotency keys.
-//! - All processes are on a roster, and each looks regularly whether the next
+//! - All processes are on a membership list, and each looks regularly whether the next
 //!   on it that lives still does. Who finds one that has had no lease for a
 //!   [grace](GRACE) takes it off, and takes over what it left; after an outage,
 //!   when all leases have run out, the living have that time to renew theirs.
 //! - All keys are listed when the store is opened, by whoever finds another
-//!   dead, and by whoever is missing on the roster, on which it was: then somebody
+//!   dead, and by whoever is missing on the membership list, on which it was: then somebody
 //!   may have deleted all keys. Never regularly, since listing makes Redis walk through
 //!   all keys of everybody.
 
@@ -36,7 +36,7 @@ use uuid::Uuid;
 pub use self::client::{Key, KeyValue};
 use self::found::{Found, Survey};
 use self::groups::Groups;
-use self::membership::{Roster, Suspects};
+use self::membership::{Membership, Suspects};
 use super::{Store, StoreError, Stored, Usage};
 use crate::clock::Clock;
 
@@ -48,10 +48,10 @@ pub const LEASE: Duration = Duration::from_secs(10);
 pub const GATHERING: Duration = Duration::from_millis(25);
 
 /// The time between two renewals of a lease, and between two looks at the next
-/// process on the roster.
+/// process on the membership list.
 pub const RENEWAL: Duration = Duration::from_secs(3);
 
-/// Who has had no lease for this long after it ran out is taken off the roster.
+/// Who has had no lease for this long after it ran out is taken off the membership list.
 pub const GRACE: Duration = Duration::from_secs(6);
 
 /// So many records are kept aside; what comes after is only counted.
@@ -81,8 +81,9 @@ pub struct KeyValueOptions {
 /// ```
 /// use std::sync::Arc;
 ///
-/// use guard_agent::keyvalue::{KeyValue, KeyValueOptions, KeyValueStore};
-/// use guard_agent::{Agent, AgentBuilder, SystemClock};
+/// use guard_agent::AgentBuilder;
+/// use guard_agent::clock::SystemClock;
+/// use guard_agent::store::keyvalue::{KeyValue, KeyValueOptions, KeyValueStore};
 /// use guard_wire::encode::Encoder;
 /// use guard_wire::redact::Redactor;
 ///
@@ -111,7 +112,7 @@ pub struct KeyValueStore<C> {
     attempted: [Option<Key>; 2],
     renew_at: Option<Instant>,
     suspects: Suspects,
-    /// It was on the roster.
+    /// It was on the membership list.
     is_known: bool,
     warning: Option<String>,
     /// How often all keys were listed.
@@ -170,18 +171,18 @@ impl<C: KeyValue> KeyValueStore<C> {
         Ok(())
     }
 
-    /// Sees to it that this process is on the roster, and looks for others on it
+    /// Sees to it that this process is on the membership list, and looks for others on it
     /// that are dead.
     fn call_roll(&mut self, now: Instant) -> Result<(), StoreError> {
-        let key = own(name::ROSTER.to_owned());
+        let key = own(name::MEMBERSHIP.to_owned());
         let value = self.get(&key)?;
-        let mut roster = Roster::read(value.as_deref());
-        let mut changed = roster.add(&self.owner);
+        let mut membership = Membership::read(value.as_deref());
+        let mut changed = membership.add(&self.owner);
         if changed && self.is_known {
             self.verify()?;
         }
         let mut missing = Vec::new();
-        for other in roster.after(&self.owner).into_iter().take(KEYS_IN_CALL) {
+        for other in membership.after(&self.owner).into_iter().take(KEYS_IN_CALL) {
             if self.get(&own(name::lease(&other)))?.is_some() {
                 break;
             }
@@ -190,11 +191,11 @@ impl<C: KeyValue> KeyValueStore<C> {
         let dead = self.suspects.note(missing, now, GRACE);
         if !dead.is_empty() {
             self.look()?;
-            dead.iter().for_each(|name| roster.remove(name));
+            dead.iter().for_each(|name| membership.remove(name));
             changed = true;
         }
         if changed {
-            self.client.set(vec![(key, roster.value())], None)?;
+            self.client.set(vec![(key, membership.value())], None)?;
         }
         self.is_known = true;
         Ok(())

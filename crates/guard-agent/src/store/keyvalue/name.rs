@@ -42,7 +42,7 @@ impl<'a> Name<'a> {
     }
 }
 
-pub(super) const ROSTER: &str = "roster";
+pub(super) const MEMBERSHIP: &str = "roster";
 
 pub(super) fn group(nanos: u128, owner: &str, number: u64) -> String {
     format!("group_{nanos}_{owner}_{number:x}")

@@ -391,7 +391,7 @@ fn among_the_living_nobody_lists_all_keys_and_calls_are_few() {
     let mut living: Vec<_> = (0..30).map(|_| shelf.store()).collect();
     shelf.fail_after(usize::MAX);
     live(&shelf, &mut living);
-    // Each renews its lease, reads the roster and looks at one other.
+    // Each renews its lease, reads the membership list and looks at one other.
     assert_eq!(usize::MAX - shelf.calls_left(), 20 * 30 * 3);
     assert!(living.iter().all(|each| each.looks == 1));
 }
@@ -599,7 +599,7 @@ fn after_a_flush_what_memory_has_is_saved_again_and_the_rest_is_counted() {
     }
     lock(&shelf.entries).clear();
     for store in &mut stores {
-        // Where the other one has made a roster already, too.
+        // Where the other one has made a membership list already, too.
         shelf.pass(RENEWAL);
         store.tick(shelf.now()).unwrap();
         assert!(store.warning().unwrap().contains("deleted 2 key(s)"));

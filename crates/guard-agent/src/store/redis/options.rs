@@ -19,7 +19,7 @@ pub const REDIS_LEASE: Duration = Duration::from_secs(30);
 /// Where and how a [`RedisStore`](super::RedisStore) keeps records.
 ///
 /// ```
-/// use guard_agent::RedisOptions;
+/// use guard_agent::store::RedisOptions;
 ///
 /// let options = RedisOptions::new("redis://127.0.0.1:6379/0")?.project("shop");
 /// # Ok::<(), guard_agent::ConfigError>(())

@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use guard_agent::{
-    Agent, AgentBuilder, DurabilityStats, Kind, Level, RedisOptions, RedisStore, SecurityEvent,
-    Store,
-};
+use guard_agent::report::Level;
+use guard_agent::stats::DurabilityStats;
+use guard_agent::store::{RedisOptions, RedisStore, Store};
+use guard_agent::{Agent, AgentBuilder, Kind, SecurityEvent};
 
 use super::server::Server;
 use crate::support::backend::{Answer, Backend};

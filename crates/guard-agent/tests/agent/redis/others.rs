@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use guard_agent::{Kind, REDIS_RECORD_OVERHEAD, RedisStore, Store, Stored};
+use guard_agent::Kind;
+use guard_agent::store::{REDIS_RECORD_OVERHEAD, RedisStore, Store, Stored};
 
 use super::server::Server;
 use super::store::{RECORDS, SIZE, append, let_leases_lapse, load, open, options, texts};

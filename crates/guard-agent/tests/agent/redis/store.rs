@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use guard_agent::{
-    Kind, REDIS_RECORD_OVERHEAD, RedisOptions, RedisStore, Store, StoreError, Stored,
+use guard_agent::Kind;
+use guard_agent::store::{
+    REDIS_RECORD_OVERHEAD, RedisOptions, RedisStore, Store, StoreError, Stored,
 };
 
 use super::server::Server;

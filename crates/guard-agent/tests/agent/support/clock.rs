@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
-use guard_agent::Clock;
+use guard_agent::clock::Clock;
 
 #[derive(Debug, Clone)]
 pub(crate) struct ManualClock {

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use guard_agent::{Agent, AgentBuilder, LedgerReport, SecurityEvent};
+use guard_agent::stats::LedgerReport;
+use guard_agent::{Agent, AgentBuilder, SecurityEvent};
 
 /// The longest a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use guard_agent::{Kind, Store, StoreError, Stored, Usage};
+use guard_agent::Kind;
+use guard_agent::store::{Store, StoreError, Stored, Usage};
 
 /// What is kept. Clones are the same shelf.
 #[derive(Clone, Default)]

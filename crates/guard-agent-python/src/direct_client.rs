@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use guard_agent::Courier as Core;
+use guard_agent::compat::DirectClient as Core;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -13,14 +13,14 @@ use crate::errors::value_error;
 use crate::stats;
 use crate::wait::interruptibly;
 
-/// A courier of the core. Its calls block, with the interpreter released, until a signal ends them.
+/// A client of the core. Its calls block, with the interpreter released, until a signal ends them.
 #[pyclass(frozen, module = "guard_agent._native")]
-pub(crate) struct Courier {
+pub(crate) struct DirectClient {
     core: Arc<Core>,
 }
 
 #[pymethods]
-impl Courier {
+impl DirectClient {
     #[new]
     fn new(py: Python<'_>, config: &Bound<'_, PyAny>, report: Bound<'_, PyAny>) -> PyResult<Self> {
         let builder = config::builder(config, report.unbind(), None)?;
