@@ -268,6 +268,7 @@ fn a_hook_may_flush_stop_and_configure_but_does_not_make_the_worker_wait_for_its
 fn a_hook_may_stop_an_agent_whose_worker_does_not_end() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
+    let (arrive, arrived) = mpsc::channel();
     let (tell, told) = mpsc::channel();
     let cell = Arc::new(OnceLock::<Agent>::new());
     let own = Arc::clone(&cell);
@@ -279,11 +280,14 @@ fn a_hook_may_stop_an_agent_whose_worker_does_not_end() {
     });
     let (agent, _) = agent_on(builder, move |_| {
         // Hangs the worker's thread itself.
+        let _ = arrive.send(());
         let _ = wait.lock().expect("whole").recv();
         200
     });
     cell.set(agent.clone()).expect("unset");
     send(&agent, 0, 1);
+    agent.flush(Duration::ZERO);
+    arrived.recv_timeout(PATIENCE).expect("a request");
     thread::spawn(move || agent.stop_within(Duration::ZERO));
     told.recv_timeout(PATIENCE).expect("stopped");
     drop(go);
