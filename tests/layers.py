@@ -1,10 +1,12 @@
-"""Checks that the domain of guard-server knows neither HTTP, nor the command line, nor a database.
+"""Checks that the domain of guard-server knows neither HTTP, nor the command line, nor a database,
+and that the modules of guard-agent do not import each other in circles.
 
 `make lint` runs it. It prints each line that breaks the rule, and then fails.
 """
 
 import re
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 SOURCES = Path(__file__).parent.parent / "crates" / "guard-server" / "src"
@@ -24,5 +26,34 @@ def offences() -> list[str]:
     return found
 
 
+AGENT = Path(__file__).parent.parent / "crates" / "guard-agent" / "src"
+IMPORT = re.compile(r"\bcrate::(?:(\w+)|\{([^}]*)\})")
+
+
+def imports_of_agent() -> dict[str, set[str]]:
+    """For each module at the top, the others that its code imports; tests may import anything."""
+    imports: dict[str, set[str]] = {}
+    for path in AGENT.glob("**/*.rs"):
+        module = path.relative_to(AGENT).parts[0].removesuffix(".rs")
+        # These only export what others define.
+        if path.name == "tests.rs" or module in ("lib", "limits"):
+            continue
+        source = path.read_text().partition("#[cfg(test)]\nmod tests {")[0]
+        code = "\n".join(line.partition("//")[0] for line in source.splitlines())
+        names = imports.setdefault(module, set())
+        for one, several in IMPORT.findall(code):
+            names |= {re.split("\\W", name.strip())[0] for name in (one or several).split(",")}
+    return {module: names - {module} for module, names in imports.items()}
+
+
+def circles(imports: dict[str, set[str]]) -> list[str]:
+    """The first circle, if there is one."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return [f"guard-agent: modules in a circle: {' <- '.join(error.args[1])}"]
+    return []
+
+
 if __name__ == "__main__":
-    sys.exit("\n".join(offences()) or 0)
+    sys.exit("\n".join(offences() + circles(imports_of_agent())) or 0)
