@@ -1,6 +1,7 @@
 //! The command line: the options, `guard-server rules`, and serving.
 
 pub mod config;
+pub mod operation_command;
 mod rules;
 pub mod rules_command;
 pub mod serve;

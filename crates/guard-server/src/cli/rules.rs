@@ -7,11 +7,12 @@ use std::iter::once;
 
 use crate::DEFAULT_PROJECT;
 use crate::cli::config::Args;
-use crate::cli::rules_command::{Note, OperationCommand, RulesCommand};
+use crate::cli::operation_command::OperationCommand;
+use crate::cli::rules_command::{Note, RulesCommand};
 use crate::fleet::adoption::{Adoption, adoption};
 use crate::rules::Provenance;
 use crate::rules::draft;
-use crate::rules::operation::Operation;
+use crate::rules::operation::{Ban, Operation};
 use crate::rules::policy::Entry;
 use crate::rules::versions;
 use crate::store::{self, Project, Stores};
@@ -88,7 +89,7 @@ pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
         }
         RulesCommand::Operation(command) => operate(&stores, &project, command).await?,
         RulesCommand::Unban { ip, note } => {
-            let ban = Operation::Ban { ip: ip.clone() };
+            let ban = Operation::Ban(Ban { ip: ip.clone() });
             versions::remove(&*stores.rules, project.id, ban, &by(note), Timestamp::now())
                 .await
                 .map_err(failed_with(FAILED))?
@@ -113,7 +114,8 @@ fn by(note: &Note) -> Provenance {
 }
 
 async fn operate(stores: &Stores, project: &Project, command: &OperationCommand) -> Outcome<i64> {
-    let (operation, term, now) = (command.operation(), command.term(), Timestamp::now());
+    let (term, now) = (&command.term, Timestamp::now());
+    let operation = command.operation().map_err(failed_with(FAILED))?;
     let by = by(&term.note);
     let version = if term.remove {
         versions::remove(&*stores.rules, project.id, operation, &by, now).await

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use guard_wire::Kind;
 use serde_json::{Value, json};
 
@@ -90,6 +90,10 @@ fn for_people() -> Router<Arc<AppState>> {
         .route(
             "/api/v1/rules/{collection}",
             post(rules::changes::put).delete(rules::changes::remove),
+        )
+        .route(
+            "/api/v1/rules/{collection}/{id}",
+            delete(rules::changes::remove_entry),
         )
 }
 

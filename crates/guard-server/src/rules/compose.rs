@@ -22,7 +22,7 @@ use guard_wire::rules::DynamicRules;
 use jiff::{SignedDuration, Timestamp};
 
 use super::lease::{BLOCK_LEASE, LEASE, TAIL};
-use super::operation::Operation;
+use super::operation::{Ban, Operation, Unban};
 use super::policy::{Policy, unban};
 use crate::clock::AHEAD;
 
@@ -52,13 +52,13 @@ pub(crate) fn compose(mut policy: Policy, before: &[String], now: Timestamp) -> 
     let (mut next, mut lease, mut is_any) = (None, now + LEASE, false);
     let mut unbanned: HashSet<&String> = policy.rules.ip_whitelist.iter().collect();
     for entry in &policy.entries {
-        let Operation::Ban { ip } = &entry.operation else {
+        let Operation::Ban(Ban { ip }) = &entry.operation else {
             match &entry.operation {
                 // Of these there can be tens of thousands.
-                Operation::Unban { ip } if unbanned.insert(ip) => {
+                Operation::Unban(Unban { ip }) if unbanned.insert(ip) => {
                     rules.ip_whitelist.push(ip.clone());
                 }
-                Operation::Unban { .. } => {}
+                Operation::Unban(_) => {}
                 other => other.apply(&mut rules),
             }
             next = earlier(next, entry.ends_at);

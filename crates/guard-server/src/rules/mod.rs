@@ -6,6 +6,7 @@ mod compose;
 pub(crate) mod document;
 pub mod draft;
 mod feed;
+pub(crate) mod fields;
 mod lease;
 mod lockout;
 mod network;

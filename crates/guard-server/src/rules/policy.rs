@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::problem;
 use super::lease::{MIN_BLOCK_SECONDS, UNBAN_LISTED};
-use super::operation::Operation;
+use super::operation::{Ban, Operation, Unban};
 use super::provenance::Provenance;
 
 /// The longest duration: ten years.
@@ -47,7 +47,7 @@ impl Entry {
         now: Timestamp,
     ) -> Result<Self, RulesError> {
         operation.normalize()?;
-        operation.judge()?;
+        operation.check_new()?;
         let least = if operation.is_block() {
             MIN_BLOCK_SECONDS
         } else {
@@ -59,7 +59,7 @@ impl Entry {
                 return Err(problem("duration_s", text));
             }
             (Some(seconds), _) => Some(now + SignedDuration::from_secs(seconds)),
-            (None, Operation::Unban { .. }) => Some(now + UNBAN_LISTED),
+            (None, Operation::Unban(_)) => Some(now + UNBAN_LISTED),
             (None, _) => None,
         };
         Ok(Self {
@@ -72,13 +72,13 @@ impl Entry {
     }
 
     fn is_unban(&self) -> bool {
-        matches!(self.operation, Operation::Unban { .. })
+        matches!(self.operation, Operation::Unban(_))
     }
 
     /// The address or block that it bans.
     const fn banned(&self) -> Option<&String> {
         match &self.operation {
-            Operation::Ban { ip } => Some(ip),
+            Operation::Ban(Ban { ip }) => Some(ip),
             _ => None,
         }
     }
@@ -143,8 +143,8 @@ impl Policy {
         self.entries
             .retain(|old| !entry.operation.replaces(&old.operation));
         match &entry.operation {
-            Operation::Ban { ip } => self.rules.ip_whitelist.retain(|unbanned| unbanned != ip),
-            Operation::Unban { ip } => self.rules.ip_blacklist.retain(|banned| banned != ip),
+            Operation::Ban(Ban { ip }) => self.rules.ip_whitelist.retain(|unbanned| unbanned != ip),
+            Operation::Unban(Unban { ip }) => self.rules.ip_blacklist.retain(|banned| banned != ip),
             _ => {}
         }
         self.entries.push(entry);
@@ -164,7 +164,7 @@ impl Policy {
         self.entries
             .retain(|old| !operation.replaces(&old.operation));
         match operation {
-            Operation::Ban { ip } if !operation.is_block() => {
+            Operation::Ban(Ban { ip }) if !operation.is_block() => {
                 self.put(Entry {
                     reason: by.reason.clone(),
                     author: by.author.clone(),
@@ -172,7 +172,7 @@ impl Policy {
                 });
                 return true;
             }
-            Operation::Ban { ip } => self.rules.ip_blacklist.retain(|banned| banned != ip),
+            Operation::Ban(Ban { ip }) => self.rules.ip_blacklist.retain(|banned| banned != ip),
             _ => {}
         }
         size(self) < before
@@ -184,8 +184,8 @@ impl Policy {
         let banned: HashSet<&String> = rules.ip_blacklist.iter().collect();
         let unbanned: HashSet<&String> = rules.ip_whitelist.iter().collect();
         self.entries.retain(|entry| match &entry.operation {
-            Operation::Ban { ip } => !unbanned.contains(ip),
-            Operation::Unban { ip } => !banned.contains(ip),
+            Operation::Ban(Ban { ip }) => !unbanned.contains(ip),
+            Operation::Unban(Unban { ip }) => !banned.contains(ip),
             _ => true,
         });
         self.ended = None;
@@ -199,7 +199,7 @@ impl Policy {
         self.entries.retain(|entry| !entry.is_unban());
         let bans = self.entries.iter().filter_map(Entry::banned);
         let banned: HashSet<&String> = bans.chain(&self.rules.ip_blacklist).collect();
-        let is_told = |entry: &&Entry| matches!(&entry.operation, Operation::Unban { ip } if !banned.contains(ip));
+        let is_told = |entry: &&Entry| matches!(&entry.operation, Operation::Unban(Unban { ip }) if !banned.contains(ip));
         let told = current.entries.iter().filter(is_told).cloned();
         let told: Vec<_> = told.collect();
         self.entries.extend(told);
@@ -227,7 +227,7 @@ impl Policy {
 /// The entry that lifts the ban of `ip` everywhere.
 pub(super) fn unban(ip: String, now: Timestamp) -> Entry {
     Entry {
-        operation: Operation::Unban { ip },
+        operation: Operation::Unban(Unban { ip }),
         reason: Some("the ban ended".to_owned()),
         author: None,
         created_at: now,

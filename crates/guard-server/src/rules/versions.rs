@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::compose::{Composed, compose};
 use super::document;
 use super::lockout;
-use super::operation::Operation;
+use super::operation::{Operation, Schema};
 use super::policy::{Entry, Policy};
 use super::provenance::Provenance;
 use super::retention;
@@ -178,7 +178,7 @@ pub async fn remove(
     now: Timestamp,
 ) -> Result<i64, ChangeError> {
     operation.normalize()?;
-    let action = operation.taken_back();
+    let action = operation.describe_removal();
     change(store, project, by, now, |mut policy| {
         if policy.remove(&operation, by, now) {
             Ok(Changed::to(policy, &action))
@@ -187,6 +187,38 @@ pub async fn remove(
                 "there is no such entry to remove; what the published document says is changed by publishing another".to_owned(),
             ))
         }
+    })
+    .await
+}
+
+/// Takes back the entry with this id and of this kind. Answers the version.
+///
+/// # Errors
+///
+/// [`ChangeError`], [`NotFound`](ChangeError::NotFound) if no such entry is in force; then nothing
+/// changed.
+pub(crate) async fn remove_entry(
+    store: &dyn RulesStore,
+    project: ProjectId,
+    schema: &Schema,
+    id: &str,
+    by: &Provenance,
+    now: Timestamp,
+) -> Result<i64, ChangeError> {
+    change(store, project, by, now, |mut policy| {
+        let mut of_kind = policy
+            .entries
+            .iter()
+            .filter(|entry| entry.operation.schema().kind == schema.kind && !entry.is_over(now));
+        let found = of_kind.find(|entry| entry.operation.id() == id);
+        let Some(operation) = found.map(|entry| entry.operation.clone()) else {
+            return Err(ChangeError::NotFound(format!(
+                "{} have no entry {id}; GET /api/v1/rules/entries lists all",
+                schema.collection
+            )));
+        };
+        policy.remove(&operation, by, now);
+        Ok(Changed::to(policy, &operation.describe_removal()))
     })
     .await
 }
@@ -318,26 +350,34 @@ pub async fn at(
 }
 
 /// A version that is kept, and that could be published today.
+#[derive(Debug)]
+pub(crate) struct Earlier {
+    version: i64,
+    policy: Policy,
+}
+
+/// A version that is kept, checked as if it were published today: an earlier server may have
+/// accepted what this one refuses.
 ///
 /// # Errors
 ///
-/// [`ChangeError`] when it could not.
+/// [`ChangeError`] when it is not kept or could not be published.
 pub(crate) async fn judged_at(
     store: &dyn RulesStore,
     project: ProjectId,
     version: i64,
-) -> Result<StoredRules, ChangeError> {
+) -> Result<Earlier, ChangeError> {
     let stored = at(store, project, version).await?;
     document::judged(stored.document.as_bytes())?;
-    Ok(stored)
+    let policy = policy_of(Some(&stored))?;
+    Ok(Earlier { version, policy })
 }
 
-/// Goes back to what `version` said, less what has ended since. What may be
-/// published is judged anew: an earlier server may have judged otherwise.
+/// Goes back to what `version` said, except for what has ended since.
 ///
 /// # Errors
 ///
-/// [`ChangeError`], for a version that is not kept too.
+/// [`ChangeError`], also for a version that is not kept or could not be published today.
 pub async fn roll_back(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -346,10 +386,20 @@ pub async fn roll_back(
     now: Timestamp,
 ) -> Result<i64, ChangeError> {
     let old = judged_at(store, project, version).await?;
-    let old = policy_of(Some(&old))?;
-    let action = format!("roll back to {version}");
+    roll_back_to(store, project, &old, by, now).await
+}
+
+/// [`roll_back`] to a version that has been checked.
+pub(crate) async fn roll_back_to(
+    store: &dyn RulesStore,
+    project: ProjectId,
+    old: &Earlier,
+    by: &Provenance,
+    now: Timestamp,
+) -> Result<i64, ChangeError> {
+    let action = format!("roll back to {}", old.version);
     change(store, project, by, now, |current| {
-        let policy = old.clone().instead_of(&current);
+        let policy = old.policy.clone().instead_of(&current);
         Ok(Changed::to(policy, &action))
     })
     .await

@@ -1,7 +1,7 @@
 //! Changes to the rules as people think of them.
 
 use guard_server::rules::Provenance;
-use guard_server::rules::operation::Operation;
+use guard_server::rules::operation::{Ban, Operation};
 use guard_server::rules::policy::Entry;
 use guard_server::rules::versions::{compose_due, put};
 use guard_server::store::{KeepVersions, Projects as _, RulesOutcome, RulesStore as _};
@@ -335,7 +335,7 @@ proptest! {
                 let by = Provenance { confirmed: true, ..Provenance::default() };
                 match step {
                     0 => {
-                        let operation = Operation::Ban { ip: format!("192.0.2.{}", n % 8) };
+                        let operation = Operation::Ban(Ban { ip: format!("192.0.2.{}", n % 8) });
                         let entry = Entry::new(operation, Some(n), &by, now).unwrap();
                         put(&store, id, &entry, &by, now).await.unwrap();
                     }

@@ -2,7 +2,7 @@
 
 use guard_server::rules::Provenance;
 use guard_server::rules::draft;
-use guard_server::rules::operation::Operation;
+use guard_server::rules::operation::{Ban, Operation};
 use guard_server::rules::policy::Entry;
 use guard_server::rules::versions::{compose_due, put, remove, roll_back};
 use guard_server::store::{Change, ProjectId, Projects as _, RulesStore as _, StoredRules};
@@ -46,13 +46,13 @@ impl Book {
     }
 
     pub(crate) async fn ban(&self, ip: &str, seconds: Option<i64>) {
-        self.make(Operation::Ban { ip: ip.to_owned() }, seconds)
+        self.make(Operation::Ban(Ban { ip: ip.to_owned() }), seconds)
             .await;
     }
 
     /// Lifts a ban.
     pub(crate) async fn lift(&self, ip: &str) {
-        let ban = Operation::Ban { ip: ip.to_owned() };
+        let ban = Operation::Ban(Ban { ip: ip.to_owned() });
         remove(
             &*self.server.store,
             self.project,

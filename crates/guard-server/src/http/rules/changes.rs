@@ -15,13 +15,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::fields::Fields;
+use super::bodies::{Body, DocumentBody, DraftBody, Note, OperationBody};
 use super::serve;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::query::{self, ListQuery};
 use crate::http::state::AppState;
 use crate::off_thread::off_thread;
+use crate::rules::operation::{Operation, Schema};
 use crate::rules::policy::Entry;
 use crate::rules::versions::{self, ChangeError, Publishing};
 use crate::rules::{Provenance, document, draft};
@@ -93,13 +94,13 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 impl Asked {
-    fn by(&self, fields: &mut Fields) -> Result<Provenance, ApiError> {
-        Ok(Provenance {
-            author: fields.take("author")?,
-            reason: fields.take("reason")?,
+    fn by(&self, note: Note) -> Provenance {
+        Provenance {
+            author: note.author,
+            reason: note.reason,
             caller: self.caller.clone(),
-            confirmed: fields.take("confirm")?.unwrap_or(false),
-        })
+            confirmed: note.confirm.unwrap_or(false),
+        }
     }
 
     /// Makes a change in its turn, and wakes the agents that wait for one before it returns.
@@ -133,56 +134,82 @@ impl Asked {
     }
 }
 
+/// The kind of operation that a collection holds.
+fn kind(collection: &str) -> Result<&'static Schema, ApiError> {
+    let no_such_path = || ApiError::new(StatusCode::NOT_FOUND, "No such path");
+    Operation::in_collection(collection).ok_or_else(no_such_path)
+}
+
 /// `POST /api/v1/rules/{collection}`: an operation, from now on.
-pub(crate) async fn put(asked: Asked, Path(collection): Path<String>, mut fields: Fields) -> Reply {
-    let now = asked.state.clock.now();
-    let seconds: Option<i64> = fields.take("duration_s")?;
-    let by = asked.by(&mut fields)?;
-    let operation = fields.operation(&collection)?;
+pub(crate) async fn put(
+    asked: Asked,
+    Path(collection): Path<String>,
+    Body(mut body): Body<OperationBody>,
+) -> Reply {
+    let (schema, now) = (kind(&collection)?, asked.state.clock.now());
+    let by = asked.by(body.note());
+    let operation = Operation::read(schema, body.fields).map_err(ChangeError::from)?;
+    let entry = Entry::new(operation, body.duration_s, &by, now).map_err(ChangeError::from)?;
+    let id = entry.operation.id();
     let (store, project) = asked.project();
-    let change = async move {
-        let entry = Entry::new(operation, seconds, &by, now)?;
-        versions::put(&*store, project, &entry, &by, now).await
-    };
+    let change = async move { versions::put(&*store, project, &entry, &by, now).await };
+    let Json(mut answer) = asked.make(change).await?;
+    answer["id"] = json!(id);
+    Ok(Json(answer))
+}
+
+/// `DELETE /api/v1/rules/{collection}/{id}`: takes back the operation of this entry.
+pub(crate) async fn remove_entry(
+    asked: Asked,
+    Path((collection, id)): Path<(String, String)>,
+    Body(note): Body<Note>,
+) -> Reply {
+    let (schema, now) = (kind(&collection)?, asked.state.clock.now());
+    let by = asked.by(note);
+    let (store, project) = asked.project();
+    let change =
+        async move { versions::remove_entry(&*store, project, schema, &id, &by, now).await };
     asked.make(change).await
 }
 
-/// `DELETE /api/v1/rules/{collection}`: takes the operation named by the body back.
-/// A ban of an address that is taken back is lifted everywhere.
+/// `DELETE /api/v1/rules/{collection}`: takes back the operation that the body describes.
+/// This also lifts a ban of an address that a guard made by itself.
 pub(crate) async fn remove(
     asked: Asked,
     Path(collection): Path<String>,
-    mut fields: Fields,
+    Body(mut body): Body<OperationBody>,
 ) -> Reply {
-    let now = asked.state.clock.now();
-    let by = asked.by(&mut fields)?;
-    // What is about the same thing is found by its name alone.
-    for (field, value) in [
-        ("emergency", ("allowed", json!([]))),
-        ("limits", ("requests", json!(1))),
-        ("limits", ("window_s", json!(1))),
-        ("rate-limit", ("requests", json!(1))),
-        ("rate-limit", ("window_s", json!(1))),
-        ("auto-ban", ("threshold", json!(1))),
-        ("features", ("enabled", json!(true))),
-    ]
-    .into_iter()
-    .filter(|(name, _)| *name == collection)
-    .map(|(_, field)| field)
-    {
-        fields.0.entry(field).or_insert(value);
+    let (schema, now) = (kind(&collection)?, asked.state.clock.now());
+    let by = asked.by(body.note());
+    if body.duration_s.is_some() {
+        body.fields.insert("duration_s".to_owned(), Value::Null);
     }
-    let operation = fields.operation(&collection)?;
+    let operation = Operation::read_to_remove(schema, body.fields).map_err(ChangeError::from)?;
     let (store, project) = asked.project();
     let change = async move { versions::remove(&*store, project, operation, &by, now).await };
     asked.make(change).await
 }
 
+/// An entry as it is answered.
+#[derive(Serialize)]
+struct Listed {
+    id: String,
+    #[serde(flatten)]
+    entry: Entry,
+}
+
 /// `GET /api/v1/rules/entries`: the operations in force.
 pub(crate) async fn entries(asked: Asked) -> Reply {
     let ((store, project), now) = (asked.project(), asked.state.clock.now());
-    let in_force = async move { versions::in_force(&*store, project, now).await };
-    let (version, entries) = off_thread(in_force).await??;
+    let listed = async move {
+        let (version, entries) = versions::in_force(&*store, project, now).await?;
+        let listed = entries.into_iter().map(|entry| Listed {
+            id: entry.operation.id(),
+            entry,
+        });
+        Ok::<_, ChangeError>((version, listed.collect::<Vec<_>>()))
+    };
+    let (version, entries) = off_thread(listed).await??;
     Ok(Json(json!({ "version": version, "entries": entries })))
 }
 
@@ -199,10 +226,14 @@ pub(crate) async fn published(asked: Asked) -> Result<impl IntoResponse, ApiErro
 /// `PUT /api/v1/rules/published`: a document in place of the published one, or, with
 /// `If-Match`, of one that has one of these tags. The operations stay; the version is the
 /// server's to give.
-pub(crate) async fn publish(asked: Asked, headers: HeaderMap, mut fields: Fields) -> Reply {
-    let by = asked.by(&mut fields)?;
-    let (document, now) = (fields.document()?, asked.state.clock.now());
-    let judging = async move { document::read(document.to_string().as_bytes(), now) };
+pub(crate) async fn publish(
+    asked: Asked,
+    headers: HeaderMap,
+    Body(body): Body<DocumentBody>,
+) -> Reply {
+    let ((document, note), now) = (body.parts(), asked.state.clock.now());
+    let by = asked.by(note);
+    let judging = async move { document::read(document.get().as_bytes(), now) };
     let rules = asked.judge(judging).await?.map_err(ChangeError::from)?;
     let (store, project) = asked.project();
     let change = async move {
@@ -288,16 +319,15 @@ fn number(path: Result<Path<i64>, PathRejection>) -> Result<i64, ApiError> {
 pub(crate) async fn roll_back(
     asked: Asked,
     path: Result<Path<i64>, PathRejection>,
-    mut fields: Fields,
+    Body(note): Body<Note>,
 ) -> Reply {
     let version = number(path)?;
-    let by = asked.by(&mut fields)?;
-    fields.end()?;
+    let by = asked.by(note);
     let (store, project) = asked.project();
     let judging = async move { versions::judged_at(&*store, project, version).await };
-    asked.judge(judging).await??;
+    let old = asked.judge(judging).await??;
     let ((store, project), now) = (asked.project(), asked.state.clock.now());
-    let change = async move { versions::roll_back(&*store, project, version, &by, now).await };
+    let change = async move { versions::roll_back_to(&*store, project, &old, &by, now).await };
     asked.make(change).await
 }
 
@@ -321,13 +351,13 @@ pub(crate) struct Draft {
 }
 
 /// `PUT /api/v1/rules/draft`: answers what publishing it would change.
-pub(crate) async fn save_draft(asked: Asked, mut fields: Fields) -> Reply {
-    let author = fields.take("author")?;
-    let (document, now) = (fields.document()?, asked.state.clock.now());
+pub(crate) async fn save_draft(asked: Asked, Body(body): Body<DraftBody>) -> Reply {
+    let DraftBody { document, author } = body;
+    let now = asked.state.clock.now();
     let (store, project) = asked.project();
     let save = async move {
-        let document = document.to_string();
-        draft::save(&*store, project, document.as_bytes(), author, now).await
+        let document = document.get().as_bytes();
+        draft::save(&*store, project, document, author, now).await
     };
     asked.judge(save).await??;
     diff(asked).await
@@ -349,9 +379,8 @@ pub(crate) async fn diff(asked: Asked) -> Reply {
 }
 
 /// `POST /api/v1/rules/draft/publish`.
-pub(crate) async fn publish_draft(asked: Asked, mut fields: Fields) -> Reply {
-    let by = asked.by(&mut fields)?;
-    fields.end()?;
+pub(crate) async fn publish_draft(asked: Asked, Body(note): Body<Note>) -> Reply {
+    let by = asked.by(note);
     let (store, project) = asked.project();
     let judging = async move { draft::judged(&*store, project).await };
     asked.judge(judging).await??;

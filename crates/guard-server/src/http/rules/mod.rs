@@ -1,7 +1,7 @@
 //! The rules over HTTP: agents fetch them, people and programs change them.
 
+mod bodies;
 pub(super) mod changes;
-mod fields;
 mod serve;
 
 pub(super) use self::serve::get;

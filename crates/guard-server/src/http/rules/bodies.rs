@@ -1,0 +1,113 @@
+//! The bodies of requests that change rules. A field that is wrong is refused by its path.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_json::{Deserializer, Map, Value};
+
+use crate::http::body;
+use crate::http::error::ApiError;
+use crate::http::state::AppState;
+use crate::ingest::structure;
+use crate::rules::fields;
+use crate::rules::versions::ChangeError;
+
+/// Values that a body may hold: an address in a list is one.
+const MAX_VALUES: usize = 150_000;
+
+/// A body that is a JSON object; no body is an empty one.
+pub(crate) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<AppState>> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, ApiError> {
+        let limit = guard_wire::rules::MAX_PUBLISHED_BYTES;
+        let body = body::read(request.into_body(), limit, &state.memory).await?;
+        if structure::values(&body, usize::MAX) > MAX_VALUES {
+            return Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("The body holds more than {MAX_VALUES} values"),
+            ));
+        }
+        state.workers.run(move || read(&body)).await?.map(Self)
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let body = body.trim_ascii_start();
+    let body = if body.is_empty() { b"{}" } else { body };
+    let refused = |why| ApiError::bad_request(format!("not a JSON object: {why}"));
+    if !body.starts_with(b"{") {
+        return Err(refused("it does not begin with a brace".to_owned()));
+    }
+    // Whether it is JSON at all comes before what its fields hold.
+    serde_json::from_slice::<&RawValue>(body).map_err(|error| refused(error.to_string()))?;
+    let fields = fields::read(&mut Deserializer::from_slice(body));
+    Ok(fields.map_err(ChangeError::from)?)
+}
+
+/// Who changes the rules, why, and whether its risks are wanted.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Note {
+    pub(super) author: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) confirm: Option<bool>,
+}
+
+/// An operation: the fields that are not named here are those of its kind.
+#[derive(Deserialize)]
+pub(crate) struct OperationBody {
+    author: Option<String>,
+    reason: Option<String>,
+    confirm: Option<bool>,
+    pub(super) duration_s: Option<i64>,
+    #[serde(flatten)]
+    pub(super) fields: Map<String, Value>,
+}
+
+impl OperationBody {
+    /// Takes the note out of it.
+    pub(super) fn note(&mut self) -> Note {
+        Note {
+            author: self.author.take(),
+            reason: self.reason.take(),
+            confirm: self.confirm.take(),
+        }
+    }
+}
+
+/// A document to be published.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DocumentBody {
+    pub(super) document: Box<RawValue>,
+    author: Option<String>,
+    reason: Option<String>,
+    confirm: Option<bool>,
+}
+
+impl DocumentBody {
+    /// The document, and the note.
+    pub(super) fn parts(self) -> (Box<RawValue>, Note) {
+        let note = Note {
+            author: self.author,
+            reason: self.reason,
+            confirm: self.confirm,
+        };
+        (self.document, note)
+    }
+}
+
+/// A document to be saved as the draft.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DraftBody {
+    pub(super) document: Box<RawValue>,
+    pub(super) author: Option<String>,
+}

@@ -1,0 +1,78 @@
+//! Reads JSON into types, and names the field that is wrong.
+
+use guard_wire::rules::RulesError;
+use serde::de::{DeserializeOwned, Deserializer};
+
+use super::document::problem;
+
+/// Reads `json`.
+///
+/// # Errors
+///
+/// [`RulesError::Field`] with the path of the field that is missing, unknown or of another type.
+pub(crate) fn read<'de, T, D>(json: D) -> Result<T, RulesError>
+where
+    T: DeserializeOwned,
+    D: Deserializer<'de>,
+    D::Error: std::fmt::Display,
+{
+    serde_path_to_error::deserialize(json).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.into_inner().to_string();
+        let field = named(&message).map_or(path, str::to_owned);
+        problem(&field, in_plain_words(&message))
+    })
+}
+
+/// The field that serde names itself: the path of a missing field ends before it.
+fn named(message: &str) -> Option<&str> {
+    let starts = ["missing field `", "unknown field `", "duplicate field `"];
+    let rest = starts.iter().find_map(|start| message.strip_prefix(start));
+    rest?.split_once('`').map(|(field, _)| field)
+}
+
+/// The message of serde without the names of Rust's types.
+fn in_plain_words(message: &str) -> String {
+    message
+        .replace("expected i64", "expected a whole number")
+        .replace("expected a sequence", "expected a list")
+        .replace("expected a boolean", "expected true or false")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[expect(dead_code, reason = "only read")]
+        numbers: Vec<i64>,
+    }
+
+    fn told(json: Value) -> String {
+        read::<Sample, _>(json).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_by_its_path() {
+        for (json, expected) in [
+            (
+                json!({ "numbers": [1, "2"] }),
+                "rules field `numbers[1]`: invalid type: string \"2\", expected a whole number",
+            ),
+            (
+                json!({ "numbers": 7 }),
+                "rules field `numbers`: invalid type: integer `7`, expected a list",
+            ),
+            (json!({}), "rules field `numbers`: missing field `numbers`"),
+        ] {
+            assert_eq!(told(json), expected);
+        }
+        let unknown = told(json!({ "numbers": [], "other": 1 }));
+        assert!(unknown.starts_with("rules field `other`: unknown field"));
+    }
+}
