@@ -9,14 +9,15 @@ use crate::DEFAULT_PROJECT;
 use crate::cli::config::Args;
 use crate::cli::operation_command::OperationCommand;
 use crate::cli::rules_command::{Note, RulesCommand};
-use crate::fleet::adoption::{Adoption, adoption};
+use crate::fleet::adoption::{Adoption, AdoptionState, adoption};
 use crate::rules::Provenance;
 use crate::rules::draft;
-use crate::rules::operation::{Ban, Operation};
+use crate::rules::operation::{Ban, Operation, Schema};
 use crate::rules::policy::Entry;
-use crate::rules::versions;
+use crate::rules::versions::{self, ChangeError};
 use crate::store::{self, Project, Stores};
 use crate::visible::{visible, visible_json};
+use guard_wire::rules::RulesError;
 use jiff::Timestamp;
 
 use super::{FAILED, USAGE, failed_with};
@@ -80,28 +81,109 @@ pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
         RulesCommand::Publish { note } => {
             draft::publish(&*stores.rules, project.id, &by(note), Timestamp::now())
                 .await
-                .map_err(failed_with(FAILED))?
+                .map_err(refused)?
         }
         RulesCommand::Set { note, .. } => {
             crate::rules::set(&*stores.rules, &project, &document, &by(note))
                 .await
-                .map_err(failed_with(FAILED))?
+                .map_err(refused)?
         }
         RulesCommand::Operation(command) => operate(&stores, &project, command).await?,
         RulesCommand::Unban { ip, note } => {
             let ban = Operation::Ban(Ban { ip: ip.clone() });
-            versions::remove(&*stores.rules, project.id, ban, &by(note), Timestamp::now())
-                .await
-                .map_err(failed_with(FAILED))?
+            take_back(&stores, &project, ban, note).await?
         }
         RulesCommand::Rollback { version, note } => {
             let now = Timestamp::now();
             versions::roll_back(&*stores.rules, project.id, *version, &by(note), now)
                 .await
-                .map_err(failed_with(FAILED))?
+                .map_err(refused)?
         }
     };
-    print(once(format!("rules version {version} set")))
+    let followed = followed(&stores, &project).await?;
+    print([format!("rules version {version} set"), followed].into_iter())
+}
+
+/// How many processes follow the rules.
+async fn followed(stores: &Stores, project: &Project) -> Outcome<String> {
+    let found = adoption(
+        &*stores.rules,
+        &*stores.fleet,
+        project.id,
+        None,
+        Timestamp::now(),
+    )
+    .await;
+    let agents = found.map_err(failed_with(FAILED))?.agents.into_iter();
+    let following = agents.filter(|agent| agent.state != Some(AdoptionState::Silent));
+    Ok(match following.count() {
+        0 => "no process follows the rules, so nothing applies them yet: the application needs \
+              enable_dynamic_rules=True"
+            .to_owned(),
+        1 => "1 process follows the rules".to_owned(),
+        count => format!("{count} processes follow the rules"),
+    })
+}
+
+/// The message of a change that was refused.
+fn refused(error: ChangeError) -> (u8, String) {
+    let how = match &error {
+        ChangeError::Unconfirmed(_) | ChangeError::Replaced => "; to do it anyway, add --yes",
+        _ => "",
+    };
+    (FAILED, format!("{error}{how}"))
+}
+
+/// The message of an operation that was refused. It names the argument that is wrong.
+fn refused_by(schema: &Schema) -> impl Fn(ChangeError) -> (u8, String) {
+    move |error| match error {
+        ChangeError::Rules(RulesError::Field { field, problem }) => {
+            let argument = argument(schema, &field);
+            (FAILED, format!("`{argument}`: {problem}"))
+        }
+        error => refused(error),
+    }
+}
+
+/// How the command line names a field of an operation.
+fn argument(schema: &Schema, field: &str) -> String {
+    let (name, index) = field.split_at(field.find('[').unwrap_or(field.len()));
+    let of_kind = schema.fields.iter().find(|it| it.name == name);
+    match (name, of_kind.and_then(|it| it.option)) {
+        ("duration_s", _) => "--for".to_owned(),
+        ("author" | "reason", _) => format!("--{name}"),
+        (_, Some(option)) => format!("--{option}{index}"),
+        (name, None) => format!("{name}{index}"),
+    }
+}
+
+/// Takes an operation back. A ban has to be one of the rules, unless it is confirmed: a guard may
+/// have made it by itself.
+async fn take_back(
+    stores: &Stores,
+    project: &Project,
+    operation: Operation,
+    note: &Note,
+) -> Outcome<i64> {
+    let (schema, now) = (operation.schema(), Timestamp::now());
+    if let Operation::Ban(ban) = &operation
+        && !note.yes
+        && !versions::is_banned(&*stores.rules, project.id, ban, now)
+            .await
+            .map_err(refused_by(schema))?
+    {
+        return Err((
+            FAILED,
+            format!(
+                "the rules do not ban {}, so nothing changed; if a guard banned it by itself, \
+                 lift that with --yes",
+                visible(&ban.ip)
+            ),
+        ));
+    }
+    versions::remove(&*stores.rules, project.id, operation, &by(note), now)
+        .await
+        .map_err(refused_by(schema))
 }
 
 fn by(note: &Note) -> Provenance {
@@ -114,16 +196,17 @@ fn by(note: &Note) -> Provenance {
 }
 
 async fn operate(stores: &Stores, project: &Project, command: &OperationCommand) -> Outcome<i64> {
-    let (term, now) = (&command.term, Timestamp::now());
-    let operation = command.operation().map_err(failed_with(FAILED))?;
+    let (schema, term, now) = (command.schema, &command.term, Timestamp::now());
+    let refused = |error: RulesError| refused_by(schema)(error.into());
+    let operation = command.operation().map_err(refused)?;
+    if term.remove {
+        return take_back(stores, project, operation, &term.note).await;
+    }
     let by = by(&term.note);
-    let version = if term.remove {
-        versions::remove(&*stores.rules, project.id, operation, &by, now).await
-    } else {
-        let entry = Entry::new(operation, term.seconds, &by, now).map_err(failed_with(FAILED))?;
-        versions::put(&*stores.rules, project.id, &entry, &by, now).await
-    };
-    version.map_err(failed_with(FAILED))
+    let entry = Entry::new(operation, term.seconds, &by, now).map_err(refused)?;
+    versions::put(&*stores.rules, project.id, &entry, &by, now)
+        .await
+        .map_err(refused_by(schema))
 }
 
 async fn show(stores: &Stores, project: &Project, version: Option<i64>) -> Outcome<()> {

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::compose::{Composed, compose};
 use super::document;
 use super::lockout;
-use super::operation::{Operation, Schema};
+use super::operation::{Ban, Operation, Schema};
 use super::policy::{Entry, Policy};
 use super::provenance::Provenance;
 use super::retention;
@@ -47,11 +47,11 @@ pub enum ChangeError {
     Unmatched,
     /// Somebody else published since the draft was saved.
     #[error(
-        "another document was published since; look at what it says, then publish again, or confirm that it is to be replaced: \"confirm\": true, or --yes"
+        "another document was published since the draft was saved; look at it and publish again"
     )]
     Replaced,
     /// It would lock people out whom nobody may have meant.
-    #[error("this would {}; to do it all the same, confirm it: \"confirm\": true, or --yes", .0.join(" and "))]
+    #[error("this would {}", .0.join(" and "))]
     Unconfirmed(Vec<String>),
     /// It could not be stored.
     #[error(transparent)]
@@ -333,6 +333,26 @@ pub async fn in_force(
     // What ended is taken out only by the next version.
     entries.retain(|entry| !entry.is_over(now));
     Ok((stored.map(|rules| rules.version), entries))
+}
+
+/// Whether an operation in force or the published document bans what `ban` does.
+///
+/// # Errors
+///
+/// [`ChangeError`] when it is no address or block, or the store fails.
+pub(crate) async fn is_banned(
+    store: &dyn RulesStore,
+    project: ProjectId,
+    ban: &Ban,
+    now: Timestamp,
+) -> Result<bool, ChangeError> {
+    let mut ban = Operation::Ban(ban.clone());
+    ban.normalize()?;
+    let policy = policy_of(store.rules(project).await?.as_ref())?;
+    let mut in_force = policy.entries.iter().filter(|entry| !entry.is_over(now));
+    let is_published = |listed: &String| Operation::Ban(Ban { ip: listed.clone() }) == ban;
+    Ok(in_force.any(|entry| entry.operation == ban)
+        || policy.rules.ip_blacklist.iter().any(is_published))
 }
 
 /// A version that is kept.

@@ -95,7 +95,7 @@ fn collections() -> Vec<(&'static str, Value, Vec<Bad>)> {
         (
             "emergency",
             json!({ "allowed": ["192.0.2.1"] }),
-            vec![("allowed", json!("192.0.2.1")), ("allowed", json!([7]))],
+            vec![("allowed", json!("192.0.2.1")), ("allowed[0]", json!([7]))],
         ),
     ]
 }
@@ -121,7 +121,8 @@ async fn each_operation_refuses_bad_unknown_and_missing_fields_by_their_name() {
     for (collection, good, bad) in collections() {
         for (field, value) in bad.into_iter().chain(common()) {
             let mut body = good.clone();
-            body[field] = value;
+            // The path of a wrong item begins with its list.
+            body[field.trim_end_matches("[0]")] = value;
             let (status, answer) = post(&server, collection, body.clone()).await;
             let detail = answer["detail"].as_str().unwrap_or_default();
             let told = detail.starts_with(&format!("rules field `{field}`: "));
@@ -268,17 +269,17 @@ fn the_command_line_refuses_each_operation_by_its_field() {
     let long = "a".repeat(1001);
     for (args, code, told) in [
         (&["ban", "192.0.2.0/33"][..], 1, "`ip`"),
-        (&["ban", "192.0.2.7", "--for", "0s"], 1, "`duration_s`"),
-        (&["ban", "192.0.2.0/24", "--for", "5s"], 1, "`duration_s`"),
+        (&["ban", "192.0.2.7", "--for", "0s"], 1, "`--for`"),
+        (&["ban", "192.0.2.0/24", "--for", "5s"], 1, "`--for`"),
         (&["unban", "192.0.2"], 1, "`ip`"),
         (&["block-country", "QQ"], 1, "`country`"),
         (&["block-country", "FR", "--for", "60"], 2, "such as 90s"),
         (&["limit", "0", "--per", "60s"], 1, "`requests`"),
-        (&["limit", "1", "--per", "0s"], 1, "`window_s`"),
+        (&["limit", "1", "--per", "0s"], 1, "`--per`"),
         (
             &["limit", "1", "--per", "1s", "--endpoint", "a"],
             1,
-            "`endpoint`",
+            "`--endpoint`",
         ),
         (&["block-agent", "("], 1, "`pattern`"),
         (&["block-cloud", "mine"], 1, "`cloud`"),
@@ -287,11 +288,11 @@ fn the_command_line_refuses_each_operation_by_its_field() {
         (&["toggle", "IpBanning", "off"], 2, "ip_banning"),
         (&["toggle", "ip_banning"], 2, "<STATE>"),
         (&["auto-ban", "0"], 1, "`threshold`"),
-        (&["auto-ban", "1", "--ban", "0s"], 1, "`ban_s`"),
+        (&["auto-ban", "1", "--ban", "0s"], 1, "`--ban`"),
         (
             &["emergency", "--allow", "192.0.2.1", "--allow", "x"],
             1,
-            "`allowed[1]`",
+            "`--allow[1]`",
         ),
     ] {
         let (status, error) = line.run(args);

@@ -33,10 +33,8 @@ pub(crate) async fn document(server: &Server) -> Value {
 async fn a_ban_is_listed_and_an_unban_lists_the_address_for_unbanning() {
     let server = Server::start().await;
     let ban = json!({ "ip": "192.0.2.7", "duration_s": 600, "reason": "scans", "author": "me" });
-    assert_eq!(
-        post(&server, "bans", ban).await,
-        (200, json!({ "version": 1 }))
-    );
+    let (status, answer) = post(&server, "bans", ban).await;
+    assert_eq!((status, &answer["version"]), (200, &json!(1)));
     let rules = document(&server).await;
     assert_eq!(rules["ip_blacklist"], json!(["192.0.2.7"]));
     assert!((590..=600).contains(&rules["ip_ban_duration"].as_i64().unwrap()));
@@ -44,6 +42,7 @@ async fn a_ban_is_listed_and_an_unban_lists_the_address_for_unbanning() {
     assert!(made <= Timestamp::now(), "{made}");
     let (_, entries) = read(server.get("/api/v1/rules/entries").send().await.unwrap()).await;
     assert_eq!(entries["entries"][0]["reason"], "scans");
+    assert_eq!(entries["entries"][0]["id"], answer["id"]);
 
     let lift = json!({ "ip": "192.0.2.7", "reason": "a customer", "author": "ann" });
     assert_eq!(ask(&server, Method::DELETE, "bans", lift).await.0, 200);
@@ -136,6 +135,74 @@ async fn every_operation_reaches_the_document_and_can_be_taken_back() {
             "{path}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_entry_is_taken_back_by_its_id_in_its_collection() {
+    let server = Server::start().await;
+    let ban = json!({ "ip": "192.0.2.0/24", "duration_s": 600 });
+    let (_, made) = post(&server, "bans", ban.clone()).await;
+    let (_, again) = post(&server, "bans", ban).await;
+    assert_eq!(made["id"], again["id"], "the same thing has the same id");
+    let (_, other) = post(&server, "countries", json!({ "country": "FR" })).await;
+    let id = |answer: &Value| answer["id"].as_str().unwrap().to_owned();
+    let take_back = async |path: String| {
+        let note = json!({ "reason": "over", "author": "ann" });
+        ask(&server, Method::DELETE, &path, note).await
+    };
+    for (path, status) in [
+        ("bans/0".to_owned(), 404),
+        (format!("countries/{}", id(&made)), 404),
+        (format!("nothing/{}", id(&made)), 404),
+        (format!("bans/{}", id(&made)), 200),
+        (format!("bans/{}", id(&made)), 404),
+        (format!("countries/{}", id(&other)), 200),
+    ] {
+        let (found, answer) = take_back(path.clone()).await;
+        assert_eq!(found, status, "{path}: {answer}");
+    }
+    let (_, left) = read(server.get("/api/v1/rules/entries").send().await.unwrap()).await;
+    assert_eq!(left["entries"], json!([]));
+    let (_, history) = read(server.get("/api/v1/rules/versions").send().await.unwrap()).await;
+    let newest = &history["versions"][0];
+    assert_eq!(
+        (&newest["action"], &newest["author"], &newest["reason"]),
+        (
+            &json!("take back: block country FR"),
+            &json!("ann"),
+            &json!("over")
+        )
+    );
+}
+
+#[tokio::test]
+async fn the_command_line_lifts_no_ban_that_is_not_there_and_says_who_follows() {
+    let data = tempfile::tempdir().unwrap();
+    drop(Process::with_key(data.path()));
+    let run = |args: &[&str]| {
+        let output = command(data.path(), &[&["rules"], args].concat()).output();
+        let output = output.unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let (code, told) = run(&["ban", "192.0.2.7"]);
+    assert!(
+        code == Some(0) && told.contains("no process follows the rules"),
+        "{told}"
+    );
+    for args in [
+        &["unban", "192.0.2.8"][..],
+        &["ban", "192.0.2.8", "--remove"],
+    ] {
+        let (code, told) = run(args);
+        let is_told = told.contains("do not ban 192.0.2.8") && told.contains("--yes");
+        assert!(code == Some(1) && is_told, "{told}");
+    }
+    assert_eq!(run(&["history"]).1.lines().count(), 1);
+    assert_eq!(run(&["unban", "192.0.2.8", "--yes"]).0, Some(0));
+    assert_eq!(run(&["unban", "192.0.2.7"]).0, Some(0));
+    let (_, refused) = run(&["ban", "0.0.0.0/0"]);
+    assert!(!refused.contains("confirm"), "{refused}");
 }
 
 #[tokio::test]

@@ -39,7 +39,13 @@ impl From<ChangeError> for ApiError {
             ChangeError::Unmatched | ChangeError::Replaced => StatusCode::PRECONDITION_FAILED,
             ChangeError::Store(error) => return (*error).into(),
         };
-        Self::new(status, error.to_string())
+        let how = match &error {
+            ChangeError::Unconfirmed(_) | ChangeError::Replaced => {
+                "; to do it anyway, add \"confirm\": true"
+            }
+            _ => "",
+        };
+        Self::new(status, format!("{error}{how}"))
     }
 }
 

@@ -37,7 +37,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// There is no file yet.
-    #[error("no database {} yet: start guard-server once first", path.display())]
+    #[error("no database {} yet: start guard-server once first, or name the folder of its data with --data-dir", path.display())]
     Missing {
         /// Where it would be.
         path: PathBuf,
