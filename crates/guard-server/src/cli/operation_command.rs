@@ -63,7 +63,7 @@ fn command(name: &'static str, first: &'static Schema) -> Command {
 
 fn argument(field: &Field, is_shared: bool) -> Arg {
     let parser: ValueParser = match field.takes {
-        Takes::Text | Takes::List => value_parser!(String).into(),
+        Takes::Text | Takes::List => value_parser!(String),
         Takes::Number => value_parser!(i64).into(),
         Takes::Seconds => seconds.into(),
         Takes::Switch => PossibleValuesParser::new(["on", "off"]).into(),
