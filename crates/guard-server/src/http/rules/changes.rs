@@ -155,7 +155,10 @@ pub(crate) async fn put(
     let (schema, now) = (kind(&collection)?, asked.state.clock.now());
     let by = asked.by(body.note());
     let operation = Operation::read(schema, body.fields).map_err(ChangeError::from)?;
-    let entry = Entry::new(operation, body.duration_s, &by, now).map_err(ChangeError::from)?;
+    let seconds = body.duration_s;
+    // The check of a pattern may take long.
+    let checked = async move { Entry::new(operation, seconds, &by, now).map(|entry| (entry, by)) };
+    let (entry, by) = off_thread(checked).await?.map_err(ChangeError::from)?;
     let id = entry.operation.id();
     let (store, project) = asked.project();
     let change = async move { versions::put(&*store, project, &entry, &by, now).await };

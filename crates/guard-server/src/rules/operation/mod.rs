@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-pub use self::kinds::{Ban, Operation, Unban};
+pub use self::kinds::*;
 pub use self::schema::{Field, Need, Schema, Takes};
 use super::document::check;
 use super::fields;
