@@ -46,7 +46,7 @@ fn kinds(command: &str) -> impl Iterator<Item = &'static Schema> {
 
 /// The command of a kind, and of the other kinds that share it.
 fn command(name: &'static str, first: &'static Schema) -> Command {
-    let mut command = Command::new(name).about(first.help);
+    let mut command = Command::new(name);
     let mut fields: Vec<&Field> = Vec::new();
     for field in kinds(name).flat_map(|schema| schema.fields) {
         if fields.iter().all(|known| known.name != field.name) {
@@ -58,7 +58,8 @@ fn command(name: &'static str, first: &'static Schema) -> Command {
         let is_shared = schemas.all(|it| it.fields.iter().any(|other| other.name == field.name));
         command = command.arg(argument(field, is_shared));
     }
-    Term::augment_args(command)
+    // The arguments bring a text about themselves.
+    Term::augment_args(command).about(first.help)
 }
 
 fn argument(field: &Field, is_shared: bool) -> Arg {
@@ -142,5 +143,22 @@ impl Subcommand for OperationCommand {
 
     fn has_subcommand(name: &str) -> bool {
         kinds(name).next().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_says_what_it_does() {
+        let all = OperationCommand::augment_subcommands(Command::new("rules"));
+        for schema in Operation::SCHEMAS {
+            let Some(name) = schema.command else { continue };
+            let about = all.find_subcommand(name).and_then(Command::get_about);
+            let about = about.map(ToString::to_string);
+            assert_eq!(about.as_deref(), Some(schema.help), "{name}");
+        }
+        all.debug_assert();
     }
 }
