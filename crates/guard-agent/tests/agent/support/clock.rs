@@ -54,13 +54,18 @@ impl ManualClock {
     /// from now.
     pub(crate) fn wait_for_sleeper(&self, least: f64, most: f64) {
         super::eventually(&format!("a sleeper for {least} to {most} s"), || {
-            let state = self.state();
-            let now = self.origin + state.elapsed;
-            state.sleepers.values().any(|each| {
-                let left = each.until.saturating_duration_since(now).as_secs_f64();
-                (least..=most).contains(&left)
-            })
+            self.has_sleeper(least, most)
         });
+    }
+
+    /// Whether someone sleeps for a time within these bounds, in seconds from now.
+    pub(crate) fn has_sleeper(&self, least: f64, most: f64) -> bool {
+        let state = self.state();
+        let now = self.origin + state.elapsed;
+        state.sleepers.values().any(|each| {
+            let left = each.until.saturating_duration_since(now).as_secs_f64();
+            (least..=most).contains(&left)
+        })
     }
 
     /// How many sleep until a time with exactly this fraction of a second; nothing
