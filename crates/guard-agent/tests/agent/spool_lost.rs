@@ -141,6 +141,8 @@ fn what_others_do_to_the_spool_is_noticed_within_a_second_and_made_good() {
         assert!(durability(&agent).degraded, "{what}");
         Outcome::compare(0..500, 0..500, &on_disk(&root))
             .tell(&format!("{what}, a kill 1 s later"), "none");
+        // The failure is counted before it is reported.
+        eventually("told", || !heard.lock().expect("whole").is_empty());
         let told = heard.lock().expect("whole").remove(0);
         assert!(
             told.contains("it was removed or replaced while in use"),
