@@ -49,10 +49,10 @@ class ProcessAgent:
 
     def __init__(self, config: AgentConfig) -> None:
         self.config = config
-        self._report = reporter(lambda: self.config)
+        self._tell = reporter(lambda: self.config)
         self.rules_feed = RulesFeed(self.rules)
         self.native = _native.Agent(
-            config, self._report, self.rules_feed.changed, self._begin_in_child
+            config, self._report, self.rules_feed.changed, self._begin_again
         )
         self.send_event: Send
         self.send_metric: Send
@@ -67,6 +67,11 @@ class ProcessAgent:
         self._redis_loop: RedisLoop | None = None
         self._rules_json: str | None = None
         self._rules: DynamicRules | None = None
+
+    def _report(self, level: int, stage: str, message: str) -> None:
+        self._tell(level, stage, message)
+        # It may be of descriptors that were closed, and no other call may come.
+        self.native.notice_fork()
 
     def _fill(self, queue: "BufferLoop | _native.Agent") -> None:
         """Has records go to `queue`; with the first of them it shows who serves in this process."""
@@ -164,25 +169,29 @@ class ProcessAgent:
             return await self._transport_loop.send(name, records)
         return await getattr(self.transport, name)(records)
 
-    def _begin_in_child(self) -> None:
-        """Gives a forked child, which has no thread but one, loops of its own.
+    def _begin_again(self, is_forked: bool) -> None:
+        """Gives Python's parts other loops, where theirs do not run any more.
 
-        Called by the first call there: whoever forked may have told Python nothing of it.
+        Called by the first call in a forked child, which has no thread but one: whoever forked may
+        have told Python nothing of it. Also after the program closed the agent's descriptors.
         """
-        self.rules_feed.begin_in_child()
-        if self._transport_loop is not None:
-            # Collecting the parent's would close here what the parent waits for there.
-            _of_parents.append(self._transport_loop)
-            self._transport_loop = self._make_transport_loop(self._transport_loop.transport)
-        of_parent = self._redis_loop
-        if of_parent is not None:
-            _of_parents.append(of_parent)
-            self._redis_loop = of_parent.for_child()
-        if self._transport_loop is not None or of_parent is not None:
+        transport_loop, buffer_loop = self._transport_loop, self._buffer_loop
+        redis_loop = self._redis_loop if is_forked else None
+        # Collecting them would close here what the parent waits for there, or what by now are
+        # descriptors of others.
+        _left_behind.extend((transport_loop, buffer_loop, redis_loop))
+        if is_forked:
+            self.rules_feed.begin_in_child()
+        if transport_loop is not None:
+            self._transport_loop = self._make_transport_loop(transport_loop.transport)
+        if redis_loop is not None:
+            self._redis_loop = redis_loop.for_child()
+        if transport_loop is not None or redis_loop is not None:
             self._apply(self.config, self._transport_loop)
-        if self._buffer_loop is not None:
-            _of_parents.append(self._buffer_loop)
-            self._buffer_loop = self._make_buffer_loop(self._buffer_loop.buffer)
+        if buffer_loop is not None:
+            self._buffer_loop = (
+                self._make_buffer_loop(buffer_loop.buffer) if is_forked else buffer_loop.again()
+            )
         self._fill(self._buffer_loop or self.native)
         self._meet_host()
 
@@ -227,7 +236,14 @@ class ProcessAgent:
     def flush_buffer(self, seconds: float) -> bool:
         """Delivers what a program's own buffer holds; whether all was within so many seconds."""
         self.native.notice_fork()
-        if self._buffer_loop is None or self._buffer_loop.flush(seconds):
+        tried = None
+        # There is another one where it was found that descriptors were closed.
+        while self._buffer_loop is not tried:
+            tried = self._buffer_loop
+            if tried is not None and tried.flush(seconds):
+                return True
+            self.native.notice_fork()
+        if tried is None:
             return True
         _logger.warning(
             "Not everything in the program's own buffer was delivered within %s s; it stays there. "
@@ -313,7 +329,7 @@ class ProcessAgent:
 
 _lock = Lock()
 _agent: ProcessAgent | None = None
-_of_parents: list[object] = []
+_left_behind: list[object] = []
 
 
 def process_agent(

@@ -56,6 +56,7 @@ class BufferLoop:
         self._lock = Lock()
         self._waiting: deque[tuple[_Kind, bytes]] = deque()
         self._is_closed = False
+        self._successor: BufferLoop | None = None
         self._unflushed = 0
         self._wake = asyncio.Event()
         self._due = asyncio.Event()
@@ -74,19 +75,24 @@ class BufferLoop:
 
     def _send(self, kind: "_Kind", record: Any) -> _native.Ready[None]:
         held = self._native.hold(kind.name, record)
-        if held is None:
-            return _TAKEN
+        if held is not None:
+            self._put(kind, held)
+        return _TAKEN
+
+    def _put(self, kind: "_Kind", held: bytes) -> None:
         with self._lock:
+            successor = self._successor
             is_first = not self._waiting
             has_room = not self._is_closed and len(self._waiting) < _room(self._config())
-            if has_room:
+            if has_room and successor is None:
                 self._waiting.append((kind, held))
-        if not has_room:
+        if successor is not None:
+            successor._put(kind, held)
+        elif not has_room:
             self._native.held_lost(kind.name, f"{len(self._waiting)} wait for it to take them")
         elif is_first:
             # Closed in this moment, it has counted what was waiting.
             self._thread.post(self._wake.set)
-        return _TAKEN
 
     def flush(self, seconds: float) -> bool:
         """Flushes the buffer; whether all was delivered within so many seconds."""
@@ -100,9 +106,18 @@ class BufferLoop:
                 flushed.run(lambda: outcome)
 
         if not self._thread.post(lambda: self._thread.spawn(flush())):
-            return True
+            return self._is_closed
         # It goes on: cut short, it would have to give records back once more.
         return wait_for(lambda: flushed.wait(seconds)) and flushed.get()
+
+    def again(self) -> "BufferLoop":
+        """One that goes on with what waits, where this one's descriptors were closed."""
+        with self._lock:
+            self._successor = BufferLoop(self.buffer, self._native, self._config, self._deliver)
+            self._successor._waiting.extend(self._waiting)
+            self._waiting.clear()
+        self._successor._thread.post(self._successor._wake.set)
+        return self._successor
 
     def close(self) -> None:
         """Ends the thread. What the buffer holds stays there; what it never took is lost."""
@@ -143,7 +158,7 @@ class BufferLoop:
             return self._waiting.popleft() if self._waiting else None
 
     async def _flush_regularly(self) -> None:
-        while True:
+        while self._successor is None:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._due.wait(), self._config().flush_interval)
             self._due.clear()

@@ -45,11 +45,9 @@ class LoopThread:
         task.add_done_callback(self._tasks.discard)
 
     def post(self, work: Callable[[], object]) -> bool:
-        """Runs `work` in the loop, from another thread; whether it is still open."""
+        """Runs `work` in the loop, from another thread; false if it does not hear of it."""
         with self._lock:
-            if not self._is_closed:
-                self._inbox.put(work)
-            return not self._is_closed
+            return not self._is_closed and self._inbox.put(work)
 
     async def run(self, begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Does work here for somebody in another event loop.

@@ -354,6 +354,68 @@ def test_a_child_that_ends_leaves_the_parents_transport_its_connections(backend:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "True\nTrue\n", "")
 
 
+CLOSING = """
+    import os
+
+    # As a daemon does, which opens files of its own then: they get the same numbers.
+    os.closerange(3, 4096)
+    own = [os.pipe() for _ in range(20)]
+    for number in range(3):
+        agent.send_event(event(f"after {number}"))
+    agent.flush_buffer()
+    agent.stop()
+    for reader, writer in own:
+        os.set_blocking(reader, False)
+        try:
+            print("not its own:", os.read(reader, 1))
+        except BlockingIOError:
+            os.close(reader)
+            os.close(writer)
+"""
+AFTER = [f"after {number}" for number in range(3)]
+
+
+def test_a_daemon_that_closes_all_descriptors_delivers_and_its_files_are_left_alone(
+    backend: Backend,
+) -> None:
+    program = """
+    from guard_agent import SyncGuardAgentHandler
+
+    agent = SyncGuardAgentHandler(agent.config)
+    agent.send_event(event("before"))
+    agent.flush_buffer()
+    """
+    ended = run(program + CLOSING, backend)
+    assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+    assert [event["event_type"] for event in backend.events] == ["before", *AFTER]
+    assert "closed file descriptors of the agent's" in ended.stderr
+
+
+def test_a_daemon_that_closes_all_descriptors_keeps_its_transport(backend: Backend) -> None:
+    program = """
+    from guard_agent import SyncGuardAgentHandler
+
+    agent = SyncGuardAgentHandler(agent.config)
+    agent.flush_buffer()
+    """
+    ended = run(TRANSPORT.replace("WAIT", "0") + program + CLOSING, backend)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == ["x", *" ".join(AFTER).split()], ended.stderr
+
+
+def test_a_daemon_that_closes_all_descriptors_keeps_its_buffer(backend: Backend) -> None:
+    program = """
+    from guard_agent import SyncGuardAgentHandler
+
+    agent = SyncGuardAgentHandler(agent.config)
+    agent.send_event(event("before"))
+    agent.flush_buffer()
+    """
+    ended = run(BUFFER + program + CLOSING, backend)
+    assert (ended.returncode, ended.stdout) == (0, "confirmed 1\nconfirmed 3\n"), ended.stderr
+    assert [event["event_type"] for event in backend.events] == ["before", *AFTER]
+
+
 UNSEEN = """
     import ctypes
 

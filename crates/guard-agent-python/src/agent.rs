@@ -1,9 +1,9 @@
 //! The agent, as Python holds it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use guard_agent::{Agent as Core, Kind, fork_generation};
+use guard_agent::{Agent as Core, Kind, fork_generation, losses};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -29,10 +29,10 @@ pub(crate) struct Agent {
     taken: Py<Ready>,
     /// Handlers may send without asking Python first.
     is_direct: AtomicBool,
-    /// The process that it was last used in.
-    used_in: AtomicU32,
-    /// What Python does first in a forked child.
-    begin_in_child: Py<PyAny>,
+    /// Where it was used last: see [`here`].
+    used_in: AtomicU64,
+    /// What Python does first where its loops do not run any more.
+    begin_again: Py<PyAny>,
 }
 
 impl Agent {
@@ -61,14 +61,17 @@ impl Agent {
 }
 
 impl Agent {
-    /// Has Python begin in a forked child, at the first call there: the fork itself may have
-    /// been made where Python saw nothing of it.
+    /// Has Python begin again at the first call in a forked child, as the fork may have been made
+    /// where Python saw nothing of it, and after the program closed descriptors of the agent's.
     fn notice(&self, py: Python<'_>) -> PyResult<()> {
-        let here = fork_generation();
-        if self.used_in.load(Ordering::Relaxed) != here
-            && self.used_in.swap(here, Ordering::AcqRel) != here
-        {
-            self.begin_in_child.call0(py)?;
+        let here = here();
+        if self.used_in.load(Ordering::Relaxed) == here {
+            return Ok(());
+        }
+        let before = self.used_in.swap(here, Ordering::AcqRel);
+        if before != here {
+            let is_forked = before >> 32 != here >> 32;
+            self.begin_again.call1(py, (is_forked,))?;
         }
         Ok(())
     }
@@ -82,7 +85,7 @@ impl Agent {
         config: &Bound<'_, PyAny>,
         report: Bound<'_, PyAny>,
         rules_changed: Bound<'_, PyAny>,
-        begin_in_child: Py<PyAny>,
+        begin_again: Py<PyAny>,
     ) -> PyResult<Self> {
         let builder = config::builder(config, report.unbind(), None)?
             .on_rules_changed(rules_hook(rules_changed.unbind()));
@@ -93,8 +96,8 @@ impl Agent {
             core,
             taken,
             is_direct,
-            used_in: AtomicU32::new(fork_generation()),
-            begin_in_child,
+            used_in: AtomicU64::new(here()),
+            begin_again,
         })
     }
 
@@ -249,6 +252,11 @@ impl Agent {
         let stats = py.detach(|| self.core.stats());
         stats::dict(py, &stats)
     }
+}
+
+/// A number for this process, and for how often it lost descriptors.
+fn here() -> u64 {
+    u64::from(fork_generation()) << 32 | u64::from(losses())
 }
 
 /// Seconds, as Python gives them.

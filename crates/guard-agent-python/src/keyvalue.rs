@@ -12,7 +12,7 @@ use guard_agent::store::keyvalue::{Key, KeyValue};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyInt, PyString, PyTuple};
 
-use crate::lane::{Lane, Order};
+use crate::lane::{CLOSED, Lane, Order};
 
 /// How long one call may take. Callers wait for none of it, but the end of a
 /// process waits for the last one.
@@ -200,11 +200,14 @@ impl Caller {
         }
         let expected = arguments.len();
         let place = Arc::new(Place::default());
-        self.lane.put(Call {
+        let is_heard = self.lane.put(Call {
             name,
             arguments,
             place: Arc::downgrade(&place),
         });
+        if !is_heard {
+            return Err(StoreError::Failed(CLOSED.to_owned()));
+        }
         match place.wait(LIMIT) {
             Some(Ok(values)) if values.len() == expected => Ok(values),
             Some(Ok(_)) => Err(failed("an answer is missing")),

@@ -31,9 +31,10 @@ impl Mailbox {
         self.lane.fileno()
     }
 
+    /// Whether it can still be heard of: the program may have closed the descriptors.
     #[pyo3(signature = (item, /))]
-    fn put(&self, item: Py<PyAny>) {
-        self.lane.put(Left(item));
+    fn put(&self, item: Py<PyAny>) -> bool {
+        self.lane.put(Left(item))
     }
 
     /// Everything that was put, oldest first.

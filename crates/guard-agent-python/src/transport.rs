@@ -13,7 +13,7 @@ use pyo3::types::PyBytes;
 use tokio::sync::oneshot;
 use tokio::time;
 
-use crate::lane::{Lane, Order};
+use crate::lane::{CLOSED, Lane, Order};
 
 type Answer = Result<Response, TransportError>;
 
@@ -116,10 +116,13 @@ impl Transport for Sender {
     fn send(&self, request: CoreRequest) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            self.lane.put(Request {
+            let is_heard = self.lane.put(Request {
                 inner: request,
                 answer: Mutex::new(Some(answer)),
             });
+            if !is_heard {
+                return Err(TransportError::Refused(CLOSED.into()));
+            }
             match time::timeout(self.limit, answered).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) => Err(TransportError::Refused("left without an answer".into())),

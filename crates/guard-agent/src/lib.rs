@@ -57,6 +57,7 @@ pub mod compat;
 mod config;
 pub mod defaults;
 mod delivery;
+mod descriptors;
 mod error;
 mod fork;
 pub mod install_id;
@@ -76,6 +77,7 @@ pub mod stats;
 mod status;
 pub mod store;
 mod sync;
+mod tenure;
 mod threads;
 pub mod transport;
 mod worker;
@@ -83,6 +85,8 @@ mod worker;
 pub use agent::{Agent, CloseOnDrop};
 pub use builder::AgentBuilder;
 pub use config::OverflowPolicy;
+#[doc(hidden)]
+pub use descriptors::{Kept, losses};
 pub use error::{ConfigError, SendError};
 #[doc(hidden)]
 pub use fork::fork_generation;

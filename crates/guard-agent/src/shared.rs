@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::classify::DeliveryError;
 use crate::delivery::throttle::Throttle;
+use crate::descriptors::{Holding, Witness};
 use crate::install_id;
 use crate::queue::{Limits, Queue};
 use crate::report::{Level, Reporter, flush_stage};
@@ -37,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) install_id: String,
     reporter: Reporter,
     /// Set when the worker starts, in the process that sends.
-    transport: Mutex<Option<Arc<dyn Transport>>>,
+    transport: Mutex<Option<Holding<Arc<dyn Transport>>>>,
     /// The largest body the backend was seen to take.
     batch_cap: AtomicUsize,
     /// Batches that rest between rounds.
@@ -147,18 +148,25 @@ impl Shared {
         self.config.clock.as_ref()
     }
 
-    pub(crate) fn set_transport(&self, transport: Arc<dyn Transport>) {
-        *lock(&self.transport) = Some(transport);
+    /// What carries requests from now on, of a runtime that has `witness`.
+    pub(crate) fn set_transport(&self, transport: Arc<dyn Transport>, witness: Arc<Witness>) {
+        *lock(&self.transport) = Some(Holding::new(transport, witness));
+    }
+
+    fn transport(&self) -> Option<(Arc<dyn Transport>, Arc<Witness>)> {
+        let transport = lock(&self.transport);
+        let held = transport.as_ref()?;
+        Some((Arc::clone(held.peek()?), held.witness()))
     }
 
     /// One request and its answer, counted.
     pub(crate) async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
-        let Some(transport) = lock(&self.transport).clone() else {
+        let Some((transport, witness)) = self.transport() else {
             return Err(TransportError::Connect("the agent is not running".into()));
         };
         self.requests
             .requested(request.body.as_ref().map_or(0, bytes::Bytes::len));
-        let mut response = transport.send(request).await?;
+        let mut response = Holding::new(transport.send(request), witness).await?;
         hide(&self.config.api_key, &mut response.body);
         Ok(response)
     }

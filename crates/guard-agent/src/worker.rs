@@ -1,21 +1,16 @@
 //! The worker: one thread with a runtime of its own.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use guard_wire::header;
-use tokio::runtime;
 use tokio::sync::watch;
 
 use crate::journal::thread::JournalThread;
 use crate::shared::Shared;
-use crate::transport::Transport;
-use crate::transport::http::{HttpOptions, HttpTransport, headers};
-use crate::{pipeline, threads};
+use crate::tenure::Tenure;
 
 /// How long after its deadline a worker may still take to end. Beyond it hangs
 /// in something that is not ours, and is left alone.
@@ -37,31 +32,13 @@ impl Worker {
     /// Starts the thread, which lowers `running` should it fail.
     pub(crate) fn start(shared: Arc<Shared>, running: Arc<AtomicBool>) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(None);
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let (end, ended) = channel();
+        let tenure = Tenure::prepare(Arc::clone(&shared), running, stopped, Some(end))?;
         let journal = match &shared.config.store {
             Some(open) => Some(JournalThread::start(Arc::clone(&shared), open.clone())?),
             None => None,
         };
-        let (end, ended) = channel();
-        let theirs = Arc::clone(&shared);
-        threads::spawn("guard-agent", &shared, move || {
-            let work = || {
-                theirs.set_transport(transport(&theirs));
-                runtime.block_on(pipeline::run(&theirs, stopped));
-            };
-            if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                running.store(false, Ordering::Release);
-                theirs.error("worker", "worker", || {
-                    "the worker failed and starts again with the next record; please report this"
-                        .to_owned()
-                });
-            }
-            // A lookup that hangs in the system's resolver must not hold the end up.
-            runtime.shutdown_background();
-            drop(end);
-        })?;
+        tenure.begin()?;
         Ok(Self {
             ended,
             journal,
@@ -119,30 +96,4 @@ impl LeftBehind {
             });
         }
     }
-}
-
-/// What carries requests under a configuration.
-pub(crate) fn transport(shared: &Shared) -> Arc<dyn Transport> {
-    let config = &shared.config;
-    if let Some(transport) = &config.transport {
-        return Arc::clone(transport);
-    }
-    let bearer = ["Bearer ", &config.api_key].concat();
-    let process = std::process::id().to_string();
-    let mut pairs = vec![
-        ("Authorization", bearer.as_str()),
-        (header::API_KEY, config.api_key.as_str()),
-        (header::INSTALL_ID, shared.install_id.as_str()),
-        (header::PROCESS_ID, process.as_str()),
-    ];
-    if let Some(project) = &config.settings.project_id {
-        pairs.push((header::PROJECT_ID, project));
-    }
-    Arc::new(HttpTransport::new(HttpOptions {
-        endpoint: config.endpoint.clone(),
-        headers: headers(&pairs),
-        user_agent: format!("fastapi-guard-agent/{}", config.settings.agent_version),
-        timeout: config.settings.timeout,
-        clock: Arc::clone(&config.clock),
-    }))
 }

@@ -8,18 +8,19 @@ use std::time::Duration;
 use guard_wire::Kind;
 use guard_wire::fields::Fields;
 use jiff::Timestamp;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 use crate::batching;
 use crate::builder::AgentBuilder;
 use crate::config::OverflowPolicy;
+use crate::descriptors::{Holding, unless_lost};
 use crate::error::ConfigError;
 use crate::pipeline::{self, InFlightBatch};
 use crate::rules::Rules;
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::sync::lock;
-use crate::{fork, intake, status, worker};
+use crate::{descriptors, fork, intake, status, tenure};
 
 /// Seals and sends what it is given, in the calling thread, and keeps nothing.
 ///
@@ -49,7 +50,7 @@ pub struct DirectClient {
 struct Inner {
     shared: Shared,
     /// Nothing while closed. Held for as long as a call lasts.
-    runtime: Mutex<Option<Runtime>>,
+    runtime: Mutex<Option<Holding<Runtime>>>,
     /// Whether there is a runtime; read without the lock.
     is_open: AtomicBool,
 }
@@ -171,7 +172,7 @@ impl DirectClient {
     pub fn close(&self) {
         self.inner.is_open.store(false, Ordering::Relaxed);
         let runtime = lock(&self.inner.runtime).take();
-        if let Some(runtime) = runtime {
+        if let Some(runtime) = runtime.and_then(Holding::into_held) {
             // A lookup that hangs in the system's resolver must not hold the end up.
             runtime.shutdown_background();
         }
@@ -179,18 +180,22 @@ impl DirectClient {
 
     fn run<T>(&self, work: impl AsyncFnOnce() -> T) -> io::Result<T> {
         let mut place = lock(&self.inner.runtime);
-        let runtime = match place.take() {
-            Some(runtime) => runtime,
+        let holding = match place.take().filter(|it| it.get().is_some()) {
+            Some(holding) => holding,
             None => self.connect()?,
         };
-        Ok(place.insert(runtime).block_on(work()))
+        let holding = place.insert(holding);
+        let witness = holding.witness();
+        let runtime = holding.get();
+        let done = runtime.and_then(|it| it.block_on(unless_lost(&witness, work())));
+        done.ok_or_else(|| io::Error::other("the program closed the connection's descriptor"))
     }
 
-    fn connect(&self) -> io::Result<Runtime> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+    fn connect(&self) -> io::Result<Holding<Runtime>> {
+        let runtime = descriptors::runtime()?;
         self.inner
             .shared
-            .set_transport(worker::transport(&self.inner.shared));
+            .set_transport(tenure::transport(&self.inner.shared), runtime.witness());
         self.inner.is_open.store(true, Ordering::Relaxed);
         Ok(runtime)
     }

@@ -11,6 +11,7 @@ use guard_wire::Kind;
 use super::*;
 use crate::Agent;
 use crate::clock::Clock;
+use crate::descriptors::Witness;
 use crate::queue::Incoming;
 use crate::sync::lock;
 use crate::transport::{Request, Response, Transport, TransportError};
@@ -96,7 +97,8 @@ fn agent(backend: &Arc<Backend>) -> Arc<Shared> {
         .validate()
         .expect("valid");
     let shared = Arc::new(Shared::new(config, "install".to_owned()));
-    shared.set_transport(Arc::new(Line(Arc::clone(backend))));
+    let witness = Arc::new(Witness::new().expect("a descriptor"));
+    shared.set_transport(Arc::new(Line(Arc::clone(backend))), witness);
     shared
 }
 
