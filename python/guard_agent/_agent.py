@@ -68,8 +68,8 @@ class ProcessAgent:
         self._rules_json: str | None = None
         self._rules: DynamicRules | None = None
 
-    def _report(self, level: int, stage: str, message: str) -> None:
-        self._tell(level, stage, message)
+    def _report(self, level: int, stage: str, message: str, batch_size: int | None) -> None:
+        self._tell(level, stage, message, batch_size)
         # It may be of descriptors that were closed, and no other call may come.
         self.native.notice_fork()
 
