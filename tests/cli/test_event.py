@@ -44,7 +44,7 @@ def test_a_wrong_key_is_told(server: GuardServer, guard_agent: Command) -> None:
     output = guard_agent("send-test-event", "--endpoint", server.url, GUARD_AGENT_API_KEY=key)
     assert output.code == 1
     assert output.says("fail", "test event") == (
-        "not delivered: backend answered 401; check api_key, project_id and "
+        'not delivered: backend answered 401: "Unknown API key"; check api_key, project_id and '
         "payload_signing_secret - see guard-agent doctor"
     )
     assert key not in output.text + output.errors
