@@ -1,13 +1,12 @@
 //! The journal: saves what the queue holds, forgets what was delivered, and
 //! brings back what memory had no room for.
 //!
-//! It runs on a thread of its own, so that neither callers nor deliveries ever
-//! wait for a disk. A store on disk is appended to by a second thread, the writer,
-//! so that what comes in does not wait either while the journal syncs, removes,
-//! reads, or takes over what dead processes left. Whatever the writer cannot do the
-//! journal does. What is delivered before it was saved is never written.
-//! While the store fails the agent goes on in memory, and the journal tries again
-//! every [`RETRY_AFTER`].
+//! It runs on a dedicated thread, so that neither callers nor deliveries wait for
+//! a disk. For a store on disk, a second thread, the writer, appends. So new records
+//! do not wait while the journal syncs, removes, reads, or takes over the records of
+//! dead processes. The journal does everything that the writer cannot do. A record
+//! delivered before it was saved is never written. While the store fails, the agent
+//! continues in memory, and the journal tries again every [`RETRY_AFTER`].
 
 pub(crate) mod thread;
 mod writer;
@@ -24,31 +23,31 @@ use crate::report::Level;
 use crate::shared::Shared;
 use crate::store::{GATHER, OpenStore, Store, StoreError};
 
-/// A record is in the store's hands at most this long after it was accepted,
-/// while the store keeps up.
+/// While the store keeps up, a record is passed to it at most this long after it was
+/// accepted.
 pub const SAVED_WITHIN: Duration = Duration::from_millis(10);
 
 /// The time between attempts to use a store that fails.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How many bytes of records are written together at most.
+/// Maximum number of bytes written together.
 const GROUP: usize = 512 * 1024;
 
-/// What the journal does, step by step.
+/// The work of the journal, step by step.
 pub(crate) struct Journal {
     shared: Arc<Shared>,
     open: OpenStore,
     store: Option<Box<dyn Store>>,
-    /// Saves beside the journal, if the store allows it.
+    /// Saves beside the journal, if the store supports it.
     writer: Option<Writer>,
-    /// Since the store failed: when to try again.
+    /// Time of the next attempt, set while the store fails.
     retry_at: Option<Instant>,
-    /// It was reported that the store cannot be used, and that this lasts.
+    /// A permanent failure of the store was already reported.
     is_told: bool,
 }
 
 impl Journal {
-    /// Goes on with a store that is open, or opens one with the first step.
+    /// Uses a store that is open, or opens one in the first step.
     pub(crate) fn new(shared: Arc<Shared>, open: OpenStore, store: Option<Box<dyn Store>>) -> Self {
         Self {
             shared,
@@ -60,14 +59,14 @@ impl Journal {
         }
     }
 
-    /// How long to let records gather between two steps.
+    /// How long records gather between two steps.
     pub(crate) fn gathering(&self) -> Duration {
         self.store
             .as_ref()
             .map_or(GATHER, |store| store.gathering())
     }
 
-    /// Does all that there is to do; when to look again at the latest.
+    /// Does all pending work. Returns when to check again at the latest.
     pub(crate) fn step(&mut self, now: Instant) -> Option<Instant> {
         self.shared.queue.answer_call(Saver::Journal);
         if let Some(at) = self.retry_at
@@ -85,13 +84,13 @@ impl Journal {
                 self.retry_at
             }
         };
-        // Last: whoever sees what is saved sees that the store works.
+        // Last: a reader who sees saved records must also see that the store works.
         self.note_usage();
         next
     }
 
-    /// Saves what there is, whatever failed before, and leaves it to the store:
-    /// the agent stops. The store, for the next start.
+    /// Saves all records when the agent stops, whatever failed before, and leaves them to
+    /// the store. Returns the store for the next start.
     pub(crate) fn finish(mut self, now: Instant) -> Option<Box<dyn Store>> {
         if let Some(writer) = self.writer.take() {
             writer.stop(&self.shared);
@@ -104,7 +103,7 @@ impl Journal {
             let saved = save_again(store, &shared);
             written.and(synced).and(saved)
         });
-        // What was saved before rests there, even if the store fails now.
+        // Records saved earlier stay in the store, even if it fails now.
         shared.queue.evict_all();
         let applied = match &mut self.store {
             Some(store) => apply(store.as_mut(), &shared),
@@ -123,9 +122,9 @@ impl Journal {
         let store = self.store()?;
         let applied = apply(store, &shared);
         let written = write(store, &shared);
-        // What was settled while it was written.
+        // Handles records that were settled during the write.
         let applied = applied.and_then(|()| apply(store, &shared));
-        // Last: what was written now may be due for syncing.
+        // Last: records written just now may be due for syncing.
         let ticked = store.tick(now);
         save_again(store, &shared)?;
         let next = ticked?;
@@ -141,7 +140,7 @@ impl Journal {
         applied.and(written).map(|()| next)
     }
 
-    /// The store, opened now if it is not open.
+    /// Returns the store, and opens it first if needed.
     fn store(&mut self) -> Result<&mut dyn Store, StoreError> {
         if self.store.is_none() {
             let store = (self.open)()?;
@@ -154,8 +153,8 @@ impl Journal {
         }
     }
 
-    /// Has a thread of its own append, if the store allows it. Where no thread can be
-    /// had the journal appends.
+    /// Starts a dedicated thread that appends, if the store supports it. If no thread can
+    /// be started, the journal appends.
     fn start_writer(&mut self) -> Result<(), StoreError> {
         if self.writer.is_none()
             && let Some(appender) = self.store()?.appender()
@@ -216,7 +215,7 @@ impl Journal {
     }
 }
 
-/// Releases, forgets and sets aside what the queue has settled.
+/// Releases, removes and quarantines records that the queue has settled.
 fn apply(store: &mut dyn Store, shared: &Shared) -> Result<(), StoreError> {
     let mut commands = shared.queue.take_commands();
     store.release(&std::mem::take(&mut commands.release));
@@ -227,7 +226,7 @@ fn apply(store: &mut dyn Store, shared: &Shared) -> Result<(), StoreError> {
     outcome
 }
 
-/// Leaves in `commands` what could not be done.
+/// Leaves the commands in `commands` that could not be carried out.
 fn apply_commands(store: &mut dyn Store, commands: &mut StoreCommands) -> Result<(), StoreError> {
     if !commands.remove.is_empty() {
         store.remove(&commands.remove)?;
@@ -241,14 +240,15 @@ fn apply_commands(store: &mut dyn Store, commands: &mut StoreCommands) -> Result
     Ok(())
 }
 
-/// Saves what is not saved, if that is not the writer's.
+/// Saves unsaved records, unless the writer is responsible for them.
 fn write(store: &mut dyn Store, shared: &Shared) -> Result<(), StoreError> {
     by_groups(&shared.queue, Saver::Journal, |group| {
         save(store, shared, group)
     })
 }
 
-/// Saves what the store had and has lost, and syncs it: it was safe already.
+/// Saves records again that the store had and lost. Syncs them, because they were safe
+/// before.
 fn save_again(store: &mut dyn Store, shared: &Shared) -> Result<(), StoreError> {
     let lost = store.forgotten();
     if lost.is_empty() {
@@ -259,8 +259,8 @@ fn save_again(store: &mut dyn Store, shared: &Shared) -> Result<(), StoreError> 
     store.sync()
 }
 
-/// Has `save` save what is not saved and is this one's to save, group by group, but not
-/// what comes in meanwhile.
+/// Passes unsaved records of this saver to `save`, group by group. Records that come
+/// in meanwhile are not included.
 fn by_groups<E>(
     queue: &Queue,
     saver: Saver,
@@ -278,7 +278,7 @@ fn by_groups<E>(
     }
 }
 
-/// A group as stores take it.
+/// Converts a group to the form that stores accept.
 fn records(group: &[Unsaved]) -> Vec<(Kind, &[u8])> {
     group
         .iter()
@@ -286,14 +286,14 @@ fn records(group: &[Unsaved]) -> Vec<(Kind, &[u8])> {
         .collect()
 }
 
-/// Saves a group, discarding what is oldest when the store is full and the
-/// policy allows it.
+/// Saves a group. If the store is full and the policy allows it, discards the oldest
+/// records.
 fn save(store: &mut dyn Store, shared: &Shared, group: Vec<Unsaved>) -> Result<(), StoreError> {
     let records = records(&group);
     let mut outcome = store.append(&records);
     if matches!(outcome, Err(StoreError::Full { .. })) && shared.queue.drops() {
         let bytes: usize = records.iter().map(|(_, bytes)| bytes.len()).sum();
-        // What left memory meanwhile can be let go too.
+        // Records that left memory meanwhile can be discarded too.
         outcome = apply(store, shared)
             .and_then(|()| discard(store, shared, bytes))
             .and_then(|()| store.append(&records));

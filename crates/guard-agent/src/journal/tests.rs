@@ -8,7 +8,7 @@ use crate::queue::Incoming;
 use crate::store::{Stored, Usage};
 use crate::sync::lock;
 
-/// A store that counts what it is asked for.
+/// A store that counts the calls it receives.
 #[derive(Default, Clone)]
 struct Counted(Arc<std::sync::Mutex<Counts>>);
 
@@ -17,11 +17,11 @@ struct Counts {
     appended: Vec<usize>,
     removed: usize,
     fails: bool,
-    /// How many more records fit, if that is bounded.
+    /// Number of further records that fit, if bounded.
     room: Option<usize>,
-    /// Records that may be let go.
+    /// Records that may be discarded.
     released: usize,
-    /// Happens during the next append.
+    /// Runs during the next append.
     meanwhile: Option<Box<dyn FnOnce() + Send>>,
 }
 
@@ -87,7 +87,7 @@ impl Store for Counted {
     }
 }
 
-/// A journal with its queue attended.
+/// A journal that is attached to its queue.
 fn journal() -> (Journal, Counted) {
     let config = Agent::builder("the-api-key-of-the-test")
         .endpoint("http://127.0.0.1:1")
@@ -110,7 +110,7 @@ fn push(journal: &Journal, count: usize, len: usize) {
 }
 
 #[test]
-fn all_that_gathered_is_written_in_one_group() {
+fn gathered_records_are_written_in_one_group() {
     let (mut journal, counted) = journal();
     push(&journal, 50, 100);
     journal.step(Instant::now());
@@ -126,7 +126,7 @@ fn large_groups_are_written_in_parts() {
 }
 
 #[test]
-fn what_was_delivered_before_it_was_written_is_never_written() {
+fn records_delivered_before_the_write_are_never_written() {
     let (mut journal, counted) = journal();
     push(&journal, 100, 10);
     let queue = Arc::clone(&journal.shared.queue);
@@ -138,7 +138,7 @@ fn what_was_delivered_before_it_was_written_is_never_written() {
 }
 
 #[test]
-fn what_was_delivered_while_it_was_written_is_removed_in_the_same_step() {
+fn records_delivered_during_the_write_are_removed_in_the_same_step() {
     let (mut journal, counted) = journal();
     push(&journal, 100, 10);
     let queue = Arc::clone(&journal.shared.queue);
@@ -155,7 +155,7 @@ fn what_was_delivered_while_it_was_written_is_removed_in_the_same_step() {
 }
 
 #[test]
-fn a_full_store_lets_go_of_what_left_memory_while_it_was_written() {
+fn a_full_store_discards_records_that_left_memory_during_the_write() {
     let (mut journal, counted) = journal();
     lock(&counted.0).room = Some(10);
     push(&journal, 10, 10);
@@ -171,14 +171,14 @@ fn a_full_store_lets_go_of_what_left_memory_while_it_was_written() {
 }
 
 #[test]
-fn what_is_due_says_when_to_look_again() {
+fn a_step_returns_when_to_check_again() {
     let (mut journal, _) = journal();
     let now = Instant::now();
     assert_eq!(journal.step(now), Some(now + Duration::from_millis(200)));
 }
 
 #[test]
-fn a_store_that_fails_is_left_alone_for_a_while_and_then_gets_everything() {
+fn a_failed_store_is_retried_later_and_then_gets_everything() {
     let (mut journal, counted) = journal();
     lock(&counted.0).fails = true;
     push(&journal, 10, 10);

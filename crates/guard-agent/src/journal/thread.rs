@@ -49,13 +49,13 @@ impl JournalThread {
         })
     }
 
-    /// Has everything saved, and waits for that at most `patience`; whether it ended.
+    /// Saves everything and waits at most `patience` for that. Returns true if it ended.
     pub(crate) fn stop(self, patience: Duration) -> bool {
         self.call_for_end();
         self.ended.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
     }
 
-    /// Has everything saved, and ends by itself.
+    /// Saves everything and lets the thread end without waiting for it.
     pub(crate) fn let_end(self) {
         self.call_for_end();
     }
@@ -89,9 +89,9 @@ fn is_due(shared: &Shared, at: Instant) -> bool {
     shared.clock().now() >= at
 }
 
-/// Waits until it is called, or until something is due.
+/// Waits until the thread is notified or work is due.
 fn wait(shared: &Shared, next: Option<Instant>) {
-    // A store that waits by parking has used up the wake-up of what came meanwhile.
+    // A store that waits by parking may have consumed the wake-up.
     if shared.queue.calls(Saver::Journal) {
         return;
     }
@@ -101,10 +101,9 @@ fn wait(shared: &Shared, next: Option<Instant>) {
     }
 }
 
-/// Lets others come with what called, until there was time enough since the last
-/// step.
+/// Lets more records gather until enough time has passed since the last step.
 pub(super) fn gather(stepped: Instant, time: Duration, stopping: &AtomicBool) {
-    // A store that waits by parking wakes this thread too.
+    // A store that waits by parking can also cause a wake-up here.
     while let Some(left) = time.checked_sub(stepped.elapsed())
         && !stopping.load(Ordering::Acquire)
     {

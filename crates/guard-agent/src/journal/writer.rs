@@ -1,4 +1,4 @@
-//! The thread that appends what comes in, beside a journal that waits for the disk.
+//! The thread that appends new records while the journal waits for the disk.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +21,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// From now on what comes in is saved by a thread of its own.
+    /// Starts a dedicated thread that saves new records from now on.
     pub(super) fn start(shared: &Arc<Shared>, appender: Box<dyn Appender>) -> io::Result<Self> {
         let stopping = Arc::new(AtomicBool::new(false));
         let (told, theirs) = (Arc::clone(&stopping), Arc::clone(shared));
@@ -29,7 +29,7 @@ impl Writer {
             let work = || run(&theirs, appender.as_ref(), &told);
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 theirs.queue.dismiss(Saver::Writer);
-                // What it had in hand, too.
+                // Including the records it had in hand.
                 theirs.queue.mark_unsaved();
                 theirs.error("spool", "writer", || {
                     "the writer failed; the journal saves what comes in; please report this"
@@ -41,11 +41,11 @@ impl Writer {
         Ok(Self { thread, stopping })
     }
 
-    /// Waits until it has appended what it has in hand.
+    /// Waits until the records in hand are appended.
     pub(super) fn stop(self, shared: &Shared) {
         self.stopping.store(true, Ordering::Release);
         self.thread.thread().unpark();
-        // If it failed, that is said, and its records are with the journal.
+        // A failed writer was already reported, and the journal has its records.
         let _ = self.thread.join();
         shared.queue.dismiss(Saver::Writer);
     }
@@ -66,11 +66,11 @@ fn run(shared: &Shared, appender: &dyn Appender, stopping: &AtomicBool) {
     }
 }
 
-/// Appends what is there, and leaves to the journal what takes more than that.
+/// Appends unsaved records. The journal handles those that need more than an append.
 fn write(shared: &Shared, appender: &dyn Appender) {
     let queue = &shared.queue;
     queue.answer_call(Saver::Writer);
-    // What ends it is the journal's from then on.
+    // If the writer stops, the journal takes over.
     let _ = by_groups(queue, Saver::Writer, |group| {
         match appender.append(&records(&group)) {
             Some(tokens) => {

@@ -1,15 +1,15 @@
 //! The queue: bounded by records and by bytes, with the ledger inside its lock.
 //!
-//! No lock is held across I/O: a batch is taken out, and settled when its disposition
-//! is known. What is in flight still counts toward the bounds.
+//! The lock is never held across I/O: a batch is taken out, and settled when its
+//! disposition is known. Records in flight still count toward the bounds.
 //!
 //! Every record carries the generation it was queued in. A flush starts a new
-//! generation: what is older must be sent at once, whatever its number or age,
-//! and the flush ends when all of it is settled.
+//! generation: all older records must be sent at once, whatever their number or
+//! age, and the flush ends when all of them are settled.
 //!
-//! With a store, memory is what is sent next and the store is all there is: when
-//! memory is full it forgets the oldest records that are saved, and they come
-//! back when there is room and the backend takes records.
+//! With a store, memory holds the records to send next and the store holds all of
+//! them. When memory is full, it evicts the oldest records that are saved. They
+//! come back when there is room and the backend accepts records.
 
 mod record;
 mod save_tracker;
@@ -55,63 +55,63 @@ impl From<&Config> for Limits {
     }
 }
 
-/// What has come in from the application since the agent was made.
+/// Records received from the application since the agent was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Arrived {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
 }
 
-/// What became of a record that was handed in.
+/// Outcome of pushing a record.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
-    /// It waits.
+    /// The record waits.
     Queued,
-    /// It waits, and this many older ones were lost for it.
+    /// The record waits, and this many older records were dropped for it.
     Displaced(u64),
-    /// There is no room; nothing was counted.
+    /// There is no room. Nothing was counted.
     Full,
-    /// There is a store, which takes nothing but what is encoded; nothing was counted.
+    /// There is a store, which accepts only encoded records. Nothing was counted.
     NotEncoded,
 }
 
 /// How full the queue is.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Fill {
-    /// Waiting, by kind.
+    /// Waiting records, by kind.
     pub(crate) waiting: [usize; 2],
-    /// Waiting or in flight.
+    /// Records that wait or are in flight.
     pub(crate) items: usize,
-    /// Of both, in bytes.
+    /// Bytes of these records.
     pub(crate) bytes: usize,
-    /// The nearer of the two limits, as a share used.
+    /// Used share of the limit that is closer to being reached.
     pub(crate) ratio: f64,
 }
 
-/// A moment in the life of a queue.
+/// A position in the stream of queued records.
 #[derive(Debug)]
 pub(crate) struct Mark {
     generation: u64,
     arrived: u64,
 }
 
-/// What has not been settled since a [`Mark`].
+/// Unsettled records around a [`Mark`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Left {
-    /// Records in memory that were queued before it.
+    /// Records in memory that were queued before the mark.
     pub(crate) before: usize,
-    /// Records came after it, and wait in memory or in the store.
+    /// Records came after the mark and wait in memory or in the store.
     pub(crate) is_late: bool,
 }
 
 /// The bounded queue of one agent.
 pub(crate) struct Queue {
     state: Mutex<QueueState>,
-    /// How often those who wait for room were released.
+    /// Number of times the callers that wait for room were released.
     releases: AtomicU64,
-    /// Room was made, something was settled, or those who wait were released.
+    /// Signals that room was made, a record was settled, or waiting callers were released.
     changed: Condvar,
-    /// There is something for the worker to look at.
+    /// Wakes the worker when there is something to check.
     wake: Notify,
 }
 
@@ -125,15 +125,15 @@ impl Queue {
         }
     }
 
-    /// Puts other limits in force. What waits stays, even beyond them.
+    /// Applies new limits. Waiting records stay, even beyond the limits.
     pub(crate) fn set_limits(&self, limits: Limits) {
         lock(&self.state).limits = limits;
         self.changed.notify_all();
         self.wake.notify_one();
     }
 
-    /// Counts and queues a record, making room by the policy. `now` is asked only
-    /// when it is the first to wait, or to be refused.
+    /// Counts and queues a record, making room according to the policy. Calls `now`
+    /// only if the record is the first to wait or is refused.
     pub(crate) fn push(
         &self,
         kind: Kind,
@@ -177,7 +177,7 @@ impl Queue {
         }
     }
 
-    /// Wakes those who have records to save, or something else to do for the store.
+    /// Releases the lock and wakes the threads that have store work to do.
     fn unlock_and_call(&self, mut state: MutexGuard<'_, QueueState>) {
         let calls = state.calls();
         drop(state);
@@ -186,15 +186,15 @@ impl Queue {
         }
     }
 
-    /// Counts a record that is lost before it was queued.
+    /// Counts a record that was lost before it was queued.
     pub(crate) fn refuse(&self, kind: Kind, reason: LossReason) {
         lock(&self.state).ledger.refuse(kind, reason);
     }
 
-    /// Waits for room for the record that was refused last: the caller's, or one
-    /// that waits beside it. Returns true if there is room. Gives up at the deadline, if there
-    /// is one, when those who wait were released more often than `releases` times, and when
-    /// the policy is no longer to wait.
+    /// Waits for room for the most recently refused record: the caller's, or that of
+    /// another waiting caller. Returns true if there is room. Gives up at the deadline (if
+    /// any), when callers were released more than `releases` times, or when the policy is
+    /// no longer to block.
     pub(crate) fn wait_for_room(&self, deadline: Option<Instant>, releases: u64) -> bool {
         let state = lock(&self.state);
         let has_room = |state: &mut QueueState| state.make_room(state.refused);
@@ -217,7 +217,7 @@ impl Queue {
         has_room(&mut state)
     }
 
-    /// Has everybody who waits for room give up.
+    /// Makes all callers that wait for room give up.
     pub(crate) fn release(&self) {
         let state = lock(&self.state);
         self.releases.fetch_add(1, Ordering::Release);
@@ -225,17 +225,17 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// How often those who wait for room were released.
+    /// Number of times the callers that wait for room were released.
     pub(crate) fn releases(&self) -> u64 {
         self.releases.load(Ordering::Acquire)
     }
 
-    /// Since when records were refused, and none was taken.
+    /// Time of the first refusal since a record was last accepted.
     pub(crate) fn full_since(&self) -> Option<Instant> {
         lock(&self.state).full_since
     }
 
-    /// Makes everything that waits due; the number of the generation to wait for.
+    /// Makes all waiting records due. Returns the generation to wait for.
     pub(crate) fn start_flush(&self) -> u64 {
         let mut state = lock(&self.state);
         let generation = state.flush();
@@ -245,7 +245,7 @@ impl Queue {
         generation
     }
 
-    /// Makes everything that waits due, and remembers where it ends.
+    /// Makes all waiting records due, and marks the end of them.
     pub(crate) fn mark(&self) -> Mark {
         let mut state = lock(&self.state);
         Mark {
@@ -254,7 +254,7 @@ impl Queue {
         }
     }
 
-    /// What is left of the records before `mark`, and whether others have come.
+    /// Counts the unsettled records before `mark`, and tells whether others came later.
     pub(crate) fn left_since(&self, mark: &Mark) -> Left {
         let state = lock(&self.state);
         let (before, since) = state.unsettled_around(mark.generation);
@@ -265,7 +265,7 @@ impl Queue {
         }
     }
 
-    /// Waits until everything before `generation` is settled; whether it is.
+    /// Waits until everything before `generation` is settled. Returns true if it is.
     pub(crate) fn wait_for_flush(&self, generation: u64, timeout: Duration) -> bool {
         let state = lock(&self.state);
         let (state, _) = self
@@ -280,9 +280,9 @@ impl Queue {
         lock(&self.state).is_settled(generation)
     }
 
-    /// Takes a batch that is due at `now`: the oldest records, or after an outage
-    /// the newest, of one kind, of at most `max_bytes` with their commas (one
-    /// record may exceed that).
+    /// Takes a batch that is due at `now`. The batch holds records of one kind: the
+    /// oldest, or the newest after an outage. With commas it has at most `max_bytes`,
+    /// but a single record may exceed that.
     pub(crate) fn take(&self, now: Instant, max_bytes: usize) -> Option<(Kind, Vec<QueuedRecord>)> {
         let mut state = lock(&self.state);
         let is_aged = state.due_at().is_some_and(|due| due <= now);
@@ -305,9 +305,10 @@ impl Queue {
         Some((kind, batch))
     }
 
-    /// When the worker is to look again at the latest, which is about to wait. Waking it costs
-    /// a caller more than all else: so while no other batch may be taken it is not woken at all, and
-    /// otherwise by what fills a batch, but not by a first record, for which it looks in time.
+    /// Returns when the worker must check again at the latest. The worker calls this before
+    /// it waits. Waking the worker is the most expensive part of a caller's work. So it is not
+    /// woken while it may take no further batch. Otherwise a full batch wakes it; a first
+    /// record does not, because the worker checks in time for it.
     pub(crate) fn next_look(&self, may_take: bool, now: Instant) -> Option<Instant> {
         let mut state = lock(&self.state);
         state.is_awaited = may_take;
@@ -322,17 +323,17 @@ impl Queue {
         }
     }
 
-    /// Has the worker look again.
+    /// Makes the worker check again.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Ends when there may be something to take.
+    /// Resolves when there may be something to take.
     pub(crate) async fn woken(&self) {
         self.wake.notified().await;
     }
 
-    /// Puts records that were taken back in front.
+    /// Puts a batch back at the front of the queue.
     pub(crate) fn give_back(&self, kind: Kind, records: Vec<QueuedRecord>, now: Instant) {
         if records.is_empty() {
             return;
@@ -344,7 +345,7 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Records that were taken are delivered.
+    /// Settles a batch that was delivered.
     pub(crate) fn deliver(&self, kind: Kind, records: &[QueuedRecord]) {
         let mut state = lock(&self.state);
         state.ledger.deliver(kind, records.len() as u64);
@@ -352,7 +353,7 @@ impl Queue {
         self.settled(state, kind, records, Disposition::Done);
     }
 
-    /// Records that were taken are lost.
+    /// Settles a batch that was lost.
     pub(crate) fn lose(&self, kind: Kind, records: &[QueuedRecord], reason: LossReason) {
         let mut state = lock(&self.state);
         state.ledger.lose(kind, reason, records.len() as u64);
@@ -375,27 +376,27 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// An attempt to deliver failed: what gathers now is sent at a bounded rate
-    /// afterwards, the newest first.
+    /// Notes a failed delivery attempt. The backlog that builds up is later sent at a
+    /// bounded rate, newest first.
     pub(crate) fn stall(&self) {
         let mut state = lock(&self.state);
         state.flowing = false;
         state.recovering = true;
     }
 
-    /// What has come in from the application.
+    /// Records received from the application.
     pub(crate) fn arrived(&self) -> Arrived {
         lock(&self.state).arrived
     }
 
-    /// Whether batches are to be sent at a bounded rate: after an outage, unless
-    /// somebody waits for a flush.
+    /// True if batches must be sent at a bounded rate: after an outage, unless a
+    /// caller waits for a flush.
     pub(crate) fn is_recovering(&self) -> bool {
         let state = lock(&self.state);
         state.recovering && state.is_settled(state.wanted)
     }
 
-    /// Gives up on everything that waits: the process ends. How much it was.
+    /// Gives up all waiting records because the process ends. Returns their number.
     pub(crate) fn abandon(&self) -> u64 {
         let abandoned = Kind::ALL.map(|kind| {
             let records = self.take_all(kind);
@@ -405,12 +406,12 @@ impl Queue {
         abandoned.iter().sum()
     }
 
-    /// Takes everything that waits of a kind, oldest first.
+    /// Takes all waiting records of a kind, oldest first.
     pub(crate) fn take_all(&self, kind: Kind) -> Vec<QueuedRecord> {
         lock(&self.state).drain(kind)
     }
 
-    /// Accounts for records that are held elsewhere.
+    /// Updates the ledger for records that are held elsewhere.
     pub(crate) fn account(&self, note: impl FnOnce(&mut Ledger)) {
         note(&mut lock(&self.state).ledger);
     }

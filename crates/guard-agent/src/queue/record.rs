@@ -1,4 +1,4 @@
-//! A record in memory, encoded or not yet, and where its bytes lie.
+//! A record in memory, encoded or copied, and the blocks that hold its bytes.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -8,27 +8,27 @@ use guard_wire::Kind;
 use guard_wire::encode::{EncodeError, Encoder};
 use guard_wire::snapshot::RecordSnapshot;
 
-/// Records are kept in blocks of this many bytes, so that taking one in costs a
-/// copy and no allocation. A block is freed with the last of its records.
+/// Records are stored in blocks of this many bytes, so that accepting a record costs
+/// a copy and no allocation. A block is freed with the last of its records.
 const BLOCK: usize = 64 * 1024;
 
-/// So many blocks are kept for the records of the next burst, 4 MiB: to get memory from
-/// the system again takes as long as to fill it.
+/// At most this many blocks (4 MiB) are kept for the records of the next burst, because
+/// getting memory from the system takes as long as filling it.
 const MAX_FULL: usize = 64;
 
-/// From this many bytes up a record lies alone: blocks are then filled to at
-/// least 15 parts in 16.
+/// A record of this many bytes or more gets its own allocation. This way blocks are
+/// filled to at least 15/16.
 const LARGE: usize = BLOCK / 16;
 
-/// What a record takes in memory beside its bytes.
+/// Memory that a record takes in addition to its bytes.
 pub const RECORD_OVERHEAD: usize = size_of::<QueuedRecord>();
 
-/// A record that is handed in.
+/// A record passed to the queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Incoming<'b> {
-    /// Encoded.
+    /// An encoded record.
     Json(&'b [u8]),
-    /// Copied, to be encoded when it is taken out: about `size` bytes then.
+    /// A copied record that is encoded when it is taken. The JSON has about `size` bytes.
     Tape { bytes: &'b [u8], size: usize },
 }
 
@@ -51,19 +51,19 @@ impl<'b> Incoming<'b> {
     }
 }
 
-/// No record is larger: no body is.
+/// Fits a size into 32 bits. No record is larger, because no request body is.
 fn bounded(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
-/// One record: encoded, or a copy that will be.
+/// One record: encoded, or a copy to encode later.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct QueuedRecord {
     pub(super) bytes: Bytes,
     pub(super) generation: u64,
-    /// Counts the records of a queue in the order of their coming.
+    /// Sequence number of the record in its queue.
     pub(super) seq: u64,
-    /// The bytes of its JSON, as they were counted when it came in.
+    /// Size of the JSON in bytes, as counted when the record came in.
     size: u32,
     is_tape: bool,
 }
@@ -91,7 +91,7 @@ impl QueuedRecord {
         !self.is_tape
     }
 
-    /// The bytes of its JSON; about, if they are still to be written.
+    /// Size of the JSON in bytes; an estimate if the record is not encoded yet.
     pub(super) fn size(&self) -> usize {
         if self.is_tape {
             self.size as usize
@@ -100,16 +100,16 @@ impl QueuedRecord {
         }
     }
 
-    /// What it counts in the bounds for as long as it lives.
+    /// Weight of the record against the bounds, constant for its lifetime.
     pub(super) fn weight(&self) -> usize {
         self.size as usize + RECORD_OVERHEAD
     }
 
-    /// Encodes what was only copied.
+    /// Encodes a copied record.
     ///
     /// # Errors
     ///
-    /// As [`Encoder::encode`]; the record stays as it is.
+    /// See [`Encoder::encode`]. On failure the record stays unchanged.
     pub(crate) fn encode(
         &mut self,
         kind: Kind,
@@ -133,7 +133,7 @@ impl AsRef<[u8]> for QueuedRecord {
     }
 }
 
-/// How many records fit, with their commas: at least one.
+/// Number of records that fit, including commas: at least one.
 pub(crate) fn fitting<'r>(
     records: impl IntoIterator<Item = &'r QueuedRecord>,
     max_bytes: usize,
@@ -151,19 +151,19 @@ pub(crate) fn fitting<'r>(
     fit.count().max(1)
 }
 
-/// Where records are encoded that were only copied.
+/// Encodes records that were only copied.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     json: Vec<u8>,
     block: Block,
 }
 
-/// Where the bytes of the next records go. Each kind has its own: they leave
-/// the queue at different times, and the last one out frees the block.
+/// Storage for the bytes of the next records. Each kind has its own, because the
+/// kinds leave the queue at different times, and a block is freed with its last record.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     open: BytesMut,
-    /// Filled before, the oldest first: the first to be free for other records.
+    /// Full blocks, oldest first. The oldest becomes reusable first.
     full: VecDeque<BytesMut>,
 }
 
@@ -180,13 +180,13 @@ impl Block {
         self.open.split().freeze()
     }
 
-    /// The oldest block, if no record lies in it any more, else a new one.
+    /// The oldest block if no record uses it any more, else a new one.
     fn free(&mut self) -> BytesMut {
         if let Some(mut oldest) = self.full.pop_front() {
             if oldest.try_reclaim(BLOCK) {
                 return oldest;
             }
-            // The one that is open now comes to them.
+            // The block that is open now will join them.
             if self.full.len() + 1 < MAX_FULL {
                 self.full.push_front(oldest);
             }

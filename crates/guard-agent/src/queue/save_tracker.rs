@@ -1,8 +1,8 @@
-//! What the queue and the journal owe each other: which records are not saved
-//! yet, under which token the others are, and what has become of those.
+//! Tracks saving for the queue and the journal: which records are unsaved, the
+//! store tokens of saved records, and the disposition of settled ones.
 //!
-//! A record that is settled before it was saved is never written: that is most
-//! of them while the backend answers quickly.
+//! A record that is settled before it was saved is never written. While the backend
+//! answers quickly, this is the usual case.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::thread::Thread;
@@ -12,15 +12,15 @@ use guard_wire::Kind;
 
 use crate::ledger::LossReason;
 
-/// Threads that have something to do.
+/// Threads to wake.
 pub(super) type Calls = [Option<Thread>; 2];
 
-/// What became of a record that left the queue.
+/// Disposition of a record that left the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disposition {
-    /// Delivered, or lost: the store forgets it.
+    /// Delivered or lost: the store removes it.
     Done,
-    /// Refused by the backend: the store sets it aside.
+    /// Refused by the backend: the store quarantines it.
     Poison(LossReason),
 }
 
@@ -32,14 +32,14 @@ pub(crate) struct Unsaved {
     pub(crate) bytes: Bytes,
 }
 
-/// What the store is to do with records it has.
+/// Commands for the store about records that it has.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct StoreCommands {
-    /// To be forgotten.
+    /// Records to remove.
     pub(crate) remove: Vec<u64>,
-    /// To be offered again: they are no longer in memory.
+    /// Records to offer again because they are no longer in memory.
     pub(crate) release: Vec<u64>,
-    /// To be set aside.
+    /// Records to quarantine.
     pub(crate) quarantine: Vec<Poison>,
 }
 
@@ -70,24 +70,24 @@ impl StoreCommands {
     }
 }
 
-/// Who saves records. The journal does all that a store can do; a writer beside it,
-/// if there is one, appends.
+/// A thread that saves records. The journal handles all store operations. The optional
+/// writer beside it only appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Saver {
     Journal,
     Writer,
 }
 
-/// A thread that is told when there is something to do.
+/// A thread that is notified when there is work.
 #[derive(Debug, Default)]
 struct Listener {
     thread: Option<Thread>,
-    /// It was told, and has not looked since.
+    /// The thread was notified and has not checked since.
     called: bool,
 }
 
 impl Listener {
-    /// The thread to wake, unless it was told already.
+    /// Returns the thread to wake, unless it was notified already.
     fn call(&mut self) -> Option<Thread> {
         if std::mem::replace(&mut self.called, true) {
             return None;
@@ -96,26 +96,26 @@ impl Listener {
     }
 }
 
-/// The records of a queue as those see them who save them.
+/// The saving state of the records of a queue.
 #[derive(Debug, Default)]
 pub(super) struct SaveTracker {
     unsaved: BTreeMap<u64, (Kind, Bytes)>,
-    /// The records that are being saved, ascending.
+    /// Sequence numbers of the records being saved, ascending.
     in_hand: Vec<u64>,
-    /// The last attempt to save failed: the journal makes the next one.
+    /// The last attempt to save failed, so the journal makes the next one.
     failed: bool,
-    /// Of records that were settled before the journal told their token.
+    /// Dispositions of records that were settled before their token was known.
     dispositions: HashMap<u64, Disposition>,
-    /// Tokens that the store has lost, and that may be those of what is in hand.
+    /// Tokens that the store lost and that may belong to records being saved.
     lost: HashSet<u64>,
-    /// Tokens by number.
+    /// Tokens by sequence number.
     saved: HashMap<u64, u64>,
     commands: StoreCommands,
     /// The store has records that are not in memory.
     pub(super) backlog: bool,
     journal: Listener,
     writer: Listener,
-    /// The writer has saved something since the journal looked.
+    /// The writer has saved records since the journal last checked.
     unseen: bool,
 }
 
@@ -127,8 +127,8 @@ impl SaveTracker {
         }
     }
 
-    /// Who is to be told when there is something to do. Whoever is not any more has
-    /// nothing in hand.
+    /// Sets the thread to notify when there is work. A saver that is removed has no
+    /// records in hand.
     pub(super) fn attend(&mut self, saver: Saver, thread: Option<Thread>) {
         if thread.is_none() {
             self.in_hand.clear();
@@ -137,7 +137,7 @@ impl SaveTracker {
         *self.listener(saver) = Listener { thread, called };
     }
 
-    /// Who is to save what is unsaved.
+    /// The thread responsible for unsaved records.
     fn saver(&self) -> Saver {
         if self.failed || self.writer.thread.is_none() {
             Saver::Journal
@@ -146,8 +146,8 @@ impl SaveTracker {
         }
     }
 
-    /// The threads to wake, unless they were told already; there may be other work
-    /// for the journal.
+    /// Returns the threads to wake, except those already notified. `other_work` says
+    /// that the journal has work apart from saving.
     pub(super) fn call(&mut self, other_work: bool) -> Calls {
         let saver = self.saver();
         let unsaved = |by: Saver| !self.unsaved.is_empty() && saver == by;
@@ -166,7 +166,7 @@ impl SaveTracker {
         }
     }
 
-    /// This one looks now: what comes from here on calls it again.
+    /// Marks that this saver checks now. Later work notifies it again.
     pub(super) fn answer_call(&mut self, saver: Saver) {
         self.listener(saver).called = false;
         self.unseen &= saver == Saver::Writer;
@@ -176,7 +176,7 @@ impl SaveTracker {
         self.unsaved.insert(seq, (kind, bytes));
     }
 
-    /// Notes a record that came out of the store.
+    /// Adds a record that was loaded from the store.
     pub(super) fn restore(&mut self, seq: u64, token: u64) {
         self.saved.insert(seq, token);
     }
@@ -187,18 +187,18 @@ impl SaveTracker {
             || self.in_hand.binary_search(&seq).is_ok()
     }
 
-    /// A record has left the queue.
+    /// Settles a record that left the queue.
     pub(super) fn settle(&mut self, seq: u64, kind: Kind, bytes: &Bytes, disposition: Disposition) {
         if let Some(token) = self.saved.remove(&seq) {
             self.commands.settle(token, kind, bytes, disposition);
         } else if disposition == Disposition::Done && self.unsaved.remove(&seq).is_some() {
-            // Netted out.
+            // Settled before it was saved: there is nothing to write.
         } else if !self.in_hand.is_empty() || self.unsaved.contains_key(&seq) {
             self.dispositions.insert(seq, disposition);
         }
     }
 
-    /// Lets memory forget a record that is saved; whether it is.
+    /// Removes a record from memory if it is saved. Returns true if it was.
     pub(super) fn evict(&mut self, seq: u64) -> bool {
         let Some(token) = self.saved.remove(&seq) else {
             return false;
@@ -208,8 +208,8 @@ impl SaveTracker {
         true
     }
 
-    /// The oldest unsaved records that this one is to save, of at most `max_bytes`
-    /// but at least one. They are with the caller until [`saved`](Self::saved) or
+    /// Takes the oldest unsaved records that this saver must save, of at most
+    /// `max_bytes` but at least one. The caller then calls [`saved`](Self::saved) or
     /// [`not_saved`](Self::not_saved).
     pub(super) fn take_unsaved(&mut self, saver: Saver, max_bytes: usize) -> Vec<Unsaved> {
         if !self.in_hand.is_empty() || saver != self.saver() {
@@ -228,7 +228,7 @@ impl SaveTracker {
         group
     }
 
-    /// A group is saved, each record under its token.
+    /// Notes that a group is saved, with the token of each record.
     pub(super) fn saved(&mut self, group: &[Unsaved], tokens: &[u64]) {
         self.in_hand.clear();
         self.unseen |= self.saver() == Saver::Writer;
@@ -251,7 +251,7 @@ impl SaveTracker {
         self.forget_dispositions();
     }
 
-    /// A group could not be saved.
+    /// Notes that a group could not be saved.
     pub(super) fn not_saved(&mut self, group: Vec<Unsaved>) {
         self.in_hand.clear();
         self.failed = true;
@@ -268,21 +268,21 @@ impl SaveTracker {
         }
     }
 
-    /// The store has lost what it had under these tokens: the records, by number. The
+    /// The store has lost the records of these tokens. Returns their sequence numbers. The
     /// journal saves them again.
     pub(super) fn unsave(&mut self, tokens: &[u64]) -> Vec<u64> {
         let mut lost: HashSet<u64> = tokens.iter().copied().collect();
         let unsaved = self.saved.extract_if(|_, token| lost.remove(token));
         let unsaved = unsaved.map(|(seq, _)| seq).collect();
         self.failed = true;
-        // What was appended just now, and nobody has told yet.
+        // A token may belong to a group that was just appended but not reported yet.
         if !self.in_hand.is_empty() {
             self.lost.extend(lost);
         }
         unsaved
     }
 
-    /// Only records that are still to be saved need a disposition noted, and nothing is in hand.
+    /// Drops dispositions of records that no longer need saving. Nothing may be in hand.
     fn forget_dispositions(&mut self) {
         let unsaved = &self.unsaved;
         self.dispositions.retain(|seq, _| unsaved.contains_key(seq));
@@ -293,7 +293,7 @@ impl SaveTracker {
         std::mem::take(&mut self.commands)
     }
 
-    /// Takes commands back that could not be carried out.
+    /// Puts back commands that could not be carried out.
     pub(super) fn put_back(&mut self, mut commands: StoreCommands) {
         commands.remove.append(&mut self.commands.remove);
         commands.release.append(&mut self.commands.release);
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_settled_before_it_was_saved_is_never_written() {
+    fn records_settled_before_saving_are_never_written() {
         let mut tracker = tracker(3);
         settle(&mut tracker, 1, Disposition::Done);
         assert_eq!(seqs(&tracker.take_unsaved(Saver::Journal, 100)), [0, 2]);
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_settled_while_it_is_saved_is_removed_afterwards() {
+    fn records_settled_during_saving_are_removed_afterwards() {
         let mut tracker = tracker(3);
         let group = tracker.take_unsaved(Saver::Journal, 100);
         settle(&mut tracker, 1, Disposition::Done);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_being_saved_is_known() {
+    fn records_being_saved_are_known() {
         let mut tracker = tracker(2);
         let group = tracker.take_unsaved(Saver::Journal, 100);
         assert!(tracker.knows(0) && tracker.knows(1));
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_writer_had_in_hand_when_it_failed_is_the_journals() {
+    fn the_journal_takes_over_records_of_a_failed_writer() {
         let mut tracker = tracker(2);
         tracker.attend(Saver::Writer, Some(std::thread::current()));
         assert_eq!(seqs(&tracker.take_unsaved(Saver::Writer, 2)), [0]);
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_has_lost_is_the_journals_to_save_again() {
+    fn the_journal_saves_records_again_that_the_store_lost() {
         let mut tracker = tracker(3);
         listening(&mut tracker);
         let group = tracker.take_unsaved(Saver::Writer, 100);
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_loses_before_its_token_is_told_is_saved_again() {
+    fn records_lost_before_their_token_is_reported_are_saved_again() {
         let mut tracker = tracker(3);
         listening(&mut tracker);
         let group = tracker.take_unsaved(Saver::Writer, 100);
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_saved_is_unsaved_again_unless_it_was_settled() {
+    fn records_that_failed_to_save_are_unsaved_again_unless_settled() {
         let mut tracker = tracker(3);
         let group = tracker.take_unsaved(Saver::Journal, 100);
         settle(&mut tracker, 1, Disposition::Done);
@@ -405,7 +405,7 @@ mod tests {
         }
     }
 
-    /// Whether the writer and the journal are called.
+    /// Tells whether the writer and the journal were notified.
     fn called(tracker: &mut SaveTracker) -> [bool; 2] {
         let called = tracker.call(false).map(|thread| thread.is_some());
         tracker.answer_call(Saver::Writer);
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn the_writer_saves_until_it_cannot_and_again_once_the_journal_could() {
+    fn the_writer_saves_until_it_fails_and_resumes_after_the_journal_succeeds() {
         let mut tracker = tracker(1);
         tracker.attend(Saver::Journal, Some(std::thread::current()));
         assert_eq!(called(&mut tracker), [false, true], "there is no writer");
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_takes_records_while_others_are_being_saved() {
+    fn no_saver_takes_records_while_others_are_being_saved() {
         let mut tracker = tracker(2);
         let group = tracker.take_unsaved(Saver::Journal, 2);
         listening(&mut tracker);
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_looks_at_what_the_writer_has_saved() {
+    fn the_journal_checks_records_that_the_writer_saved() {
         let mut tracker = tracker(1);
         listening(&mut tracker);
         let group = tracker.take_unsaved(Saver::Writer, 100);
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poison_record_is_saved_first_and_then_set_aside() {
+    fn a_poison_record_is_saved_first_and_then_quarantined() {
         let mut tracker = tracker(1);
         let poison = Disposition::Poison(LossReason::Rejected);
         settle(&mut tracker, 0, poison);
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_that_failed_come_first_the_next_time() {
+    fn failed_commands_come_first_the_next_time() {
         let mut tracker = tracker(2);
         let group = tracker.take_unsaved(Saver::Journal, 100);
         tracker.saved(&group, &[4, 5]);

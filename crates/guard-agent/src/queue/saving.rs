@@ -1,4 +1,4 @@
-//! The queue as the journal sees it.
+//! The queue operations that the journal uses.
 
 use std::thread::Thread;
 use std::time::Instant;
@@ -14,8 +14,8 @@ use crate::store::Stored;
 use crate::sync::lock;
 
 impl Queue {
-    /// From now on there is a store; whether there was none. No copies come in any more:
-    /// those that wait are to be encoded.
+    /// Enables saving to a store. Returns true if it was off. Copies are refused from now
+    /// on, and waiting copies must be encoded.
     pub(crate) fn enable_persistence(&self) -> bool {
         let mut state = lock(&self.state);
         let is_new = state.tracker.is_none();
@@ -23,7 +23,7 @@ impl Queue {
         is_new
     }
 
-    /// From now on this thread is told when there is something to do for it.
+    /// Notifies this thread from now on when it has work.
     pub(crate) fn attend(&self, saver: Saver, thread: Thread) {
         let mut state = lock(&self.state);
         if let Some(tracker) = &mut state.tracker {
@@ -33,15 +33,14 @@ impl Queue {
         self.unlock_and_call(state);
     }
 
-    /// Its thread is told no more.
+    /// Stops notifying the saver's thread.
     pub(crate) fn dismiss(&self, saver: Saver) {
         if let Some(tracker) = &mut lock(&self.state).tracker {
             tracker.attend(saver, None);
         }
     }
 
-    /// What the store is to do with records it has. The journal is told of
-    /// whatever comes after this.
+    /// Takes the commands for the store. Later work notifies the journal again.
     pub(crate) fn take_commands(&self) -> StoreCommands {
         let mut state = lock(&self.state);
         state
@@ -51,8 +50,8 @@ impl Queue {
             .unwrap_or_default()
     }
 
-    /// The oldest records that are not saved and that this one is to save, of at most
-    /// `max_bytes` but at least one. They are answered by [`saved`](Self::saved) or
+    /// Takes the oldest unsaved records that this saver must save, of at most
+    /// `max_bytes` but at least one. The caller then calls [`saved`](Self::saved) or
     /// [`not_saved`](Self::not_saved).
     pub(crate) fn take_unsaved(&self, saver: Saver, max_bytes: usize) -> Vec<Unsaved> {
         let mut state = lock(&self.state);
@@ -62,23 +61,23 @@ impl Queue {
             .unwrap_or_default()
     }
 
-    /// How many bytes of the store's backlog have room in memory.
+    /// Number of bytes of the store's backlog that memory has room for.
     pub(crate) fn room_for_backlog(&self) -> Option<usize> {
         lock(&self.state).room_for_backlog()
     }
 
-    /// A group is saved, each record under its token.
+    /// Notes that a group is saved, with the token of each record.
     pub(crate) fn saved(&self, group: &[Unsaved], tokens: &[u64]) {
         let mut state = lock(&self.state);
         if let Some(tracker) = &mut state.tracker {
             tracker.saved(group, tokens);
         }
         self.unlock_and_call(state);
-        // What is saved can make room.
+        // Saved records can be evicted to make room.
         self.changed.notify_all();
     }
 
-    /// A group could not be saved, and waits for the journal's next attempt.
+    /// Notes that a group could not be saved. It waits for the journal's next attempt.
     pub(crate) fn not_saved(&self, group: Vec<Unsaved>) {
         let mut state = lock(&self.state);
         if let Some(tracker) = &mut state.tracker {
@@ -87,20 +86,19 @@ impl Queue {
         self.unlock_and_call(state);
     }
 
-    /// StoreCommands could not be carried out, and wait for the next attempt.
+    /// Puts back commands that could not be carried out, for the next attempt.
     pub(crate) fn put_back(&self, commands: StoreCommands) {
         if let Some(tracker) = &mut lock(&self.state).tracker {
             tracker.put_back(commands);
         }
     }
 
-    /// Has records that came before there was a store saved too.
+    /// Marks records for saving that were queued before there was a store.
     pub(crate) fn mark_unsaved(&self) {
         lock(&self.state).mark_unsaved();
     }
 
-    /// Whether this one was told that there is something to do, and has not looked
-    /// since.
+    /// True if this saver was notified and has not checked since.
     pub(crate) fn calls(&self, saver: Saver) -> bool {
         let state = lock(&self.state);
         state
@@ -109,27 +107,27 @@ impl Queue {
             .is_some_and(|tracker| tracker.is_called(saver))
     }
 
-    /// This one looks now: what comes from here on calls it again.
+    /// Marks that this saver checks now. Later work notifies it again.
     pub(crate) fn answer_call(&self, saver: Saver) {
         if let Some(tracker) = &mut lock(&self.state).tracker {
             tracker.answer_call(saver);
         }
     }
 
-    /// How many records wait to be saved.
+    /// Number of unsaved records.
     pub(crate) fn unsaved(&self) -> usize {
         let state = lock(&self.state);
         state.tracker.as_ref().map_or(0, SaveTracker::unsaved_count)
     }
 
-    /// Tells whether the store has records that are not in memory.
+    /// Sets whether the store has records that are not in memory.
     pub(crate) fn set_backlog(&self, backlog: bool) {
         if let Some(tracker) = &mut lock(&self.state).tracker {
             tracker.backlog = backlog;
         }
     }
 
-    /// Puts records out of the store in front, in their order; they are due.
+    /// Puts records from the store at the front of the queue, in order. They are due.
     pub(crate) fn restore(&self, records: Vec<Stored>, now: Instant) {
         if records.is_empty() {
             return;
@@ -146,7 +144,7 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// The store has lost records that were not in memory: events, metrics.
+    /// Counts records (events, metrics) that the store lost and that were not in memory.
     pub(crate) fn lose_spooled(&self, records: [u64; 2], reason: LossReason) {
         let mut state = lock(&self.state);
         for kind in Kind::ALL {
@@ -156,8 +154,8 @@ impl Queue {
         }
     }
 
-    /// Another process took over records that were not in memory: they are in its
-    /// ledger now.
+    /// Accounts for records that another process took over and that were not in memory.
+    /// They are in the ledger of that process now.
     pub(crate) fn hand_over(&self, records: [u64; 2]) {
         let mut state = lock(&self.state);
         for kind in Kind::ALL {
@@ -165,21 +163,21 @@ impl Queue {
         }
     }
 
-    /// The store has lost what it had under these tokens: the journal saves it again,
-    /// whether it waits or is on its way.
+    /// The store has lost the records of these tokens. The journal saves them again,
+    /// whether they wait or are in flight.
     pub(crate) fn save_again(&self, tokens: &[u64]) {
         let mut state = lock(&self.state);
         state.save_again(tokens);
         self.unlock_and_call(state);
     }
 
-    /// Leaves all that is saved and waits to the store.
+    /// Evicts all waiting records that are saved. The store keeps them.
     pub(crate) fn evict_all(&self) {
         lock(&self.state).evict_all();
         self.changed.notify_all();
     }
 
-    /// Whether records may be lost for room.
+    /// True if the policy allows dropping records to make room.
     pub(crate) fn drops(&self) -> bool {
         let Limits { policy, .. } = lock(&self.state).limits;
         policy == OverflowPolicy::Drop

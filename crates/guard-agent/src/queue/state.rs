@@ -1,4 +1,4 @@
-//! What the queue's lock guards, and what is done under it.
+//! The state that the queue's lock guards, and the operations on it.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -16,12 +16,12 @@ pub(super) struct QueueState {
     pub(super) ledger: Ledger,
     pub(super) lanes: [VecDeque<QueuedRecord>; 2],
     blocks: [Block; 2],
-    /// Of what waits.
+    /// Bytes of waiting records.
     pub(super) waiting_bytes: usize,
-    /// Of what waits and what is in flight.
+    /// Number of records that wait or are in flight.
     pub(super) items: usize,
     pub(super) bytes: usize,
-    /// Since when something waits.
+    /// Time since which records wait.
     pub(super) since: Option<Instant>,
     pub(super) arrived: Arrived,
     /// The number of the next record.
@@ -29,22 +29,22 @@ pub(super) struct QueueState {
     pub(super) generation: u64,
     /// Unsettled records by generation, oldest first.
     unsettled: VecDeque<(u64, usize)>,
-    /// The weight of the last record for which there was no room.
+    /// Weight of the most recently refused record.
     pub(super) refused: usize,
-    /// Since when there was none, and no record was taken.
+    /// Time of the first refusal since a record was last accepted.
     pub(super) full_since: Option<Instant>,
-    /// There is a store.
+    /// Set if there is a store.
     pub(super) tracker: Option<SaveTracker>,
-    /// What is in flight, by number, while there is a store: it may have to be saved
-    /// again.
+    /// With a store: records in flight by sequence number. The store may lose them, and
+    /// then they must be saved again.
     in_flight: HashMap<u64, (Kind, Bytes)>,
-    /// The last attempt to deliver anything did not fail.
+    /// False after a failed delivery attempt, until one succeeds.
     pub(super) flowing: bool,
-    /// Since a failure, or a restart, one batch was never all there is.
+    /// Set after a failure or restart, until one batch holds everything that is left.
     pub(super) recovering: bool,
-    /// The last flush that somebody asked for.
+    /// Generation of the last flush that a caller requested.
     pub(super) wanted: u64,
-    /// The worker waits for a full batch.
+    /// The worker waits for a full batch and must be woken for it.
     pub(super) is_awaited: bool,
 }
 
@@ -74,8 +74,8 @@ impl QueueState {
         }
     }
 
-    /// Whether a record of this weight fits. An empty queue takes any record:
-    /// one that never fits would otherwise wait for ever.
+    /// True if a record of this weight fits. An empty queue accepts any record:
+    /// otherwise a record that never fits would wait forever.
     fn has_room(&self, weight: usize) -> bool {
         let is_empty = match &self.tracker {
             Some(_) => self.waiting() == 0,
@@ -85,10 +85,9 @@ impl QueueState {
         is_empty || (items < self.limits.max_items && bytes + weight <= self.limits.max_bytes)
     }
 
-    /// The records and bytes that the limits bound: what waits and what is in
-    /// flight. With a store what is in flight takes at most half of the room: a few
-    /// batches that an outage holds must not keep others from passing through memory
-    /// to the store.
+    /// Records and bytes that count against the limits: waiting and in flight. With a
+    /// store, records in flight use at most half of the room. So a few batches held up
+    /// by an outage cannot keep other records from passing through memory to the store.
     pub(super) fn bounded(&self) -> (usize, usize) {
         let Limits {
             max_items,
@@ -105,8 +104,8 @@ impl QueueState {
         }
     }
 
-    /// Whether a record of this weight fits, once memory has forgotten the
-    /// oldest records that are saved, if it must.
+    /// Makes room for a record of this weight by evicting the oldest saved records if
+    /// needed. Returns true if the record fits.
     pub(super) fn make_room(&mut self, weight: usize) -> bool {
         while !self.has_room(weight) {
             if !self.evict() {
@@ -116,8 +115,8 @@ impl QueueState {
         true
     }
 
-    /// Leaves the oldest metric, else the oldest event, to the store if it is
-    /// saved; whether one was.
+    /// Evicts the oldest metric, or else the oldest event, if it is saved. Returns true if
+    /// a record was evicted.
     fn evict(&mut self) -> bool {
         let Some(tracker) = &mut self.tracker else {
             return false;
@@ -136,7 +135,7 @@ impl QueueState {
         false
     }
 
-    /// Leaves all that is saved and waits to the store.
+    /// Evicts all waiting records that are saved. The store keeps them.
     pub(super) fn evict_all(&mut self) {
         let Some(mut tracker) = self.tracker.take() else {
             return;
@@ -156,8 +155,8 @@ impl QueueState {
         self.tracker = Some(tracker);
     }
 
-    /// Drops the oldest metric, else the oldest event unless room is wanted
-    /// for a metric. Whether anything was dropped.
+    /// Drops the oldest metric. If there is none, drops the oldest event, unless the room
+    /// is for a metric. Returns true if a record was dropped.
     pub(super) fn displace(&mut self, wanted_for: Kind) -> bool {
         for kind in [Kind::Metric, Kind::Event] {
             if wanted_for == Kind::Metric && kind == Kind::Event {
@@ -185,7 +184,7 @@ impl QueueState {
         self.lanes[kind.index()].push_back(record);
     }
 
-    /// Puts a record that the store had in front.
+    /// Puts a record from the store at the front.
     pub(super) fn restore(&mut self, kind: Kind, bytes: Bytes, token: u64) {
         let record = self.count(QueuedRecord::encoded(bytes));
         if let Some(tracker) = &mut self.tracker {
@@ -194,7 +193,7 @@ impl QueueState {
         self.lanes[kind.index()].push_front(record);
     }
 
-    /// Makes it a record of the present generation, and counts it.
+    /// Assigns the record to the current generation and counts it.
     fn count(&mut self, mut record: QueuedRecord) -> QueuedRecord {
         record.generation = self.generation;
         record.seq = self.next_seq;
@@ -209,7 +208,7 @@ impl QueueState {
         record
     }
 
-    /// Has the journal save what waits and is not known to it: all that came
+    /// Makes the journal save all waiting records that it does not know: those queued
     /// before there was a store.
     pub(super) fn mark_unsaved(&mut self) {
         let Some(tracker) = &mut self.tracker else {
@@ -228,7 +227,7 @@ impl QueueState {
         self.lanes.iter().map(VecDeque::len).sum()
     }
 
-    /// Whether enough waits for a send to start.
+    /// True if enough records wait to start a send.
     pub(super) fn is_full_batch(&self) -> bool {
         self.waiting() >= self.limits.watermark || self.waiting_bytes >= self.limits.batch_bytes
     }
@@ -237,13 +236,13 @@ impl QueueState {
         self.since?.checked_add(self.limits.interval)
     }
 
-    /// Starts a generation; everything that waits is older, and so due.
+    /// Starts a generation. All waiting records are older than it, and so due.
     pub(super) fn flush(&mut self) -> u64 {
         self.generation += 1;
         self.generation
     }
 
-    /// The kind whose oldest record is the oldest; events when equal.
+    /// The kind with the oldest record; events if equal.
     pub(super) fn oldest(&self) -> Option<Kind> {
         Kind::ALL
             .into_iter()
@@ -252,7 +251,7 @@ impl QueueState {
             .map(|(_, kind)| kind)
     }
 
-    /// The kind whose newest record is the newest.
+    /// The kind with the newest record.
     pub(super) fn newest(&self) -> Option<Kind> {
         Kind::ALL
             .into_iter()
@@ -261,7 +260,7 @@ impl QueueState {
             .map(|(_, kind)| kind)
     }
 
-    /// Takes the oldest records, or the newest, in their order.
+    /// Takes the oldest or the newest records, in order.
     pub(super) fn take(&mut self, kind: Kind, max_bytes: usize, newest: bool) -> Vec<QueuedRecord> {
         let lane = &mut self.lanes[kind.index()];
         let count = if newest {
@@ -281,7 +280,7 @@ impl QueueState {
             let by_number = encoded.map(|record| (record.seq, (kind, record.bytes.clone())));
             self.in_flight.extend(by_number);
         }
-        // What batches hold that failed is part of what gathered.
+        // Failed batches still hold records of the backlog.
         let is_last = self.items == batch.len();
         self.recovering &= !is_last || self.has_backlog();
         batch
@@ -292,16 +291,16 @@ impl QueueState {
         self.tracker.as_ref().is_some_and(|tracker| tracker.backlog)
     }
 
-    /// How many bytes may come back from the store: a batch, while less than
-    /// that waits and the backend takes records. When memory holds nothing a batch
-    /// comes back even if the last attempt failed: nothing else would try again.
+    /// Number of bytes that may be loaded from the store: one batch, while less than
+    /// that waits and the backend accepts records. An empty queue loads a batch even
+    /// after a failed attempt, because nothing else would trigger the next attempt.
     pub(super) fn room_for_backlog(&self) -> Option<usize> {
         let batch = self.limits.batch_bytes.min(self.limits.max_bytes / 2);
         let has_room = self.waiting() <= self.limits.max_items / 2 && self.waiting_bytes < batch;
         ((self.flowing || self.items == 0) && has_room).then_some(batch)
     }
 
-    /// Puts records that were taken back in front.
+    /// Puts records back at the front.
     pub(super) fn give_back(&mut self, kind: Kind, records: Vec<QueuedRecord>) {
         for record in records.into_iter().rev() {
             self.waiting_bytes += record.weight();
@@ -310,7 +309,7 @@ impl QueueState {
         }
     }
 
-    /// The store has lost what it had under these tokens.
+    /// The store has lost the records of these tokens.
     pub(super) fn save_again(&mut self, tokens: &[u64]) {
         let Some(tracker) = &mut self.tracker else {
             return;
@@ -329,7 +328,7 @@ impl QueueState {
         records.into()
     }
 
-    /// Takes records out of all counts.
+    /// Removes records from all counts.
     pub(super) fn settle(
         &mut self,
         kind: Kind,
@@ -358,7 +357,7 @@ impl QueueState {
         }
     }
 
-    /// Those who save, if they have something to do and do not know yet.
+    /// Returns the saver threads that have work and were not notified yet.
     pub(super) fn calls(&mut self) -> Calls {
         let has_room = self.has_backlog() && self.room_for_backlog().is_some();
         let tracker = self.tracker.as_mut();
@@ -373,7 +372,7 @@ impl QueueState {
             .is_none_or(|(oldest, _)| *oldest >= generation)
     }
 
-    /// How many records are not settled: those before `generation`, and the others.
+    /// Number of unsettled records before `generation`, and of the others.
     pub(super) fn unsettled_around(&self, generation: u64) -> (usize, usize) {
         let (mut before, mut since) = (0, 0);
         for (born, count) in &self.unsettled {

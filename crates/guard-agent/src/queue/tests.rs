@@ -26,7 +26,7 @@ fn push(queue: &Queue, kind: Kind, count: usize) -> Vec<Pushed> {
         .collect()
 }
 
-/// When what waits becomes due by age, if anything waits.
+/// Time when the waiting records become due by age, if any wait.
 fn due_at(queue: &Queue) -> Option<Instant> {
     lock(&queue.state).due_at()
 }
@@ -87,7 +87,7 @@ fn a_record_larger_than_a_batch_is_taken_alone() {
 }
 
 #[test]
-fn when_full_the_oldest_metrics_go_before_the_oldest_events() {
+fn a_full_queue_drops_the_oldest_metrics_before_the_oldest_events() {
     let queue = queue();
     push(&queue, Kind::Event, 8);
     push(&queue, Kind::Metric, 2);
@@ -113,7 +113,7 @@ fn when_full_the_oldest_metrics_go_before_the_oldest_events() {
 }
 
 #[test]
-fn no_event_goes_for_a_metric() {
+fn no_event_is_dropped_for_a_metric() {
     let queue = queue();
     push(&queue, Kind::Event, 10);
     assert_eq!(push(&queue, Kind::Metric, 1), [Pushed::Displaced(1)]);
@@ -137,7 +137,7 @@ fn the_other_policies_refuse_and_count_nothing() {
 }
 
 #[test]
-fn what_is_in_flight_counts_toward_the_bounds_until_it_is_settled() {
+fn records_in_flight_count_toward_the_bounds_until_settled() {
     let queue = Queue::new(Limits {
         policy: OverflowPolicy::Block,
         ..LIMITS
@@ -150,7 +150,7 @@ fn what_is_in_flight_counts_toward_the_bounds_until_it_is_settled() {
 }
 
 #[test]
-fn whoever_waits_for_room_waits_for_enough_bytes() {
+fn a_caller_that_waits_for_room_waits_for_enough_bytes() {
     let queue = Queue::new(Limits {
         policy: OverflowPolicy::Block,
         ..LIMITS
@@ -172,7 +172,7 @@ fn whoever_waits_for_room_waits_for_enough_bytes() {
 }
 
 #[test]
-fn with_a_store_what_is_in_flight_takes_half_of_the_room_at_most() {
+fn with_a_store_records_in_flight_take_at_most_half_of_the_room() {
     let queue = queue();
     queue.enable_persistence();
     push(&queue, Kind::Event, 8);
@@ -185,7 +185,7 @@ fn with_a_store_what_is_in_flight_takes_half_of_the_room_at_most() {
 }
 
 #[test]
-fn whoever_waits_for_room_is_released_when_the_agent_stops() {
+fn waiting_callers_are_released_when_the_agent_stops() {
     let queue = Queue::new(Limits {
         policy: OverflowPolicy::Block,
         ..LIMITS
@@ -200,7 +200,7 @@ fn whoever_waits_for_room_is_released_when_the_agent_stops() {
 }
 
 #[test]
-fn whoever_waits_for_room_is_released_when_the_policy_changes() {
+fn waiting_callers_are_released_when_the_policy_changes() {
     let blocking = Limits {
         policy: OverflowPolicy::Block,
         ..LIMITS
@@ -337,13 +337,13 @@ proptest! {
     }
 }
 
-/// Whether the worker was woken since the last look.
+/// True if the worker was woken since the last check.
 fn is_woken(queue: &Queue) -> bool {
     queue.woken().now_or_never().is_some()
 }
 
 #[test]
-fn a_first_record_does_not_wake_a_worker_that_looks_in_time() {
+fn a_first_record_does_not_wake_a_worker_that_checks_in_time() {
     let queue = queue();
     let now = Instant::now();
     assert_eq!(queue.next_look(true, now), Some(now + LIMITS.interval));
