@@ -1,6 +1,6 @@
-//! From what is on the wire to the bytes the agent wrote: read, inflated and
-//! checked against their signature, within limits all the while. What is
-//! refused unread is read on all the same, so that the answer arrives.
+//! Reads a request body, decompresses it and checks its signature, all within limits. The result is
+//! the bytes that the agent wrote. If a request is refused before its body was read, the rest of
+//! the body is read and dropped, so that the client receives the answer.
 
 use std::borrow::Cow;
 use std::io::Read as _;
@@ -26,12 +26,13 @@ use crate::http::error::ApiError;
 use crate::http::state::{AppState, Limits};
 use crate::store::Project;
 
-/// How long a client may take over its body.
+/// How long a client may take to send its body.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is left of a refused body is read up to so many times the limit.
+/// The rest of a refused body is read up to this multiple of the limit.
 const DRAIN_FACTOR: usize = 8;
 
-/// Reads a body of at most `limit` bytes, which count as memory until they are dropped.
+/// Reads a body of at most `limit` bytes. The bytes count against the memory budget until they are
+/// dropped.
 pub(crate) async fn read(body: Body, limit: usize, memory: &Memory) -> Result<Bytes, ApiError> {
     tokio::time::timeout(READ_TIMEOUT, collect(body, limit, memory))
         .await
@@ -57,8 +58,9 @@ async fn collect(body: Body, limit: usize, memory: &Memory) -> Result<Bytes, Api
         let len = read.len() + chunk.len();
         if len > read.capacity() {
             let capacity = match declared {
-                // Memory for all of it at once: bodies of which each has a part would wait
-                // for each other. Who announces much and sends little takes little.
+                // Reserve memory for the whole body at once: bodies that each hold a part of theirs
+                // could block each other. A client that declares a large body and sends little of
+                // it reserves little.
                 Some(declared) if len > SMALL => declared.clamp(len, limit),
                 _ => len.max((2 * read.capacity()).min(limit)),
             };
@@ -70,8 +72,8 @@ async fn collect(body: Body, limit: usize, memory: &Memory) -> Result<Bytes, Api
     Ok(reserved.keep(read.into()))
 }
 
-/// Reads what the handler of a request that is refused left of its body, within
-/// limits, so that the client is done writing and gets to read the answer.
+/// If a request is refused, reads and drops the rest of its body, within limits. The client can
+/// then finish writing and read the answer.
 pub(crate) async fn drain(
     State(state): State<Arc<AppState>>,
     request: Request,
@@ -87,13 +89,13 @@ pub(crate) async fn drain(
     let response = next.run(Request::from_parts(head, body)).await;
     let is_read_on = match response.status() {
         StatusCode::PAYLOAD_TOO_LARGE => true,
-        // It had its time.
+        // The client has used up its time.
         StatusCode::REQUEST_TIMEOUT => false,
-        // Who asks before sending a body has not sent it.
+        // A client that sends `Expect` has not sent its body yet.
         status => (status.is_client_error() || status.is_server_error()) && !asks_first,
     };
     if is_read_on {
-        // The answer stands, however the body ends.
+        // The answer is the same however the body ends.
         let _ = tokio::time::timeout(READ_TIMEOUT, skip(rest, state.limits.encoded)).await;
     }
     response
@@ -110,7 +112,7 @@ async fn skip(rest: Rest, limit: usize) {
     }
 }
 
-/// What is left of a body; clones read on where the others stopped.
+/// The unread part of a body. Clones share it: each continues where the others stopped.
 #[derive(Clone)]
 struct Rest(Arc<Mutex<Body>>);
 
@@ -140,8 +142,8 @@ impl HttpBody for Rest {
     }
 }
 
-/// The bytes the agent wrote. With a signing secret, only if they are signed:
-/// some agents sign before compressing, older ones after.
+/// Returns the bytes that the agent wrote. If the project has a signing secret, they must be
+/// signed: some agents sign before compression, older ones after it.
 pub(crate) fn decode<'a>(
     raw: &'a [u8],
     headers: &HeaderMap,
@@ -163,10 +165,10 @@ pub(crate) fn decode<'a>(
         return plain;
     }
     match plain {
-        // It may be signed, as nobody can tell: whoever sent it shall send less.
+        // The body is too large to check its signature, so the answer names only the limit.
         Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(error),
         Ok(Cow::Owned(plain)) if is_signed(&plain) => Ok(Cow::Owned(plain)),
-        // Whether it is garbled or badly signed, who sent it is not known.
+        // Garbled or badly signed: the sender is unknown either way.
         _ => Err(ApiError::unauthorized(
             "X-Payload-Signature does not match the body",
         )),
@@ -195,7 +197,7 @@ fn inflate<'a>(
         ));
     }
     let mut plain = Vec::new();
-    // One byte more than allowed tells a full body from one that is too large.
+    // Read one byte more than allowed, to tell a full body from one that is too large.
     let most = u64::try_from(limit).map_or(u64::MAX, |limit| limit.saturating_add(1));
     MultiGzDecoder::new(raw)
         .take(most)
@@ -230,25 +232,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_stalls_is_given_up() {
+    async fn a_stalled_body_times_out() {
         let status = status_of(vec![Ok("ab")], true).await;
         assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
     }
 
     #[tokio::test]
-    async fn a_body_may_have_as_many_bytes_as_the_limit() {
+    async fn a_body_may_be_as_long_as_the_limit() {
         assert_eq!(status_of(vec![Ok("ab"), Ok("cd")], false).await, 200);
         assert_eq!(status_of(vec![Ok("ab"), Ok("cde")], false).await, 413);
     }
 
     #[tokio::test]
-    async fn a_body_without_end_is_refused_after_some_of_it() {
+    async fn an_endless_body_is_refused_after_the_limit() {
         let chunks = (0..4).map(|_| Ok("0123456789")).collect();
         assert_eq!(status_of(chunks, true).await, 413);
     }
 
     #[tokio::test]
-    async fn a_connection_cut_in_the_middle_is_an_error() {
+    async fn a_connection_cut_within_the_body_is_an_error() {
         let cut = Err(io::ErrorKind::ConnectionReset.into());
         assert_eq!(status_of(vec![Ok("ab"), cut], false).await, 400);
     }

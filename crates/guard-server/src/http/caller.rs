@@ -1,4 +1,4 @@
-//! Who sends a request: the project whose API key it carries.
+//! Identifies the caller of a request: the project that its API key belongs to.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::state::AppState;
 use crate::projects::KeyHash;
 use crate::store::Project;
 
-/// Who asks: the project whose key came with the request.
+/// The project whose API key came with the request.
 pub(crate) struct Caller(pub(crate) Project);
 
 impl FromRequestParts<Arc<AppState>> for Caller {

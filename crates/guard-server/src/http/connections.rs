@@ -1,10 +1,10 @@
-//! Connections: how many there are at a time, how long a client may keep one waiting, and
-//! how all of them end in order.
+//! Connections: limits their number, limits how long a client may keep the server waiting, and
+//! shuts all of them down in order.
 //!
-//! When all places are taken, a new connection takes that of one that is idle, or whose
-//! client is late (`activity`). Requests that wait for rules have places of their own
-//! (`places`). Clients that send a head or read an answer too slowly are given up by the
-//! socket itself (`stream`), which also refuses unclear line ends (`heads`).
+//! When all places are taken, a new connection replaces one that is idle or whose client is late
+//! (`activity`). Requests that wait for rules have separate places (`places`). The socket itself
+//! drops clients that send a head or read an answer too slowly (`stream`), and refuses ambiguous
+//! line ends (`heads`).
 
 mod activity;
 mod heads;
@@ -30,27 +30,27 @@ use self::places::Places;
 pub(crate) use self::places::{Connection, subscriber};
 use self::stream::PacedStream;
 
-/// How long a connection may wait for its next request. Longer than agents pause between
-/// two batches (30 s), so that they keep their connection.
+/// How long a connection may wait for its next request. This is longer than the pause of agents
+/// between two batches (30 s), so agents keep their connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// Bytes of a head, and bytes of an answer that are buffered for a client.
+/// Limit for the bytes of a head, and for the bytes of an answer that are buffered for a client.
 const MAX_HEAD: usize = 32 * 1024;
-/// Bytes of an answer that the system buffers for a client; Linux takes twice as many.
+/// Bytes of an answer that the operating system buffers for a client. Linux doubles this value.
 const SEND_BUFFER: usize = 128 * 1024;
-/// A pause after the system could give no connection, such as for lack of file
-/// descriptors; those in use must end first.
+/// The pause after `accept` failed, for example because no file descriptor was free. Open
+/// connections must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many connections there may be, and how long their clients may take.
+/// Limits on the number of connections and on how long their clients may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Connections at a time, without those whose request waits for rules.
+    /// Open connections, not counting those whose request waits for rules.
     pub open: usize,
-    /// Connections at a time of one address; loopback addresses have no such limit.
+    /// Open connections of one address. Loopback addresses have no such limit.
     pub per_address: usize,
-    /// Requests at a time that wait for rules.
+    /// Requests that wait for rules at the same time.
     pub held: usize,
-    /// Time for the head of a request to arrive.
+    /// How long the head of a request may take to arrive.
     pub head_timeout: Duration,
     /// How late a client may be in reading an answer.
     pub write_timeout: Duration,
@@ -68,8 +68,8 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// Serves `app` within `limits` until `shutdown` completes; then requests in flight are
-/// finished. Requests carry their [`ConnectInfo`].
+/// Serves `app` within `limits` until `shutdown` completes, then finishes the requests in flight.
+/// Requests carry their [`ConnectInfo`].
 pub async fn serve(
     listener: TcpListener,
     app: Router,
@@ -125,7 +125,7 @@ async fn accept(listener: &TcpListener, places: &Places) -> (TcpStream, SocketAd
                 }
                 return (stream, peer);
             }
-            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
                 places.accept_failed(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -135,15 +135,15 @@ async fn accept(listener: &TcpListener, places: &Places) -> (TcpStream, SocketAd
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
-    // Answers are small; waiting to fill packets would only delay them.
+    // Answers are small. Waiting to fill packets would only delay them.
     stream.set_nodelay(true)?;
-    // Otherwise the system would buffer megabytes for each client that does not read.
+    // Otherwise the system buffers megabytes for each client that does not read.
     rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER)?;
     Ok(())
 }
 
-/// Whether the failure is the client's alone.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Whether the failure concerns only one connection.
+fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionRefused
@@ -152,8 +152,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Lets the process open as many files as it may: each connection is one, and
-/// many systems start programs with 1,024.
+/// Raises the limit of open files to the allowed maximum. Each connection takes one, and many
+/// systems start programs with 1,024.
 pub fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

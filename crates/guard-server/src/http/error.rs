@@ -1,4 +1,4 @@
-//! The answer to a request that fails: `{"detail": "..."}`.
+//! The answer to a failed request: `{"detail": "..."}`.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -10,13 +10,13 @@ use super::wrong_keys::WrongKey;
 use crate::ingest::BatchError;
 use crate::store::StoreError;
 
-/// Seconds after which an agent may try again.
+/// Seconds after which an agent may retry.
 const RETRY_AFTER: u16 = 2;
 
-/// The longest detail, in characters: it may quote the request.
+/// The longest detail, in characters. A detail may quote the request.
 const MAX_DETAIL: usize = 2000;
 
-/// An answer other than success.
+/// An answer that reports a failure.
 #[derive(Debug, Error)]
 #[error("{detail}")]
 pub(crate) struct ApiError {
@@ -39,7 +39,7 @@ impl ApiError {
         }
     }
 
-    /// The key that came with a request opens nothing.
+    /// The API key in the request is not valid.
     pub(crate) fn wrong_key() -> Self {
         Self {
             is_wrong_key: true,

@@ -1,4 +1,4 @@
-//! Taking batches and status reports.
+//! Accepts batches and status reports.
 
 use std::sync::Arc;
 
@@ -24,13 +24,13 @@ use crate::ingest::signals;
 use crate::store::{AgentId, AgentSignal, KindCounts, Project, StatusReport};
 use crate::visible::shortened;
 
-/// The contract's answer, and beside it what only this server says. `errors`
-/// stays null whatever was left out: agents would send the whole batch again.
+/// The answer of the contract, plus fields that only this server sends. `errors` stays null even if
+/// records were left out: otherwise agents would send the whole batch again.
 #[derive(Debug, Serialize)]
 pub(crate) struct Accepted {
     #[serde(flatten)]
     answer: IngestAnswer,
-    /// `null` where the store finds duplicates only later.
+    /// `null` if the store detects duplicates only later.
     duplicates: Option<KindCounts>,
     invalid: Vec<LeftOut>,
 }
@@ -135,8 +135,7 @@ pub(crate) async fn status(
     }))
 }
 
-/// Reads the body and has `read` make something of the plain bytes, on a thread that may
-/// be busy.
+/// Reads the body and passes the plain bytes to `read`, which runs on a worker thread.
 async fn decode<T: Send + 'static>(
     state: &AppState,
     limits: Limits,

@@ -1,4 +1,4 @@
-//! HTTP: the routes, what their handlers share, and the connections that they are served on.
+//! HTTP: the routes, what their handlers share, and the connections.
 
 mod body;
 pub(crate) mod caller;

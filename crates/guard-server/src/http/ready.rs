@@ -13,12 +13,12 @@ use crate::http::error::ApiError;
 use crate::http::state::AppState;
 use crate::store::StoreError;
 
-/// How long an outcome is reused. This limits the cost of asking often.
+/// How long a result is reused. This limits the cost of frequent checks.
 const KEPT: Duration = Duration::from_secs(1);
-/// How long the store may take for a commit.
+/// How long a commit in the store may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The outcome of the last probe of the store, and its time.
+/// The result of the last probe of the store, and its time.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     last: Mutex<Option<(Instant, Outcome)>>,
@@ -29,12 +29,13 @@ type Outcome = Result<(), NotReady>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NotReady {
     Store(StoreError),
-    /// It did not answer in time.
+    /// The store did not answer in time.
     Slow,
 }
 
 impl Readiness {
-    /// The outcome of `probe`, or of one that was made just before. One runs at a time.
+    /// Returns the result of `probe`, or of one that ran just before. Only one probe runs at a
+    /// time.
     async fn check(&self, probe: impl Future<Output = Result<(), StoreError>>) -> Outcome {
         let mut last = self.last.lock().await;
         if let Some((at, outcome)) = *last
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn all_who_ask_within_a_second_share_one_probe() {
+    async fn requests_within_a_second_share_one_probe() {
         let (readiness, probes) = (Readiness::default(), AtomicUsize::new(0));
         let ask = || {
             readiness.check(async {

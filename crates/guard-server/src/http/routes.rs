@@ -46,7 +46,7 @@ pub fn router(state: Arc<AppState>) -> Router {
                 "This path has no such method",
             )
         })
-        // Bodies are limited where they are read, by the configured limit.
+        // The handlers apply the configured limits when they read bodies.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(&state), body::drain))
         .layer(from_fn_with_state(
@@ -56,7 +56,7 @@ pub fn router(state: Arc<AppState>) -> Router {
         .with_state(state)
 }
 
-/// The routes for people and their programs: few requests with large answers.
+/// The routes for people and their programs: few requests, large answers.
 fn for_people() -> Router<Arc<AppState>> {
     Router::new()
         .route("/", get(page::show))
@@ -97,7 +97,7 @@ fn for_people() -> Router<Arc<AppState>> {
         )
 }
 
-/// Liveness: the process answers.
+/// Liveness: the process responds.
 async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
 }

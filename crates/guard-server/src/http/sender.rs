@@ -1,4 +1,4 @@
-//! Who sends a request, as its headers say.
+//! The sender of a request, as its headers name it.
 
 use axum::http::{HeaderMap, header};
 use guard_wire::header::{INSTALL_ID, PROCESS_ID};
@@ -6,12 +6,12 @@ use guard_wire::header::{INSTALL_ID, PROCESS_ID};
 use crate::store::AgentId;
 use crate::visible::shortened;
 
-/// Characters of each name that are kept.
+/// The longest name that is kept, in characters.
 pub(crate) const MAX_NAME: usize = 128;
-/// The installation of agents that do not name one.
+/// The install id for agents that send none.
 const UNKNOWN: &str = "unknown";
 
-/// The agent that sends these headers.
+/// The agent that the headers name.
 pub(crate) fn sender(headers: &HeaderMap) -> AgentId {
     let text = |name| {
         let value = headers.get(name)?.to_str().ok()?;
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_no_name_is_unknown() {
+    fn a_sender_without_a_name_is_unknown() {
         let found = sender(&HeaderMap::new());
         assert_eq!(found.install_id, "unknown");
         assert_eq!((&*found.process, &*found.agent), ("", ""));

@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that the handlers share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,24 +18,22 @@ use crate::rules::versions::{self, ChangeError};
 use crate::store::{StoreError, Stores};
 use crate::trouble::TroubleLog;
 
-/// How much the server takes and keeps.
+/// Limits on what the server accepts and keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes as they are sent.
+    /// Bytes of a body as sent.
     pub encoded: usize,
-    /// Bytes after inflating, or after decrypting.
+    /// Bytes of a body after decompression or decryption.
     pub decoded: usize,
-    /// Bytes of a status report, as it is sent and after inflating.
+    /// Bytes of a status report, both as sent and after decompression.
     pub status: usize,
-    /// Records of a batch.
+    /// Records in a batch.
     pub records: usize,
-    /// Bytes of all bodies of requests and answers that are in memory.
+    /// Bytes of all request and answer bodies in memory.
     pub memory: usize,
-    /// Types of each kind of record that are counted by name; the others are counted
-    /// together.
+    /// Types of each kind of record that are counted by name. All others are counted together.
     pub types: u32,
-    /// Installs of a project whose last status is kept, and processes whose rules are kept
-    /// account of.
+    /// Installs of a project whose last status is kept, and processes whose rules are tracked.
     pub installs: u32,
 }
 
@@ -63,7 +61,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// Open without a key only if no other machine can reach the address.
+    /// The page is open without a key only if no other machine can reach the address.
     pub fn listening_on(address: IpAddr) -> Self {
         if address.is_loopback() {
             Self::Loopback
@@ -73,32 +71,32 @@ impl Access {
     }
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub struct AppState {
     pub(crate) stores: Stores,
     pub(crate) limits: Limits,
     pub(crate) access: Access,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The clock when its setting was last followed in the rules.
+    /// The clock reading when the rules were last adjusted to the clock.
     followed: tokio::sync::Mutex<Reading>,
     pub(crate) memory: Memory,
     pub(crate) workers: Workers,
     pub(crate) wrong_keys: WrongKeys,
-    /// Turns for answers to people.
+    /// Permits for answers to people.
     pub(crate) answering: Semaphore,
     pub(crate) feed: Feed,
     pub(crate) check_ins: CheckIns,
     pub(crate) readiness: Readiness,
-    /// Rules that are due cannot be composed.
+    /// Logs when rules that are due cannot be composed.
     pub(crate) composing: TroubleLog,
-    /// Held while rules are changed: changes take turns instead of outrunning each other.
+    /// Held while rules change, so that changes run one after another.
     pub(crate) changing: tokio::sync::Mutex<()>,
-    /// Held while documents are judged: one at a time, and no change waits for it.
+    /// Held while documents are checked: one at a time. Other changes do not wait for it.
     pub(crate) judging: tokio::sync::Mutex<()>,
 }
 
 impl AppState {
-    /// State over `stores`.
+    /// Builds the state over `stores`.
     pub fn new(stores: Stores, limits: Limits, access: Access) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let fleet = Arc::clone(&stores.fleet);
@@ -121,7 +119,7 @@ impl AppState {
         }
     }
 
-    /// The same with another clock.
+    /// Replaces the clock.
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -136,8 +134,8 @@ impl AppState {
         }
     }
 
-    /// Moves what is planned if the clock was set since the last call. Called before rules
-    /// are changed: a clock that was set forward would end operations too early.
+    /// Moves planned times if the clock was set since the last call. Call this before a change to
+    /// the rules: otherwise a clock that was set forward ends operations too early.
     pub(crate) async fn follow_clock(&self) -> Result<(), StoreError> {
         let mut followed = self.followed.lock().await;
         let reading = Reading::of(&*self.clock);
@@ -158,18 +156,18 @@ impl AppState {
         Ok(())
     }
 
-    /// Saves the check-ins that were noted since the last call. Returns whether they are
-    /// saved; the next call may succeed.
+    /// Saves the check-ins recorded since the last call. Returns whether that worked; if not, the
+    /// next call tries again.
     pub async fn save_check_ins(&self) -> bool {
         let outcome = self.check_ins.save().await;
         if let Err(error) = outcome {
-            // The store has told why.
+            // The store has logged the reason.
             tracing::debug!(%error, "cannot save yet which agents have which rules");
         }
         outcome.is_ok()
     }
 
-    /// Answers all requests that wait for rules to change, now and from now on.
+    /// Answers all requests that wait for rules to change, and makes later ones not wait.
     pub fn stop_waiting(&self) {
         self.feed.stop();
     }

@@ -1,5 +1,5 @@
-//! Wrong API keys: counted, logged now and then, and answered later and later to an address
-//! that sends many. A right key is never answered later.
+//! Wrong API keys: counts them, logs them at intervals, and delays the answers to an address that
+//! sends many. Requests with a valid key are never delayed.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -16,13 +16,13 @@ use super::connections::{Connection, subscriber};
 use super::state::AppState;
 use crate::log_gate::LogGate;
 
-/// An address may send one wrong key in this time.
+/// The rate limit: an address may send one wrong key in this time.
 const EACH: Duration = Duration::from_secs(1);
-/// It may be ahead by this much: by ten keys.
+/// The burst: an address may be ahead of the rate by this much, which is ten keys.
 const AHEAD: Duration = Duration::from_secs(10);
-/// The longest that an answer is kept back.
+/// The longest delay of an answer.
 const MAX_DELAY: Duration = Duration::from_secs(5);
-/// Addresses that are told apart; more count as one.
+/// Addresses that are tracked separately. All others count as one.
 const MAX_ADDRESSES: usize = 4096;
 const OTHERS: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
@@ -34,12 +34,12 @@ pub(crate) struct WrongKey;
 #[derive(Debug, Default)]
 pub(crate) struct WrongKeys {
     count: AtomicU64,
-    /// When each address will have sent no more than it may.
+    /// For each address, when its wrong keys are back within the rate.
     even: Mutex<HashMap<IpAddr, Instant>>,
     log: LogGate,
 }
 
-/// Keeps answers to wrong keys back.
+/// Delays answers to wrong keys.
 pub(crate) async fn slow_down(
     State(state): State<Arc<AppState>>,
     request: Request,
@@ -61,12 +61,12 @@ pub(crate) async fn slow_down(
 }
 
 impl WrongKeys {
-    /// How many there were.
+    /// The number of wrong keys.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Counts one from `address`. Returns for how long its answer is kept back.
+    /// Counts a wrong key from `address`. Returns the delay of its answer.
     fn note(&self, address: IpAddr) -> Duration {
         let total = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(times) = self.log.pass() {
@@ -82,7 +82,7 @@ impl WrongKeys {
             }
         }
         let even = even.entry(address).or_insert(now);
-        // Guesses that are sent at once wait together, not one after another.
+        // Guesses sent at once wait at the same time, not one after another.
         *even = ((*even).max(now) + EACH).min(now + AHEAD + MAX_DELAY);
         even.saturating_duration_since(now + AHEAD)
     }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_keys_are_answered_at_once_and_more_later_and_later() {
+    async fn the_first_wrong_keys_are_answered_at_once_and_more_are_delayed() {
         let keys = WrongKeys::default();
         assert_eq!(seconds(&keys, ONE, 10), [0; 10]);
         assert_eq!(seconds(&keys, ONE, 7), [1, 2, 3, 4, 5, 5, 5]);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_remembered_of_addresses_is_bounded() {
+    async fn the_number_of_tracked_addresses_is_limited() {
         let keys = WrongKeys::default();
         let address = |n: usize| IpAddr::V4(u32::try_from(n).unwrap().into());
         for n in 0..2 * MAX_ADDRESSES {

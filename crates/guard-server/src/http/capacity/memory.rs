@@ -1,5 +1,5 @@
-//! One budget of bytes for the bodies of requests and answers in memory. What does not
-//! fit waits a little, and is answered 503 then.
+//! One memory budget, in bytes, for the bodies of requests and answers. A body that does not fit
+//! waits for a short time, then its request gets a 503.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use crate::http::error::ApiError;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The budget is counted in units of this many bytes.
 const UNIT: usize = 1024;
-/// The first bytes of each body come from a part of the budget that large bodies do not
-/// take, so that small ones pass while large ones wait.
+/// The first bytes of each body come from a part of the budget that large bodies cannot take. Small
+/// bodies therefore pass while large ones wait.
 pub(crate) const SMALL: usize = 64 * 1024;
-/// The share of the budget that is reserved for them: one part in this many.
+/// The reserved share for small bodies: one part in this many.
 const SMALL_PART: usize = 4;
 
-/// The budget.
+/// The memory budget.
 #[derive(Debug)]
 pub(crate) struct Memory {
     small: Part,
@@ -33,7 +33,7 @@ struct Part {
     free: Arc<Semaphore>,
 }
 
-/// Bytes of the budget, until it is dropped.
+/// Bytes reserved from the budget until this is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Reserved {
     small: Option<OwnedSemaphorePermit>,
@@ -49,7 +49,7 @@ impl Memory {
         }
     }
 
-    /// Bytes for a body of `len` bytes.
+    /// Reserves memory for a body of `len` bytes.
     pub(crate) async fn reserve(&self, len: usize) -> Result<Reserved, ApiError> {
         let mut reserved = Reserved::default();
         reserved.grow(self, len).await?;
@@ -64,7 +64,7 @@ impl Part {
         Self { units, free }
     }
 
-    /// Makes `held` cover `bytes`, or all there is.
+    /// Grows `held` to cover `bytes`, or the whole part if it is smaller.
     async fn grow(
         &self,
         held: &mut Option<OwnedSemaphorePermit>,
@@ -92,20 +92,20 @@ impl Part {
 }
 
 impl Reserved {
-    /// Waits until it covers `len` bytes.
+    /// Waits until the reservation covers `len` bytes.
     pub(crate) async fn grow(&mut self, memory: &Memory, len: usize) -> Result<(), ApiError> {
         memory.small.grow(&mut self.small, len.min(SMALL)).await?;
         let large = len.saturating_sub(SMALL);
         memory.large.grow(&mut self.large, large).await
     }
 
-    /// Gives back what is not needed for `len` bytes.
+    /// Gives back the memory beyond `len` bytes.
     pub(crate) fn shrink(&mut self, len: usize) {
         shrink(&mut self.small, len.min(SMALL));
         shrink(&mut self.large, len.saturating_sub(SMALL));
     }
 
-    /// `bytes`, which keep the reservation until they are dropped.
+    /// Ties the reservation to `bytes`: it is released when they are dropped.
     pub(crate) fn keep(mut self, bytes: Bytes) -> Bytes {
         self.shrink(bytes.len());
         Bytes::from_owner(Kept {
@@ -144,7 +144,7 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     #[tokio::test(start_paused = true)]
-    async fn what_does_not_fit_waits_for_room_and_is_refused_in_the_end() {
+    async fn a_body_that_does_not_fit_waits_and_is_then_refused() {
         let memory = Memory::new(4 * MIB);
         let mut first = memory.reserve(2 * MIB).await.unwrap();
         assert!(memory.reserve(2 * MIB).await.is_err());

@@ -1,4 +1,4 @@
-//! Limits on the memory and the threads that requests take.
+//! Limits on the memory and the threads that requests use.
 
 pub(crate) mod memory;
 pub(crate) mod turns;

@@ -1,5 +1,5 @@
-//! Answers for people: few are made at a time, and large ones count as memory until they
-//! were read.
+//! Limits answers to people: only a few are made at a time, and large ones count against the memory
+//! budget until the client has read them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,13 @@ use crate::http::connections::queued;
 use crate::http::error::ApiError;
 use crate::http::state::AppState;
 
-/// Answers that are made at the same time.
+/// How many answers are made at the same time.
 pub(crate) const TURNS: usize = 8;
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Has a request answered in its turn. A large answer is counted until the client read it.
+/// Answers a request when its turn comes. A large answer counts as memory until the client has read
+/// it.
 pub(crate) async fn in_turn(
     State(state): State<Arc<AppState>>,
     request: Request,

@@ -1,5 +1,5 @@
-//! Work on bodies, such as inflating and reading JSON: on few threads that may be busy, so
-//! that those that answer requests go on.
+//! Runs CPU-bound work on bodies, such as decompression and JSON parsing, on a few blocking
+//! threads. The threads that serve requests stay free.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use crate::http::error::ApiError;
 
 /// How long work waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Work that runs at the same time, on as many cores. Each takes memory of its own, and
-/// the store writes what they make one after another anyway.
+/// How many jobs run at the same time, each on one core. Each job needs memory, and the store
+/// writes their results one after another anyway.
 const MAX_WORKERS: usize = 4;
 
-/// The turns for work.
+/// The permits for work.
 #[derive(Debug)]
 pub(crate) struct Workers(Arc<Semaphore>);
 
@@ -29,7 +29,7 @@ impl Default for Workers {
 }
 
 impl Workers {
-    /// Runs `work` in its turn.
+    /// Runs `work` when a permit is free.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -57,19 +57,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_has_as_many_threads_as_there_are_turns_and_leaves_this_one_alone() {
+    async fn work_runs_on_one_thread_per_permit_and_not_on_this_one() {
         let workers = Workers(Arc::new(Semaphore::new(1)));
         let (release, released) = mpsc::channel::<()>();
         let first = workers.run(move || released.recv().is_ok());
         let second = workers.run(|| true);
         let third = async { release.send(()).is_ok() };
-        // They start in this order; were the first to keep this thread, none would end.
+        // They start in this order. If the first one blocked this thread, none would end.
         let (first, second, third) = tokio::join!(first, second, third);
         assert!(first.unwrap() && second.unwrap() && third);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_gets_no_turn_is_refused() {
+    async fn work_without_a_permit_is_refused() {
         let workers = Workers(Arc::new(Semaphore::new(0)));
         assert!(workers.run(|| ()).await.is_err());
     }

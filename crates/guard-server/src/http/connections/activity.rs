@@ -1,25 +1,25 @@
-//! What a connection is doing, and for how long its client has kept it waiting.
+//! Tracks what a connection is doing, and how long its client has kept it waiting.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A client that moves this many bytes a second keeps nobody waiting.
+/// A client that moves this many bytes per second is not late.
 const MIN_RATE: f64 = 8.0 * 1024.0;
-/// A connection whose client is later than this may be closed for another one.
+/// If a client is later than this, its connection may be closed to make room for another one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Shared by the parts of one connection.
+/// The activity of one connection, shared by its parts.
 #[derive(Debug)]
 pub(super) struct Activity(Mutex<Doing>);
 
 #[derive(Debug)]
 struct Doing {
     phase: Phase,
-    /// How late the client has been so far with the body of this request.
+    /// How late the client is so far with the body of this request.
     body_late: Duration,
-    /// Since when the client has been late in reading, while something waits to be written.
+    /// Since when the client has been late to read the bytes that wait to be written.
     unread_since: Option<Instant>,
 }
 
@@ -27,17 +27,17 @@ struct Doing {
 enum Phase {
     /// The head of a request is arriving, or none has come yet on a new connection.
     Head { since: Instant },
-    /// A request is handled.
+    /// A handler works on a request.
     Request,
-    /// Its handler waits for its turn to use memory or a thread.
+    /// The handler waits for memory or a worker thread.
     Queued { since: Instant },
-    /// Its handler waits for more of the body.
+    /// The handler waits for more of the body.
     Body { since: Instant },
-    /// The client may send another request.
+    /// The connection is idle: the client may send another request.
     Idle { since: Instant },
 }
 
-/// How well a connection could be closed for another one: the smaller, the better.
+/// The order in which connections are closed to make room: the smallest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank(Class, Instant);
 
@@ -58,7 +58,7 @@ impl Activity {
         }))
     }
 
-    /// Bytes of a request arrived.
+    /// Records that bytes of a request arrived.
     pub(super) fn received(&self) {
         self.change(|doing| {
             if matches!(doing.phase, Phase::Idle { .. }) {
@@ -68,7 +68,7 @@ impl Activity {
         });
     }
 
-    /// A head is complete. Returns whether it had arrived before the last request was
+    /// Records that a head is complete. Returns whether it had arrived before the last request was
     /// answered.
     pub(super) fn request_began(&self) -> bool {
         self.change(|doing| {
@@ -78,7 +78,7 @@ impl Activity {
         })
     }
 
-    /// The handler waits for more of the body.
+    /// Records that the handler waits for more of the body.
     pub(super) fn body_waits(&self) {
         self.change(|doing| {
             if matches!(doing.phase, Phase::Request) {
@@ -89,7 +89,7 @@ impl Activity {
         });
     }
 
-    /// More of the body came, and the handler works on it.
+    /// Records that more of the body came and the handler works on it.
     pub(super) fn body_came(&self, len: usize) {
         self.change(|doing| {
             if let Phase::Body { since } = doing.phase {
@@ -99,7 +99,7 @@ impl Activity {
         });
     }
 
-    /// The handler needs no more of the body.
+    /// Records that the handler needs no more of the body.
     pub(super) fn body_ended(&self) {
         self.change(|doing| {
             if matches!(doing.phase, Phase::Body { .. }) {
@@ -108,7 +108,7 @@ impl Activity {
         });
     }
 
-    /// The handler waits for its turn.
+    /// Records that the handler waits for memory or a worker thread.
     pub(super) fn queue_began(&self) {
         self.change(|doing| {
             if matches!(doing.phase, Phase::Request) {
@@ -118,7 +118,7 @@ impl Activity {
         });
     }
 
-    /// The handler waits for its turn no more.
+    /// Records that the handler no longer waits.
     pub(super) fn queue_ended(&self) {
         self.change(|doing| {
             if matches!(doing.phase, Phase::Queued { .. }) {
@@ -127,18 +127,18 @@ impl Activity {
         });
     }
 
-    /// The request is answered, as far as the handler is concerned.
+    /// Records that the handler has answered the request.
     pub(super) fn answered(&self) {
         let since = Instant::now();
         self.change(|doing| doing.phase = Phase::Idle { since });
     }
 
-    /// The client does not read what is to be written. Returns since when.
+    /// Records that the client does not read the pending bytes. Returns since when.
     pub(super) fn write_waits(&self) -> Instant {
         self.change(|doing| *doing.unread_since.get_or_insert_with(Instant::now))
     }
 
-    /// The client took some of it.
+    /// Records that the client read `len` bytes.
     pub(super) fn written(&self, len: usize) {
         self.change(|doing| {
             if let Some(since) = &mut doing.unread_since {
@@ -147,7 +147,7 @@ impl Activity {
         });
     }
 
-    /// Nothing is left to be written.
+    /// Records that no bytes are left to write.
     pub(super) fn flushed(&self) {
         self.change(|doing| doing.unread_since = None);
     }
@@ -184,7 +184,7 @@ impl Activity {
     }
 }
 
-/// A client that moved `len` bytes is later by less, but never early.
+/// Makes a client that moved `len` bytes less late, but never early.
 fn moved_on(since: Instant, len: usize) -> Instant {
     #[expect(
         clippy::cast_precision_loss,
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_is_late_that_sends_no_head_in_time() {
+    async fn a_client_that_sends_no_head_in_time_is_late() {
         let activity = Activity::new();
         activity.received();
         assert_eq!(class(&activity), None);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_is_handled_is_spared_and_an_idle_connection_is_not() {
+    async fn a_busy_connection_is_spared_and_an_idle_one_is_not() {
         let activity = Activity::new();
         activity.request_began();
         advance(10 * PATIENCE).await;
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_or_a_reader_is_late_below_a_rate_and_not_above() {
+    async fn a_client_below_the_minimum_rate_is_late() {
         for (bytes_a_second, expected) in [(1, Some(Class::Late)), (8 * 1024, None)] {
             let activity = Activity::new();
             activity.request_began();
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_waits_for_its_turn_is_the_last_that_may_be_closed() {
+    async fn a_queued_request_is_closed_last() {
         let (queued, late) = (Activity::new(), Activity::new());
         queued.request_began();
         queued.queue_began();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn idle_connections_rank_before_late_ones_and_the_longest_first() {
+    async fn idle_connections_rank_before_late_ones_and_the_longest_idle_first() {
         let late = Activity::new();
         advance(PATIENCE).await;
         let idle = [Activity::new(), Activity::new()];

@@ -1,14 +1,14 @@
-//! Finds line feeds without a carriage return in the heads of requests. A proxy in front
-//! may take such a line for a part of the one before, and let through what it should not.
+//! Finds bare line feeds (without a carriage return) in the heads of requests. A proxy in front of
+//! the server may read such a line as part of the line before, and let a forbidden request through.
 
-/// Bytes of a line that are kept. Longer ones matter to nobody here.
+/// Bytes of a line that are kept. Longer lines do not matter here.
 const MAX_LINE: usize = 256;
 
-/// Follows the bytes of a connection from head to head.
+/// Parses the bytes of a connection just far enough to know where each head begins and ends.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
     at: At,
-    /// The begin of the current line.
+    /// The start of the current line.
     line: Vec<u8>,
     last: u8,
     framing: Framing,
@@ -35,7 +35,7 @@ enum Framing {
 }
 
 impl Heads {
-    /// Follows `bytes`. A bare line feed in a head becomes a NUL, for which the parser
+    /// Processes `bytes`. Replaces a bare line feed in a head with a NUL, so that the parser
     /// answers 400.
     pub(super) fn follow(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
@@ -48,7 +48,7 @@ impl Heads {
         }
     }
 
-    /// Passes over at most `left` bytes of a body.
+    /// Skips at most `left` bytes of a body.
     fn pass(&mut self, left: u64, len: usize, more: fn(u64) -> At, then: At) -> usize {
         let passed = usize::try_from(left).map_or(len, |left| left.min(len));
         let left = left.saturating_sub(passed as u64);
@@ -91,7 +91,7 @@ impl Heads {
             }
             At::ChunkSize => match chunk_size(line) {
                 0 => At::Trailer,
-                // Its end of line counts.
+                // The line end after the chunk counts too.
                 size => At::Chunk(size.saturating_add(2)),
             },
             At::Trailer if line.is_empty() => At::Before,
@@ -119,7 +119,7 @@ fn chunk_size(line: &[u8]) -> u64 {
     number(digits.unwrap_or_default(), 16)
 }
 
-/// What is no number is refused by the parser.
+/// The parser refuses text that is not a number.
 fn number(text: &[u8], radix: u32) -> u64 {
     let text = std::str::from_utf8(text).unwrap_or_default();
     u64::from_str_radix(text.trim(), radix).unwrap_or(0)
@@ -129,7 +129,7 @@ fn number(text: &[u8], radix: u32) -> u64 {
 mod tests {
     use super::*;
 
-    /// What becomes of `text`, whichever pieces it arrives in.
+    /// Returns `text` after processing, and checks that its split into pieces does not matter.
     fn followed(text: &str) -> String {
         let mut whole = text.as_bytes().to_vec();
         Heads::default().follow(&mut whole);

@@ -1,4 +1,4 @@
-//! Requests and answers on their way between a connection and the application.
+//! Requests and answers between a connection and the application.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,12 +18,12 @@ use super::activity::Activity;
 use crate::http::error::ApiError;
 
 task_local! {
-    /// That of the connection whose request is handled.
+    /// The activity of the connection whose request is handled.
     static ACTIVITY: Arc<Activity>;
 }
 
-/// Waits for `turn` while a request is handled. Meanwhile its connection may be closed, if
-/// no other one can be.
+/// Waits for `turn` while a request is handled. Meanwhile the server may close the connection if it
+/// can close no other one.
 pub(crate) async fn queued<T>(turn: impl Future<Output = T>) -> T {
     let _queued = ACTIVITY.try_with(|activity| {
         activity.queue_began();
@@ -32,7 +32,7 @@ pub(crate) async fn queued<T>(turn: impl Future<Output = T>) -> T {
     turn.await
 }
 
-/// Notes that the request waits no more when it is dropped.
+/// Records on drop that the request no longer waits.
 struct Queued(Arc<Activity>);
 
 impl Drop for Queued {
@@ -41,7 +41,7 @@ impl Drop for Queued {
     }
 }
 
-/// Has `app` answer a request, and follows both in `activity`.
+/// Lets `app` answer a request, and records the progress in `activity`.
 pub(super) fn answer(
     app: Router,
     request: Request<Incoming>,
@@ -51,7 +51,7 @@ pub(super) fn answer(
     let activity = Arc::clone(activity);
     async move {
         if is_pipelined {
-            // Other connections come first.
+            // Let other connections go first.
             yield_now().await;
         }
         let is_clear = has_clear_framing(request.headers());
@@ -74,7 +74,7 @@ pub(super) fn answer(
     }
 }
 
-/// Whether a proxy in front cannot understand another length of the body.
+/// Whether a proxy in front must agree with the server on the length of the body.
 fn has_clear_framing(headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (encodings.next(), encodings.next()) {
@@ -139,7 +139,7 @@ pub(super) struct Answer {
     _ended: Ended,
 }
 
-/// Notes that a request is answered when it is dropped.
+/// Records on drop that the request is answered.
 struct Ended(Arc<Activity>);
 
 impl Drop for Ended {

@@ -1,4 +1,4 @@
-//! The connections that are open: how many there may be, and which end for others.
+//! Counts open connections, and closes some to make room for others.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,11 +14,11 @@ use super::ConnectionLimits;
 use super::activity::Activity;
 use crate::log_gate::LogGate;
 
-/// While all places are taken, clients that became late are looked for so often.
+/// While all places are taken, the server looks for late clients at this interval.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// The part of all places that is freed at once, so that a flood costs few searches.
+/// The part of all places that is freed at once, so that a flood causes few searches.
 const FREED_PART: usize = 64;
-/// The same when the system gives no connection, which is tried seldom.
+/// The same part when the system has no connection to give. The server retries that less often.
 const STARVED_PART: usize = 8;
 
 /// The places for connections.
@@ -37,7 +37,7 @@ pub(super) struct Places {
 struct Table {
     next: u64,
     entries: HashMap<u64, Entry>,
-    /// Open connections of each address that has a cap, without held requests.
+    /// Open connections per limited address, not counting held requests.
     by_address: HashMap<IpAddr, usize>,
     held: usize,
 }
@@ -50,7 +50,7 @@ struct Entry {
     is_held: bool,
 }
 
-/// A connection that has a place. Requests carry it as an extension.
+/// A connection with a place. Requests carry it as an extension.
 #[derive(Debug)]
 pub(crate) struct Connection {
     id: u64,
@@ -58,7 +58,8 @@ pub(crate) struct Connection {
     places: Arc<Places>,
 }
 
-/// A request that waits for rules. Its connection takes none of the other places meanwhile.
+/// A request that waits for rules. Meanwhile its connection does not count against the other
+/// places.
 pub(crate) struct Held(Arc<Connection>);
 
 impl Places {
@@ -74,20 +75,20 @@ impl Places {
         })
     }
 
-    /// A place for a connection from `peer`, as soon as there is one; `None` if its
-    /// address has as many connections as it may.
+    /// Waits for a place for a connection from `peer`. Returns `None` if its address has reached
+    /// its limit.
     pub(super) async fn take(self: &Arc<Self>, peer: SocketAddr) -> Option<Arc<Connection>> {
         let address = counted(peer.ip());
         loop {
             if let Some(taken) = self.try_take(address) {
                 return taken;
             }
-            // A client becomes late without a signal.
+            // Nothing signals that a client becomes late, so look again.
             let _ = timeout(LOOK_AGAIN, self.freed.notified()).await;
         }
     }
 
-    /// `None` while all places are taken.
+    /// Returns `None` while all places are taken.
     fn try_take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Option<Arc<Connection>>> {
         let mut table = self.table();
         if let Some(address) = address
@@ -103,7 +104,7 @@ impl Places {
             let part = (self.limits.open / FREED_PART).max(1);
             let closed = table.close(part, |_| true);
             self.log_full(&table, closed);
-            // There may be more than the limit just after held requests were answered.
+            // The count may exceed the limit just after held requests were answered.
             if closed == 0 {
                 return None;
             }
@@ -118,8 +119,8 @@ impl Places {
         })))
     }
 
-    /// The system gave no connection, such as for lack of file descriptors: closes some
-    /// whose clients keep them waiting.
+    /// Handles a failed `accept`, for example without free file descriptors: closes some
+    /// connections whose clients keep them waiting.
     pub(super) fn accept_failed(&self, error: &io::Error) {
         let mut table = self.table();
         let part = (table.open() / STARVED_PART).max(1);
@@ -193,8 +194,8 @@ impl Table {
         }
     }
 
-    /// Closes up to `most` connections whose clients keep them waiting: idle ones first,
-    /// the longest first. Returns how many.
+    /// Closes up to `most` connections whose clients keep them waiting: idle ones first, and the
+    /// longest idle first. Returns how many it closed.
     fn close(&mut self, most: usize, among: impl Fn(&Entry) -> bool) -> usize {
         let now = Instant::now();
         let mut ranked: Vec<_> = self
@@ -234,19 +235,20 @@ impl Table {
 }
 
 impl Connection {
-    /// Lets the connection be closed by ending `task`.
+    /// Makes the connection closable by ending `task`.
     pub(super) fn served_by(&self, task: AbortHandle) {
         if let Some(entry) = self.places.table().entries.get_mut(&self.id) {
             entry.task = Some(task);
         }
     }
 
-    /// It may be closed for another one although its request is not answered yet.
+    /// Allows the server to close the connection for another one although its request is not
+    /// answered yet.
     pub(crate) fn may_be_closed(&self) {
         self.activity.answered();
     }
 
-    /// A place among the held requests, until it is dropped; `None` if there is none.
+    /// Takes a place among the held requests until it is dropped. Returns `None` if all are taken.
     pub(crate) fn hold(self: &Arc<Self>) -> Option<Held> {
         let mut table = self.places.table();
         if table.held >= self.places.limits.held {
@@ -293,14 +295,14 @@ impl Drop for Connection {
     }
 }
 
-/// The address whose connections are counted. A loopback address is that of a proxy on
-/// this machine, which speaks for everybody.
+/// The address whose connections are counted. A loopback address belongs to a proxy on this
+/// machine, which forwards the requests of many clients.
 fn counted(address: IpAddr) -> Option<IpAddr> {
     let is_loopback = address.to_canonical().is_loopback();
     (!is_loopback).then(|| subscriber(address))
 }
 
-/// An address that stands for all that one subscriber has: of IPv6 a whole /64.
+/// The address that stands for one subscriber: for IPv6, the whole /64.
 pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
@@ -325,7 +327,7 @@ mod tests {
         })
     }
 
-    /// A connection from `address`, served by a task that only waits.
+    /// Connects from `address`. The connection's task only waits.
     async fn connect(places: &Arc<Places>, address: &str) -> Option<Arc<Connection>> {
         let peer = SocketAddr::new(address.parse().unwrap(), 1);
         let taken = timeout(HOUR, places.take(peer)).await.ok()??;
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_has_as_many_connections_as_it_may_and_loopback_has_no_cap() {
+    async fn an_address_has_a_connection_limit_and_loopback_has_none() {
         let places = places(10, 2, 0);
         let mut busy = Vec::new();
         for address in ["192.0.2.1", "192.0.2.1", "2001:db8::1", "2001:db8::2"] {
@@ -386,7 +388,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn held_requests_have_places_of_their_own() {
+    async fn held_requests_have_separate_places() {
         let places = places(1, 1, 2);
         let mut held = Vec::new();
         for _ in 0..2 {
@@ -402,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_counted_once_all_connections_ended() {
+    async fn all_counts_are_zero_after_all_connections_ended() {
         let places = places(4, 4, 4);
         let connection = connect(&places, "192.0.2.1").await.unwrap();
         let held = connection.hold().unwrap();

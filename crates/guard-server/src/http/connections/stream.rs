@@ -1,4 +1,4 @@
-//! A socket that gives up on clients that are too slow, and on heads that are not clear.
+//! A socket that drops clients that are too slow, and refuses ambiguous heads.
 
 use std::io;
 use std::pin::Pin;
@@ -23,7 +23,8 @@ pub(super) struct PacedStream {
 }
 
 impl PacedStream {
-    /// `head` is the time for a head to arrive, `write` how late a client may be in reading.
+    /// `head` limits how long a head may take to arrive, `write` how late a client may be in
+    /// reading.
     pub(super) fn new(
         stream: TcpStream,
         activity: Arc<Activity>,
@@ -110,7 +111,7 @@ impl AsyncWrite for PacedStream {
         self.stream.is_write_vectored()
     }
 
-    /// Called when all was written: a socket has nothing to flush.
+    /// Hyper calls this after it wrote everything. The socket itself has nothing to flush.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.activity.flushed();
         Pin::new(&mut self.stream).poll_flush(context)
@@ -121,7 +122,7 @@ impl AsyncWrite for PacedStream {
     }
 }
 
-/// A time after a moment that may move.
+/// A deadline that is a fixed time after a moment, and the moment may change.
 struct Deadline {
     after: Duration,
     sleep: Option<Pin<Box<Sleep>>>,

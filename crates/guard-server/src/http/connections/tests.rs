@@ -1,5 +1,4 @@
-//! On real sockets and a paused clock: when nothing is left to do but to wait,
-//! time passes at once.
+//! These tests use real sockets and a paused clock: when every task waits, time advances at once.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Once};
@@ -15,12 +14,12 @@ use super::*;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-/// More than sockets buffer.
+/// More bytes than the sockets buffer.
 const LARGE: usize = 32 << 20;
-/// Longer than anything waits here.
+/// Longer than any timeout here.
 const HOURS: Duration = Duration::from_secs(36_000);
 
-/// A server whose requests say that they came, and are answered once the test lets them.
+/// A server that reports each request to the test and answers it when the test says so.
 struct Server {
     address: SocketAddr,
     came: mpsc::UnboundedReceiver<()>,
@@ -36,7 +35,7 @@ async fn handle(State((came, answer)): State<Handled>) -> &'static str {
     "done"
 }
 
-/// Waits for its turn instead.
+/// The same, but the request waits for its turn.
 async fn queue(State((came, answer)): State<Handled>) -> &'static str {
     came.send(()).unwrap();
     queued(answer.acquire()).await.unwrap().forget();
@@ -77,7 +76,7 @@ impl Server {
     }
 }
 
-/// What the server still says until it closes the connection.
+/// The rest of the server's output, until it closes the connection.
 async fn rest(mut stream: TcpStream) -> String {
     let mut text = String::new();
     let read = timeout(HOURS, stream.read_to_string(&mut text)).await;
@@ -106,7 +105,7 @@ async fn connections_beyond_the_limit_wait_until_one_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_finish_a_head_is_cut_off_in_time() {
+async fn a_client_with_an_unfinished_head_is_cut_off_in_time() {
     let server = Server::start(2, std::future::pending()).await;
     let head_timeout = ConnectionLimits::default().head_timeout;
     let (nothing, half) = (b"".as_slice(), REQUEST.split_at(20).0);
@@ -120,7 +119,7 @@ async fn who_does_not_finish_a_head_is_cut_off_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_finish_a_head_gives_the_place_up_for_another() {
+async fn a_connection_with_an_unfinished_head_gives_its_place_to_another() {
     let mut server = Server::start(1, std::future::pending()).await;
     for said in [b"".as_slice(), REQUEST.split_at(20).0] {
         let begun = Instant::now();
@@ -134,7 +133,7 @@ async fn who_does_not_finish_a_head_gives_the_place_up_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_gives_its_place_up_for_another() {
+async fn an_idle_connection_gives_its_place_to_another() {
     let mut server = Server::start(1, std::future::pending()).await;
     let mut idle = server.connect(REQUEST).await;
     assert!(server.request_came().await);
@@ -150,7 +149,7 @@ async fn an_idle_connection_gives_its_place_up_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_waits_for_its_turn_gives_its_place_up_for_another() {
+async fn a_queued_request_gives_its_place_to_another() {
     let mut server = Server::start(1, std::future::pending()).await;
     let stuck = server
         .connect(b"GET /queue HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -164,20 +163,20 @@ async fn a_request_that_waits_for_its_turn_gives_its_place_up_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_read_an_answer_is_cut_off() {
+async fn a_client_that_does_not_read_the_answer_is_cut_off() {
     let server = Server::start(2, std::future::pending()).await;
     let pipelined = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
     let mut stream = server.connect(&pipelined).await;
     tokio::time::sleep(2 * ConnectionLimits::default().write_timeout).await;
     let mut read = Vec::new();
-    // It ends or is reset.
+    // The connection either ends or is reset.
     let ended = timeout(HOURS, stream.read_to_end(&mut read)).await;
     assert!(ended.is_ok(), "the connection is closed");
     assert!(read.len() < LARGE, "{}", read.len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn heads_that_a_proxy_may_read_otherwise_are_refused_and_the_connection_ends() {
+async fn ambiguous_heads_are_refused_and_the_connection_ends() {
     let server = Server::start(2, std::future::pending()).await;
     for (head, expected) in [
         ("GET / HTTP/1.1\nHost: x\r\n\r\n", "400"),
@@ -205,7 +204,7 @@ async fn heads_that_a_proxy_may_read_otherwise_are_refused_and_the_connection_en
 }
 
 thread_local! {
-    /// What was logged on this thread.
+    /// The log lines of this thread.
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -222,8 +221,8 @@ impl io::Write for ThreadLog {
     }
 }
 
-/// Collects what each thread logs. One subscriber for all tests of this process: were it
-/// this thread's own, a line that another thread reaches first would stay disabled.
+/// Collects the log lines of each thread. All tests of this process share one subscriber: with one
+/// per thread, a log line that another thread reaches first would stay disabled.
 fn collect_logs() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -233,7 +232,7 @@ fn collect_logs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn that_all_places_are_taken_is_logged_now_and_then() {
+async fn a_full_server_is_logged_at_intervals() {
     collect_logs();
     let mut server = Server::start(1, std::future::pending()).await;
     let _busy = server.connect(REQUEST).await;
@@ -248,7 +247,7 @@ async fn that_all_places_are_taken_is_logged_now_and_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_kept_for_the_next_request_but_not_for_ever() {
+async fn a_connection_is_kept_for_the_next_request_for_a_limited_time() {
     let mut server = Server::start(1, std::future::pending()).await;
     let mut stream = server.connect(REQUEST).await;
     for _ in 0..2 {
@@ -262,7 +261,7 @@ async fn a_connection_is_kept_for_the_next_request_but_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_held_longer_than_a_head_may_take_is_answered() {
+async fn a_request_held_longer_than_the_head_timeout_is_answered() {
     let mut server = Server::start(1, std::future::pending()).await;
     let stream = server.connect(LAST_REQUEST).await;
     assert!(server.request_came().await);
@@ -272,7 +271,7 @@ async fn a_request_that_is_held_longer_than_a_head_may_take_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_answers_what_is_in_flight_closes_what_is_idle_and_ends() {
+async fn a_shutdown_answers_requests_in_flight_and_closes_idle_connections() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut server = Server::start(2, async { stopped.await.unwrap() }).await;
     let idle = server.connect(REQUEST).await;

@@ -32,11 +32,11 @@ use crate::visible::visible;
 
 const STYLE: &str = include_str!("page.css");
 const NEWEST: u16 = 50;
-/// The list also ends with the record by which it holds this many bytes.
+/// The list also stops at the record that brings it to this many bytes.
 const NEWEST_BYTES: usize = 1024 * 1024;
-/// Types that have a row of their own, the most frequent ones.
+/// The most frequent types have a row each, up to this many.
 const MAX_TYPES: usize = 100;
-/// Characters of a cell that are shown.
+/// The longest text that a cell shows, in characters.
 const MAX_CELL: usize = 200;
 const REFRESH_SECONDS: u16 = 5;
 /// The columns of the newest events: heading and key.
@@ -110,8 +110,8 @@ pub(crate) async fn show(
     Ok(response)
 }
 
-/// Whether the browser was pointed at this machine by a name that only means
-/// this machine. Any other name may be one that a stranger's DNS points here.
+/// Whether the browser used a name that always means this machine. Any other name could come from
+/// an attacker's DNS (DNS rebinding).
 fn names_loopback(headers: &HeaderMap) -> bool {
     let host = headers
         .get(header::HOST)
@@ -142,7 +142,7 @@ fn ask_for_key() -> Response {
     response
 }
 
-/// Nothing may be loaded, run, framed or kept.
+/// Forbids the browser to load, run, frame or cache anything.
 fn harden(headers: &mut HeaderMap) {
     let style = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
     let policy = format!(
@@ -262,7 +262,7 @@ fn section(title: &str, headings: &[&str], rows: &str, empty: &str) -> String {
     )
 }
 
-/// The fields of an object, each still as text: most of them are not shown.
+/// Splits an object into its fields without parsing their values: most are not shown.
 fn fields(object: &RawValue) -> HashMap<String, &RawValue> {
     serde_json::from_str(object.get()).unwrap_or_default()
 }
@@ -275,7 +275,7 @@ fn cell(fields: &HashMap<String, &RawValue>, key: &str) -> String {
     }
 }
 
-/// Text as it stands in a cell: the start of it, all of it visible, escaped.
+/// The start of the text for a cell, with invisible characters made visible, escaped.
 fn shown(text: &str) -> String {
     let start = match text.char_indices().nth(MAX_CELL) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
@@ -284,7 +284,7 @@ fn shown(text: &str) -> String {
     escape(&visible(&start))
 }
 
-/// Text as it may stand in an element or a quoted attribute.
+/// Escapes text for an element or a quoted attribute.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn types_that_have_no_count_share_the_row_of_the_rare_ones() {
+    fn types_without_a_count_share_the_row_of_rare_types() {
         let frequent = (0..MAX_TYPES).map(|n| (format!("frequent-{n}"), 2));
         let summary = KindSummary {
             total: 0,
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_agents_sent_is_escaped() {
+    fn text_from_agents_is_escaped() {
         assert_eq!(
             escape("<img src=x onerror=\"alert('&')\">"),
             "&lt;img src=x onerror=&quot;alert(&#39;&amp;&#39;)&quot;&gt;"

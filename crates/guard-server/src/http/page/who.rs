@@ -1,9 +1,9 @@
-//! Who has the rules in force, on the page.
+//! The part of the page that shows which agents have the rules in force.
 
 use super::{section, shown};
 use crate::fleet::adoption::{Adopter, Adoption, AdoptionState};
 
-/// Agents that are named, those first that are least far.
+/// How many agents are listed, those that are furthest behind first.
 const NAMED: usize = 50;
 const HEADINGS: [&str; 6] = [
     "agent",

@@ -1,4 +1,4 @@
-//! Lists of records: written piece by piece as the client reads, so that a large one takes
+//! Lists of records. They are written piece by piece while the client reads, so a large list needs
 //! little memory.
 
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use crate::http::error::ApiError;
 use crate::http::state::AppState;
 use crate::store::{Page, ProjectId, RecordPage};
 
-/// A piece ends with the record by which it holds this many bytes.
+/// A piece ends with the record that brings it to this many bytes.
 const PIECE: usize = 64 * 1024;
 
-/// `{"events": [...], "next_before": N}`, or the same of metrics, newest first.
+/// `{"events": [...], "next_before": N}`, newest first; the same for metrics.
 pub(crate) struct Listing {
     state: Arc<AppState>,
     project: ProjectId,
     kind: Kind,
-    /// The part that is still to be written.
+    /// The part that is not written yet.
     rest: Page,
     is_begun: bool,
     is_complete: bool,
@@ -39,8 +39,8 @@ impl Listing {
         }
     }
 
-    /// Starts the answer. A failure before the first piece is an error; a later one cuts the
-    /// answer off.
+    /// Starts the answer. A failure before the first piece gives an error answer. A later failure
+    /// cuts the answer off.
     pub(crate) async fn answer(mut self) -> Result<Response, ApiError> {
         let first = self.piece().await?;
         let body = if self.is_complete {
@@ -51,7 +51,7 @@ impl Listing {
                     return None;
                 }
                 let piece = listing.piece().await;
-                // Nothing follows a failure.
+                // Nothing is sent after a failure.
                 listing.is_complete |= piece.is_err();
                 Some((piece, listing))
             });
@@ -65,7 +65,8 @@ impl Listing {
             bytes: PIECE.min(self.rest.bytes),
             ..self.rest.clone()
         };
-        // The last record may be as large as a body; both forms of it are in memory.
+        // One record may be as large as a body, and both its stored and its written form are in
+        // memory.
         let largest = PIECE + self.state.limits.decoded;
         let reserved = self.state.memory.reserve(2 * largest).await?;
         let telemetry = &self.state.stores.telemetry;

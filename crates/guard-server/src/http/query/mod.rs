@@ -1,4 +1,4 @@
-//! The query API: counts, and the records themselves.
+//! The query API: counts and records.
 
 mod listing;
 
@@ -24,20 +24,20 @@ use crate::store::{Cursor, Page};
 const DEFAULT_LIMIT: u16 = 50;
 const MAX_LIMIT: u16 = 1000;
 
-/// The parameters of a list. Pages follow one another by
-/// `?before=<next_before of the last answer>` until that is null.
+/// The parameters of a list. To get the next page, send `?before=<next_before of the last answer>`
+/// until `next_before` is null.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ListQuery<T> {
     limit: Option<u16>,
     before: Option<T>,
 }
 
-/// What a project received, and what the whole server refused.
+/// What a project sent, and what the whole server refused.
 #[derive(Debug, Serialize)]
 pub(crate) struct Overview {
     #[serde(flatten)]
     summary: Summary,
-    /// Requests with a wrong key since the server started, if there were any.
+    /// Requests with a wrong key since the server started, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     wrong_keys: Option<NonZero<u64>>,
 }
@@ -75,7 +75,7 @@ pub(crate) async fn metrics(
         .await
 }
 
-/// The parameters of the adoption of rules.
+/// The parameters of the adoption query.
 #[derive(Debug, Deserialize)]
 pub(crate) struct AdoptionQuery {
     version: Option<i64>,
@@ -88,7 +88,7 @@ pub(crate) async fn adoption(
     query: Result<Query<AdoptionQuery>, QueryRejection>,
 ) -> Result<Json<Adoption>, ApiError> {
     let Query(query) = query.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
-    // What agents said before this request is in its answer.
+    // The answer includes what agents reported before this request.
     state.check_ins.save().await?;
     let now = state.clock.now();
     let adoption = adoption::adoption(
@@ -123,7 +123,7 @@ fn page(query: Result<Query<ListQuery<String>>, QueryRejection>) -> Result<Page,
     })
 }
 
-/// Which part of a list is asked for: before which item, and how many.
+/// The requested part of a list: before which item, and how many.
 pub(crate) fn part<T>(
     query: Result<Query<ListQuery<T>>, QueryRejection>,
 ) -> Result<(Option<T>, u16), ApiError> {

@@ -1,4 +1,4 @@
-//! The bodies of requests that change rules. A field that is wrong is refused by its path.
+//! The bodies of requests that change rules. An error names the path of the wrong field.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::ingest::structure;
 use crate::rules::fields;
 use crate::rules::versions::ChangeError;
 
-/// Values that a body may hold: an address in a list is one.
+/// The most values in a body. An address in a list counts as one.
 const MAX_VALUES: usize = 150_000;
 
-/// A body that is a JSON object; no body is an empty one.
+/// A body that is a JSON object. A missing body counts as an empty object.
 pub(crate) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<AppState>> for Body<T> {
@@ -45,13 +45,13 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     if !body.starts_with(b"{") {
         return Err(refused("it does not begin with a brace".to_owned()));
     }
-    // Whether it is JSON at all comes before what its fields hold.
+    // Check that it is JSON before checking the fields.
     serde_json::from_slice::<&RawValue>(body).map_err(|error| refused(error.to_string()))?;
     let fields = fields::read(&mut Deserializer::from_slice(body));
     Ok(fields.map_err(ChangeError::from)?)
 }
 
-/// Who changes the rules, why, and whether its risks are wanted.
+/// Who changes the rules, why, and whether they confirm the risks.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Note {
@@ -60,7 +60,7 @@ pub(crate) struct Note {
     pub(super) confirm: Option<bool>,
 }
 
-/// An operation: the fields that are not named here are those of its kind.
+/// An operation. Fields that are not listed here belong to its kind.
 #[derive(Deserialize)]
 pub(crate) struct OperationBody {
     author: Option<String>,
@@ -72,7 +72,7 @@ pub(crate) struct OperationBody {
 }
 
 impl OperationBody {
-    /// Takes the note out of it.
+    /// Takes the note out of the body.
     pub(super) fn note(&mut self) -> Note {
         Note {
             author: self.author.take(),
@@ -82,7 +82,7 @@ impl OperationBody {
     }
 }
 
-/// A document to be published.
+/// A document to publish.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DocumentBody {
@@ -93,7 +93,7 @@ pub(crate) struct DocumentBody {
 }
 
 impl DocumentBody {
-    /// The document, and the note.
+    /// Splits the body into the document and the note.
     pub(super) fn parts(self) -> (Box<RawValue>, Note) {
         let note = Note {
             author: self.author,
@@ -104,7 +104,7 @@ impl DocumentBody {
     }
 }
 
-/// A document to be saved as the draft.
+/// A document to save as the draft.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DraftBody {

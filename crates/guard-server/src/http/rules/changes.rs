@@ -1,4 +1,4 @@
-//! The rules as people and programs change them over HTTP.
+//! The HTTP API through which people and programs change the rules.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl From<ChangeError> for ApiError {
     }
 }
 
-/// Who asks, from where, and what for.
+/// The caller's project and addresses, and the server state.
 pub(crate) struct Asked {
     state: Arc<AppState>,
     project: crate::store::Project,
@@ -66,7 +66,7 @@ impl FromRequestParts<Arc<AppState>> for Asked {
         let Caller(project) = Caller::from_request_parts(parts, state).await?;
         let peer = Extension::<ConnectInfo<SocketAddr>>::from_request_parts(parts, state).await;
         let peer = peer.ok().map(|Extension(ConnectInfo(peer))| peer.ip());
-        // A proxy's word is enough to ask for a confirmation.
+        // Forwarded addresses are not trusted, but they are enough to ask for a confirmation.
         let caller = peer.into_iter().chain(forwarded(&parts.headers)).collect();
         Ok(Self {
             state: Arc::clone(state),
@@ -76,7 +76,7 @@ impl FromRequestParts<Arc<AppState>> for Asked {
     }
 }
 
-/// All addresses that proxies name, in whichever header they do.
+/// All addresses that proxies name, in any of their headers.
 fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = IpAddr> {
     let named = ["x-forwarded-for", "x-real-ip", "forwarded"];
     let values = named.into_iter().flat_map(|name| headers.get_all(name));
@@ -86,7 +86,7 @@ fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = IpAddr> {
         .filter_map(address)
 }
 
-/// An address, perhaps with a port, and as `Forwarded` (RFC 7239) writes it.
+/// Parses an address as `Forwarded` (RFC 7239) writes it, perhaps with a port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = match text.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("for") => value,
@@ -109,14 +109,14 @@ impl Asked {
         }
     }
 
-    /// Makes a change in its turn, and wakes the agents that wait for one before it returns.
+    /// Makes a change after those before it. Wakes the agents that wait for a change, then returns.
     async fn make(
         &self,
         change: impl Future<Output = Result<i64, ChangeError>> + Send + 'static,
     ) -> Reply {
         let version = {
             let _turn = self.state.changing.lock().await;
-            // What is due is not to end by a clock that was just set forward.
+            // A clock that was just set forward must not end operations.
             self.state.follow_clock().await?;
             off_thread(change).await??
         };
@@ -124,8 +124,8 @@ impl Asked {
         Ok(Json(json!({ "version": version })))
     }
 
-    /// Does what may judge many patterns, in its turn. What is judged before a change is not
-    /// judged again in it, so that no other change waits for that.
+    /// Runs work that may check many patterns, one at a time. The change that follows reuses the
+    /// result, so no other change waits for the check.
     async fn judge<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -134,19 +134,19 @@ impl Asked {
         Ok(off_thread(work).await?)
     }
 
-    /// The store, and which project is asked about.
+    /// The store and the caller's project.
     fn project(&self) -> (Arc<dyn RulesStore>, ProjectId) {
         (Arc::clone(&self.state.stores.rules), self.project.id)
     }
 }
 
-/// The kind of operation that a collection holds.
+/// The kind of operation in a collection.
 fn kind(collection: &str) -> Result<&'static Schema, ApiError> {
     let no_such_path = || ApiError::new(StatusCode::NOT_FOUND, "No such path");
     Operation::in_collection(collection).ok_or_else(no_such_path)
 }
 
-/// `POST /api/v1/rules/{collection}`: an operation, from now on.
+/// `POST /api/v1/rules/{collection}`: adds an operation that starts now.
 pub(crate) async fn put(
     asked: Asked,
     Path(collection): Path<String>,
@@ -156,7 +156,7 @@ pub(crate) async fn put(
     let by = asked.by(body.note());
     let operation = Operation::read(schema, body.fields).map_err(ChangeError::from)?;
     let seconds = body.duration_s;
-    // The check of a pattern may take long.
+    // Checking a pattern may take long.
     let checked = async move { Entry::new(operation, seconds, &by, now).map(|entry| (entry, by)) };
     let (entry, by) = off_thread(checked).await?.map_err(ChangeError::from)?;
     let id = entry.operation.id();
@@ -167,7 +167,7 @@ pub(crate) async fn put(
     Ok(Json(answer))
 }
 
-/// `DELETE /api/v1/rules/{collection}/{id}`: takes back the operation of this entry.
+/// `DELETE /api/v1/rules/{collection}/{id}`: removes the operation of this entry.
 pub(crate) async fn remove_entry(
     asked: Asked,
     Path((collection, id)): Path<(String, String)>,
@@ -181,8 +181,8 @@ pub(crate) async fn remove_entry(
     asked.make(change).await
 }
 
-/// `DELETE /api/v1/rules/{collection}`: takes back the operation that the body describes.
-/// This also lifts a ban of an address that a guard made by itself.
+/// `DELETE /api/v1/rules/{collection}`: removes the operation that the body describes. This also
+/// lifts a ban that a guard made by itself.
 pub(crate) async fn remove(
     asked: Asked,
     Path(collection): Path<String>,
@@ -199,7 +199,7 @@ pub(crate) async fn remove(
     asked.make(change).await
 }
 
-/// An entry as it is answered.
+/// An entry in an answer.
 #[derive(Serialize)]
 struct Listed {
     id: String,
@@ -222,8 +222,8 @@ pub(crate) async fn entries(asked: Asked) -> Reply {
     Ok(Json(json!({ "version": version, "entries": entries })))
 }
 
-/// `GET /api/v1/rules/published`: the published document, without the operations
-/// upon it. Its tag can be named when another is published.
+/// `GET /api/v1/rules/published`: the published document without operations. A later `PUT` can name
+/// its tag.
 pub(crate) async fn published(asked: Asked) -> Result<impl IntoResponse, ApiError> {
     let (store, project) = asked.project();
     let published = async move { versions::published(&*store, project).await };
@@ -232,9 +232,8 @@ pub(crate) async fn published(asked: Asked) -> Result<impl IntoResponse, ApiErro
     Ok((tag, Json(json!({ "document": published.rules }))))
 }
 
-/// `PUT /api/v1/rules/published`: a document in place of the published one, or, with
-/// `If-Match`, of one that has one of these tags. The operations stay; the version is the
-/// server's to give.
+/// `PUT /api/v1/rules/published`: replaces the published document. With `If-Match`, it replaces
+/// only a document with one of these tags. The operations stay. The server assigns the version.
 pub(crate) async fn publish(
     asked: Asked,
     headers: HeaderMap,
@@ -270,7 +269,7 @@ pub(crate) struct Version {
     document: Option<Box<RawValue>>,
 }
 
-/// A stored document, to be answered as it is.
+/// Returns a stored document unchanged.
 fn raw(document: String) -> Result<Box<RawValue>, ChangeError> {
     Ok(RawValue::from_string(document).map_err(RulesError::from)?)
 }
@@ -284,7 +283,7 @@ pub(crate) async fn versions(
     let (store, project) = asked.project();
     let history = store.rules_history(project, before.unwrap_or(i64::MAX), limit);
     let history = history.await?;
-    // A full page may be the last one; the next one is then empty.
+    // A full page may be the last one; then the next one is empty.
     let is_full = history.len() == usize::from(limit);
     let oldest = history.last().map(|(version, _)| *version);
     let next_before = oldest.filter(|_| is_full);
@@ -301,8 +300,8 @@ pub(crate) async fn versions(
     ))
 }
 
-/// `GET /api/v1/rules/versions/{version}`: how a version came about, and the document
-/// that it gave to guards.
+/// `GET /api/v1/rules/versions/{version}`: the origin of a version, and the document that guards
+/// received.
 pub(crate) async fn version(
     asked: Asked,
     path: Result<Path<i64>, PathRejection>,
@@ -351,7 +350,7 @@ pub(crate) async fn draft(asked: Asked) -> Result<Json<Draft>, ApiError> {
     }))
 }
 
-/// The draft as it is answered.
+/// The draft in an answer.
 #[derive(Serialize)]
 pub(crate) struct Draft {
     document: Box<RawValue>,
@@ -359,7 +358,7 @@ pub(crate) struct Draft {
     author: Option<String>,
 }
 
-/// `PUT /api/v1/rules/draft`: answers what publishing it would change.
+/// `PUT /api/v1/rules/draft`: returns what publishing it would change.
 pub(crate) async fn save_draft(asked: Asked, Body(body): Body<DraftBody>) -> Reply {
     let DraftBody { document, author } = body;
     let now = asked.state.clock.now();

@@ -1,4 +1,4 @@
-//! The rules over HTTP: agents fetch them, people and programs change them.
+//! The rules over HTTP: agents fetch them; people and programs change them.
 
 mod bodies;
 pub(super) mod changes;

@@ -1,4 +1,4 @@
-//! `GET /api/v1/rules`: answered at once, or held until the rules change.
+//! `GET /api/v1/rules`: answers at once, or holds the request until the rules change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,15 @@ use crate::http::sender::sender;
 use crate::http::state::AppState;
 use crate::store::AgentSignal;
 
-/// The longest a request is held, in seconds.
+/// The longest time that a request is held, in seconds.
 const MAX_WAIT: u64 = 60;
 const PREFER: &str = "prefer";
 const PREFERENCE_APPLIED: &str = "preference-applied";
 
-/// Answers the rules in force. `If-None-Match` that names them is answered 304,
-/// with `Prefer: wait=N` (RFC 7240) only once they change or N seconds passed, unless too
-/// many wait already: then at once, and without `Preference-Applied`.
+/// Returns the rules in force. If `If-None-Match` names them, the answer is 304. With `Prefer:
+/// wait=N` (RFC 7240) the 304 comes only after N seconds, and a change is answered as soon as it
+/// happens. If too many requests wait already, the answer comes at once and without
+/// `Preference-Applied`.
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     Caller(project): Caller,
@@ -45,7 +46,7 @@ pub(crate) async fn get(
         && is_known(&rules.borrow().tag)
     {
         held = connection.hold();
-        // Without a place the answer does not claim to have waited.
+        // The request got no place to wait, so the answer must not claim that it waited.
         wait = wait.filter(|_| held.is_some());
     }
     if let Some(seconds) = wait {
@@ -101,12 +102,12 @@ pub(super) fn tags<'a>(
     lists.flat_map(|list| list.split(',')).map(str::trim)
 }
 
-/// Whether one of an `If-None-Match` names `tag`, by the weak comparison of RFC 9110.
+/// Whether a tag from `If-None-Match` equals `tag`, by the weak comparison of RFC 9110.
 fn names(named: &str, tag: &str) -> bool {
     named == "*" || named.strip_prefix("W/").unwrap_or(named) == tag
 }
 
-/// The seconds of the first `wait` among the preferences, at most [`MAX_WAIT`].
+/// The seconds of the first `wait` preference, at most [`MAX_WAIT`].
 fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
     values(headers, PREFER)
         .flat_map(|value| value.split(','))
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_is_found_alone_in_a_list_weak_or_by_the_star() {
+    fn a_tag_matches_alone_in_a_list_weak_or_by_the_star() {
         let is_named = |value: &str| {
             let headers = [(header::IF_NONE_MATCH, value.parse().unwrap())];
             let headers = HeaderMap::from_iter(headers);
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_preferred_wait_is_read_among_other_preferences_and_capped() {
+    fn the_preferred_wait_is_found_among_other_preferences_and_capped() {
         let wait = |value: &str| {
             let headers = [(HeaderName::from_static(PREFER), value.parse().unwrap())];
             preferred_wait(&HeaderMap::from_iter(headers))
