@@ -165,3 +165,46 @@ def test_a_read_only_file_system_keeps_nothing_and_the_agent_goes_on_in_memory(
     assert rules.endswith("; make rules_cache_path writable for this user, or name another")
     assert ended.stdout.splitlines() == ["7", "True {}"]
     assert [event["event_type"] for event in backend.events] == ["x"]
+
+
+class Raises:
+    """Whatever is asked of it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.__dict__["error"] = error
+
+    def __getattr__(self, _: str) -> Any:
+        raise self.__dict__["error"]
+
+    def __str__(self) -> str:
+        raise self.__dict__["error"]
+
+    def __iter__(self) -> Any:
+        raise self.__dict__["error"]
+
+    def __len__(self) -> int:
+        raise self.__dict__["error"]
+
+    def keys(self) -> Any:
+        raise self.__dict__["error"]
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise self.__dict__["error"]
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("any")]
+)
+def test_what_an_object_raises_comes_out_of_no_call(
+    make_config: Make, error: BaseException
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    bad = Raises(error)
+    event = {"timestamp": NOON, "event_type": "ip_banned"}
+    for record in (bad, {bad: 1}, {"event_type": bad}, event | {"metadata": {"a": [bad]}}):
+        agent.send_event(record)
+    # A record is lost, or sent without what cannot be read of it.
+    ledger = agent.get_stats()["ledger"]
+    assert ledger["accepted"] == 4
+    assert ledger["queued"] + ledger["dropped"]["invalid"] == 4

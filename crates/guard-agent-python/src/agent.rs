@@ -51,7 +51,6 @@ impl Agent {
     }
 
     fn send(&self, kind: Kind, record: &Bound<'_, PyAny>) -> PyResult<Option<Py<Ready>>> {
-        self.notice(record.py())?;
         match self.core.try_record(kind, Record(record)) {
             Ok(()) => Ok(Some(self.taken.clone_ref(record.py()))),
             Err(_) if self.core.blocks() => Ok(None),
@@ -132,11 +131,13 @@ impl Agent {
 
     #[pyo3(signature = (event, /))]
     fn send_event(&self, event: &Bound<'_, PyAny>) -> PyResult<Option<Py<Ready>>> {
+        self.notice(event.py())?;
         self.send(Kind::Event, event)
     }
 
     #[pyo3(signature = (metric, /))]
     fn send_metric(&self, metric: &Bound<'_, PyAny>) -> PyResult<Option<Py<Ready>>> {
+        self.notice(metric.py())?;
         self.send(Kind::Metric, metric)
     }
 
