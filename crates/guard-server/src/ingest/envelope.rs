@@ -1,4 +1,4 @@
-//! The JSON of a batch: which records it holds, and each of them still as text.
+//! The JSON of a batch. Each record stays as text.
 
 use guard_wire::Kind;
 use serde::Deserialize;
@@ -8,12 +8,12 @@ use serde_json::value::RawValue;
 use super::repair::repair;
 use super::{BatchError, structure};
 
-/// How deep the records of a batch are: in an array within the object.
+/// The depth of the records in a batch: items of an array within the object.
 const RECORDS: usize = 2;
-/// Values that a batch may hold beside its records.
+/// The most values in a batch besides its records.
 const BESIDE: usize = 64;
 
-/// A batch in the clear. Unknown keys are passed over.
+/// An unencrypted batch. Unknown keys are ignored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Envelope<'a> {
     #[serde(borrow)]
@@ -23,7 +23,7 @@ pub(crate) struct Envelope<'a> {
     batch_id: Option<String>,
 }
 
-/// A batch whose records are encrypted.
+/// A batch with encrypted records.
 #[derive(Debug, Deserialize)]
 pub(crate) struct SealedEnvelope {
     pub(crate) encrypted_payload: String,
@@ -37,7 +37,7 @@ impl SealedEnvelope {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads `text`, which was repaired. The records themselves are not read yet.
+    /// Parses `text`, which must be repaired already. The records stay as text.
     pub(crate) fn parse(text: &'a str) -> Result<Self, BatchError> {
         let envelope: Self = object(text)?;
         if envelope.events.is_none() && envelope.metrics.is_none() {
@@ -59,12 +59,12 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// An empty id names no batch.
+/// An empty id counts as no id.
 fn named(batch_id: Option<&str>) -> Option<&str> {
     batch_id.filter(|id| !id.is_empty())
 }
 
-/// Checks that the batch in `bytes` holds about `most` records at most, before it is read.
+/// Checks, before parsing, that the batch in `bytes` holds at most about `most` records.
 pub(crate) fn check_records(bytes: &[u8], most: usize) -> Result<(), BatchError> {
     if structure::values(bytes, RECORDS) > most.saturating_add(BESIDE) {
         return Err(BatchError::TooManyRecords { most });
@@ -72,18 +72,18 @@ pub(crate) fn check_records(bytes: &[u8], most: usize) -> Result<(), BatchError>
     Ok(())
 }
 
-/// The text of a body.
+/// The body as text.
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, BatchError> {
     std::str::from_utf8(bytes).map_err(|error| BatchError::Json(error.to_string()))
 }
 
-/// Reads an object that borrows nothing.
+/// Parses an object into a type that borrows nothing.
 pub(crate) fn owned<T: DeserializeOwned>(text: &str) -> Result<T, BatchError> {
     object(text).or_else(|_| object(&repair(text)))
 }
 
 fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, BatchError> {
-    // Serde would take an array for a struct, its items in order.
+    // Serde would accept an array for a struct, with its items in order.
     if !text.trim_start().starts_with('{') {
         return Err(BatchError::Json("the body is not an object".to_owned()));
     }

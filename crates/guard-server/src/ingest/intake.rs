@@ -1,4 +1,4 @@
-//! A batch, read from its JSON: the records that can be stored, and those that were left out.
+//! A parsed batch: the records that can be stored, and those that were left out.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use super::repair::repair;
 use super::signals;
 use crate::store::{Batch, KindCounts, NewRecord, ProjectId};
 
-/// Left-out records that an answer describes; all are counted.
+/// How many left-out records an answer describes. All of them are counted.
 const MAX_DESCRIBED: usize = 20;
 
 /// A record that was left out of its batch.
@@ -24,7 +24,7 @@ pub(crate) struct LeftOut {
     reason: String,
 }
 
-/// A batch that was read, before it is stored.
+/// A parsed batch that is not stored yet.
 pub(crate) struct Intake {
     pub(crate) batch: Batch,
     pub(crate) received: KindCounts,
@@ -35,11 +35,12 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Reads a batch in the clear; the `batch_id` beside a sealed one comes before its own.
+    /// Parses an unencrypted batch. A `batch_id` given beside an encrypted batch takes precedence
+    /// over the one inside.
     ///
     /// # Errors
     ///
-    /// [`BatchError`] when it is no batch, or has more than about `max_records` records.
+    /// [`BatchError`] if it is not a batch, or has more than about `max_records` records.
     pub(crate) fn read(
         project: ProjectId,
         bytes: &[u8],

@@ -1,4 +1,4 @@
-//! From the bytes of a request to a batch that can be stored.
+//! Turns the bytes of a request into a batch that can be stored.
 
 pub(crate) mod envelope;
 pub(crate) mod intake;
@@ -9,7 +9,7 @@ pub(crate) mod structure;
 
 use thiserror::Error;
 
-/// Why a body is no batch or report.
+/// Why a body is not a valid batch or report.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum BatchError {
     #[error("Malformed JSON: {0}")]

@@ -1,4 +1,4 @@
-//! One record: checked by itself, so that a bad one is left out alone.
+//! Checks each record separately, so that a bad record does not affect the others.
 
 use std::borrow::Cow;
 
@@ -11,20 +11,20 @@ use thiserror::Error;
 use crate::fingerprint::fingerprint;
 use crate::store::NewRecord;
 
-/// How deep a record may nest; what reads it later may recurse.
+/// The deepest nesting of a record. Later readers of the record may recurse.
 const MAX_DEPTH: usize = 64;
-/// Bytes of an `event_type`, which is a key in every count by type.
+/// The longest `event_type`, in bytes. It is a key in every count by type.
 const MAX_TYPE_LEN: usize = 128;
-/// Bytes of an `idempotency_key`, which is stored in the record, in its column and
-/// in an index.
+/// The longest `idempotency_key`, in bytes. It is stored in the record, in its column and in an
+/// index.
 const MAX_KEY_LEN: usize = 256;
-/// Bytes of a field that names something, such as an address or a method.
+/// The longest name field, such as an address or a method, in bytes.
 const MAX_NAME_LEN: usize = 256;
-/// Bytes of an `endpoint`, which is stored in the record and in its column. Web
-/// servers take no longer ones, so that no attack stays unknown for its long path.
+/// The longest `endpoint`, in bytes. It is stored in the record and in its column. Web servers
+/// accept no longer paths, so every attack is recorded however long its path is.
 const MAX_ENDPOINT_LEN: usize = 64 * 1024;
 
-/// Why a record is left out.
+/// Why a record was left out.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum Invalid {
     #[error("the record is not a JSON object")]
@@ -47,8 +47,8 @@ pub(crate) enum Invalid {
     Value,
 }
 
-/// The fields the server looks at. All are optional here and read one by one,
-/// so that the error can name it.
+/// The fields that the server reads. All are optional here and are read one by one, so that an
+/// error can name the field.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow)]
@@ -81,7 +81,7 @@ struct Fields<'a> {
     tags: Option<&'a RawValue>,
 }
 
-/// Reads one record of `kind`.
+/// Reads and checks one record of `kind`.
 pub(crate) fn read(kind: Kind, raw: &RawValue) -> Result<NewRecord, Invalid> {
     let text = raw.get();
     if !text.starts_with('{') {
@@ -127,8 +127,8 @@ fn event_type(fields: &Fields<'_>) -> Result<String, Invalid> {
     within("event_type", MAX_TYPE_LEN, name.into_owned())
 }
 
-/// Checks the fields that name something and have no column. They are text in what
-/// agents send; a value of another type is kept as it is.
+/// Checks the fields that hold a name and have no column. Agents send them as text; a value of
+/// another type is kept unchanged.
 fn check_names(fields: &Fields<'_>) -> Result<(), Invalid> {
     for (field, raw) in [
         ("method", fields.method),
@@ -138,7 +138,7 @@ fn check_names(fields: &Fields<'_>) -> Result<(), Invalid> {
         ("rule_type", fields.rule_type),
         ("handler_name", fields.handler_name),
     ] {
-        // Text takes at least as many bytes in JSON, so that it is rarely read here.
+        // JSON text is at least as long as the value, so the value is rarely read here.
         if raw.is_some_and(|raw| raw.get().len() > MAX_NAME_LEN)
             && let Ok(Some(text)) = optional_string(field, raw)
         {
@@ -190,7 +190,7 @@ fn optional_string<'a>(
     raw: Option<&'a RawValue>,
 ) -> Result<Option<Cow<'a, str>>, Invalid> {
     let Some(raw) = raw else { return Ok(None) };
-    // Borrowed where nothing is escaped, which is nearly always.
+    // Borrowed if nothing is escaped, which is nearly always the case.
     serde_json::from_str::<&str>(raw.get())
         .map(Cow::Borrowed)
         .or_else(|_| serde_json::from_str::<String>(raw.get()).map(Cow::Owned))
@@ -227,9 +227,9 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
-/// Gives a record without an idempotency key one that it gets again when its
-/// batch is sent again: made of the batch, the record, and how many like it
-/// came before it in the batch.
+/// Derives an idempotency key for a record that has none. The key stays the same when the batch is
+/// sent again: it is made of the batch id, the record, and the number of equal records before it in
+/// the batch.
 pub(crate) fn derive_key(batch_id: &str, body: &str, before: usize) -> String {
     format!("batch/{before}/{}", fingerprint(&[batch_id, body]))
 }
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_kept_whole_with_its_searched_fields_beside() {
+    fn an_event_is_kept_whole_and_its_searched_fields_are_extracted() {
         let json = r#"{"timestamp":"2026-11-22 14:28:58.961533+00:00","event_type":"ip_banned",
             "ip_address":"192.0.2.7","endpoint":"/a\"b","idempotency_key":"k","extra":[1,{"a":null}]}"#;
         let record = event(json).unwrap();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_with_space_or_t_and_without_offset_as_utc() {
+    fn times_may_have_space_or_t_and_are_utc_without_an_offset() {
         let at = |time: &str| {
             event(&format!(r#"{{"timestamp":{time},"event_type":"x"}}"#)).map(|it| it.timestamp)
         };
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_event_is_named() {
+    fn an_error_names_the_wrong_field_of_an_event() {
         let with = |rest: &str| event(&format!(r#"{{"timestamp":"2026-11-22T14:28:58Z"{rest}}}"#));
         assert_eq!(event("[1]"), Err(Invalid::NotAnObject));
         assert_eq!(
@@ -336,7 +336,7 @@ mod tests {
         ] {
             let with = |text: String| event(&format!(r#"{{{base},"{field}":"{text}"}}"#));
             assert!(with("x".repeat(limit)).is_ok(), "{field}");
-            // Bytes count as they are meant, not as JSON writes them.
+            // The limit counts the bytes of the value, not of its JSON form.
             assert!(with("\\u0078".repeat(limit)).is_ok(), "{field}");
             let too_long = Err(Invalid::TooLong { field, limit });
             assert_eq!(with("x".repeat(limit + 1)), too_long);
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_text_is_kept_as_it_is() {
+    fn a_name_that_is_not_text_is_kept_unchanged() {
         let long = "x".repeat(MAX_NAME_LEN + 1);
         let json = format!(
             r#"{{"timestamp":"2026-11-22T14:28:58Z","event_type":"x","method":["{long}"]}}"#
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn derived_keys_differ_by_batch_record_and_place() {
+    fn derived_keys_differ_by_batch_record_and_position() {
         let keys = [
             derive_key("b1", "{}", 0),
             derive_key("b1", "{}", 1),

@@ -1,14 +1,14 @@
-//! JSON as Python writes it, made JSON as the standard has it.
+//! Turns the JSON that Python writes into standard JSON.
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-/// Writes `null` for the bare `NaN`, `Infinity` and `-Infinity` that Python's
-/// encoder writes and for numbers beyond the range of a double, and U+FFFD for
-/// surrogates without a partner. Text that is broken in other ways stays so.
+/// Replaces the bare `NaN`, `Infinity` and `-Infinity` that Python's encoder writes, and numbers
+/// beyond the range of a double, with `null`. Replaces unpaired surrogates with U+FFFD. Other
+/// errors in the text stay.
 ///
-/// Strict readers find some of this only where they look into a record.
+/// Strict parsers find some of these errors only when they parse the record itself.
 pub(crate) fn repair(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut repaired = String::new();
@@ -53,11 +53,11 @@ pub(crate) fn repair(text: &str) -> Cow<'_, str> {
     Cow::Owned(repaired)
 }
 
-/// A double holds any number with fewer digits and no exponent.
+/// A double can hold any number with fewer digits and no exponent.
 const DIGITS_OF_DOUBLES: usize = 300;
 
 enum Bare {
-    /// This many bytes are valid, or broken in another way.
+    /// This many bytes are valid, or are broken in another way.
     Kept(usize),
     /// This many bytes are a number beyond the range of a double.
     NoDouble(usize),
@@ -100,7 +100,7 @@ fn escape(rest: &[u8]) -> Escape {
     }
 }
 
-/// The number in a `\uXXXX` at the start.
+/// The code unit of a `\uXXXX` at the start.
 fn code_unit(bytes: &[u8]) -> Option<u16> {
     let digits = bytes.strip_prefix(b"\\u")?.get(..4)?;
     if !digits.iter().all(u8::is_ascii_hexdigit) {
@@ -145,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn strings_keep_what_looks_like_such_a_number() {
+    fn strings_keep_text_that_looks_like_such_a_number() {
         let text = r#"{"a \\": "\\\\", "NaN \" Infinity": "-Infinity é \n NaN"}"#;
         assert_eq!(repair(text), text);
     }
 
     #[test]
-    fn surrogates_keep_their_partner_and_are_replaced_without_one() {
+    fn surrogate_pairs_stay_and_unpaired_surrogates_are_replaced() {
         assert_eq!(repair(r#""\ud83d\ude00""#), r#""\ud83d\ude00""#);
         assert_eq!(repair(r#""\udc80 \ud83d!""#), r#""\ufffd \ufffd!""#);
         assert_eq!(repair(r#""\\ud800""#), r#""\\ud800""#);
@@ -159,13 +159,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_repaired_to_what_needs_no_repair(text in r#"[NaInfity\-"\\ud8c0é{}:,1e9 ]{0,40}"#) {
+        fn repaired_text_needs_no_further_repair(text in r#"[NaInfity\-"\\ud8c0é{}:,1e9 ]{0,40}"#) {
             let once = repair(&text).into_owned();
             prop_assert_eq!(repair(&once), once.as_str());
         }
 
         #[test]
-        fn valid_json_stays_as_it_is(value in "\\PC{0,40}") {
+        fn valid_json_stays_unchanged(value in "\\PC{0,40}") {
             let text = serde_json::json!({ "k": value, "n": -1.5 }).to_string();
             prop_assert_eq!(repair(&text), text.as_str());
         }

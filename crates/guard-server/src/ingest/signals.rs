@@ -1,4 +1,4 @@
-//! Signals about the rules in status reports and events.
+//! Extracts signals about the rules from status reports and events.
 
 use guard_wire::status::RULES_REFUSED;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use crate::visible::shortened;
 
 /// The event that a guard sends when it has applied rules.
 const RULES_APPLIED: &str = "dynamic_rule_applied";
-/// Characters of why an agent refused rules.
+/// The longest reason for refusing rules that is kept, in characters.
 const MAX_REFUSAL: usize = 500;
 
 #[derive(Deserialize)]

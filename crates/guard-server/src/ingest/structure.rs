@@ -1,7 +1,7 @@
-//! How much JSON holds, seen before anything is built of it.
+//! Counts the values in JSON text before it is parsed.
 
-/// At least the number of values that JSON holds down to `depth`: 1 is the items of the
-/// outermost array or object. Text that is no JSON has some number as well.
+/// At least the number of values in JSON text down to `depth`. Depth 1 is the items of the
+/// outermost array or object. Text that is not JSON also gets some number.
 pub(crate) fn values(text: &[u8], depth: usize) -> usize {
     let (mut count, mut at) = (1, 0_usize);
     let mut bytes = text.iter();
@@ -58,7 +58,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_tree_has_more_values(text in r#"[\[\]{}",:1a\\]{0,60}"#) {
+        fn a_parsed_tree_never_has_more_values(text in r#"[\[\]{}",:1a\\]{0,60}"#) {
             if let Ok(tree) = serde_json::from_str::<Value>(&text) {
                 prop_assert!(values(text.as_bytes(), usize::MAX) >= count(&tree));
             }

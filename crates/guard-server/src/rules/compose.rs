@@ -1,20 +1,17 @@
-//! From a policy to the one document that guards understand.
+//! Composes a policy into the single document that guards understand.
 //!
-//! guard-core (4.4) bans every entry of `ip_blacklist` for the one
-//! `ip_ban_duration`, counted from when it applies a version, and for at most an
-//! hour where it has no Redis. An address that is no longer listed stays banned;
-//! `ip_whitelist` unbans single addresses and does nothing else; nothing unbans
-//! a block. So bans are leased:
+//! guard-core (4.4) bans every entry of `ip_blacklist` for the same `ip_ban_duration`. The time
+//! counts from when the guard applies a version, and without Redis a ban lasts at most an hour. An
+//! address that leaves the list stays banned. `ip_whitelist` unbans single addresses and does
+//! nothing else; nothing unbans a block. Therefore bans are leased:
 //!
-//! - A version's bans run until its *lease* ends. `ip_ban_duration` is counted
-//!   when the document is answered, so that who takes it late ends no later.
-//! - Bans that go on are given out again, by a new version, at half of the lease.
-//! - A ban of an address may end within the lease. However that came about, the
-//!   first version without it has the address in `ip_whitelist`, for
-//!   [`UNBAN_LISTED`](super::lease::UNBAN_LISTED).
-//! - The ban of a block cannot be ended: no lease outlasts it. Shortly before its
-//!   end ([`TAIL`]) it is left out and runs out by itself, and the others get a
-//!   new lease.
+//! - The bans of a version run until its *lease* ends. The server computes `ip_ban_duration` when
+//!   it answers, so a guard that fetches the version late ends the bans no later.
+//! - Bans that continue get a new version, and with it a new lease, at half of the lease.
+//! - A ban of an address may end within the lease. Whatever the reason, the first version without
+//!   the ban has the address in `ip_whitelist`, for [`UNBAN_LISTED`](super::lease::UNBAN_LISTED).
+//! - The ban of a block cannot be lifted, so no lease outlasts it. Shortly before its end
+//!   ([`TAIL`]) the block is left out and its ban runs out; the other bans get a new lease.
 
 use std::collections::HashSet;
 
@@ -26,24 +23,24 @@ use super::operation::{Ban, Operation, Unban};
 use super::policy::{Policy, unban};
 use crate::clock::AHEAD;
 
-/// What a policy comes to at a moment.
+/// The result of composing a policy at a given time.
 #[derive(Debug)]
 pub(crate) struct Composed {
     pub(crate) rules: DynamicRules,
-    /// The policy without what has ended.
+    /// The policy without ended entries.
     pub(crate) policy: Policy,
-    /// When the bans of this version end; `None` if the published duration holds.
+    /// When the bans of this version end. `None` if the published duration applies.
     pub(crate) lease_ends: Option<Timestamp>,
-    /// When it must be composed anew.
+    /// When the policy must be composed again.
     pub(crate) due: Option<Timestamp>,
 }
 
-/// Composes `policy` as it is at `now`, to follow a document that bans `before`.
+/// Composes `policy` at `now`. The result follows a document that bans `before`.
 pub(crate) fn compose(mut policy: Policy, before: &[String], now: Timestamp) -> Composed {
     policy.end(now, now + AHEAD);
     let mut rules = policy.rules.clone();
     let published: HashSet<&String> = policy.rules.ip_blacklist.iter().collect();
-    // What is published beside bans is banned as long as it is listed.
+    // Bans in the published document last as long as they are listed.
     let mut longest = if published.is_empty() {
         now
     } else {
@@ -54,7 +51,7 @@ pub(crate) fn compose(mut policy: Policy, before: &[String], now: Timestamp) -> 
     for entry in &policy.entries {
         let Operation::Ban(Ban { ip }) = &entry.operation else {
             match &entry.operation {
-                // Of these there can be tens of thousands.
+                // There can be tens of thousands of these.
                 Operation::Unban(Unban { ip }) if unbanned.insert(ip) => {
                     rules.ip_whitelist.push(ip.clone());
                 }
@@ -103,7 +100,7 @@ pub(crate) fn compose(mut policy: Policy, before: &[String], now: Timestamp) -> 
     }
 }
 
-/// The addresses that `before` has and `rules` say nothing of.
+/// The addresses in `before` that `rules` neither bans nor unbans.
 fn no_longer_banned(before: &[String], rules: &DynamicRules) -> Vec<String> {
     let told: HashSet<&String> = rules
         .ip_blacklist

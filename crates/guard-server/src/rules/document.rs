@@ -1,4 +1,4 @@
-//! Documents that are to be given to guards.
+//! Documents for guards.
 
 use std::collections::HashSet;
 
@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use super::network::Network;
 use super::pattern;
 
-/// The most patterns of a list. Guards try each of them on each request.
+/// The most patterns in a list. Guards try each pattern on each request.
 const MAX_PATTERNS: usize = 1000;
 
-/// Reads a document that is to be published at `now`. Addresses are written as
-/// operations write them, and none is both to be banned and to be unbanned.
+/// Parses a document that is to be published at `now`. Addresses get the same form as in
+/// operations, and no address may be both banned and unbanned.
 pub(crate) fn read(json: &[u8], now: Timestamp) -> Result<DynamicRules, RulesError> {
     let mut rules = DynamicRules::for_publishing(json)?;
     judge(&rules)?;
@@ -42,7 +42,7 @@ pub(crate) fn read(json: &[u8], now: Timestamp) -> Result<DynamicRules, RulesErr
     Ok(rules)
 }
 
-/// Reads a document that was taken once; what would be refused today is refused.
+/// Parses a document that was accepted earlier. Refuses what would be refused today.
 pub(crate) fn judged(json: &[u8]) -> Result<DynamicRules, RulesError> {
     let rules = DynamicRules::from_json(json)?;
     rules.check_names()?;
@@ -70,7 +70,7 @@ fn judge(rules: &DynamicRules) -> Result<(), RulesError> {
     Ok(())
 }
 
-/// Writes addresses and blocks in the form in which equal ones are equal.
+/// Puts addresses and blocks into their canonical form, so that equal ones are the same text.
 pub(crate) fn normalize(addresses: &mut [String]) {
     for text in addresses {
         if let Some(network) = Network::parse(text) {
@@ -79,8 +79,8 @@ pub(crate) fn normalize(addresses: &mut [String]) {
     }
 }
 
-/// Checks a document as it is to be given to guards, and writes it. Its version is not checked: it
-/// is the server's own.
+/// Checks a document for guards and serializes it. Does not check its version, which the server
+/// assigns.
 pub(crate) fn write(rules: &DynamicRules) -> Result<String, RulesError> {
     check(rules)?;
     let document = serde_json::to_string(rules)?;
@@ -94,7 +94,7 @@ pub(crate) fn write(rules: &DynamicRules) -> Result<String, RulesError> {
     Ok(document)
 }
 
-/// Checks the values of a document, and that everything that it names is known.
+/// Checks the values of a document, and that all names in it are known.
 pub(crate) fn check(rules: &DynamicRules) -> Result<(), RulesError> {
     rules.validate()?;
     rules.check_names()

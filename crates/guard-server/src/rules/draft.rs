@@ -1,4 +1,4 @@
-//! A document that is written before it is published.
+//! A document that is prepared before it is published.
 
 use guard_wire::rules::{DynamicRules, RulesError};
 use jiff::Timestamp;
@@ -10,22 +10,22 @@ use super::provenance::{self, Provenance};
 use super::versions::{self, ChangeError};
 use crate::store::{Draft, ProjectId, RulesStore};
 
-/// What publishing would change in one field.
+/// A change to one field that publishing would make.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Difference {
     /// The field.
     pub field: String,
-    /// What is published; null for what is not said.
+    /// The published value; null if the field is not set.
     pub published: Value,
-    /// What the draft says.
+    /// The value in the draft.
     pub draft: Value,
 }
 
-/// Keeps a document as the draft, in place of the one before, if it could be published.
+/// Saves a document as the draft, in place of the draft before, if it could be published.
 ///
 /// # Errors
 ///
-/// [`ChangeError`]; then the draft before stays.
+/// [`ChangeError`]; the draft before then stays.
 pub async fn save(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -49,13 +49,13 @@ pub async fn save(
 ///
 /// # Errors
 ///
-/// [`ChangeError::NotFound`] when there is none.
+/// [`ChangeError::NotFound`] if there is none.
 pub async fn get(store: &dyn RulesStore, project: ProjectId) -> Result<Draft, ChangeError> {
     let draft = store.draft(project).await?;
     draft.ok_or_else(|| ChangeError::NotFound("there is no draft; save one first".to_owned()))
 }
 
-/// Takes the draft back; nothing else changes.
+/// Discards the draft. Nothing else changes.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ pub async fn discard(store: &dyn RulesStore, project: ProjectId) -> Result<(), C
 ///
 /// # Errors
 ///
-/// [`ChangeError`] when it could not, also when there is no draft.
+/// [`ChangeError`] if it could not be published, or if there is no draft.
 pub(crate) async fn judged(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -78,8 +78,8 @@ pub(crate) async fn judged(
     Ok(document::judged(draft.document.as_bytes())?)
 }
 
-/// What publishing the draft would change in the published document. The version
-/// is the server's to give.
+/// What publishing the draft would change in the published document. The version is left out,
+/// because the server assigns it.
 ///
 /// # Errors
 ///
@@ -121,13 +121,12 @@ fn fields(rules: &DynamicRules) -> Result<Map<String, Value>, ChangeError> {
     Ok(fields)
 }
 
-/// Publishes the draft, which then is no draft any more; operations stay. What
-/// somebody else published since the draft was saved is replaced only when that is
-/// confirmed. Answers the version.
+/// Publishes and removes the draft. Operations stay. If somebody else published after the draft was
+/// saved, the draft replaces that document only with a confirmation. Returns the version.
 ///
 /// # Errors
 ///
-/// [`ChangeError`]; then the draft stays.
+/// [`ChangeError`]; the draft then stays.
 pub async fn publish(
     store: &dyn RulesStore,
     project: ProjectId,

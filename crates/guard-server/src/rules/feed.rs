@@ -1,5 +1,5 @@
-//! The rules in force, as agents wait for them: one watched value for each
-//! project, brought up to date from the store. Waiting costs no query.
+//! The rules in force, for agents that wait for changes. Each project has one watched value, which
+//! is refreshed from the store. Waiting costs no query.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,13 @@ use crate::fingerprint::fingerprint;
 use crate::off_thread::off_thread;
 use crate::store::{ProjectId, RulesStore, StoreError, StoredRules};
 
-/// What agents are answered while no rules are set.
+/// The document that agents get while no rules are set.
 const NO_RULES: &str = "{}";
 
 /// The rules in force of one project.
 #[derive(Debug)]
 pub(crate) struct Current {
-    /// Their version; `None` while none were set.
+    /// The version of the rules. `None` if none are set.
     pub(crate) version: Option<i64>,
     /// The entity tag.
     pub(crate) tag: String,
@@ -27,14 +27,15 @@ pub(crate) struct Current {
     leased: Option<Leased>,
 }
 
-/// A document whose `ip_ban_duration` is counted when it is answered, to the end of its lease.
+/// A document whose `ip_ban_duration` is computed for each answer: the time until the lease ends.
 #[derive(Debug)]
 struct Leased {
     rules: DynamicRules,
     ends: Timestamp,
-    /// The seconds of the lease. No more are left of it, wherever the clock was set to.
+    /// The length of the lease in seconds. No more than this is left, wherever the clock was set
+    /// to.
     whole: i64,
-    /// The last one so made, for all who ask in the same second.
+    /// The last body, reused for all requests in the same second.
     made: Mutex<(i64, Bytes)>,
 }
 
@@ -66,7 +67,7 @@ impl Current {
         }
     }
 
-    /// The document as agents get it at `now`.
+    /// The document that agents get at `now`.
     pub(crate) fn body(&self, now: Timestamp) -> Bytes {
         let Some(leased) = &self.leased else {
             return self.body.clone();
@@ -92,7 +93,7 @@ fn tag(document: &str) -> String {
 
 type Sender = watch::Sender<Arc<Current>>;
 
-/// All projects that somebody asked for.
+/// All projects that were asked for.
 pub(crate) struct Feed {
     store: Arc<dyn RulesStore>,
     projects: Mutex<HashMap<ProjectId, Sender>>,
@@ -108,7 +109,7 @@ impl Feed {
         }
     }
 
-    /// What is in force at this moment, to be read and waited on.
+    /// The rules in force now, to read and to wait on.
     pub(crate) async fn subscribe(
         &self,
         project: ProjectId,
@@ -126,7 +127,7 @@ impl Feed {
         Ok(receiver)
     }
 
-    /// What is in force in the store. To read a large document takes a while.
+    /// Reads the rules in force from the store. Parsing a large document takes time.
     async fn current(&self, project: ProjectId) -> Result<Arc<Current>, StoreError> {
         let stored = self.store.rules(project).await?;
         off_thread(async move { Arc::new(Current::of(stored)) }).await
@@ -136,8 +137,8 @@ impl Feed {
         self.projects().get(&project).map(watch::Sender::subscribe)
     }
 
-    /// Looks whether the rules of `project` changed in the store, and wakes
-    /// whoever waits for that.
+    /// Checks whether the rules of `project` changed in the store, and wakes all requests that wait
+    /// for a change.
     pub(crate) async fn refresh(&self, project: ProjectId) -> Result<(), StoreError> {
         let Some(sender) = self.projects().get(&project).cloned() else {
             return Ok(());
@@ -147,7 +148,7 @@ impl Feed {
         }
         let current = self.current(project).await?;
         sender.send_if_modified(|known| {
-            // Two refreshes may end in another order than they began.
+            // Two refreshes may end in a different order than they began.
             let is_newer = current.version > known.version;
             if is_newer {
                 *known = current;
@@ -157,25 +158,25 @@ impl Feed {
         Ok(())
     }
 
-    /// [`refresh`](Self::refresh) for all projects; the next call may mend a failure.
+    /// Calls [`refresh`](Self::refresh) for all projects. The next call retries after a failure.
     pub(crate) async fn refresh_all(&self) {
         let projects: Vec<_> = self.projects().keys().copied().collect();
         for project in projects {
             if let Err(error) = self.refresh(project).await {
-                // The store has told why.
+                // The store has logged the reason.
                 tracing::debug!(%error, "cannot look for new rules");
             }
         }
     }
 
-    /// Lets nobody wait any longer.
+    /// Ends all waiting.
     pub(crate) fn stop(&self) {
         self.stopping.send_replace(true);
     }
 
-    /// Completes when nobody may wait any longer.
+    /// Completes when waiting is over.
     pub(crate) async fn stopped(&self) {
-        // It fails only when the sender is gone, which is as good.
+        // It fails only if the sender is gone, which means the same.
         let _ = self
             .stopping
             .subscribe()

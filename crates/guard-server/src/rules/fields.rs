@@ -1,15 +1,15 @@
-//! Reads JSON into types, and names the field that is wrong.
+//! Parses JSON into types, and names the wrong field in an error.
 
 use guard_wire::rules::RulesError;
 use serde::de::{DeserializeOwned, Deserializer};
 
 use super::document::problem;
 
-/// Reads `json`.
+/// Parses `json`.
 ///
 /// # Errors
 ///
-/// [`RulesError::Field`] with the path of the field that is missing, unknown or of another type.
+/// [`RulesError::Field`] with the path of the field that is missing, unknown or of the wrong type.
 pub(crate) fn read<'de, T, D>(json: D) -> Result<T, RulesError>
 where
     T: DeserializeOwned,
@@ -24,14 +24,14 @@ where
     })
 }
 
-/// The field that serde names itself: the path of a missing field ends before it.
+/// The field that serde names in its message. The path of a missing field does not include it.
 fn named(message: &str) -> Option<&str> {
     let starts = ["missing field `", "unknown field `", "duplicate field `"];
     let rest = starts.iter().find_map(|start| message.strip_prefix(start));
     rest?.split_once('`').map(|(field, _)| field)
 }
 
-/// The message of serde without the names of Rust's types.
+/// Serde's message without the names of Rust types.
 fn in_plain_words(message: &str) -> String {
     message
         .replace("expected i64", "expected a whole number")
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_field_is_named_by_its_path() {
+    fn an_error_names_the_path_of_the_wrong_field() {
         for (json, expected) in [
             (
                 json!({ "numbers": [1, "2"] }),

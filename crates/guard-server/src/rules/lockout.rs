@@ -1,4 +1,4 @@
-//! Changes that may lock out legitimate clients, or disarm the guards.
+//! Finds changes that may lock out legitimate clients, or disarm the guards.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -8,21 +8,21 @@ use guard_wire::rules::DynamicRules;
 use super::network::{Network, Networks, covered};
 use super::pattern;
 
-/// Blocks with a shorter prefix are most of a network: 65,536 addresses of IPv4.
+/// Blocks with a shorter prefix are a large part of a network: more than 65,536 addresses of IPv4.
 const WIDE: (u8, u8) = (16, 32);
-/// All other blocks together are wide from this share of IPv4 or IPv6 on: 1/128 of it, which is
-/// 512 blocks of /16.
+/// All other blocks together count as wide from this share of IPv4 or IPv6 on: 1/128, which is 512
+/// blocks of /16.
 const WIDE_SHARE: u32 = 7;
-/// More blocked countries than this are most of the visitors of many sites.
+/// More blocked countries than this cover most visitors of many sites.
 const MANY_COUNTRIES: usize = 50;
-/// Fewer requests of a client than one in so many seconds are no use of a site.
+/// A limit below one request per this many seconds makes a site unusable.
 const SLOWEST_S: i64 = 60;
 /// The same for a single path.
 const SLOWEST_ENDPOINT_S: i64 = 3600;
-/// Addresses of this machine.
+/// The addresses of this machine.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 
-/// What `after` does that `before` did not, and that somebody should confirm.
+/// The risks of `after` that `before` did not have. Somebody should confirm them.
 pub(super) fn new(before: &DynamicRules, after: &DynamicRules, caller: &[IpAddr]) -> Vec<String> {
     let mut risks = of(after, caller);
     if !risks.is_empty() {
@@ -60,7 +60,7 @@ fn of(rules: &DynamicRules, caller: &[IpAddr]) -> Vec<String> {
     risks
 }
 
-/// Only those that are new: what was confirmed once is not judged again with each change.
+/// Checks only new patterns: a confirmed pattern is not checked again with each change.
 fn patterns(before: &DynamicRules, after: &DynamicRules, risks: &mut Vec<String>) {
     for text in added(&before.blocked_user_agents, &after.blocked_user_agents) {
         if pattern::finds_most_browsers(text) {
@@ -82,7 +82,7 @@ fn added<'a>(before: &[String], after: &'a [String]) -> impl Iterator<Item = &'a
     added.into_iter()
 }
 
-/// Whether a list of countries that are let in lets in fewer than before.
+/// Whether a list of allowed countries allows fewer than before.
 fn narrower_countries(before: &DynamicRules, after: &DynamicRules) -> Option<String> {
     let (old, new) = (&before.whitelist_countries, &after.whitelist_countries);
     let is_let_in = |country: &String| new.iter().any(|it| it.eq_ignore_ascii_case(country));
@@ -132,7 +132,8 @@ fn bans(rules: &DynamicRules, caller: &[IpAddr], risks: &mut Vec<String>) {
     let others = networks.into_iter().map(|(_, network)| network);
     let shares = covered(others.filter(|network| !network.is_wider_than(WIDE)));
     for (family, share) in ["IPv4", "IPv6"].into_iter().zip(shares) {
-        // In powers of two: a longer list is asked about again only when it has doubled.
+        // Rounded to powers of two: a growing list needs a new confirmation only when it has
+        // doubled.
         if let Some(share) = share.filter(|share| *share <= WIDE_SHARE) {
             let part = 1_u32 << share;
             risks.push(format!("ban 1/{part} of all {family} addresses"));
@@ -156,8 +157,8 @@ fn emergency(rules: &DynamicRules, caller: &[IpAddr], risks: &mut Vec<String>) {
     }
 }
 
-/// Addresses that are to be unbanned and stay banned by a block: guards let no
-/// address out of one.
+/// Unbanned addresses that stay banned by a block: guards cannot unban a single address within a
+/// banned block.
 fn still_banned(before: &DynamicRules, after: &DynamicRules) -> Vec<String> {
     let known: HashSet<&String> = before.ip_whitelist.iter().collect();
     let unbanned = after.ip_whitelist.iter();
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_of_oneself_of_loopback_or_of_everyone_is_a_risk() {
+    fn banning_oneself_loopback_or_everyone_is_a_risk() {
         let caller = "198.51.100.7";
         for banned in [
             caller,
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_is_found_everywhere_is_a_risk() {
+    fn a_pattern_that_matches_ordinary_requests_is_a_risk() {
         let agents = |pattern: &str| DynamicRules {
             blocked_user_agents: vec![pattern.to_owned()],
             ..DynamicRules::default()
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unban_of_an_address_in_a_banned_block_is_a_risk_once() {
+    fn unbanning_an_address_in_a_banned_block_is_a_risk_once() {
         let rules = DynamicRules {
             ip_blacklist: vec!["192.0.2.0/24".to_owned()],
             ip_whitelist: vec!["192.0.2.7".to_owned(), "192.0.3.7".to_owned()],
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_many_unbans_is_told_with_the_block_that_it_is_in() {
+    fn each_risky_unban_is_reported_with_its_block() {
         let many = 0..60_000_u32;
         let address = |n: u32| std::net::Ipv4Addr::from_bits(n * 256 + 7).to_string();
         let rules = DynamicRules {
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn many_blocks_are_a_risk_by_what_they_cover_together() {
+    fn many_blocks_are_a_risk_by_their_total_size() {
         let blocks = |count: u32, bits: u32| DynamicRules {
             ip_blacklist: (0..count)
                 .map(|n| Ipv4Addr::from_bits(0x0b00_0000 + (n << (32 - bits))))
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_countries_that_are_let_in_is_a_risk_unless_it_grows() {
+    fn a_list_of_allowed_countries_is_a_risk_unless_it_grows() {
         let let_in = |countries: &[&str]| DynamicRules {
             whitelist_countries: countries.iter().map(|it| (*it).to_owned()).collect(),
             ..DynamicRules::default()
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_leaves_no_use_is_a_risk() {
+    fn a_limit_that_makes_a_site_unusable_is_a_risk() {
         let all = |requests, window| DynamicRules {
             global_rate_limit: Some(requests),
             global_rate_window: Some(window),
@@ -372,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_is_in_force_is_not_judged_again() {
+    fn a_pattern_in_force_is_not_checked_again() {
         let rules = DynamicRules {
             suspicious_patterns: vec!["a{4000000000}".to_owned(), ".*".to_owned()],
             ..DynamicRules::default()
@@ -381,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_before_is_no_new_risk() {
+    fn existing_risks_are_not_reported_again() {
         let rules = DynamicRules {
             emergency_mode: true,
             ..DynamicRules::default()

@@ -1,6 +1,6 @@
-//! Rules: decided by people ([`operation`], [`policy`]), composed into the document that
-//! guards understand (`compose`), kept as versions that only rise ([`versions`]),
-//! and given to agents, at once or when they change (`feed`).
+//! Rules. People decide them ([`operation`], [`policy`]). The server composes them into the
+//! document that guards understand (`compose`), keeps them as versions with rising numbers
+//! ([`versions`]), and serves them to agents, at once or when they change (`feed`).
 
 mod compose;
 pub(crate) mod document;
@@ -24,13 +24,13 @@ pub use self::provenance::Provenance;
 use self::versions::{ChangeError, Publishing};
 use crate::store::{Project, RulesStore};
 
-/// Checks a rules document and publishes it for `project` in place of the one
-/// published before, under its own version; answers that version.
+/// Checks a rules document and publishes it for `project` in place of the published one, with the
+/// document's own version. Returns that version.
 ///
 /// # Errors
 ///
-/// [`ChangeError`] when the document is not valid, its version does not rise, it
-/// is risky and not confirmed, or the store fails.
+/// [`ChangeError`] if the document is not valid, its version is not above the stored one, it is
+/// risky and not confirmed, or the store fails.
 pub async fn set(
     store: &dyn RulesStore,
     project: &Project,

@@ -5,11 +5,11 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The IPv6 prefix before an IPv4 address that is written as one of IPv6.
+/// The IPv6 prefix of an IPv4-mapped address.
 const MAPPED_BITS: u8 = 96;
 
-/// In the form in which equal things are equal: the bits of hosts are cleared, and
-/// IPv4 is IPv4, as guards read what comes to them (`::ffff:192.0.2.7`).
+/// The canonical form: host bits are cleared, and IPv4-mapped addresses are IPv4, as guards read
+/// them (`::ffff:192.0.2.7`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Network {
     address: IpAddr,
@@ -52,12 +52,12 @@ impl Network {
         Self { address, bits }
     }
 
-    /// Whether it is more than one address.
+    /// Whether it holds more than one address.
     pub(super) fn is_block(self) -> bool {
         self.bits < longest(self.address)
     }
 
-    /// Whether its prefix is shorter than one of so many bits, of IPv4 and of IPv6.
+    /// Whether its prefix is shorter than this many bits, given for IPv4 and for IPv6.
     pub(super) fn is_wider_than(self, (v4, v6): (u8, u8)) -> bool {
         self.bits < if self.address.is_ipv4() { v4 } else { v6 }
     }
@@ -67,7 +67,8 @@ impl Network {
         address.is_ipv4() == self.address.is_ipv4() && Self::of(address, self.bits) == self
     }
 
-    /// 0 for IPv4 or 1 for IPv6; the first address and the last, of IPv6 the first 64 bits.
+    /// 0 for IPv4 or 1 for IPv6, then the first and the last address. For IPv6, these are the upper
+    /// 64 bits.
     fn range(self) -> (usize, u64, u64) {
         let (family, first, length) = match self.address {
             IpAddr::V4(v4) => (0, u64::from(v4.to_bits()), 32),
@@ -81,7 +82,7 @@ impl Network {
         (family, first, first | rest)
     }
 
-    /// Whether it and `other` have addresses in common.
+    /// Whether the two networks share addresses.
     pub(super) fn meets(self, other: Self) -> bool {
         self.holds(other.address) || other.holds(self.address)
     }
@@ -97,8 +98,8 @@ impl Display for Network {
     }
 }
 
-/// Networks in which addresses are looked up, in a time that depends only on how many
-/// lengths of prefixes there are.
+/// Networks for looking up addresses. The time depends only on the number of different prefix
+/// lengths.
 pub(super) struct Networks {
     all: HashSet<Network>,
     bits: BTreeSet<u8>,
@@ -113,7 +114,7 @@ impl FromIterator<Network> for Networks {
 }
 
 impl Networks {
-    /// The widest that holds the address.
+    /// The widest network that holds the address.
     pub(super) fn around(&self, address: IpAddr) -> Option<Network> {
         let address = address.to_canonical();
         let bits = self.bits.range(..=longest(address));
@@ -122,13 +123,13 @@ impl Networks {
     }
 }
 
-/// How much of IPv4 and of IPv6 the networks cover together, as the n of 1/2^n, rounded down to
-/// such a share; `None` for nothing. Of IPv6, blocks of /64 are counted.
+/// How much of IPv4 and of IPv6 the networks cover together. The result is the n of the share
+/// 1/2^n, rounded down to such a share; `None` for nothing. IPv6 is counted in blocks of /64.
 pub(super) fn covered(networks: impl IntoIterator<Item = Network>) -> [Option<u32>; 2] {
     let mut networks: Vec<_> = networks.into_iter().map(Network::range).collect();
     networks.sort_unstable_by_key(|&(family, first, last)| (family, first, Reverse(last)));
     let (mut sums, mut ends) = ([0_u128; 2], [0_u64; 2]);
-    // One network either holds another one or has nothing in common with it.
+    // Of two networks, one holds the other or they share nothing.
     for (family, first, last) in networks {
         if sums[family] == 0 || first > ends[family] {
             sums[family] += u128::from(last - first) + 1;
@@ -147,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_means_the_same_is_written_the_same() {
+    fn equal_networks_have_the_same_form() {
         for (text, expected) in [
             ("192.0.2.7", "192.0.2.7"),
             ("192.0.2.7/32", "192.0.2.7"),
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused() {
+    fn invalid_networks_are_refused() {
         for text in [
             "",
             "/",
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_networks_cover_is_counted_once_and_told_as_a_share() {
+    fn overlapping_networks_are_counted_once_in_the_share() {
         for (texts, expected) in [
             (&[][..], [None, None]),
             (&["192.0.2.7"], [Some(32), None]),
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_holds_its_addresses_and_meets_what_it_overlaps() {
+    fn a_block_holds_its_addresses_and_meets_overlapping_blocks() {
         let network = |text: &str| Network::parse(text).unwrap();
         let address = |text: &str| text.parse().unwrap();
         assert!(network("192.0.2.0/24").holds(address("192.0.2.255")));

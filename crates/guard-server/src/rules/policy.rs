@@ -1,5 +1,5 @@
-//! What people decided: a published document, and operations upon it that each
-//! may end by themselves.
+//! The decisions of people: a published document, and operations on top of it that each can end on
+//! their own.
 
 use std::collections::HashSet;
 
@@ -14,32 +14,32 @@ use super::provenance::Provenance;
 
 /// The longest duration: ten years.
 const MAX_SECONDS: i64 = 10 * 366 * 24 * 3600;
-/// Of what ends at the same time, history tells so many.
+/// The most simultaneous ends that history lists.
 const MAX_TOLD: usize = 10;
 
-/// An operation, who wants it, and until when.
+/// An operation with its author, reason and times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// What is done.
+    /// The operation.
     #[serde(flatten)]
     pub operation: Operation,
-    /// Why.
+    /// The reason for it.
     pub reason: Option<String>,
-    /// Who.
+    /// The author of it.
     pub author: Option<String>,
-    /// Since when.
+    /// When it begins.
     pub created_at: Timestamp,
-    /// Until when; without it until it is removed.
+    /// When it ends. `None` means it stays until it is removed.
     pub ends_at: Option<Timestamp>,
 }
 
 impl Entry {
-    /// An operation from `now` on, for so many seconds, or without end. An unban is
-    /// listed for a quarter of an hour unless it is told otherwise.
+    /// Builds an operation that starts at `now` and lasts this many seconds, or without end. An
+    /// unban is listed for a quarter of an hour by default.
     ///
     /// # Errors
     ///
-    /// [`RulesError::Field`] for an operation or a duration that guards could not use.
+    /// [`RulesError::Field`] for an operation or duration that guards cannot use.
     pub fn new(
         mut operation: Operation,
         seconds: Option<i64>,
@@ -83,7 +83,7 @@ impl Entry {
         }
     }
 
-    /// The clock was set by so much: what is left of it stays the same.
+    /// Adjusts to a clock that was set by this much, so that the remaining time stays the same.
     fn move_by(&mut self, by: SignedDuration) {
         let times = [Some(&mut self.created_at), self.ends_at.as_mut()];
         for at in times.into_iter().flatten() {
@@ -97,27 +97,28 @@ impl Entry {
     }
 }
 
-/// All that was decided for a project.
+/// All decisions for a project.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// The published document.
     pub rules: DynamicRules,
-    /// The operations upon it, oldest first.
+    /// The operations on top of it, oldest first.
     pub entries: Vec<Entry>,
-    /// The published document that ended last. It is published again if the clock is set back to a
-    /// time before its end, unless another one was published since.
+    /// The published document that ended last. If the clock is set back to a time before its end,
+    /// the document is published again, unless another one was published meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<DynamicRules>,
 }
 
 impl Policy {
-    /// The clock was set by so much. The end of the published document is a time of day, which stays.
+    /// Adjusts the operations to a clock that was set by this much. The end of the published
+    /// document is a time of day and does not move.
     pub(crate) fn move_by(&mut self, by: SignedDuration) {
         self.entries.iter_mut().for_each(|entry| entry.move_by(by));
     }
 
-    /// Takes out what has ended at `now`. An entry that is made later than `ahead` comes from a
-    /// clock that was set back while no server noticed: it begins now.
+    /// Removes what has ended at `now`. An entry that begins after `ahead` comes from a clock that
+    /// was set back while no server ran: it begins now.
     pub(crate) fn end(&mut self, now: Timestamp, ahead: Timestamp) {
         for entry in &mut self.entries {
             if entry.created_at > ahead {
@@ -125,7 +126,7 @@ impl Policy {
             }
         }
         self.entries.retain(|entry| !entry.is_over(now));
-        // What the published document says ends for all at the same time.
+        // The published document ends as a whole.
         if self.rules.is_expired(now) {
             let nothing = DynamicRules {
                 rule_id: self.rules.rule_id.clone(),
@@ -137,8 +138,8 @@ impl Policy {
         }
     }
 
-    /// Adds an entry; it replaces the one about the same thing. What is banned or
-    /// unbanned is not the contrary in the published document any more.
+    /// Adds an entry, which replaces the entry about the same thing. A ban removes the unban of the
+    /// same address from the published document, and an unban removes its ban.
     pub fn put(&mut self, entry: Entry) {
         self.entries
             .retain(|old| !entry.operation.replaces(&old.operation));
@@ -150,9 +151,9 @@ impl Policy {
         self.entries.push(entry);
     }
 
-    /// Takes back what is about the same thing as `operation`, a ban also from the
-    /// published document. The ban of an address is lifted even if the guard made it
-    /// by itself. Answers whether anything changed.
+    /// Removes what is about the same thing as `operation`. A ban is also removed from the
+    /// published document. The ban of an address is lifted even if the guard made it itself.
+    /// Returns whether anything changed.
     pub(crate) fn remove(
         &mut self,
         operation: &Operation,
@@ -178,8 +179,8 @@ impl Policy {
         size(self) < before
     }
 
-    /// Puts a document in place of the published one, which it answers. Whom it bans is
-    /// not unbanned any more, and whom it unbans not banned.
+    /// Replaces the published document, and returns the old one. The new bans and unbans remove
+    /// operations that contradict them.
     pub(crate) fn publish(&mut self, rules: DynamicRules) -> DynamicRules {
         let banned: HashSet<&String> = rules.ip_blacklist.iter().collect();
         let unbanned: HashSet<&String> = rules.ip_whitelist.iter().collect();
@@ -192,10 +193,10 @@ impl Policy {
         std::mem::replace(&mut self.rules, rules)
     }
 
-    /// This policy in place of `current`, which is in force: what was unbanned in it
-    /// goes on to be told.
+    /// Prepares this policy to replace `current`, which is in force. The unbans of `current` stay
+    /// listed.
     pub(crate) fn instead_of(mut self, current: &Self) -> Self {
-        // What was unbanned then is not to be unbanned again.
+        // Old unbans of this policy must not take effect again.
         self.entries.retain(|entry| !entry.is_unban());
         let bans = self.entries.iter().filter_map(Entry::banned);
         let banned: HashSet<&String> = bans.chain(&self.rules.ip_blacklist).collect();
@@ -206,8 +207,8 @@ impl Policy {
         self
     }
 
-    /// What ends at `now`, in words; nothing when nothing does. That an address
-    /// is no longer listed as unbanned is none.
+    /// Describes what ends at `now`; `None` if nothing does. The end of a listed unban does not
+    /// count.
     pub(crate) fn ending(&self, now: Timestamp) -> Option<String> {
         let is_told = |entry: &&Entry| entry.is_over(now) && !entry.is_unban();
         let ending = self.entries.iter().filter(is_told);

@@ -12,18 +12,18 @@ pub const MAX_NOTE: usize = 1000;
 /// Who changes the rules, and why.
 #[derive(Debug, Clone, Default)]
 pub struct Provenance {
-    /// Who does it.
+    /// The author of the change.
     pub author: Option<String>,
-    /// Why.
+    /// The reason for the change.
     pub reason: Option<String>,
-    /// Addresses the change must not lock out unless it is confirmed.
+    /// Addresses that the change must not lock out unless it is confirmed.
     pub caller: Vec<IpAddr>,
-    /// Whether whatever risk it has is wanted.
+    /// Whether the author confirms the risks of the change.
     pub confirmed: bool,
 }
 
 impl Provenance {
-    /// Checks that the history can hold the author and the reason.
+    /// Checks that author and reason fit into the history.
     pub(super) fn check(&self) -> Result<(), RulesError> {
         check_note("author", self.author.as_deref())?;
         check_note("reason", self.reason.as_deref())

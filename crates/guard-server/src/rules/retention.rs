@@ -1,20 +1,20 @@
-//! Which versions of the rules a project keeps.
+//! Decides which versions of the rules a project keeps.
 
 use crate::store::{KeepVersions, ProjectId, RulesStore, StoreError, StoredRules};
 
-/// Versions that are kept for each project.
+/// Versions kept for each project.
 const MAX_VERSIONS: u32 = 1000;
-/// The bytes of documents and policies that they may take together.
+/// The most bytes of their documents and policies together.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Which versions to keep when `next` follows `current`.
+/// Selects the versions to keep when `next` follows `current`.
 ///
-/// A version that only renewed the bans of the one before is removed when it is renewed
-/// again: otherwise the history would soon hold nothing but renewals.
+/// A version that only renews the bans of the version before is removed at the next renewal.
+/// Otherwise the history would soon contain nothing but renewals.
 ///
 /// # Errors
 ///
-/// [`StoreError`] when the store fails.
+/// [`StoreError`] if the store fails.
 pub(super) async fn keep(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -41,8 +41,7 @@ pub(super) async fn keep(
     })
 }
 
-/// Whether both versions came about by the same action, which nobody asked for, from the
-/// same policy.
+/// Whether both versions come from the same automatic action on the same policy.
 fn is_renewal(current: &StoredRules, next: &StoredRules) -> bool {
     let is_automatic =
         |rules: &StoredRules| rules.change.author.is_none() && rules.change.reason.is_none();

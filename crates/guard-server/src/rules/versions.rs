@@ -1,5 +1,5 @@
-//! Every change to the rules of a project, one way: read the policy in force,
-//! change it, compose it, check it, store it as the next version.
+//! All changes to the rules of a project take the same path: read the policy in force, change it,
+//! compose it, check it, and store it as the next version.
 
 use guard_wire::rules::{DynamicRules, MAX_VERSION, RulesError};
 use jiff::{SignedDuration, Timestamp};
@@ -16,20 +16,20 @@ use crate::clock::AHEAD;
 use crate::fingerprint::fingerprint;
 use crate::store::{Change, ProjectId, RulesOutcome, RulesStore, StoreError, StoredRules};
 
-/// How often a change is made anew because another one came first.
+/// How often a change is retried because another one came first.
 const ATTEMPTS: usize = 20;
-/// What history tells when nothing but time has gone by.
+/// The history text when only time has passed.
 const RENEW: &str = "renew in time";
-/// What history tells when the clock was set.
+/// The history text when the clock was set.
 const FOLLOW: &str = "follow the clock";
 
-/// Why rules were not changed.
+/// Why the rules were not changed.
 #[derive(Debug, Error)]
 pub enum ChangeError {
-    /// The document is not one that guards could use.
+    /// Guards could not use the document.
     #[error(transparent)]
     Rules(#[from] RulesError),
-    /// Guards would ignore it.
+    /// Guards would ignore the document, because its version is not above the stored one.
     #[error("rules field `version`: {given} is not above the stored {current}; {}", way_above(*.current))]
     Version {
         /// The document's version.
@@ -37,10 +37,10 @@ pub enum ChangeError {
         /// The stored version.
         current: i64,
     },
-    /// There is nothing to remove, or no such version.
+    /// There is nothing to remove, or the version does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// It may only be published in place of another document than the one in force.
+    /// The document may only replace one with the given tag, and another one is published.
     #[error(
         "another document was published than the one of this tag; read it (GET /api/v1/rules/published), then publish again with its tag in If-Match"
     )]
@@ -50,15 +50,15 @@ pub enum ChangeError {
         "another document was published since the draft was saved; look at it and publish again"
     )]
     Replaced,
-    /// It would lock people out whom nobody may have meant.
+    /// The change could lock out legitimate clients.
     #[error("this would {}", .0.join(" and "))]
     Unconfirmed(Vec<String>),
-    /// It could not be stored.
+    /// The change could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// How to come above a version.
+/// How to get a version above this one.
 fn way_above(current: i64) -> String {
     if current < MAX_VERSION {
         format!("give {} or more", current + 1)
@@ -67,19 +67,19 @@ fn way_above(current: i64) -> String {
     }
 }
 
-/// What a change comes to.
+/// The result of a change.
 #[derive(Debug)]
 pub struct Changed {
     /// The new policy.
     pub policy: Policy,
-    /// The version it is to have, if not simply the next.
+    /// The version to use instead of the next one.
     pub version: Option<i64>,
-    /// What was done, as history tells it.
+    /// The history text.
     pub action: String,
 }
 
 impl Changed {
-    /// The next version: this policy.
+    /// The next version, with this policy.
     pub(crate) fn to(policy: Policy, action: &str) -> Self {
         Self {
             policy,
@@ -89,11 +89,11 @@ impl Changed {
     }
 }
 
-/// Makes the version that follows the one in force; answers its number.
+/// Stores the version that follows the one in force. Returns its number.
 ///
 /// # Errors
 ///
-/// [`ChangeError`]; then nothing changed.
+/// [`ChangeError`]; nothing changed then.
 pub async fn change(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -120,7 +120,7 @@ pub async fn change(
         }
         let mut composed = compose(changed.policy, &before.ip_blacklist, now);
         composed.rules.version = version;
-        // Guards take no document without it.
+        // Guards refuse a document without a timestamp.
         composed.rules.timestamp = Some(format!("{now:.6}"));
         let document = document::write(&composed.rules)?;
         if !by.confirmed {
@@ -144,11 +144,11 @@ pub async fn change(
     Err(StoreError::Busy.into())
 }
 
-/// Adds an entry to the policy; answers the version.
+/// Adds an entry to the policy. Returns the version.
 ///
 /// # Errors
 ///
-/// [`ChangeError`]; then nothing changed.
+/// [`ChangeError`]; nothing changed then.
 pub async fn put(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -164,12 +164,12 @@ pub async fn put(
     .await
 }
 
-/// Takes back what is about the same thing as `operation`; lifts the ban of an
-/// address even if the guard made it by itself. Answers the version.
+/// Removes what is about the same thing as `operation`. Lifts the ban of an address even if the
+/// guard made it itself. Returns the version.
 ///
 /// # Errors
 ///
-/// [`ChangeError`]; then nothing changed.
+/// [`ChangeError`]; nothing changed then.
 pub async fn remove(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -191,12 +191,12 @@ pub async fn remove(
     .await
 }
 
-/// Takes back the entry with this id and of this kind. Answers the version.
+/// Removes the entry with this id and of this kind. Returns the version.
 ///
 /// # Errors
 ///
-/// [`ChangeError`], [`NotFound`](ChangeError::NotFound) if no such entry is in force; then nothing
-/// changed.
+/// [`ChangeError`], [`NotFound`](ChangeError::NotFound) if no such entry is in force; nothing
+/// changed then.
 pub(crate) async fn remove_entry(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -238,10 +238,10 @@ fn stored(
     })
 }
 
-/// The document that people published, which operations are made upon.
+/// The document that people published. Operations apply on top of it.
 pub(crate) struct Published {
     pub(crate) rules: DynamicRules,
-    /// Tells it from any other.
+    /// Identifies this document.
     pub(crate) tag: String,
 }
 
@@ -265,24 +265,23 @@ pub(crate) async fn published(
     Ok(Published::of(policy.rules)?)
 }
 
-/// A document to be published.
+/// A document to publish.
 pub(crate) struct Publishing<'a> {
     pub(crate) rules: &'a DynamicRules,
-    /// The tags of documents that it may replace, if not just any.
+    /// The tags of the documents that it may replace. `None` allows any.
     pub(crate) expected: Option<&'a [&'a str]>,
-    /// Its version, if not simply the next.
+    /// The version to use instead of the next one.
     pub(crate) version: Option<i64>,
-    /// What history tells.
+    /// The history text.
     pub(crate) action: &'a str,
 }
 
-/// Puts a document in place of the published one; operations stay. Answers the
-/// version.
+/// Replaces the published document. Operations stay. Returns the version.
 ///
 /// # Errors
 ///
-/// [`ChangeError`], [`Unmatched`](ChangeError::Unmatched) when it may not replace the
-/// published one; then nothing changed.
+/// [`ChangeError`], [`Unmatched`](ChangeError::Unmatched) if it may not replace the published
+/// document; nothing changed then.
 pub(crate) async fn publish(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -330,16 +329,16 @@ pub async fn in_force(
 ) -> Result<(Option<i64>, Vec<Entry>), ChangeError> {
     let stored = store.rules(project).await?;
     let mut entries = policy_of(stored.as_ref())?.entries;
-    // What ended is taken out only by the next version.
+    // Ended entries stay stored until the next version.
     entries.retain(|entry| !entry.is_over(now));
     Ok((stored.map(|rules| rules.version), entries))
 }
 
-/// Whether an operation in force or the published document bans what `ban` does.
+/// Whether an operation in force or the published document bans the target of `ban`.
 ///
 /// # Errors
 ///
-/// [`ChangeError`] when it is no address or block, or the store fails.
+/// [`ChangeError`] if it is not an address or block, or if the store fails.
 pub(crate) async fn is_banned(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -355,11 +354,11 @@ pub(crate) async fn is_banned(
         || policy.rules.ip_blacklist.iter().any(is_published))
 }
 
-/// A version that is kept.
+/// A stored version.
 ///
 /// # Errors
 ///
-/// [`ChangeError::NotFound`] for one that is not.
+/// [`ChangeError::NotFound`] if the version is not stored.
 pub async fn at(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -369,19 +368,19 @@ pub async fn at(
     stored.ok_or_else(|| ChangeError::NotFound(format!("no version {version} is kept")))
 }
 
-/// A version that is kept, and that could be published today.
+/// A stored version that could be published today.
 #[derive(Debug)]
 pub(crate) struct Earlier {
     version: i64,
     policy: Policy,
 }
 
-/// A version that is kept, checked as if it were published today: an earlier server may have
-/// accepted what this one refuses.
+/// A stored version, checked as if it were published today. An earlier server may have accepted a
+/// document that this one refuses.
 ///
 /// # Errors
 ///
-/// [`ChangeError`] when it is not kept or could not be published.
+/// [`ChangeError`] if it is not stored or could not be published.
 pub(crate) async fn judged_at(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -393,11 +392,11 @@ pub(crate) async fn judged_at(
     Ok(Earlier { version, policy })
 }
 
-/// Goes back to what `version` said, except for what has ended since.
+/// Restores the policy of `version`, without what has ended since.
 ///
 /// # Errors
 ///
-/// [`ChangeError`], also for a version that is not kept or could not be published today.
+/// [`ChangeError`], also if the version is not stored or could not be published today.
 pub async fn roll_back(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -409,7 +408,7 @@ pub async fn roll_back(
     roll_back_to(store, project, &old, by, now).await
 }
 
-/// [`roll_back`] to a version that has been checked.
+/// Like [`roll_back`], for a version that was checked already.
 pub(crate) async fn roll_back_to(
     store: &dyn RulesStore,
     project: ProjectId,
@@ -425,12 +424,12 @@ pub(crate) async fn roll_back_to(
     .await
 }
 
-/// Composes again whatever is due at `now`: bans that end or must go on, and what was made before
-/// the clock was set back. One project's trouble is not another's.
+/// Composes everything again that is due at `now`: bans that end or need a new lease, and versions
+/// from before the clock was set back. A failure in one project does not affect the others.
 ///
 /// # Errors
 ///
-/// [`ChangeError`] of the last that failed; it stays due.
+/// [`ChangeError`] of the last failure. That project stays due.
 pub async fn compose_due(store: &dyn RulesStore, now: Timestamp) -> Result<(), ChangeError> {
     let due = store.rules_due(now, now + AHEAD).await?;
     change_each(store, due, now, |policy| {
@@ -441,12 +440,12 @@ pub async fn compose_due(store: &dyn RulesStore, now: Timestamp) -> Result<(), C
     .await
 }
 
-/// Moves the ends of all operations: the clock was set by so much. So what is left of each stays
-/// the same, and bans that go on are renewed in time.
+/// Moves the ends of all operations after the clock was set by this much. Their remaining time
+/// stays the same, and bans that continue are renewed in time.
 ///
 /// # Errors
 ///
-/// [`ChangeError`] of the last that failed.
+/// [`ChangeError`] of the last failure.
 pub async fn follow_clock(
     store: &dyn RulesStore,
     by: SignedDuration,

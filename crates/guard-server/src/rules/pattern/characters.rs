@@ -5,8 +5,8 @@ use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind};
 /// The first character beyond ASCII.
 const FIRST_OTHER: char = '\u{80}';
 
-/// A set of characters. Those of ASCII are apart, as most comparisons end with them: a class such
-/// as `\w` has hundreds of ranges beyond.
+/// A set of characters. ASCII is stored separately, because it decides most comparisons: a class
+/// such as `\w` has hundreds of ranges beyond ASCII.
 #[derive(Debug, Clone)]
 pub(super) struct Characters {
     ascii: u128,
@@ -14,7 +14,7 @@ pub(super) struct Characters {
 }
 
 impl Characters {
-    /// All characters that may stand in what `hir` matches.
+    /// All characters that can occur in a match of `hir`.
     pub(super) fn of(hir: &Hir) -> Self {
         let mut all = Self {
             ascii: 0,
@@ -34,7 +34,7 @@ impl Characters {
             HirKind::Class(Class::Unicode(class)) => self.add_class(class),
             HirKind::Class(Class::Bytes(class)) => {
                 let class = class.to_unicode_class();
-                // Bytes beyond ASCII: they may be part of any character.
+                // Bytes beyond ASCII can be part of any character.
                 self.add_class(&class.unwrap_or_else(|| {
                     ClassUnicode::new([ClassUnicodeRange::new('\0', char::MAX)])
                 }));
@@ -68,7 +68,7 @@ impl Characters {
         self.ascii & other.ascii != 0 || meet(self.others.ranges(), other.others.ranges())
     }
 
-    /// Whether it has all that `other` has.
+    /// Whether it contains all characters of `other`.
     pub(super) fn holds(&self, other: &Self) -> bool {
         let mut missing = other.others.clone();
         missing.difference(&self.others);
@@ -76,7 +76,7 @@ impl Characters {
     }
 }
 
-/// Whether two rising lists of ranges have a character in common.
+/// Whether two sorted lists of ranges share a character.
 fn meet(mut one: &[ClassUnicodeRange], mut other: &[ClassUnicodeRange]) -> bool {
     while let ([a, later_one @ ..], [b, later_other @ ..]) = (one, other) {
         if a.end() < b.start() {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_overlap_in_a_character_of_ascii_or_beyond_it() {
+    fn sets_overlap_if_they_share_an_ascii_or_other_character() {
         for (one, other, expected) in [
             ("a", "A", true),
             ("[a-f]", "[f-z]", true),

@@ -1,13 +1,14 @@
-//! What a regular expression could do: keep a backtracking engine, as Python's is, busy for very
-//! long, or be found in ordinary requests. What cannot be judged is refused.
+//! Checks regular expressions: a pattern must not keep a backtracking engine, such as Python's,
+//! busy for very long, and should not match ordinary requests. A pattern that cannot be checked is
+//! refused.
 //!
-//! A pattern is refused when it could take too long, by one of four rules that can be checked by
-//! eye. *Size*: written out, with each repetition as often as it may repeat, it has more than
-//! [`MAX_SIZE`] characters. *Nesting*: a repetition of more than [`FEW`] times holds another one
-//! or an alternation. *Overlap*: two such repetitions, one behind the other, can match the same
-//! character, and the first can match what stands between them too. *Repetition*: shorter ones,
-//! and alternatives that begin alike, may do both, as long as one text can be matched in at most
-//! [`MAX_WAYS`] ways.
+//! A pattern that could take too long is refused, by one of four rules that people can check by
+//! reading. *Size*: with all repetitions written out, it has more than [`MAX_SIZE`] characters.
+//! *Nesting*: a repetition of more than [`FEW`] times contains another such repetition or an
+//! alternation. *Overlap*: two such repetitions in sequence can match the same character, and the
+//! first can also match the text between them. *Repetition*: shorter repetitions, and alternatives
+//! with a common beginning, may do both as long as one text can be matched in at most [`MAX_WAYS`]
+//! ways.
 
 mod characters;
 mod ordinary;
@@ -23,26 +24,26 @@ use regex_syntax::hir::{Hir, HirKind};
 use self::ordinary::Found;
 use self::overlap::Ways;
 
-/// The most characters of a pattern that is written out.
+/// The most characters of a pattern with all repetitions written out.
 const MAX_SIZE: u64 = 10_000;
-/// More repetitions than this are as bad as endless ones.
+/// More repetitions than this count as endless.
 const FEW: u32 = 10;
-/// In more ways than this no pattern may match one text.
+/// The most ways in which a pattern may match one text.
 const MAX_WAYS: u64 = 1000;
-/// Patterns whose judgement is kept. A document has at most 2,000.
+/// How many checked patterns are cached. A document has at most 2,000.
 const MAX_KEPT: usize = 8192;
 
-/// What is known of a pattern. It is judged once and compiled for nothing else.
+/// The result of checking a pattern. Each pattern is checked once, and compiled only for that.
 type Judgement = Arc<Result<Found, String>>;
 
 static KEPT: LazyLock<Mutex<HashMap<String, Judgement>>> = LazyLock::new(Mutex::default);
 
-/// Refuses a pattern that could take too long, or cannot be judged. May take some 10 ms: not
-/// for asynchronous threads.
+/// Refuses a pattern that could take too long or cannot be checked. This may take some 10 ms, so do
+/// not call it on asynchronous threads.
 ///
 /// # Errors
 ///
-/// What is wrong with the pattern, and what to do.
+/// The problem with the pattern, and how to solve it.
 pub(super) fn check(pattern: &str) -> Result<(), String> {
     judgement(pattern)
         .as_ref()
@@ -51,7 +52,7 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
         .map_err(String::clone)
 }
 
-/// Whether it is found in the user agents of most browsers. A pattern that is refused is not.
+/// Whether the pattern matches the user agents of most browsers. A refused pattern does not.
 pub(super) fn finds_most_browsers(pattern: &str) -> bool {
     matches!(
         *judgement(pattern),
@@ -62,8 +63,8 @@ pub(super) fn finds_most_browsers(pattern: &str) -> bool {
     )
 }
 
-/// A part of an ordinary request in which it is found, if there is one. A pattern that is
-/// refused has none.
+/// A part of an ordinary request that the pattern matches, if there is one. A refused pattern
+/// matches none.
 pub(super) fn ordinary_request(pattern: &str) -> Option<&'static str> {
     judgement(pattern).as_ref().as_ref().ok()?.request
 }
@@ -75,7 +76,7 @@ fn judgement(pattern: &str) -> Judgement {
     }
     let judgement = Arc::new(judge(pattern));
     let mut kept = kept();
-    // Emptied rather than searched for the oldest: to judge again is cheap.
+    // Clear the cache instead of searching for the oldest entry: another check is cheap.
     if kept.len() >= MAX_KEPT {
         kept.clear();
     }
@@ -93,7 +94,7 @@ fn judge(pattern: &str) -> Result<Found, String> {
     let ast = ast::parse::Parser::new()
         .parse(pattern)
         .map_err(|error| cannot(error.kind().to_string()))?;
-    // Guards look in any case.
+    // Guards ignore case.
     let mut translator = TranslatorBuilder::new().case_insensitive(true).build();
     let hir = translator
         .translate(pattern, &ast)
@@ -121,7 +122,7 @@ fn judge(pattern: &str) -> Result<Found, String> {
     Found::by(&hir).ok_or_else(|| "is too large; write a shorter one".to_owned())
 }
 
-/// The characters of a pattern that is written out.
+/// The number of characters with all repetitions written out.
 fn size(hir: &Hir) -> u64 {
     let sum = |parts: &[Hir]| parts.iter().map(size).fold(0, u64::saturating_add);
     match hir.kind() {
@@ -160,8 +161,7 @@ fn is_nested(ast: &Ast, is_repeated: bool) -> bool {
     }
 }
 
-/// Whether all alternatives somewhere are written the same, which the translation
-/// would make one of.
+/// Whether an alternation has only equal alternatives. The translation to HIR would merge them.
 fn has_twins(ast: &Ast, pattern: &str) -> bool {
     match ast {
         Ast::Repetition(repetition) => has_twins(&repetition.ast, pattern),
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_that_a_backtracking_engine_handles_are_taken() {
+    fn patterns_that_a_backtracking_engine_handles_are_accepted() {
         for pattern in [
             "sqlmap",
             "(?i)union\\s+select",
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_large_when_written_out_is_refused_whatever_its_length() {
+    fn a_pattern_that_is_large_when_written_out_is_refused_even_if_short() {
         for pattern in [
             "a{4000000000}",
             "((a{1000}){1000}){1000}",
@@ -237,13 +237,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_judged_once() {
+    fn a_pattern_is_checked_once() {
         let pattern = "judged-once";
         assert!(Arc::ptr_eq(&judgement(pattern), &judgement(pattern)));
     }
 
     #[test]
-    fn what_is_kept_of_patterns_is_bounded() {
+    fn the_cache_of_patterns_is_limited() {
         for n in 0..MAX_KEPT + 10 {
             check(&format!("kept-{n}")).unwrap();
         }
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_repetitions_and_what_cannot_be_judged_are_refused() {
+    fn nested_repetitions_and_patterns_that_cannot_be_checked_are_refused() {
         for pattern in [
             "(a+)+",
             "(a*)*b",
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn few_repetitions_that_come_to_many_ways_are_refused() {
+    fn few_repetitions_with_many_ways_are_refused() {
         let row = format!("^{}b", "a{0,10}".repeat(9));
         for pattern in [
             "(a{0,10}){0,10}b",
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn repetitions_that_can_share_a_text_are_refused() {
+    fn repetitions_that_can_match_the_same_text_are_refused() {
         for pattern in [
             ".*.*x",
             ".*a.*b",

@@ -1,4 +1,4 @@
-//! What ordinary requests look like, and whether a pattern is found in them.
+//! Samples of ordinary requests, and the check whether a pattern matches them.
 
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::nfa::thompson::{Compiler, Config, WhichCaptures};
@@ -7,10 +7,10 @@ use regex_syntax::hir::{
     Capture, Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Repetition,
 };
 
-/// Bytes that a compiled pattern may take.
+/// The most bytes of a compiled pattern.
 const MAX_COMPILED: usize = 8 * 1024 * 1024;
 
-/// User agents that have little in common but that they are browsers.
+/// User agents of browsers, as different as possible.
 const BROWSERS: [&str; 6] = [
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36 Edg/142.0.0.0",
@@ -20,7 +20,7 @@ const BROWSERS: [&str; 6] = [
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.1 Safari/605.1.15",
 ];
 
-/// Paths, queries, headers and bodies as any site gets them.
+/// Paths, queries, headers and bodies that any site gets.
 const REQUESTS: [&str; 33] = [
     "/",
     "/a/path",
@@ -57,17 +57,17 @@ const REQUESTS: [&str; 33] = [
     "name=Ada+Lovelace&message=Hello%2C+world%21",
 ];
 
-/// Where a pattern is found.
+/// Which ordinary requests a pattern matches.
 #[derive(Debug, PartialEq)]
 pub(super) struct Found {
-    /// Whether in the user agents of more than half of the browsers.
+    /// Whether it matches the user agents of more than half of the browsers.
     pub(super) most_browsers: bool,
-    /// The first part of an ordinary request that holds it.
+    /// The first part of an ordinary request that it matches.
     pub(super) request: Option<&'static str>,
 }
 
 impl Found {
-    /// Looks for a pattern; `None` for one that takes too much memory.
+    /// Searches for a pattern. Returns `None` if the pattern takes too much memory.
     pub(super) fn by(hir: &Hir) -> Option<Self> {
         let config = Config::new()
             .nfa_size_limit(Some(MAX_COMPILED))
@@ -89,8 +89,8 @@ impl Found {
     }
 }
 
-/// What of a pattern can match texts of ASCII, as all of these are. A class such as `\w` is
-/// hundreds of times smaller then.
+/// Reduces a pattern to the part that can match ASCII text, as all samples are ASCII. A class such
+/// as `\w` becomes hundreds of times smaller.
 fn in_ascii(hir: &Hir) -> Hir {
     let each = |parts: &[Hir]| parts.iter().map(in_ascii).collect();
     match hir.kind() {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_in_ordinary_requests_is_told() {
+    fn matches_in_ordinary_requests_are_reported() {
         for pattern in [
             ".*",
             "x?",
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_in_most_browsers_is_told() {
+    fn matches_in_most_browsers_are_reported() {
         for pattern in [".*", "mozilla", "AppleWebKit", "safari", r"\d", "gecko"] {
             assert!(found(pattern).most_browsers, "{pattern}");
         }

@@ -1,4 +1,4 @@
-//! In how many ways a pattern can match one text. Where the match fails in the end, a
+//! Counts in how many ways a pattern can match one text. If the match fails in the end, a
 //! backtracking engine tries each of them.
 
 use regex_syntax::hir::{Hir, HirKind, Repetition};
@@ -6,34 +6,34 @@ use regex_syntax::hir::{Hir, HirKind, Repetition};
 use super::FEW;
 use super::characters::Characters;
 
-/// As many pieces that overlap come to more than a thousand ways, whatever they are.
+/// This many overlapping pieces always have more than a thousand ways.
 const ENOUGH: usize = 10;
 
-/// Two repetitions without end, one behind the other, can match the same text.
+/// Two endless repetitions in sequence can match the same text.
 #[derive(Debug, PartialEq)]
 pub(super) struct Endless;
 
-/// The ways in which one text can be matched; rather too many than too few.
+/// The number of ways to match one text. It may be too high, but never too low.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Ways {
-    /// Those that stay whatever comes before and behind.
+    /// The ways that exist whatever comes before and after.
     pub(super) certain: u64,
-    /// Those there would be if all of it overlapped with something else.
+    /// The ways that exist if all of it overlaps with something else.
     possible: u64,
 }
 
-/// A part of what stands one behind the other.
+/// A part of a sequence.
 struct Piece<'h> {
     hir: &'h Hir,
     characters: Characters,
     ways: Ways,
-    /// Whether a text may do without it.
+    /// Whether a match may leave it out.
     is_optional: bool,
     is_endless: bool,
 }
 
 impl Piece<'_> {
-    /// Whether it could match a text of these characters, or nothing.
+    /// Whether it can match a text of these characters, or the empty text.
     fn can_be_within(&self, matched: &Characters) -> bool {
         match self.hir.kind() {
             HirKind::Class(_) => matched.overlaps(&self.characters),
@@ -51,14 +51,14 @@ impl Ways {
 
     /// # Errors
     ///
-    /// [`Endless`] when they cannot be counted.
+    /// [`Endless`] if the ways cannot be counted.
     pub(super) fn of(hir: &Hir) -> Result<Self, Endless> {
         let mut sequence = Sequence::default();
         sequence.add(hir, false)?;
         sequence.ways()
     }
 
-    /// A text can choose only between alternatives that begin alike.
+    /// Only alternatives with a common beginning give a text a choice.
     fn of_alternatives(alternatives: &[Hir]) -> Result<Self, Endless> {
         let ways: Result<Vec<_>, _> = alternatives.iter().map(Self::of).collect();
         let ways = ways?;
@@ -76,11 +76,12 @@ impl Ways {
     }
 }
 
-/// Pieces one behind the other; short repetitions that hold choices are written out.
+/// Pieces in sequence. Short repetitions that contain choices are written out.
 #[derive(Default)]
 struct Sequence<'h> {
     pieces: Vec<Piece<'h>>,
-    /// The product of how many copies those that are written out may have.
+    /// For each written-out repetition, the number of its possible lengths; the ways are multiplied
+    /// by them.
     counts: Vec<u64>,
 }
 
@@ -146,8 +147,8 @@ impl<'h> Sequence<'h> {
         Ok(all)
     }
 
-    /// Which pieces overlap with another one: both can match the same character, and the first
-    /// can match what must stand between them.
+    /// Marks the pieces that overlap with another one: both can match the same character, and the
+    /// first can match everything that must stand between them.
     fn overlapping(&self) -> Result<Vec<bool>, Endless> {
         let mut overlapping = vec![false; self.pieces.len()];
         let mut count = 0;
@@ -174,7 +175,7 @@ impl<'h> Sequence<'h> {
     }
 }
 
-/// More repetitions than a few are as bad as endless ones.
+/// More repetitions than a few count as endless.
 const fn is_endless(repetition: &Repetition) -> bool {
     match repetition.max {
         None => true,
@@ -182,13 +183,13 @@ const fn is_endless(repetition: &Repetition) -> bool {
     }
 }
 
-/// How many lengths it may have.
+/// The number of lengths that it can have.
 fn lengths(repetition: &Repetition) -> u64 {
     let most = repetition.max.unwrap_or(u32::MAX);
     (most.saturating_sub(repetition.min).min(FEW) + 1).into()
 }
 
-/// Whether there is something to choose, be it for a text that begins elsewhere.
+/// Whether it contains a choice, even for a text that begins elsewhere.
 fn chooses(hir: &Hir) -> bool {
     match hir.kind() {
         HirKind::Alternation(alternatives) => {
@@ -205,7 +206,7 @@ fn chooses(hir: &Hir) -> bool {
     }
 }
 
-/// Whether it could match a text of these characters, or nothing.
+/// Whether it can match a text of these characters, or the empty text.
 fn can_be_within(piece: &Hir, matched: &Characters) -> bool {
     match piece.kind() {
         HirKind::Alternation(parts) => parts.iter().any(|part| can_be_within(part, matched)),
@@ -220,8 +221,8 @@ fn can_be_within(piece: &Hir, matched: &Characters) -> bool {
     }
 }
 
-/// What the characters that it matches are, one by one, as far as that is the same for all
-/// texts; and whether that is all of it.
+/// The character sets at the start of each match, one by one, as far as they are the same for all
+/// matches; and whether that is the whole match.
 fn beginning(hir: &Hir) -> (Vec<Characters>, bool) {
     match hir.kind() {
         HirKind::Literal(literal) => {
