@@ -1,4 +1,4 @@
-//! The spool on disk as a store.
+//! The spool on disk as a [`Store`].
 
 use std::fmt;
 use std::io;
@@ -16,13 +16,13 @@ use super::{Appender, ReleaseAfterFork, Store, StoreError, Stored, Usage};
 use crate::clock::Clock;
 use crate::defaults::DEFAULT_SPOOL_MAX_BYTES;
 
-/// When what was written to the spool is made safe against the loss of power.
+/// When written records are synced, so that they survive a loss of power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SpoolFsync {
     /// Within 200 ms.
     #[default]
     Interval,
-    /// As soon as the disk is ready for it.
+    /// As soon as the disk is ready for the next sync.
     Always,
 }
 
@@ -35,7 +35,7 @@ impl DiskStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] names what cannot be made or locked, and the remedy.
+    /// [`StoreError`] names the path that cannot be created or locked, and the remedy.
     pub(crate) fn open(
         root: &Path,
         max_bytes: u64,
@@ -49,14 +49,14 @@ impl DiskStore {
         Ok(Self::new(Spool::open_with(root, options, disk, clock)?))
     }
 
-    /// A spool that was opened elsewhere: on another file system, or with other
+    /// Wraps a spool that was opened elsewhere: on another file system, or with other
     /// limits.
     pub fn new(spool: Spool) -> Self {
         Self(spool)
     }
 }
 
-/// The crate's default holds also where it is built without a spool.
+/// Checks the default here, because the crate also builds without a spool.
 const _: () = assert!(DEFAULT_SPOOL_MAX_BYTES == guard_spool::DEFAULT_MAX_BYTES);
 
 /// The limits of a spool that takes records of `max_record` bytes.
@@ -69,7 +69,7 @@ pub(crate) fn options(max_bytes: u64, max_record: usize, fsync: SpoolFsync) -> O
         max_record,
         sync: match fsync {
             SpoolFsync::Interval => SyncPolicy::Interval(DEFAULT_SYNC_INTERVAL),
-            // One sync after the other; what comes in meanwhile does not wait for it.
+            // Syncs run back to back. New records do not wait for them.
             SpoolFsync::Always => SyncPolicy::Interval(Duration::ZERO),
         },
         quarantine_bytes: DEFAULT_QUARANTINE_BYTES.max(2 * segment_bytes),
@@ -167,7 +167,7 @@ impl Store for DiskStore {
     }
 }
 
-/// The spool's tokens as numbers: the form that all stores share.
+/// Converts the spool's tokens to numbers, the form that all stores share.
 fn numbers(tokens: Vec<Token>) -> Vec<u64> {
     tokens.into_iter().map(u64::from).collect()
 }
@@ -210,7 +210,7 @@ fn failed(error: &IoError) -> StoreError {
     StoreError::Failed(format!("{error}; {remedy}"))
 }
 
-/// The agent's clock as the spool's.
+/// Adapts the agent's clock for the spool.
 struct SpoolClock(Arc<dyn Clock>);
 
 impl guard_spool::Clock for SpoolClock {

@@ -1,4 +1,4 @@
-//! How well records are saved.
+//! The saving state of an agent: whether its store works, and what it holds.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,24 +6,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::{ReleaseAfterFork, Store, Usage};
 use crate::sync::lock;
 
-/// What an agent's store has, and how it does.
+/// Contents and health of an agent's store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DurabilityStats {
-    /// Whether records are in memory only although there is a store: it fails.
+    /// True if there is a store but it fails, so that new records are in memory only.
     pub degraded: bool,
-    /// Attempts to use the store that failed.
+    /// Number of failed attempts to use the store.
     pub failures: u64,
-    /// What the store had when it was last used.
+    /// Contents of the store when it was last used.
     pub usage: Usage,
 }
 
-/// Records, events and metrics, that left a store by other ways than the queue's.
+/// Records (events, metrics) that left a store other than through the queue.
 pub(crate) struct Since {
     pub(crate) damaged: [u64; 2],
     pub(crate) taken: [u64; 2],
 }
 
-/// Outlives the journal's thread and changes of configuration.
+/// Shared state that outlives the journal's thread and configuration changes.
 #[derive(Default)]
 pub(crate) struct Durability {
     /// The open store, while no journal runs.
@@ -36,7 +36,7 @@ pub(crate) struct Durability {
 }
 
 impl Durability {
-    /// Remembers what the store has; what left it since, other than by the queue.
+    /// Stores the usage. Returns the records that left since, other than through the queue.
     pub(crate) fn note(&self, usage: Usage) -> Since {
         let before = std::mem::replace(&mut *lock(&self.usage), usage);
         let more = |now: [u64; 2], before: [u64; 2]| {
@@ -48,19 +48,19 @@ impl Durability {
         }
     }
 
-    /// A store was opened.
+    /// Notes that a store was opened.
     pub(crate) fn opened(&self, store: &dyn Store) {
         *lock(&self.release_after_fork) = store.release_after_fork();
         self.was_opened.store(true, Ordering::Release);
     }
 
-    /// Whether a store was ever opened, and so may have records of this process.
+    /// True if a store was ever opened, and so may have records of this process.
     pub(crate) fn was_opened(&self) -> bool {
         self.was_opened.load(Ordering::Acquire)
     }
 
-    /// Gives up what the child of a fork inherited. Waits for no lock: its owner
-    /// may not exist here.
+    /// Releases resources that the child of a fork inherited. Waits for no lock, because
+    /// the thread that holds it may not exist here.
     pub(crate) fn release_after_fork(&self) {
         if let Ok(mut release_after_fork) = self.release_after_fork.try_lock()
             && let Some(release_after_fork) = release_after_fork.take()
@@ -69,7 +69,7 @@ impl Durability {
         }
     }
 
-    /// Ends the store, if there is one and no journal runs.
+    /// Closes the store, if there is one and no journal runs.
     pub(crate) fn close(&self) {
         let store = lock(&self.store).take();
         if let Some(Err(_)) = store.map(Store::close) {

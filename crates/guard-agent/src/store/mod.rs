@@ -1,4 +1,4 @@
-//! The seam between the agent and what keeps its records when the process ends.
+//! The interface between the agent and the store that keeps records across restarts.
 
 #[cfg(feature = "spool")]
 pub(crate) mod disk;
@@ -22,34 +22,34 @@ pub use self::redis::{
     RedisStore,
 };
 
-/// The least time between two grouped writes: what comes in meanwhile is written
-/// together. After a pause a record is written at once.
+/// The minimum time between two grouped writes. Records that come in meanwhile are
+/// written together. After a pause a record is written at once.
 pub const GATHER: Duration = Duration::from_millis(5);
 
-/// Keeps encoded records until they are delivered. Opened in the process that
-/// sends, on the agent's journal thread, and called from there alone, so every
-/// call may block, if records are saved by an [`appender`](Self::appender) meanwhile;
-/// each must end on its own.
+/// Keeps encoded records until they are delivered. The store is opened in the process
+/// that sends, on the agent's journal thread, and called only from there. So every call
+/// may block, provided that an [`appender`](Self::appender) saves records meanwhile.
+/// Each call must end without help from outside.
 ///
-/// A store holds each record for its owner (it is in memory) or offers it
-/// through [`load`](Self::load): records of processes that died, and records
+/// A store either holds a record for its owner (the record is in memory) or offers it
+/// through [`load`](Self::load). It offers records of processes that died, and records
 /// that were [released](Self::release). After an error a call can be repeated.
 pub trait Store: Send {
-    /// How long records gather before they are written together: longer where
+    /// How long records gather before they are written together. Return a longer time if
     /// each write costs more.
     fn gathering(&self) -> Duration {
         GATHER
     }
 
-    /// Saves records in one grouped write; a token for each, in order.
+    /// Saves records in one grouped write. Returns a token for each, in order.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; then none of them counts as saved.
     fn append(&mut self, records: &[(Kind, &[u8])]) -> Result<Vec<u64>, StoreError>;
 
-    /// A way to save records beside the store, on another thread and without ever
-    /// waiting for it. Whatever it does not do [`append`](Self::append) is asked for.
+    /// An appender that saves records beside the store, on another thread and without ever
+    /// waiting for the store. Records that it does not save go to [`append`](Self::append).
     fn appender(&self) -> Option<Box<dyn Appender>> {
         None
     }
@@ -64,7 +64,7 @@ pub trait Store: Send {
     /// Offers records again: they are no longer in memory.
     fn release(&mut self, tokens: &[u64]);
 
-    /// Sets a record aside that the backend refuses, with the reason beside it.
+    /// Quarantines a record that the backend refuses, together with the reason.
     ///
     /// # Errors
     ///
@@ -77,67 +77,66 @@ pub trait Store: Send {
         reason: &str,
     ) -> Result<(), StoreError>;
 
-    /// Hands out records on offer, the newest first as far as the store can
-    /// tell, of about `max_bytes` but at least one. From then on the store holds
-    /// them for its owner.
+    /// Loads records on offer, the newest first as far as the store can tell, of about
+    /// `max_bytes` but at least one. The store then holds them for their new owner.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; what is on offer stays so.
+    /// [`StoreError`]; the records stay on offer.
     fn load(&mut self, max_bytes: usize) -> Result<Vec<Stored>, StoreError>;
 
-    /// Discards the oldest records on offer, metrics before events as far as the
-    /// store can tell, until at least `bytes` are free or none is left. How many
-    /// are lost, of events and of metrics.
+    /// Discards the oldest records on offer, metrics before events as far as the store
+    /// can tell, until at least `bytes` are free or none is left. Returns the number of
+    /// discarded events and metrics.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; then nothing was discarded.
     fn discard_oldest(&mut self, bytes: u64) -> Result<[u64; 2], StoreError>;
 
-    /// Does what is due: syncing, renewing leases, looking for records of
-    /// processes that died. When to be called again at the latest.
+    /// Does due maintenance: syncing, renewing leases, looking for records of processes
+    /// that died. Returns when to call it again at the latest.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; the call is then repeated.
     fn tick(&mut self, now: Instant) -> Result<Option<Instant>, StoreError>;
 
-    /// Makes all that was appended safe against the loss of power: the process
-    /// ends, or the agent stops.
+    /// Syncs all appended records, so that they survive a loss of power. Called when the
+    /// process ends or the agent stops.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; what is not safe yet may still become so.
+    /// [`StoreError`]; records that are not synced yet may still be synced later.
     fn sync(&mut self) -> Result<(), StoreError>;
 
-    /// Tokens of records in memory that the store has lost, for example because a
-    /// server came back without its newest data. The store knows them no more; the
+    /// Tokens of records in memory that the store has lost, for example because a server
+    /// restarted without its newest data. The store no longer knows these tokens; the
     /// records are saved again.
     fn forgotten(&mut self) -> Vec<u64> {
         Vec::new()
     }
 
-    /// What endangers the records in the store, and the remedy; told once.
+    /// A danger to the records in the store, and the remedy. Reported once.
     fn warning(&mut self) -> Option<String> {
         None
     }
 
-    /// What the store has.
+    /// Contents of the store.
     fn usage(&self) -> Usage;
 
-    /// Ends the store in good order; what it has stays for the next process.
-    /// Called once, on the thread that ends the agent.
+    /// Closes the store. Its records stay for the next process. Called once, on the
+    /// thread that stops the agent.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; nothing that was safe is lost by it.
+    /// [`StoreError`]; records that were safe are not lost.
     fn close(self: Box<Self>) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// What the child of a fork calls to give up what it inherited and must not
-    /// use, such as a lock.
+    /// A function that the child of a fork calls to release inherited resources that it
+    /// must not use, such as a lock.
     fn release_after_fork(&self) -> Option<ReleaseAfterFork> {
         None
     }
@@ -145,63 +144,63 @@ pub trait Store: Send {
 
 /// Appends records beside a [`Store`], on another thread.
 pub trait Appender: Send {
-    /// Appends records, all of them or none: a token for each, in order. None when this
-    /// takes more than a plain write: [`Store::append`] then does it, or says why it cannot.
+    /// Appends all records or none. Returns a token for each, in order. Returns `None` if
+    /// this needs more than a plain write: then [`Store::append`] does it or reports the error.
     fn append(&self, records: &[(Kind, &[u8])]) -> Option<Vec<u64>>;
 }
 
-/// Gives up what a fork inherited. May be called at any time, also while another
-/// thread was in the store when the fork came.
+/// Releases resources inherited by a fork. May be called at any time, even if another
+/// thread was using the store during the fork.
 pub type ReleaseAfterFork = Arc<dyn Fn() + Send + Sync>;
 
-/// Opens a store: a directory, a connection.
+/// Opens a store, such as a directory or a connection.
 pub type OpenStore = Arc<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync>;
 
-/// A record that comes back to memory.
+/// A record loaded from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Its name in the store.
+    /// Its token in the store.
     pub token: u64,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its JSON.
     pub bytes: Vec<u8>,
 }
 
-/// What a store has.
+/// Contents of a store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Records that are neither delivered nor set aside.
+    /// Number of records that are neither delivered nor quarantined.
     pub records: u64,
-    /// The room they take.
+    /// Bytes that these records use.
     pub bytes: u64,
-    /// Records set aside.
+    /// Number of quarantined records.
     pub quarantined: u64,
-    /// Whether some are on offer.
+    /// True if some records are on offer.
     pub backlog: bool,
-    /// Records of this process, events and metrics, that cannot be read any more.
+    /// Events and metrics of this process that can no longer be read.
     pub damaged: [u64; 2],
-    /// Records of this process, events and metrics, that rested in the store and
-    /// that another process took over.
+    /// Events and metrics of this process that were only in the store and that another
+    /// process took over.
     pub taken: [u64; 2],
 }
 
-/// A store cannot do what it is asked for, now.
+/// Why a store could not do an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StoreError {
-    /// The store has reached the bound it was given.
+    /// The store has reached its size limit.
     #[error("the spool is full: {used} of {limit} bytes")]
     Full {
-        /// Taken.
+        /// Bytes in use.
         used: u64,
-        /// Allowed.
+        /// Bytes allowed.
         limit: u64,
     },
-    /// Something else; says what, and the remedy.
+    /// Any other failure: the message names it and the remedy.
     #[error("{0}")]
     Failed(String),
-    /// The place is of a kind that cannot be used until somebody changes it; says why,
-    /// and the remedy. Reported once.
+    /// The store cannot be used until an operator changes something: the message says why
+    /// and names the remedy. Reported once.
     #[error("{0}")]
     Unusable(String),
 }

@@ -1,4 +1,4 @@
-//! What the store needs of a key-value store, and how its keys are called.
+//! The key-value operations that the store needs, and the names of its keys.
 
 use guard_wire::Kind;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use crate::store::StoreError;
 /// A key, within the namespace of its kind of record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Says the namespace.
+    /// The kind, which selects the namespace.
     pub kind: Kind,
-    /// The rest.
+    /// The name within the namespace.
     pub name: String,
 }
 
@@ -24,18 +24,18 @@ impl Key {
     }
 }
 
-/// A key-value store that others may share, such as Redis behind the handler
-/// that a guard brings along. Each call carries several operations and ends
-/// within a bounded time. After an error some of them may have been done.
+/// A key-value store that others may share, such as the Redis behind the handler
+/// of a guard. Each call carries several operations and ends within a bounded time.
+/// After an error, some of the operations may have been done.
 pub trait KeyValue: Send {
-    /// The values of keys, in order; nothing for a key that does not exist.
+    /// Returns the values of keys, in order; `None` for a key that does not exist.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when any operation failed.
     fn get(&mut self, keys: &[Key]) -> Result<Vec<Option<String>>, StoreError>;
 
-    /// Sets keys, for `life` if given, else for good.
+    /// Sets keys. They expire after `life`, or never if it is `None`.
     ///
     /// # Errors
     ///
@@ -46,15 +46,15 @@ pub trait KeyValue: Send {
         life: Option<Duration>,
     ) -> Result<(), StoreError>;
 
-    /// Deletes keys; for each, in order, whether it existed as far as the store
-    /// can tell. Of two that delete one key, only one is told that it existed.
+    /// Deletes keys. Returns for each key, in order, whether it existed as far as the
+    /// store can tell. If two processes delete one key, only one is told that it existed.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when any operation failed.
     fn delete(&mut self, keys: &[Key]) -> Result<Vec<bool>, StoreError>;
 
-    /// The names of all keys in the namespace of a kind.
+    /// Returns the names of all keys in the namespace of a kind.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What other processes left in the store.
+//! Records that other processes left in the store.
 
 use std::collections::HashSet;
 
@@ -10,26 +10,26 @@ use serde_json::value::RawValue;
 use super::client::Key;
 use super::name::Name;
 
-/// A key with records that nobody alive holds.
+/// A key with records that no live process holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) nanos: u128,
     pub(super) key: Key,
-    /// One record of another version of the agent.
+    /// True for a single record written by another version of the agent.
     pub(super) single: bool,
 }
 
-/// The keys in the store, sorted by what they mean for this process.
+/// All keys in the store, sorted by their meaning for this process.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// Records that nobody alive holds, the newest last.
+    /// Keys that no live process holds, newest last.
     pub(super) left: Vec<Found>,
-    /// Records that were set aside.
+    /// Number of quarantined records.
     pub(super) quarantined: u64,
 }
 
 impl Survey {
-    /// Sorts the names of all keys, by kind, for the process called `owner`.
+    /// Sorts the names of all keys, by kind, for the process named `owner`.
     pub(super) fn of(names: &[(Kind, Vec<String>)], owner: &str) -> Self {
         let names = || {
             names.iter().flat_map(|(kind, names)| {
@@ -66,13 +66,13 @@ impl Survey {
     }
 }
 
-/// The records in the value of a group; nothing if it is none.
+/// Parses the records in the value of a group. `None` if it is not a group.
 pub(super) fn records(value: &str) -> Option<Vec<&str>> {
     let records: Vec<&RawValue> = serde_json::from_str(value).ok()?;
     Some(records.into_iter().map(RawValue::get).collect())
 }
 
-/// The value of a group.
+/// Builds the value of a group.
 pub(super) fn group_value<'a>(records: impl Iterator<Item = &'a str>) -> String {
     let mut value = String::from("[");
     for record in records {
@@ -85,9 +85,9 @@ pub(super) fn group_value<'a>(records: impl Iterator<Item = &'a str>) -> String 
     value
 }
 
-/// Writes a record of another version of the agent as this one writes its own.
-/// What has no idempotency key gets the name of its key as one: it stays the
-/// same whoever finds it.
+/// Rewrites a record of another version of the agent in this version's format. A
+/// record without an idempotency key gets the name of its key. So it has the same
+/// idempotency key in every process that finds it.
 pub(super) fn rewrite(key: &Key, value: &str, encoder: &Encoder) -> Result<String, EncodeError> {
     let unreadable = || EncodeError::Missing {
         kind: key.kind,

@@ -1,4 +1,4 @@
-//! The groups of records that this process has in the store.
+//! The groups of records that this process holds in the store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -7,8 +7,8 @@ use guard_wire::Kind;
 use super::client::Key;
 use crate::store::Usage;
 
-/// A token is the number of a group and, in so many bits, a record's place in
-/// it: more than records fit into any value that Redis takes.
+/// A token is a group number followed by this many bits for a record's place in the
+/// group. That is more records than fit into any value that Redis accepts.
 const PLACE_BITS: u32 = 28;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 
@@ -16,17 +16,17 @@ const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) key: Key,
-    /// When they were written, or first written by another process.
+    /// Time when this process, or the process that left them, wrote them.
     pub(super) nanos: u128,
-    /// Left by another process, and not brought to memory yet.
+    /// Left by another process, and not loaded yet.
     found: bool,
-    /// Of the key.
+    /// Size of the value in bytes.
     bytes: usize,
-    /// One more than the highest place of its records.
+    /// The highest place of its records, plus one.
     places: usize,
-    /// Records that are not settled.
+    /// Number of unsettled records.
     live: usize,
-    /// Those of them that are not in memory.
+    /// Places of unsettled records that are not in memory.
     offered: Vec<u64>,
 }
 
@@ -35,27 +35,27 @@ pub(super) struct Group {
 pub(super) struct Groups {
     groups: HashMap<u64, Group>,
     next: u64,
-    /// Of groups with records that are not in memory.
+    /// Groups with records that are not in memory.
     offers: BTreeSet<(u128, u64)>,
     /// Events and metrics of this process whose keys were gone.
     damaged: [u64; 2],
-    /// Groups whose keys were deleted, by number, until that is told: their kind, and
-    /// tokens of records in memory.
+    /// Groups whose keys were deleted, by number, until this is reported: their kind, and
+    /// the tokens of their records in memory.
     missed: HashMap<u64, (Kind, Vec<u64>)>,
-    /// Those that were told last.
+    /// The groups reported last.
     told: HashMap<u64, Kind>,
 }
 
 impl Groups {
-    /// Adds the records of a new key, which are in memory; their tokens.
+    /// Adds the records of a new key, which are in memory. Returns their tokens.
     pub(super) fn add(&mut self, key: Key, nanos: u128, records: usize, bytes: usize) -> Vec<u64> {
         let number = self.insert(key, nanos, records, bytes, false);
         self.set_places(number, records);
         (0..records).map(|place| token(number, place)).collect()
     }
 
-    /// Adds a new key with records that were found, and are not in memory; those
-    /// at `places` are this process's.
+    /// Adds a key that was taken over, with records that are not in memory yet. `places`
+    /// says where the records lie in it.
     pub(super) fn add_found(&mut self, key: Key, nanos: u128, places: &[usize], bytes: usize) {
         let number = self.insert(key, nanos, places.len(), bytes, true);
         self.set_places(number, places.iter().max().map_or(0, |place| place + 1));
@@ -85,13 +85,13 @@ impl Groups {
         }
     }
 
-    /// Records are no longer in memory.
+    /// Notes that records are no longer in memory.
     pub(super) fn release(&mut self, tokens: &[u64]) {
         for token in tokens {
             let number = token >> PLACE_BITS;
             let missed = self.missed.get(&number).map(|(kind, _)| *kind);
             if let Some(kind) = missed.or_else(|| self.told.get(&number).copied()) {
-                // It is nowhere now.
+                // The record is nowhere now.
                 self.damaged[kind.index()] += 1;
             } else if let Some(group) = self.groups.get_mut(&number) {
                 group.offered.push(*token);
@@ -100,7 +100,7 @@ impl Groups {
         }
     }
 
-    /// The keys that hold nothing else than these records.
+    /// The keys that hold only these records and settled ones.
     pub(super) fn emptied_by(&self, tokens: &[u64]) -> Vec<Key> {
         let emptied = counts(tokens).into_iter().filter_map(|(number, count)| {
             let group = self.groups.get(&number)?;
@@ -109,7 +109,7 @@ impl Groups {
         emptied.collect()
     }
 
-    /// Records are settled; groups that are empty then are forgotten.
+    /// Settles records, and forgets groups that are empty then.
     pub(super) fn settle(&mut self, tokens: &[u64]) {
         for (number, count) in counts(tokens) {
             if let Some(group) = self.groups.get_mut(&number) {
@@ -128,8 +128,8 @@ impl Groups {
         }
     }
 
-    /// Forgets a group whose key is gone. What is in memory is still delivered;
-    /// what another process left was never counted here.
+    /// Forgets a group whose key is gone. Records in memory are still delivered. Records
+    /// left by another process were never counted here.
     pub(super) fn lose(&mut self, number: u64) {
         if let Some(group) = self.groups.get(&number).filter(|group| !group.found) {
             self.damaged[group.key.kind.index()] += group.offered.len() as u64;
@@ -137,14 +137,14 @@ impl Groups {
         self.forget(number);
     }
 
-    /// Forgets the groups of a kind whose keys are not among these; how many.
+    /// Forgets the groups of a kind whose keys are not in `names`. Returns how many.
     pub(super) fn keep_only(&mut self, kind: Kind, names: &HashSet<String>) -> usize {
         let is_gone = |group: &Group| group.key.kind == kind && !names.contains(&group.key.name);
         let gone = self.groups.iter().filter(|(_, group)| is_gone(group));
         let gone: Vec<u64> = gone.map(|(number, _)| *number).collect();
         for number in &gone {
             if let Some(group) = self.groups.get(number) {
-                // Among them may be some that are settled: who asks knows them no more.
+                // Some may be settled already. The queue ignores tokens that it does not know.
                 let tokens = (0..group.places).map(|place| token(*number, place));
                 let held = tokens.filter(|token| !group.offered.contains(token));
                 self.missed.insert(*number, (kind, held.collect()));
@@ -154,10 +154,10 @@ impl Groups {
         gone.len()
     }
 
-    /// Tokens of records in memory whose keys were deleted, each once.
+    /// Tokens of records in memory whose keys were deleted. Each is reported once.
     pub(super) fn missed(&mut self) -> Vec<u64> {
         let missed = std::mem::take(&mut self.missed);
-        // A release of those that were told before has come by now.
+        // A release of records reported earlier has arrived by now.
         self.told = missed
             .iter()
             .map(|(number, (kind, _))| (*number, *kind))
@@ -174,7 +174,7 @@ impl Groups {
         Some((*number, self.groups.get(number)?))
     }
 
-    /// Takes the newest record of a group that is not in memory: its token and place.
+    /// Takes the newest record of a group that is not in memory. Returns its token and place.
     pub(super) fn take_offer(&mut self, number: u64) -> Option<(u64, usize)> {
         let group = self.groups.get_mut(&number)?;
         let token = group.offered.pop();
@@ -185,8 +185,8 @@ impl Groups {
         token.map(|token| (token, place(token)))
     }
 
-    /// The oldest groups none of whose records are in memory, metrics first,
-    /// that free at least `bytes`, or all there are.
+    /// The oldest groups that have no record in memory, metrics first, until they free
+    /// `bytes`. All such groups if they free less.
     pub(super) fn oldest_at_rest(&self, bytes: u64) -> Vec<u64> {
         let (mut found, mut free) = (Vec::new(), 0);
         for kind in [Kind::Metric, Kind::Event] {
@@ -211,7 +211,7 @@ impl Groups {
         groups.map(|group| group.key.clone()).collect()
     }
 
-    /// Forgets groups that were discarded; how many events and metrics they held.
+    /// Forgets discarded groups. Returns how many events and metrics they held.
     pub(super) fn discard(&mut self, numbers: &[u64]) -> [u64; 2] {
         let mut discarded = [0; 2];
         for number in numbers {
@@ -247,7 +247,7 @@ fn place(token: u64) -> usize {
     usize::try_from(token & PLACE_MASK).unwrap_or(usize::MAX)
 }
 
-/// How many records of each group.
+/// Counts the records of each group.
 fn counts(tokens: &[u64]) -> BTreeMap<u64, usize> {
     let mut counts = BTreeMap::new();
     for token in tokens {

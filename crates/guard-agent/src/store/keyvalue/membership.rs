@@ -1,7 +1,7 @@
-//! Who watches whom: all processes on a list, each the next one on it that lives.
+//! The membership list: each process watches the next live process on it.
 //!
-//! The list is a key that everybody reads and writes; without a step that no
-//! other can come between, a name may get lost. Whoever misses its own adds it again.
+//! The list is one key that all processes read and write, without an atomic update.
+//! So a name may get lost. A process that does not find its name adds it again.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ impl Membership {
         names.join(" ")
     }
 
-    /// Adds a name; whether it was missing.
+    /// Adds a name. Returns true if it was missing.
     pub(super) fn add(&mut self, name: &str) -> bool {
         self.0.insert(name.to_owned())
     }
@@ -30,8 +30,8 @@ impl Membership {
         self.0.remove(name);
     }
 
-    /// The others in the order in which `own` looks after them: those that follow
-    /// it, and at the end those from the beginning.
+    /// The other processes in the order in which `own` watches them: first those after
+    /// it, then those from the start of the list.
     pub(super) fn after(&self, own: &str) -> Vec<String> {
         let (before, after): (Vec<_>, Vec<_>) = self
             .0
@@ -42,12 +42,12 @@ impl Membership {
     }
 }
 
-/// Processes without a lease, and since when.
+/// Processes without a lease, each with the time since when it has none.
 #[derive(Debug, Default)]
 pub(super) struct Suspects(HashMap<String, Instant>);
 
 impl Suspects {
-    /// Notes who has no lease now, and returns those that have had none for `grace`.
+    /// Notes the processes without a lease. Returns those without one for `grace`.
     pub(super) fn note(
         &mut self,
         missing: Vec<String>,
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_looks_after_those_that_follow_it_in_a_ring() {
+    fn each_process_watches_those_that_follow_it_in_a_ring() {
         let mut membership = Membership::read(Some("c a d"));
         assert!(membership.add("b") && !membership.add("c"));
         assert_eq!(membership.value(), "a b c d");
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn dead_is_who_has_had_no_lease_for_the_whole_grace() {
+    fn a_process_is_dead_after_the_whole_grace_without_a_lease() {
         let mut suspects = Suspects::default();
         let start = Instant::now();
         let grace = Duration::from_secs(6);

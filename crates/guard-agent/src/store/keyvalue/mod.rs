@@ -1,22 +1,22 @@
-//! A store in somebody's key-value store: Redis behind the handler that a guard
-//! brings along, which has no more to offer than keys and values.
+//! A store in a key-value store of the application: the Redis behind the handler of a
+//! guard. The handler offers only keys and values.
 //!
-//! - Records that are written together lie under one key, which is deleted when
+//! - Records that are written together are stored under one key, which is deleted when
 //!   the last of them is settled.
 //! - A process owns the keys that it wrote for as long as it renews its
-//!   [lease](LEASE). Others take over the keys of the dead: they copy the
-//!   value to a key of their own and delete the old one. Only one of several that
-//!   try the same is told that the old key existed; the others delete their copy.
-//!   Whoever dies between the two steps leaves a second copy behind, which the
-//!   backend makes once by the records' idempotency keys.
-//! - All processes are on a membership list, and each looks regularly whether the next
-//!   on it that lives still does. Who finds one that has had no lease for a
-//!   [grace](GRACE) takes it off, and takes over what it left; after an outage,
-//!   when all leases have run out, the living have that time to renew theirs.
-//! - All keys are listed when the store is opened, by whoever finds another
-//!   dead, and by whoever is missing on the membership list, on which it was: then somebody
-//!   may have deleted all keys. Never regularly, since listing makes Redis walk through
-//!   all keys of everybody.
+//!   [lease](LEASE). Other processes take over the keys of a dead one: they copy the
+//!   value to a new key and delete the old key. If several processes try this at once,
+//!   only one is told that the old key existed. The others delete their copy. If a
+//!   process dies between the two steps, a second copy remains. The backend removes
+//!   the duplicates by the records' idempotency keys.
+//! - All processes are on a membership list. Each regularly checks the lease of the
+//!   next live process on it. A process without a lease for a [grace](GRACE) is
+//!   removed from the list, and its keys are taken over. So after an outage that
+//!   expired all leases, live processes have that time to renew theirs.
+//! - All keys are listed when the store is opened, when a process finds another one
+//!   dead, and when a process is no longer on the membership list (then somebody may
+//!   have deleted all keys). They are never listed regularly, because listing makes
+//!   Redis scan all keys in the database.
 
 mod client;
 mod found;
@@ -43,36 +43,36 @@ use crate::clock::Clock;
 /// A process whose lease was not renewed for this long counts as dead.
 pub const LEASE: Duration = Duration::from_secs(10);
 
-/// How long records gather before they are written together. Each write passes
-/// through the event loop of a program in Python, and costs it 0.1 ms and more.
+/// How long records gather before they are written together. Each write runs on the
+/// event loop of a Python program and costs it 0.1 ms or more.
 pub const GATHERING: Duration = Duration::from_millis(25);
 
-/// The time between two renewals of a lease, and between two looks at the next
+/// The time between two renewals of a lease, and between two checks of the next
 /// process on the membership list.
 pub const RENEWAL: Duration = Duration::from_secs(3);
 
-/// Who has had no lease for this long after it ran out is taken off the membership list.
+/// A process without a lease for this long is removed from the membership list.
 pub const GRACE: Duration = Duration::from_secs(6);
 
-/// So many records are kept aside; what comes after is only counted.
+/// Maximum number of quarantined records. Further ones are only counted.
 pub const MAX_QUARANTINED: u64 = 1000;
 
-/// How long a record that was set aside is kept.
+/// How long a quarantined record is kept.
 pub const QUARANTINE_LIFE: Duration = Duration::from_secs(30 * 86_400);
 
-/// Keys in one call.
+/// Maximum number of keys in one call.
 const KEYS_IN_CALL: usize = 64;
 
-/// Groups that are taken over in one call: each may be large.
+/// Maximum number of groups taken over in one call, because each may be large.
 const GROUPS_IN_CALL: usize = 16;
 
-/// What the store is to heed.
+/// Options of a [`KeyValueStore`].
 pub struct KeyValueOptions {
-    /// Bytes of records that this process keeps in the store at most.
+    /// Maximum bytes of records that this process keeps in the store.
     pub max_bytes: u64,
-    /// Writes the records of other versions of the agent anew.
+    /// Rewrites records of other versions of the agent.
     pub encoder: Encoder,
-    /// Stamps what is written.
+    /// Gives the timestamps of written keys.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -101,27 +101,27 @@ pub struct KeyValueOptions {
 pub struct KeyValueStore<C> {
     client: C,
     options: KeyValueOptions,
-    /// Names this process.
+    /// Name of this process.
     owner: String,
-    /// Numbers the keys that it writes.
+    /// Number of keys written so far; numbers the next one.
     written: u64,
     groups: Groups,
-    /// Keys of the dead that are not taken over yet, the newest last.
+    /// Keys of dead processes that are not taken over yet, newest last.
     left: Vec<Found>,
-    /// Keys, by kind, that an append that failed may have written.
+    /// Keys, by kind, that a failed append may have written.
     attempted: [Option<Key>; 2],
     renew_at: Option<Instant>,
     suspects: Suspects,
-    /// It was on the membership list.
+    /// This process was on the membership list before.
     is_known: bool,
     warning: Option<String>,
-    /// How often all keys were listed.
+    /// Number of times all keys were listed.
     looks: u32,
     quarantined: u64,
 }
 
 impl<C: KeyValue> KeyValueStore<C> {
-    /// A store that has not spoken with `client` yet.
+    /// Creates a store. It does not call `client` yet.
     pub fn new(client: C, options: KeyValueOptions) -> Self {
         Self {
             client,
@@ -158,7 +158,7 @@ impl<C: KeyValue> KeyValueStore<C> {
         self.client.set(vec![entry], Some(LEASE))
     }
 
-    /// Lists all keys: what nobody alive holds is to be taken over.
+    /// Lists all keys and collects those that no live process holds.
     fn look(&mut self) -> Result<(), StoreError> {
         let mut names = Vec::new();
         for kind in Kind::ALL {
@@ -171,8 +171,8 @@ impl<C: KeyValue> KeyValueStore<C> {
         Ok(())
     }
 
-    /// Sees to it that this process is on the membership list, and looks for others on it
-    /// that are dead.
+    /// Puts this process on the membership list if it is missing, and checks the list for
+    /// dead processes.
     fn call_roll(&mut self, now: Instant) -> Result<(), StoreError> {
         let key = own(name::MEMBERSHIP.to_owned());
         let value = self.get(&key)?;
@@ -201,7 +201,7 @@ impl<C: KeyValue> KeyValueStore<C> {
         Ok(())
     }
 
-    /// Looks whether what this process has is still there.
+    /// Checks that the keys of this process still exist.
     fn verify(&mut self) -> Result<(), StoreError> {
         let mut gone = 0;
         for kind in Kind::ALL {
@@ -243,7 +243,7 @@ impl<C: KeyValue> KeyValueStore<C> {
         Ok(())
     }
 
-    /// Reads the newest group that has records out of memory, and takes from it
+    /// Reads the newest group that has records out of memory, and loads records from it
     /// until `room` is used up.
     fn load_newest(&mut self, room: usize, loaded: &mut Vec<Stored>) -> Result<usize, StoreError> {
         let Some((number, group)) = self.groups.newest_offer() else {
@@ -252,7 +252,7 @@ impl<C: KeyValue> KeyValueStore<C> {
         let key = group.key.clone();
         let value = self.get(&key)?;
         let Some(records) = value.as_deref().and_then(found::records) else {
-            // Redis lost or evicted it, or somebody deleted it.
+            // Redis lost or evicted the key, or somebody deleted it.
             self.groups.lose(number);
             return Ok(0);
         };
@@ -273,7 +273,7 @@ impl<C: KeyValue> KeyValueStore<C> {
         Ok(bytes)
     }
 
-    /// Whether the next to be loaded was not taken over yet.
+    /// True if the next group to load is not taken over yet.
     fn is_next_left(&self) -> bool {
         let own = self.groups.newest_offer().map(|(_, group)| group.nanos);
         let left = self.left.last().map(|found| found.nanos);
@@ -302,7 +302,7 @@ impl<C: KeyValue> Store for KeyValueStore<C> {
             if alike.is_empty() {
                 continue;
             }
-            // What a failed attempt may have written is written over.
+            // Overwrites the key that a failed attempt may have written.
             let attempted = self.attempted[kind.index()].take();
             let key = attempted.unwrap_or_else(|| self.group_key(kind, nanos));
             self.attempted[kind.index()] = Some(key.clone());
@@ -383,8 +383,8 @@ impl<C: KeyValue> Store for KeyValueStore<C> {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        // What Redis holds survives this process; what it survives itself is up
-        // to its own settings.
+        // Data in Redis survives this process. Whether it survives a failure of Redis depends
+        // on the settings of Redis.
         Ok(())
     }
 
@@ -392,7 +392,7 @@ impl<C: KeyValue> Store for KeyValueStore<C> {
         if self.groups.usage().records == 0 {
             return Ok(());
         }
-        // What is left need not wait for the lease to run out.
+        // Deletes the lease, so that other processes need not wait until it expires.
         let lease = own(name::lease(&self.owner));
         self.delete(&[lease]).map(drop)
     }
@@ -415,7 +415,7 @@ impl<C: KeyValue> Store for KeyValueStore<C> {
     }
 }
 
-/// The key of what is not records: all of that lies among the events.
+/// A key that holds no records. All such keys are in the namespace of the events.
 fn own(name: String) -> Key {
     let kind = Kind::Event;
     Key { kind, name }

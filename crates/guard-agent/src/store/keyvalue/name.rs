@@ -1,8 +1,8 @@
-//! How the names of keys are built, and read.
+//! Building and parsing the names of keys.
 //!
 //! ```text
 //! group_{time}_{owner}_{number}       a JSON array of records
-//! lease_{owner}                       exists while the owner lives
+//! lease_{owner}                       exists while the owner is alive
 //! roster                              all owners, separated by spaces
 //! quarantine_{time}_{owner}_{number}  a JSON object: a record and why it was set aside
 //! event_{time}_{hex}, metric_...      one record as a JSON object: of other versions of the agent
@@ -10,21 +10,21 @@
 //!
 //! Times are nanoseconds since 1970.
 
-/// What a name says.
+/// The parsed name of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Name<'a> {
     /// Records of an owner.
     Group { nanos: u128, owner: &'a str },
-    /// A sign of an owner's life.
+    /// A lease, which shows that its owner is alive.
     Lease { owner: &'a str },
-    /// A record that was set aside.
+    /// A quarantined record.
     Quarantine,
     /// A record that another version of the agent wrote.
     Single { nanos: u128 },
 }
 
 impl<'a> Name<'a> {
-    /// Nothing for the names of others.
+    /// Parses a name. `None` if the agent did not create it.
     pub(super) fn read(name: &'a str) -> Option<Self> {
         let (word, rest) = name.split_once('_')?;
         let mut parts = rest.split('_');
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_others_are_left_alone() {
+    fn foreign_names_are_ignored() {
         for name in [
             "",
             "group",

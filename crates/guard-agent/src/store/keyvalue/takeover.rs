@@ -1,4 +1,4 @@
-//! Taking over what the dead have left.
+//! Taking over the records of dead processes.
 
 use guard_wire::Kind;
 
@@ -8,7 +8,7 @@ use super::{GROUPS_IN_CALL, KEYS_IN_CALL, KeyValueStore};
 use crate::store::StoreError;
 
 impl<C: KeyValue> KeyValueStore<C> {
-    /// Makes the newest of what the dead left this process's own.
+    /// Takes over the newest records that dead processes left.
     pub(super) fn take_over(&mut self) -> Result<(), StoreError> {
         let Some(newest) = self.left.last() else {
             return Ok(());
@@ -32,7 +32,7 @@ impl<C: KeyValue> KeyValueStore<C> {
         let values = self.client.get(&old)?;
         let (mut taken, mut entries) = (Vec::new(), Vec::new());
         for (found, value) in found.iter().zip(values) {
-            // What is no group is somebody else's, and left alone.
+            // A value that is not a group is foreign and stays.
             if let Some(value) = value
                 && let Some(records) = found::records(&value).map(|records| records.len())
             {
@@ -56,12 +56,12 @@ impl<C: KeyValue> KeyValueStore<C> {
         self.delete(&needless).map(drop)
     }
 
-    /// Makes one group of records of other versions of the agent.
+    /// Builds one group from single records of other versions of the agent.
     fn take_singles(&mut self, kind: Kind, found: &[Found]) -> Result<(), StoreError> {
         let keys: Vec<Key> = found.iter().map(|found| found.key.clone()).collect();
         let values = self.client.get(&keys)?;
         let (mut old, mut records, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-        // The oldest comes first, as in all groups.
+        // The oldest record comes first, as in all groups.
         for (key, value) in keys.into_iter().zip(values).rev() {
             let Some(value) = value else { continue };
             match found::rewrite(&key, &value, &self.options.encoder) {

@@ -1,5 +1,5 @@
-//! The store on a key-value store in memory, with a clock that stands still
-//! until it is moved.
+//! Tests the store on a key-value store in memory, with a clock that only moves when
+//! a test moves it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use guard_wire::redact::Redactor;
 use super::*;
 use crate::sync::lock;
 
-/// What stands under a key, and when it runs out.
+/// The value of a key, and when it expires.
 type Entry = (String, Option<Instant>);
 
 /// A key-value store that several processes share.
@@ -19,7 +19,7 @@ type Entry = (String, Option<Instant>);
 struct Shelf {
     entries: Arc<Mutex<BTreeMap<(&'static str, String), Entry>>>,
     now: Arc<Mutex<Instant>>,
-    /// Calls that still succeed.
+    /// Number of further calls that succeed.
     calls_left: Arc<Mutex<usize>>,
 }
 
@@ -67,7 +67,7 @@ impl Shelf {
         lock(&self.entries).insert((namespace, name.to_owned()), entry);
     }
 
-    /// The names in a namespace, of what starts with `word`.
+    /// The names in a namespace that start with `word`.
     fn named(&self, namespace: &str, word: &str) -> Vec<String> {
         let entries = lock(&self.entries);
         let names = entries.keys().filter(|(of, _)| *of == namespace);
@@ -77,7 +77,7 @@ impl Shelf {
             .collect()
     }
 
-    /// A process that starts.
+    /// A new process.
     fn store(&self) -> KeyValueStore<Shelf> {
         let mut store = self.closed_store();
         store.tick(self.now()).unwrap();
@@ -167,7 +167,7 @@ fn append_events(store: &mut impl Store, records: &[&str]) -> Vec<u64> {
     append(store, &records)
 }
 
-/// What a store brings back, in its order.
+/// Loads all records on offer, in the store's order.
 fn load(store: &mut impl Store) -> Vec<String> {
     texts(&store.load(10_000).unwrap())
 }
@@ -178,7 +178,7 @@ fn texts(records: &[Stored]) -> Vec<String> {
 }
 
 #[test]
-fn records_of_a_kind_that_are_saved_together_lie_under_one_key() {
+fn records_of_a_kind_saved_together_share_one_key() {
     let shelf = Shelf::new();
     let mut store = shelf.store();
     let records = [(Kind::Event, "1"), (Kind::Metric, "2"), (Kind::Event, "3")];
@@ -220,7 +220,7 @@ fn a_removal_that_failed_can_be_repeated_with_more() {
 }
 
 #[test]
-fn what_a_failed_attempt_to_save_has_written_is_written_over() {
+fn keys_of_a_failed_attempt_to_save_are_overwritten() {
     let shelf = Shelf::new();
     let mut store = shelf.store();
     for _ in 0..3 {
@@ -240,7 +240,7 @@ fn what_a_failed_attempt_to_save_has_written_is_written_over() {
 }
 
 #[test]
-fn what_memory_forgot_is_brought_back_the_newest_first() {
+fn evicted_records_are_loaded_newest_first() {
     let shelf = Shelf::new();
     let mut store = shelf.store();
     let mut tokens = append_events(&mut store, &["1", "2"]);
@@ -255,7 +255,7 @@ fn what_memory_forgot_is_brought_back_the_newest_first() {
 }
 
 #[test]
-fn no_more_is_brought_back_than_there_is_room_for() {
+fn loading_is_limited_by_the_room() {
     let shelf = Shelf::new();
     let mut store = shelf.store();
     let tokens = append_events(&mut store, &["10", "20", "30", "40"]);
@@ -266,7 +266,7 @@ fn no_more_is_brought_back_than_there_is_room_for() {
 }
 
 #[test]
-fn who_starts_takes_over_what_the_dead_left() {
+fn a_new_process_takes_over_records_of_dead_processes() {
     let shelf = Shelf::new();
     append(
         &mut shelf.store(),
@@ -286,7 +286,7 @@ fn who_starts_takes_over_what_the_dead_left() {
 }
 
 #[test]
-fn what_a_process_left_that_ended_in_order_is_taken_over_at_once() {
+fn records_of_a_process_that_ended_cleanly_are_taken_over_at_once() {
     let shelf = Shelf::new();
     let mut store = Box::new(shelf.store());
     append_events(store.as_mut(), &["1"]);
@@ -295,7 +295,7 @@ fn what_a_process_left_that_ended_in_order_is_taken_over_at_once() {
 }
 
 #[test]
-fn a_process_that_leaves_nothing_does_not_need_the_store_at_its_end() {
+fn a_process_that_leaves_nothing_does_not_need_the_store_to_close() {
     let shelf = Shelf::new();
     let mut store = Box::new(shelf.store());
     let tokens = append_events(store.as_mut(), &["1"]);
@@ -305,7 +305,7 @@ fn a_process_that_leaves_nothing_does_not_need_the_store_at_its_end() {
 }
 
 #[test]
-fn what_the_living_hold_is_left_to_them() {
+fn records_of_live_processes_are_not_taken_over() {
     let shelf = Shelf::new();
     let mut first = shelf.store();
     append_events(&mut first, &["1"]);
@@ -316,8 +316,8 @@ fn what_the_living_hold_is_left_to_them() {
     }
 }
 
-/// Has time pass for processes that live, until one of them has found something;
-/// how long that took, a minute at the most.
+/// Lets time pass for live processes until one of them has found records. Returns how
+/// long that took, at most a minute.
 fn live(shelf: &Shelf, living: &mut [KeyValueStore<Shelf>]) -> Duration {
     let mut lived = Duration::ZERO;
     while lived < Duration::from_secs(60) && !living.iter().any(|each| each.usage().backlog) {
@@ -331,7 +331,7 @@ fn live(shelf: &Shelf, living: &mut [KeyValueStore<Shelf>]) -> Duration {
 }
 
 #[test]
-fn who_starts_right_after_a_death_takes_over_when_the_lease_has_run_out() {
+fn a_process_started_right_after_a_death_takes_over_when_the_lease_expires() {
     let shelf = Shelf::new();
     append_events(&mut shelf.store(), &["1"]);
     let mut heir = shelf.store();
@@ -341,7 +341,7 @@ fn who_starts_right_after_a_death_takes_over_when_the_lease_has_run_out() {
 }
 
 #[test]
-fn what_a_dead_process_left_is_taken_over_by_one_that_lives() {
+fn a_live_process_takes_over_records_of_a_dead_one() {
     let shelf = Shelf::new();
     let mut living = [shelf.store(), shelf.store(), shelf.store()];
     append_events(&mut shelf.store(), &["1"]);
@@ -355,7 +355,7 @@ fn what_a_dead_process_left_is_taken_over_by_one_that_lives() {
 }
 
 #[test]
-fn after_an_outage_the_living_have_time_to_renew_their_leases() {
+fn after_an_outage_live_processes_have_time_to_renew_their_leases() {
     let shelf = Shelf::new();
     let mut living = [shelf.store(), shelf.store()];
     append_events(&mut living[0], &["1"]);
@@ -372,7 +372,7 @@ fn after_an_outage_the_living_have_time_to_renew_their_leases() {
 }
 
 #[test]
-fn a_process_whose_name_was_lost_from_the_roster_is_looked_after_again() {
+fn a_process_lost_from_the_membership_list_is_watched_again() {
     let shelf = Shelf::new();
     let mut living = [shelf.store()];
     let mut doomed = shelf.store();
@@ -386,18 +386,18 @@ fn a_process_whose_name_was_lost_from_the_roster_is_looked_after_again() {
 }
 
 #[test]
-fn among_the_living_nobody_lists_all_keys_and_calls_are_few() {
+fn live_processes_never_list_all_keys_and_make_few_calls() {
     let shelf = Shelf::new();
     let mut living: Vec<_> = (0..30).map(|_| shelf.store()).collect();
     shelf.fail_after(usize::MAX);
     live(&shelf, &mut living);
-    // Each renews its lease, reads the membership list and looks at one other.
+    // Each renews its lease, reads the membership list and checks one other process.
     assert_eq!(usize::MAX - shelf.calls_left(), 20 * 30 * 3);
     assert!(living.iter().all(|each| each.looks == 1));
 }
 
 #[test]
-fn of_several_that_start_at_once_each_record_goes_to_one() {
+fn processes_that_start_at_once_never_load_the_same_record() {
     let shelf = Shelf::new();
     append_events(&mut shelf.store(), &["1", "2"]);
     shelf.put(EVENTS, "event_5_ab", &public_event("a"));
@@ -412,7 +412,7 @@ fn of_several_that_start_at_once_each_record_goes_to_one() {
 }
 
 #[test]
-fn who_dies_while_taking_over_loses_nothing() {
+fn a_process_that_dies_during_a_takeover_loses_nothing() {
     let shelf = Shelf::new();
     append_events(&mut shelf.store(), &["1"]);
     shelf.pass(LEASE);
@@ -438,7 +438,7 @@ fn public_event(key: &str) -> String {
 }
 
 #[test]
-fn records_of_other_versions_of_the_agent_are_written_anew() {
+fn records_of_other_versions_of_the_agent_are_rewritten() {
     let shelf = Shelf::new();
     shelf.put(
         EVENTS,
@@ -456,7 +456,7 @@ fn records_of_other_versions_of_the_agent_are_written_anew() {
 }
 
 #[test]
-fn a_record_without_a_key_of_its_own_has_the_same_one_whoever_finds_it() {
+fn a_record_without_an_idempotency_key_gets_the_same_one_in_every_process() {
     let metric = r#"{"timestamp":"2026-11-24 00:17:47+00:00","metric_type":"response_time","value":1.0,"tags":{}}"#;
     let found = || {
         let shelf = Shelf::new();
@@ -468,7 +468,7 @@ fn a_record_without_a_key_of_its_own_has_the_same_one_whoever_finds_it() {
 }
 
 #[test]
-fn many_single_records_become_one_group_in_their_order() {
+fn many_single_records_become_one_group_in_order() {
     let shelf = Shelf::new();
     for n in 10..20 {
         shelf.put(
@@ -484,7 +484,7 @@ fn many_single_records_become_one_group_in_their_order() {
 }
 
 #[test]
-fn a_single_record_that_cannot_be_read_is_set_aside() {
+fn an_unreadable_single_record_is_quarantined() {
     let shelf = Shelf::new();
     shelf.put(EVENTS, "event_1_ab", "not JSON");
     shelf.put(
@@ -501,7 +501,7 @@ fn a_single_record_that_cannot_be_read_is_set_aside() {
 }
 
 #[test]
-fn keys_of_others_are_left_alone() {
+fn foreign_keys_are_left_alone() {
     let shelf = Shelf::new();
     shelf.put(EVENTS, "something", "else");
     shelf.put(EVENTS, "group_1_ab_1", "no group");
@@ -512,7 +512,7 @@ fn keys_of_others_are_left_alone() {
 }
 
 #[test]
-fn a_refused_record_is_kept_aside_with_its_reason() {
+fn a_refused_record_is_quarantined_with_its_reason() {
     let shelf = Shelf::new();
     let mut store = shelf.store();
     let tokens = append_events(&mut store, &["{\"a\":1}", "{\"b\":2}"]);
@@ -539,7 +539,7 @@ fn the_quarantine_is_bounded() {
 }
 
 #[test]
-fn a_full_store_says_so_and_discards_the_oldest_metrics_first() {
+fn a_full_store_returns_an_error_and_discards_the_oldest_metrics_first() {
     let shelf = Shelf::new();
     let mut store = shelf.store();
     let large = format!("\"{}\"", "x".repeat(4000));
@@ -557,7 +557,7 @@ fn a_full_store_says_so_and_discards_the_oldest_metrics_first() {
 }
 
 #[test]
-fn a_store_that_cannot_be_reached_starts_when_it_can() {
+fn an_unreachable_store_starts_once_it_is_reachable() {
     let shelf = Shelf::new();
     append_events(&mut shelf.store(), &["1"]);
     shelf.pass(LEASE);
@@ -572,7 +572,7 @@ fn a_store_that_cannot_be_reached_starts_when_it_can() {
 }
 
 #[test]
-fn what_redis_has_lost_is_told_if_it_was_not_in_memory_any_more() {
+fn records_lost_by_redis_are_reported_if_they_were_not_in_memory() {
     let shelf = Shelf::new();
     let mut store = shelf.store();
     let tokens = append(
@@ -589,7 +589,7 @@ fn what_redis_has_lost_is_told_if_it_was_not_in_memory_any_more() {
 }
 
 #[test]
-fn after_a_flush_what_memory_has_is_saved_again_and_the_rest_is_counted() {
+fn after_a_redis_flush_records_in_memory_are_saved_again_and_the_rest_is_counted() {
     let shelf = Shelf::new();
     let mut stores = [shelf.store(), shelf.store()];
     for store in &mut stores {
@@ -599,14 +599,14 @@ fn after_a_flush_what_memory_has_is_saved_again_and_the_rest_is_counted() {
     }
     lock(&shelf.entries).clear();
     for store in &mut stores {
-        // Where the other one has made a membership list already, too.
+        // The other process may have created a membership list again, too.
         shelf.pass(RENEWAL);
         store.tick(shelf.now()).unwrap();
         assert!(store.warning().unwrap().contains("deleted 2 key(s)"));
         let mut forgotten = store.forgotten();
         assert_eq!((forgotten.len(), store.usage().records), (3, 0));
         assert_eq!(store.usage().damaged, [1, 0]);
-        // It left memory before its loss was known.
+        // This record leaves memory before the queue learns of its loss.
         forgotten.sort_unstable();
         store.release(&forgotten[..1]);
         assert_eq!(store.usage().damaged, [2, 0]);

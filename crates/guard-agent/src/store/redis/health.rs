@@ -1,26 +1,26 @@
-//! What a Redis says of itself, and what of it endangers records.
+//! Health of a Redis server, and settings that endanger records.
 
 use redis::Connection;
 use redis::RedisResult;
 
-/// What a Redis says of itself.
+/// State of a Redis server, as it reports it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RedisHealth {
     /// Its version.
     pub version: String,
-    /// What it deletes when memory is short; `noeviction` is what records need.
+    /// Eviction policy when memory is short. Records need `noeviction`.
     pub eviction: String,
     /// Bytes in use.
     pub used_memory: u64,
-    /// Bytes it may use; 0: no limit.
+    /// Memory limit in bytes; 0 means no limit.
     pub max_memory: u64,
-    /// Whether it writes every change to disk, at latest a second later.
+    /// True if it writes every change to disk within a second.
     pub appends: bool,
-    /// Records of the project, of all processes.
+    /// Number of records of the project, of all processes.
     pub records: u64,
-    /// The room they take.
+    /// Bytes that these records use.
     pub bytes: u64,
-    /// Records set aside.
+    /// Number of quarantined records.
     pub quarantined: u64,
 }
 
@@ -53,9 +53,9 @@ impl RedisHealth {
         }
     }
 
-    /// What endangers records, and the remedy.
+    /// Describes a danger to the records, and the remedy.
     pub(super) fn warning(&self, place: &str) -> Option<String> {
-        // Some services do not tell.
+        // Some services do not report the policy.
         if self.eviction.is_empty() || self.eviction == "noeviction" {
             return None;
         }
@@ -75,7 +75,7 @@ mod tests {
         maxmemory:1000\r\nmaxmemory_policy:allkeys-lru\r\n# Persistence\r\naof_enabled:1\r\n";
 
     #[test]
-    fn what_redis_says_is_read() {
+    fn the_redis_info_is_parsed() {
         let health = RedisHealth::read(INFO);
         assert_eq!(health.version, "7.0.15");
         assert_eq!((health.used_memory, health.max_memory), (900, 1000));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn any_eviction_is_warned_about() {
+    fn every_eviction_policy_causes_a_warning() {
         let warning = RedisHealth::read(INFO).warning("cache:6379/0").unwrap();
         assert!(warning.contains("allkeys-lru") && warning.contains("cache:6379/0"));
         let safe = INFO.replace("allkeys-lru", "noeviction");

@@ -1,5 +1,5 @@
-//! What one process has in Redis: records that are in memory too, under a
-//! token, and records that rest there alone, on offer.
+//! The records that one process holds in Redis: those that are also in memory, with a
+//! token, and those that are only in Redis, on offer.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use guard_wire::Kind;
 
-/// The name of an entry in a stream; later ones are greater.
+/// The id of a stream entry. Later entries have greater ids.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Id {
     milliseconds: u64,
@@ -15,7 +15,7 @@ pub(super) struct Id {
 }
 
 impl Id {
-    /// The one right after this.
+    /// The smallest id after this one.
     pub(super) fn next(self) -> Id {
         let (number, carried) = self.number.overflowing_add(1);
         let milliseconds = self.milliseconds.saturating_add(u64::from(carried));
@@ -47,23 +47,23 @@ impl fmt::Display for Id {
     }
 }
 
-/// What is known of a record beside its place.
+/// Facts about a record, apart from its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) kind: Kind,
-    /// Bytes of JSON.
+    /// Size of the JSON in bytes.
     pub(super) len: usize,
-    /// A process that died left it, and this one has not loaded it yet: it is not
-    /// in this one's ledger.
+    /// True if a dead process left the record and this process has not loaded it yet. The
+    /// record is not in this process's ledger then.
     pub(super) found: bool,
 }
 
-/// Where a record is that is not where it should be.
+/// Where a record is that is missing in Redis or belongs to another process there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stray {
-    /// In memory too, under this token.
+    /// Also in memory, with this token.
     Held(u64),
-    /// Nowhere else.
+    /// Only in Redis, on offer.
     Offered(Facts),
 }
 
@@ -72,16 +72,16 @@ pub(super) enum Stray {
 pub(super) struct Holdings {
     held: HashMap<u64, (Id, Facts)>,
     offered: BTreeMap<Id, Facts>,
-    /// Those in memory that are pending for another process, which took them.
+    /// Tokens of records in memory that another process claimed: they are pending for it.
     shared: HashSet<u64>,
-    /// By token: records in memory that Redis has lost, and whether that was told.
+    /// By token: records in memory that Redis has lost, and whether that was reported.
     missed: BTreeMap<u64, (Kind, bool)>,
     bytes: u64,
     last_token: u64,
 }
 
 impl Holdings {
-    /// Notes a record that is in memory too; its token.
+    /// Adds a record that is also in memory. Returns its token.
     pub(super) fn hold(&mut self, id: Id, kind: Kind, len: usize) -> u64 {
         let found = false;
         self.last_token += 1;
@@ -91,14 +91,14 @@ impl Holdings {
         self.last_token
     }
 
-    /// Notes a record that a process left that died.
+    /// Adds a record that a dead process left.
     pub(super) fn adopt(&mut self, id: Id, kind: Kind, len: usize) {
         let found = true;
         self.bytes += len as u64;
         self.offered.insert(id, Facts { kind, len, found });
     }
 
-    /// A record is no longer in memory. The kind of one that is nowhere now.
+    /// Notes that a record left memory. Returns its kind if Redis has lost it too.
     pub(super) fn release(&mut self, token: u64) -> Option<Kind> {
         if let Some((id, facts)) = self.held.remove(&token) {
             self.offered.insert(id, facts);
@@ -107,7 +107,7 @@ impl Holdings {
         self.missed.remove(&token).map(|(kind, _)| kind)
     }
 
-    /// Redis has lost a record in memory.
+    /// Notes that Redis has lost a record in memory.
     pub(super) fn miss(&mut self, token: u64) {
         if let Some((_, facts)) = self.held.remove(&token) {
             self.bytes -= facts.len as u64;
@@ -116,14 +116,14 @@ impl Holdings {
         }
     }
 
-    /// Another process has taken a record that is in memory here.
+    /// Notes that another process claimed a record that is in memory here.
     pub(super) fn share(&mut self, token: u64) {
         self.shared.insert(token);
     }
 
-    /// Those that Redis has lost, each once.
+    /// Tokens of records that Redis has lost. Each is reported once.
     pub(super) fn missed(&mut self) -> Vec<u64> {
-        // A release of those that were told before has come by now.
+        // A release of records reported earlier has arrived by now.
         self.missed.retain(|_, (_, is_told)| !*is_told);
         for (_, is_told) in self.missed.values_mut() {
             *is_told = true;
@@ -131,12 +131,12 @@ impl Holdings {
         self.missed.keys().copied().collect()
     }
 
-    /// Where a record in memory is kept.
+    /// The id of a record in memory.
     pub(super) fn place(&self, token: u64) -> Option<Id> {
         self.held.get(&token).map(|(id, _)| *id)
     }
 
-    /// A record in memory is no longer kept.
+    /// Forgets a record in memory.
     pub(super) fn forget(&mut self, token: u64) {
         self.missed.remove(&token);
         self.shared.remove(&token);
@@ -145,14 +145,14 @@ impl Holdings {
         }
     }
 
-    /// A record on offer is no longer kept, or is about to be held.
+    /// Removes a record on offer, because it is gone or about to be held.
     pub(super) fn withdraw(&mut self, id: Id) -> Option<Facts> {
         let facts = self.offered.remove(&id)?;
         self.bytes -= facts.len as u64;
         Some(facts)
     }
 
-    /// The newest on offer, of at most `max_bytes` but at least one.
+    /// The newest records on offer, of at most `max_bytes` but at least one.
     pub(super) fn newest(&self, max_bytes: usize) -> Vec<Id> {
         let mut bytes = 0;
         let fits = |(index, (_, facts)): &(usize, (&Id, &Facts))| {
@@ -163,8 +163,8 @@ impl Holdings {
         newest.map(|(_, (id, _))| *id).collect()
     }
 
-    /// The oldest on offer, metrics before events, whose bytes and `overhead`
-    /// make up at least `bytes`, or all.
+    /// The oldest records on offer, metrics before events, until their bytes with
+    /// `overhead` for each reach `bytes`. All of them if they are fewer.
     pub(super) fn oldest(&self, bytes: u64, overhead: u64) -> Vec<Id> {
         let mut freed = 0;
         let of = |kind| {
@@ -182,7 +182,7 @@ impl Holdings {
             .collect()
     }
 
-    /// Every record by its place.
+    /// All records by id.
     pub(super) fn all(&self) -> BTreeMap<Id, Stray> {
         let held = self.held.iter();
         let held = held.map(|(token, (id, _))| (*id, Stray::Held(*token)));
@@ -199,7 +199,7 @@ impl Holdings {
         (self.held.len() + self.offered.len()) as u64
     }
 
-    /// How many should be pending for this process.
+    /// Number of records that should be pending for this process.
     pub(super) fn pending(&self) -> u64 {
         self.records() - self.shared.len() as u64
     }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_written_and_ordered_as_redis_does() {
+    fn ids_are_parsed_written_and_ordered_as_in_redis() {
         let names = ["0-1", "9-0", "10-0", "10-9", "10-10"];
         let ids: Vec<Id> = names.map(|name| name.parse().unwrap()).into();
         assert!(ids.is_sorted());
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_record_is_told_once_and_is_nowhere_when_it_leaves_memory() {
+    fn a_lost_record_is_reported_once_and_is_lost_when_it_leaves_memory() {
         let mut holdings = Holdings::default();
         let tokens = [1, 2, 3].map(|number| holdings.hold(id(number), Kind::Metric, 5));
         tokens.iter().for_each(|token| holdings.miss(*token));
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_follow_the_records() {
+    fn byte_counts_follow_the_records() {
         let mut holdings = offering(&[Kind::Event]);
         let token = holdings.hold(id(7), Kind::Metric, 5);
         assert_eq!((holdings.records(), holdings.bytes()), (2, 15));

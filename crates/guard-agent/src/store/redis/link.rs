@@ -1,4 +1,4 @@
-//! The connection to Redis: given up when it fails.
+//! The connection to Redis. It is closed after a failure.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::options::{REDIS_TIMEOUT, RedisOptions};
 use crate::store::StoreError;
 use crate::transport::certificates::certificate_advice;
 
-/// How long the end of a process may wait for Redis.
+/// Timeout for Redis while the process ends.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// A connection, or none.
+/// A connection, open or closed.
 pub(super) struct Link {
     pub(super) options: RedisOptions,
     connection: Option<Connection>,
@@ -32,7 +32,7 @@ impl Link {
     pub(super) fn open(&mut self) -> Result<(), StoreError> {
         let connection = self.options.connect();
         self.connection = Some(connection.map_err(|error| self.describe(&error))?);
-        // Whether a password was needed shows with the first command only.
+        // Only the first command shows whether a password was needed.
         let answered = self.run(|connection| redis::cmd("PING").query::<()>(connection));
         if answered.is_err() {
             self.close();
@@ -44,16 +44,16 @@ impl Link {
         self.connection = None;
     }
 
-    /// From now on waits only a little for an answer: the process ends.
+    /// Shortens the timeout for answers because the process ends.
     pub(super) fn hurry(&self) {
         if let Some(connection) = &self.connection
             && connection.set_read_timeout(Some(FAREWELL)).is_err()
         {
-            // Then the system ends the wait as it did before.
+            // On failure the longer timeout stays in force.
         }
     }
 
-    /// Runs a script. Numbers, names and bytes are all arguments to Redis.
+    /// Runs a script. Redis accepts numbers, names and bytes alike as arguments.
     pub(super) fn script<T: FromRedisValue>(
         &mut self,
         script: &str,
@@ -66,8 +66,8 @@ impl Link {
         self.run(|connection| command.query(connection))
     }
 
-    /// Does something over the connection, which is closed when the answer may
-    /// still be on its way.
+    /// Runs an operation on the connection. Closes the connection if the answer may still
+    /// be on its way.
     pub(super) fn run<T>(
         &mut self,
         work: impl FnOnce(&mut Connection) -> RedisResult<T>,
@@ -83,7 +83,7 @@ impl Link {
         })
     }
 
-    /// Says what went wrong and what helps; not the URL, which may hold a password.
+    /// Describes the failure and the remedy, without the URL, which may hold a password.
     fn describe(&self, error: &RedisError) -> StoreError {
         let trouble = match error.kind() {
             _ if error.code() == Some("OOM") => {
@@ -100,7 +100,7 @@ impl Link {
                 "does not answer within {REDIS_TIMEOUT:?}: see whether it is overloaded or \
                  unreachable"
             ),
-            // What rustls calls a certificate that it does not take.
+            // The words of rustls for a certificate that it rejects.
             ErrorKind::Io if error.to_string().contains("invalid peer certificate") => {
                 let advice = certificate_advice(&error.to_string());
                 let advice = advice.map(|advice| [", as ", advice].concat());
@@ -109,7 +109,7 @@ impl Link {
                 let advice = advice.as_deref().unwrap_or(general);
                 format!("cannot prove who it is ({error}){advice}")
             }
-            // In Redis 6 it stands within the text of a script's error.
+            // Redis 6 puts this code into the text of a script error.
             _ if error.to_string().contains("NOGROUP") => {
                 "has lost the agents' consumer group, or its stream: somebody removed it; keep \
                  others away from keys guard_agent:*. It is made again, and what memory holds is \
@@ -127,8 +127,8 @@ fn refused() -> String {
     "refuses the user or the password: correct redis_url".to_owned()
 }
 
-/// Whether Redis refused a command in a way that says nothing against the
-/// connection or the records.
+/// True if Redis refused a command for a reason that affects neither the connection
+/// nor the records.
 fn leaves_all_well(error: &RedisError) -> bool {
     matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS"))
 }

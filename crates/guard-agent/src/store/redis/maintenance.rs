@@ -1,5 +1,5 @@
-//! What is done regularly: renewing the lease, taking over what the dead have left, and
-//! putting in order what others changed.
+//! Regular maintenance: renewing the lease, taking over records of dead processes, and
+//! repairing changes made by others.
 
 use std::time::Instant;
 
@@ -10,54 +10,54 @@ use super::holdings::{Id, Stray};
 use super::{ADOPTIONS, GROUP, REDIS_RECORD_OVERHEAD, RedisStore, STEP, named};
 use crate::store::StoreError;
 
-/// What a look at Redis finds.
+/// State of the stream and the consumers.
 pub(super) struct Seen {
-    /// Whether the lease had held.
+    /// True if the lease had not expired.
     held: bool,
-    /// Consumers without a lease, and whether they ended by themselves.
+    /// Consumers without a lease, and whether they ended cleanly.
     others: Vec<(String, bool)>,
-    /// Entries of the stream.
+    /// Number of entries in the stream.
     records: u64,
-    /// Those that are pending, for whichever consumer, in the stream or not.
+    /// Number of pending entries of all consumers, in the stream or not.
     pending: u64,
-    /// Those of them that are pending for this process.
+    /// Number of entries pending for this process.
     own: u64,
-    /// Whether their bytes are known.
+    /// True if the total size in bytes is known.
     is_sized: bool,
 }
 
-/// When a look answers: the lease, the quarantine, others, and numbers.
+/// The answer of the `look` script: lease, quarantine, other consumers, and numbers.
 type Look = (bool, u64, Vec<(String, bool)>, (u64, u64, u64, bool));
 
 /// A record that a script claimed: id, kind, length.
 type Claimed = (String, String, usize);
 
-/// Where the script that checks finds a record.
+/// The answers of the `check` script for a record.
 const GONE: u8 = 0;
 const TAKEN: u8 = 2;
 
-/// Going through the stream: to count its bytes, and to find what is pending for nobody.
+/// A scan of the stream: counts its bytes, and finds entries that are pending for nobody.
 #[derive(Debug, Default)]
 pub(super) struct Count {
-    /// Bytes are to be counted.
+    /// The bytes must be counted.
     is_due: bool,
-    /// Since when there are records that are pending for nobody.
+    /// Since when there are entries that are pending for nobody.
     orphans_since: Option<Instant>,
-    /// While it goes on: entries so far that are no records, and records that were claimed.
+    /// Progress of a running scan: entries that are not records, and claimed records.
     progress: Option<(u64, u64)>,
-    /// Entries that are no records, as the last count found.
+    /// Entries that are not records, as counted by the last scan.
     strange: u64,
 }
 
 impl Count {
-    /// What was under way starts again.
+    /// Restarts a scan that was in progress.
     pub(super) fn restart(&mut self) {
         self.progress = None;
     }
 }
 
 impl RedisStore {
-    /// Does what is due; whether there is more of it.
+    /// Does due maintenance. Returns true if there is more to do.
     pub(super) fn maintain(&mut self, now: Instant) -> Result<bool, StoreError> {
         let seen = self.look()?;
         let is_short = seen.records < seen.pending;
@@ -75,7 +75,7 @@ impl RedisStore {
         Ok(self.count_due(&seen, now)? || more)
     }
 
-    /// Renews the lease and looks around.
+    /// Renews the lease and reads the state.
     pub(super) fn look(&mut self) -> Result<Seen, StoreError> {
         let keys = &self.keys;
         let lease = self.link.options.lease.as_millis().to_string();
@@ -98,7 +98,7 @@ impl RedisStore {
         })
     }
 
-    /// Claims records of consumers that are dead; whether there may be more.
+    /// Claims records of dead consumers. Returns true if there may be more.
     fn adopt(&mut self, others: &[(String, bool)], now: Instant) -> Result<bool, StoreError> {
         let grace = self.link.options.lease / 3;
         let before = std::mem::take(&mut self.suspects);
@@ -115,7 +115,7 @@ impl RedisStore {
         Ok(steps == 0)
     }
 
-    /// Claims some records of a dead consumer; whether there may be more.
+    /// Claims some records of a dead consumer. Returns true if there may be more.
     fn adopt_some(&mut self, other: &str) -> Result<bool, StoreError> {
         let lease = [self.keys.leases.as_str(), other].concat();
         let step = STEP.to_string();
@@ -128,11 +128,11 @@ impl RedisStore {
         Ok(claimed.len() == STEP)
     }
 
-    /// Notes records that were claimed.
+    /// Adds claimed records to the records on offer.
     fn offer(&mut self, claimed: &[Claimed]) -> Result<(), StoreError> {
         for (id, kind, len) in claimed {
             let id = named(id)?;
-            // What is neither was put there by something else, and stays.
+            // Another program added an entry that is neither kind. It stays.
             if let Some(kind) = Kind::ALL.into_iter().find(|known| known.as_str() == kind) {
                 self.holdings.adopt(id, kind, *len);
             }
@@ -140,8 +140,8 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Compares what this process knows with what Redis has for it, with `each` record
-    /// also whether it is in the stream; how many records are gone.
+    /// Compares the records that this process knows with its entries in Redis. With `each`,
+    /// also checks for each record that it is in the stream. Returns how many are gone.
     pub(super) fn reconcile(&mut self, each: bool) -> Result<u64, StoreError> {
         let mut strays = self.holdings.all();
         let mut unknown = Vec::new();
@@ -162,7 +162,7 @@ impl RedisStore {
                 break;
             }
         }
-        // The stream may be another one than the size tells of.
+        // The stored size may not match this stream.
         self.count.is_due |= !unknown.is_empty();
         self.settle_unknown(unknown)?;
         let strays: Vec<_> = strays.into_iter().collect();
@@ -180,7 +180,7 @@ impl RedisStore {
         Ok(gone)
     }
 
-    /// Some of the entries that are pending for this process.
+    /// Some of the entries pending for this process.
     fn pending_from(&mut self, from: Id) -> Result<Vec<Id>, StoreError> {
         let from = from.to_string();
         let pending: Vec<(String, String, u64, u64)> = self.link.run(|connection| {
@@ -193,12 +193,12 @@ impl RedisStore {
         pending.iter().map(|(id, ..)| named(id)).collect()
     }
 
-    /// Entries that are pending for this process, and that it does not know.
+    /// Settles entries that are pending for this process but unknown to it.
     fn settle_unknown(&mut self, unknown: Vec<Id>) -> Result<(), StoreError> {
         let unanswered = self.unanswered.take();
         let is_added = |id: &Id| unanswered.is_some_and(|last| *id > last);
         let (added, claimed): (Vec<Id>, Vec<Id>) = unknown.into_iter().partition(is_added);
-        // Added by a call whose answer was lost; it was repeated, or will be.
+        // A call added these, and its answer was lost. That call was or will be repeated.
         self.erase(&added)?;
         for some in claimed.chunks(STEP) {
             let mut strange = Vec::new();
@@ -217,7 +217,7 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Leaves entries that are no records, or are gone, to nobody.
+    /// Acknowledges entries that are gone or are not records.
     fn acknowledge(&mut self, ids: &[String]) -> Result<(), StoreError> {
         if ids.is_empty() {
             return Ok(());
@@ -230,7 +230,7 @@ impl RedisStore {
         self.link.run::<()>(acknowledge)
     }
 
-    /// Where each of these records is; what is pending for nobody is this process's then.
+    /// Finds out where these records are. Claims those that are pending for nobody.
     fn check(&mut self, ids: impl Iterator<Item = Id>) -> Result<Vec<u8>, StoreError> {
         let keys = [self.keys.records.as_str()];
         self.link.script(script!("check"), &keys, |command| {
@@ -241,10 +241,10 @@ impl RedisStore {
         })
     }
 
-    /// Notes that a record is not with this process any more, or is lost.
+    /// Notes that a record is lost, or is no longer with this process.
     fn miss(&mut self, id: Id, stray: Stray, exists: bool) {
         match stray {
-            // Another process sends it too, and the backend stores it once.
+            // The other process sends it too. The backend stores it once.
             Stray::Held(token) if exists => self.holdings.share(token),
             Stray::Held(token) => self.holdings.miss(token),
             Stray::Offered(facts) => {
@@ -258,7 +258,7 @@ impl RedisStore {
         }
     }
 
-    /// Goes through some of the stream if what was seen calls for it; whether there is more.
+    /// Scans a part of the stream if the state requires it. Returns true if there is more.
     fn count_due(&mut self, seen: &Seen, now: Instant) -> Result<bool, StoreError> {
         let count = &mut self.count;
         let unknown = seen.records.saturating_sub(seen.pending);
@@ -267,7 +267,7 @@ impl RedisStore {
         let since = count.orphans_since.unwrap_or(now);
         count.orphans_since = has_orphans.then_some(since);
         count.is_due |= !seen.is_sized || seen.records < seen.pending;
-        // Those whose records they are have that time to claim them again.
+        // The owners of these entries have that time to claim them again.
         let grace = self.link.options.lease / 3;
         let claims = has_orphans && now.saturating_duration_since(since) >= grace;
         if !claims && !count.is_due && count.progress.is_none() {
@@ -281,7 +281,7 @@ impl RedisStore {
         Ok(true)
     }
 
-    /// Goes through some of the stream; whether there is more.
+    /// Scans a part of the stream. Returns true if there is more.
     fn count_some(&mut self, claims: bool) -> Result<bool, StoreError> {
         let keys = &self.keys;
         let keys = [keys.records.as_str(), &keys.size, &keys.count];

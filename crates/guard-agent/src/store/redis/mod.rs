@@ -4,35 +4,35 @@
 //! |---|---|
 //! | `guard_agent:{project}:records` | a stream; an entry has one field: `event` or `metric`, and the record's JSON |
 //! | `guard_agent:{project}:size` | the bytes of all records, with an overhead for each |
-//! | `guard_agent:{project}:count` | exists while a process counts the bytes: how far it is, what it has counted, who it is |
+//! | `guard_agent:{project}:count` | exists while a process counts the bytes: its progress, its count, its name |
 //! | `guard_agent:{project}:quarantine` | a stream of records that the backend refuses, each with its `reason` |
-//! | `guard_agent:{project}:lease:<consumer>` | expires when a process gives no sign of life: `alive`, or `ended` |
+//! | `guard_agent:{project}:lease:<consumer>` | `alive` or `ended`; expires if the process does not renew it |
 //!
-//! Processes are consumers of the group `agents`, named at random. Each adds
-//! its records and claims them in one step, so an entry is always pending for
-//! the process that answers for it. A process without a lease is dead once it
-//! was seen so for a third of the lease's length: after an outage of Redis, when
-//! all leases have lapsed, the living have that time to renew theirs. Then the
-//! others claim its entries; a step of a script's is atomic, so that no two take
-//! the same.
+//! Processes are consumers of the group `agents`, with random names. Each process
+//! adds its records and claims them in one step. So an entry is always pending for
+//! the process that is responsible for it. A process counts as dead if it has had no
+//! lease for a third of the lease's length. So after an outage of Redis that expired
+//! all leases, live processes have that time to renew theirs. The others then claim the
+//! entries of the dead process. Each step of a script is atomic, so two processes never
+//! claim the same entry.
 //!
-//! Whenever the connection was lost, the process compares what it knows with what
-//! Redis has: an entry it knows nothing of was added by a call whose answer was
-//! lost, and is removed, or was claimed by one, and is kept; a record that Redis has
-//! lost is saved again, if it is in memory, or counted as lost.
+//! After every lost connection, the process compares its own records with those in
+//! Redis. An unknown entry comes from a call whose answer was lost: it is removed if
+//! the call added it, and kept if the call claimed it. A record that Redis has lost is
+//! saved again if it is in memory, or else counted as lost.
 //!
-//! Others may change the keys. Every third of a lease a process compares how many
-//! entries there are, how many are pending, and how many of those it has:
+//! Others may change the keys. Every third of a lease, a process checks the number of
+//! entries, of pending entries, and of pending entries of its own:
 //!
-//! | what it sees | what it does |
+//! | observation | action |
 //! |---|---|
-//! | the group or the stream is gone | makes them again, and compares as after an outage |
-//! | other numbers of its own | compares; what is pending for nobody it claims again |
-//! | fewer entries than are pending | looks for each of its own, and counts the bytes |
-//! | more, for a third of a lease | goes through the stream and claims what is pending for nobody |
-//! | no size, or what is none | counts the bytes |
+//! | the group or the stream is gone | creates it again, and compares as after an outage |
+//! | the number of its own entries differs | compares, and claims entries again that are pending for nobody |
+//! | fewer entries than pending ones | checks each of its own, and counts the bytes |
+//! | more entries than pending ones, for a third of a lease | scans the stream, and claims what is pending for nobody |
+//! | no size, or an invalid one | counts the bytes |
 
-/// A script, and before it what all scripts share.
+/// Loads a script, prefixed with the code that all scripts share.
 macro_rules! script {
     ($name:literal) => {
         concat!(
@@ -63,35 +63,35 @@ use self::maintenance::Count;
 pub use self::options::{REDIS_LEASE, REDIS_TIMEOUT, RedisOptions};
 use super::{Store, StoreError, Stored, Usage};
 
-/// What each record takes in Redis beside its JSON, in bytes, as
-/// [`RedisOptions::max_bytes`] counts.
+/// Bytes that each record takes in Redis in addition to its JSON, as counted against
+/// [`RedisOptions::max_bytes`].
 pub const REDIS_RECORD_OVERHEAD: u64 = 200;
 
-/// How many records the quarantine keeps: the newest.
+/// Maximum number of quarantined records; the newest are kept.
 pub const REDIS_QUARANTINE: u32 = 1000;
 
 /// The consumer group of agents.
 const GROUP: &str = "agents";
 
-/// Records, or names of records, in one step where the number is ours to choose.
+/// Maximum number of records or ids in one step, where the agent chooses the number.
 const STEP: usize = 500;
 
-/// Steps of adoption before records are saved again.
+/// Number of adoption steps before new records are saved again.
 const ADOPTIONS: usize = 10;
 
-/// An entry of a stream: its name, and its only field.
+/// A stream entry: its id, and its only field.
 type Entry = (String, HashMap<String, Vec<u8>>);
 
-/// Keeps records in Redis until they are delivered; see the module's beginning
-/// for how. A call ends after a few times [`REDIS_TIMEOUT`] at the latest.
+/// Keeps records in Redis until they are delivered. The module documentation explains
+/// how. A call takes at most a few times [`REDIS_TIMEOUT`].
 pub struct RedisStore {
     link: Link,
     consumer: String,
     keys: Keys,
     holdings: Holdings,
-    /// The last record that this process added.
+    /// Id of the last record that this process added.
     last: Id,
-    /// The last one before an append whose answer is missing.
+    /// Id of the last record before an append whose answer is missing.
     unanswered: Option<Id>,
     damaged: [u64; 2],
     taken: [u64; 2],
@@ -151,7 +151,7 @@ impl RedisStore {
         Ok(store)
     }
 
-    /// Asks a Redis how it is, and what it has of the project.
+    /// Reads the health of a Redis server and of the project's records.
     ///
     /// # Errors
     ///
@@ -179,13 +179,13 @@ impl RedisStore {
         Ok((health, warning))
     }
 
-    /// Puts the records that were set aside back among those to deliver; how many.
-    /// A process that lives takes them within a third of a lease.
+    /// Moves quarantined records back to the records to deliver. Returns how many. A live
+    /// process picks them up within a third of a lease.
     ///
     /// # Errors
     ///
-    /// [`StoreError`], when Redis cannot be used or has no room; what was not put
-    /// back stays aside.
+    /// [`StoreError`], when Redis cannot be used or has no room. Records that were not moved
+    /// stay quarantined.
     pub fn requeue_quarantined(options: RedisOptions) -> Result<u64, StoreError> {
         let mut store = Self::open(options)?;
         let (mut requeued, mut from) = (0, "-".to_owned());
@@ -204,8 +204,8 @@ impl RedisStore {
             if ids.is_empty() {
                 continue;
             }
-            // In this order: whoever dies in between leaves a second copy, which
-            // the backend takes once.
+            // In this order: a crash in between leaves a second copy, which the backend
+            // stores only once.
             store.append(&records)?;
             let quarantine = &store.keys.quarantine;
             let delete = |connection: &mut Connection| {
@@ -220,7 +220,7 @@ impl RedisStore {
         Ok(requeued)
     }
 
-    /// Some of the records that are set aside, the oldest from an id on.
+    /// Some of the quarantined records: the oldest, starting at an id.
     fn set_aside(&mut self, from: &str) -> Result<Vec<Entry>, StoreError> {
         self.link.run(|connection| {
             redis::cmd("XRANGE")
@@ -230,7 +230,7 @@ impl RedisStore {
         })
     }
 
-    /// Connects unless connected, and puts in order what an outage left.
+    /// Connects if needed, and repairs the state after an outage.
     fn ready(&mut self) -> Result<(), StoreError> {
         if self.link.is_open() {
             return Ok(());
@@ -261,7 +261,7 @@ impl RedisStore {
         self.reconcile(false).map(drop)
     }
 
-    /// Entries as they are in Redis, each or none.
+    /// Entries as they are in Redis; `None` for each that is missing.
     fn fetch(&mut self, ids: &[Id]) -> Result<Vec<Option<Entry>>, StoreError> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -350,7 +350,7 @@ impl Store for RedisStore {
         reason: &str,
     ) -> Result<(), StoreError> {
         self.ready()?;
-        // One that Redis has lost is set aside all the same.
+        // A record that Redis has lost is quarantined too.
         let id = self.holdings.place(token).unwrap_or_default();
         let keys = &self.keys;
         let keys = [
@@ -416,13 +416,13 @@ impl Store for RedisStore {
         Ok(self.next_look)
     }
 
-    /// What was appended is safe as far as Redis makes it so.
+    /// Appended records are as safe as Redis makes them.
     fn sync(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Others may take what is left at once; without a connection, when the lease
-    /// ends.
+    /// Lets other processes claim the remaining records at once. Without a connection they
+    /// must wait until the lease expires.
     fn close(mut self: Box<Self>) -> Result<(), StoreError> {
         if !self.link.is_open() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Where records are kept, and within which bounds.
+//! Location and limits of the records in Redis.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use super::trust;
 use crate::defaults::DEFAULT_REDIS_MAX_BYTES;
 use crate::error::ConfigError;
 
-/// How long connecting to Redis may take, and each wait for an answer.
+/// Timeout for connecting to Redis, and for each answer.
 pub const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the records of a process stay its own after its last sign of life.
+/// How long a process keeps its records after it last renewed its lease.
 pub const REDIS_LEASE: Duration = Duration::from_secs(30);
 
-/// Where and how a [`RedisStore`](super::RedisStore) keeps records.
+/// Location and limits of a [`RedisStore`](super::RedisStore).
 ///
 /// ```
 /// use guard_agent::store::RedisOptions;
@@ -28,7 +28,7 @@ pub const REDIS_LEASE: Duration = Duration::from_secs(30);
 pub struct RedisOptions {
     info: ConnectionInfo,
     encrypted: bool,
-    /// Host, port and database: what messages say.
+    /// Host, port and database, for messages.
     place: String,
     project: String,
     pub(super) max_bytes: u64,
@@ -36,12 +36,12 @@ pub struct RedisOptions {
 }
 
 impl RedisOptions {
-    /// Reads a URL: `redis://` or, with TLS, `rediss://`, then
-    /// `user:password@host:port/database`, of which only the host must be there.
+    /// Parses a URL: `redis://` or, with TLS, `rediss://`, then
+    /// `user:password@host:port/database`. Only the host is required.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`]; it does not repeat the password.
+    /// [`ConfigError`]; it does not contain the password.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         let fail = |remedy: &str| ConfigError::Secret {
             field: "redis_url",
@@ -77,14 +77,14 @@ impl RedisOptions {
         })
     }
 
-    /// The project whose records these are: agents of a project share them.
+    /// Sets the project of the records. Agents of a project share them.
     #[must_use]
     pub fn project(mut self, project: impl Into<String>) -> Self {
         self.project = project.into();
         self
     }
 
-    /// The room that the project's records take at most, of all processes
+    /// Sets the maximum number of bytes of the project's records, of all processes
     /// together. Default [`DEFAULT_REDIS_MAX_BYTES`].
     #[must_use]
     pub fn max_bytes(mut self, max_bytes: u64) -> Self {
@@ -92,8 +92,8 @@ impl RedisOptions {
         self
     }
 
-    /// How long the records of a process stay its own after its last sign of
-    /// life. Others take them within twice that. Default [`REDIS_LEASE`].
+    /// Sets how long a process keeps its records after it last renewed its lease. Others
+    /// take them over within twice that time. Default [`REDIS_LEASE`].
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
@@ -105,7 +105,7 @@ impl RedisOptions {
         &self.place
     }
 
-    /// A key of the project. The braces put all of them on one node of a cluster.
+    /// A key of the project. The braces keep all of them on one node of a cluster.
     pub(super) fn key(&self, name: &str) -> String {
         format!("guard_agent:{{{}}}:{name}", self.project)
     }
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_read_and_its_password_never_shown() {
+    fn a_url_is_parsed_and_its_password_is_never_shown() {
         let options = RedisOptions::new("rediss://me:hush%21@cache.example:7000/3").unwrap();
         assert_eq!(options.place(), "cache.example:7000/3");
         assert!(options.encrypted);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_redis_url_is_refused_without_repeating_it() {
+    fn invalid_urls_are_refused_without_repeating_them() {
         for url in [
             "",
             "localhost:6379",
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn all_keys_of_a_project_share_one_place_in_a_cluster() {
+    fn all_keys_of_a_project_share_one_cluster_slot() {
         let options = RedisOptions::new("redis://localhost")
             .unwrap()
             .project("shop");

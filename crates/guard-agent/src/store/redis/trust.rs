@@ -1,4 +1,4 @@
-//! TLS as the rest of the agent does it.
+//! TLS for Redis, with the same settings as for the backend.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,7 +8,7 @@ use rustls::crypto::CryptoProvider;
 
 use crate::transport::certificates::authorities;
 
-/// The certificate authorities that the agent trusts for its backend too.
+/// The certificate authorities that the agent also trusts for its backend.
 pub(super) fn certificates() -> TlsCertificates {
     TlsCertificates {
         client_tls: None,
@@ -16,7 +16,7 @@ pub(super) fn certificates() -> TlsCertificates {
     }
 }
 
-/// Leaves out those that rustls cannot use: one would make the client refuse all.
+/// Skips authorities that rustls cannot use: a single one makes the client refuse all.
 fn authorities_as_pem() -> String {
     let mut pem = String::new();
     for certificate in authorities() {
@@ -29,11 +29,11 @@ fn authorities_as_pem() -> String {
     pem
 }
 
-/// The client takes the cryptography that the process uses, and panics when
-/// nothing says which that is. Does nothing where a choice was made.
+/// Installs the default cryptography provider if the process has not chosen one. Without
+/// a provider the Redis client panics.
 pub(super) fn choose_cryptography() {
     if CryptoProvider::get_default().is_none() {
-        // Fails only when another thread has chosen meanwhile.
+        // Fails only if another thread has installed one meanwhile.
         drop(rustls::crypto::ring::default_provider().install_default());
     }
 }
