@@ -1,4 +1,4 @@
-"""Hands the requests of protected endpoints to handlers of the application's own."""
+"""Passes the requests of protected endpoints to the application's own handlers."""
 
 import functools
 import inspect
@@ -18,58 +18,58 @@ except ImportError as error:
 
 __all__ = ["Detector", "Guard", "Handler", "ProtectionError"]
 
-# The parameter that endpoints without a request of their own get.
+# The parameter added to endpoints that take no request themselves.
 _REQUEST = "guarded_request"
 
 Endpoint: TypeAlias = Callable[..., Any]
 Detector: TypeAlias = Callable[[Request], str | Awaitable[str | None] | None]
-"""Says why a request is to be handed over, or None to let it pass. May be a coroutine function."""
+"""Returns the reason to pass a request to the handler, or None. May be a coroutine function."""
 
 
 class Handler(Protocol):
-    """What `Guard` hands requests to."""
+    """Receives requests from `Guard`."""
 
     def handle(self, request: Request, exc: Exception) -> Any:
-        """Looks at a request before its endpoint runs. May be a coroutine function.
+        """Inspects a request before its endpoint runs. May be a coroutine function.
 
         Args:
             request: The request.
-            exc: A `ProtectionError` that says which protection was met, and why.
+            exc: A `ProtectionError` that names the protection and the reason.
 
         Returns:
-            A `Response` to be sent instead of the endpoint's answer; anything else lets the
-            endpoint run.
+            A `Response` to send instead of the endpoint's response. With any other value the
+            endpoint runs.
 
         Raises:
-            Exception: Goes on to the application; `exc` itself makes it answer 403.
+            Exception: Propagates to the application. `exc` itself produces a 403.
         """
 
 
 class ProtectionError(HTTPException):
-    """A protection was met. Raised by a handler, it is answered with 403 and no reason.
+    """A protection applied to the request. Raised by a handler, it gives a 403 without the reason.
 
     Attributes:
-        key: The protection, as `Guard.protect` was given it.
-        reason: What its detector found; None without a detector.
+        key: The protection's key, as passed to `Guard.protect`.
+        reason: What the detector found; None without a detector.
     """
 
     def __init__(self, key: str, reason: str | None = None) -> None:
-        """Makes the error; its text names the protection and the reason."""
+        """Creates the error. Its text names the protection and the reason."""
         super().__init__(status_code=403, detail="Forbidden")
         self.key = key
         self.reason = reason
 
     def __str__(self) -> str:
-        """Returns the protection, and the reason behind a colon."""
+        """Returns the protection, followed by a colon and the reason."""
         return self.key if self.reason is None else f"{self.key}: {self.reason}"
 
 
 class Guard:
-    """Puts handlers in front of endpoints.
+    """Runs handlers before endpoints.
 
     Args:
-        handlers: What handles each protection, by its key.
-        detectors: For keys that shall hand over only some requests, what picks them.
+        handlers: The handler of each protection, by key.
+        detectors: Functions that select requests, by key. Without one, all requests are handled.
 
     Raises:
         ValueError: A detector's key has no handler.
@@ -99,7 +99,7 @@ class Guard:
             self._check(key)
 
     def protect(self, key: str) -> Callable[[Endpoint], Endpoint]:
-        """Returns a decorator for a FastAPI endpoint, to stand below the route's.
+        """Returns a decorator for a FastAPI endpoint. Place it below the route decorator.
 
         The endpoint, a plain or a coroutine function with or without a `Request` parameter, keeps
         its signature. Before it runs, its request is handed to the handler of `key`: every
@@ -166,7 +166,7 @@ async def _settled(result: Any) -> Any:
 
 
 def _evaluated_signature(endpoint: Endpoint) -> inspect.Signature:
-    """The signature with its annotations as objects, but for those that name what is not there."""
+    """Returns the signature with resolved annotations. Names that do not resolve stay strings."""
     signature = inspect.signature(endpoint)
     names = getattr(inspect.unwrap(endpoint), "__globals__", {})
     parameters = [
@@ -197,7 +197,7 @@ def _parameter_of(signature: inspect.Signature, kind: type) -> str | None:
 
 
 def _with_request(signature: inspect.Signature) -> inspect.Signature:
-    """Adds a parameter by which FastAPI gives the request."""
+    """Adds a parameter through which FastAPI passes the request."""
     request = inspect.Parameter(_REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request)
     parameters = list(signature.parameters.values())
     has_kwargs = parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD

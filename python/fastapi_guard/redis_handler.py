@@ -1,4 +1,4 @@
-"""A Redis client, as the agent and guards expect one."""
+"""A Redis client with the interface that the agent and guards expect."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _DEFAULT_PREFIX = "guard_core:"
 
 
 class RedisHandler:
-    """Puts a Redis client behind `guard_agent.RedisHandlerProtocol`.
+    """Adapts a Redis client to `guard_agent.RedisHandlerProtocol`.
 
-    A value is kept under `prefix`, its namespace, ":" and its key. Errors of the client are
-    raised as they are.
+    The full key is `prefix`, the namespace, ":" and the key. Errors of the client propagate
+    unchanged.
 
     Args:
-        redis: The client, which stays the caller's to close.
-        prefix: What all keys start with. The default is that of fastapi-guard's own Redis
-            handler, which so finds the same values. Applications that share one Redis database
-            need one each.
+        redis: The client. The caller closes it.
+        prefix: The prefix of all keys. The default is the one that fastapi-guard's own Redis
+            handler uses, so both find the same values. Applications that share a Redis database
+            need different prefixes.
 
     Example:
         >>> from redis.asyncio import Redis
@@ -32,7 +32,7 @@ class RedisHandler:
     """
 
     def __init__(self, redis: Redis, prefix: str = _DEFAULT_PREFIX) -> None:
-        """Keeps the client; connects on first use."""
+        """Stores the client. It connects on first use."""
         self._redis = redis
         self._prefix = prefix
 
@@ -50,7 +50,7 @@ class RedisHandler:
         return None if value is None else _text(value)
 
     async def set_key(self, namespace: str, key: str, value: Any, ttl: int | None = None) -> bool:
-        """Sets `key`, to expire after `ttl` seconds if given; returns whether it is set."""
+        """Sets `key`, with a lifetime of `ttl` seconds if given; returns whether it was set."""
         return bool(await self._redis.set(self._name(namespace, key), value, ex=ttl or None))
 
     async def delete(self, namespace: str, key: str) -> int:
@@ -58,17 +58,17 @@ class RedisHandler:
         return int(await self._redis.delete(self._name(namespace, key)))
 
     async def keys(self, pattern: str) -> list[str]:
-        """Returns the full names of the keys that match, such as "agent_events:*".
+        """Returns the full names of the keys that match `pattern`, such as "agent_events:*".
 
-        `pattern` is Redis's, without the prefix; the names have it.
+        `pattern` uses Redis syntax and omits the prefix. The returned names include it.
         """
-        # SCAN, unlike KEYS, does not hold Redis up; it may name a key twice.
+        # SCAN does not block Redis, unlike KEYS. It may return a key twice.
         found = [_text(name) async for name in self._redis.scan_iter(match=self._prefix + pattern)]
         return list(dict.fromkeys(found))
 
     @asynccontextmanager
     async def get_connection(self) -> AsyncIterator[Redis]:
-        """Yields the client, for whatever else."""
+        """Yields the client, for any other command."""
         yield self._redis
 
     def _name(self, namespace: str, key: str) -> str:

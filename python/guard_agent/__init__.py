@@ -1,6 +1,6 @@
 """Telemetry and monitoring agent for FastAPI Guard.
 
-Collects what the guard sees and does, delivers it to a backend, and brings back rules.
+Collects what the guard sees and does, delivers it to a backend, and fetches rules.
 
 Example:
     >>> from guard_agent import AgentConfig, SecurityEvent, get_current_timestamp, guard_agent

@@ -1,4 +1,4 @@
-"""`python -m guard_agent` is the command `guard-agent`."""
+"""Makes `python -m guard_agent` run the command `guard-agent`."""
 
 import sys
 

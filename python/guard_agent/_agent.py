@@ -1,4 +1,4 @@
-"""The one agent of this process, which all handlers stand in front of."""
+"""The single agent of this process, shared by all handlers."""
 
 import logging
 from collections.abc import Callable
@@ -27,10 +27,10 @@ from guard_agent.protocols import BufferProtocol, RedisHandlerProtocol, Transpor
 
 _logger = logging.getLogger("guard_agent")
 
-# The interpreter handles signals, such as Ctrl-C, between two waits.
+# Between two waits the interpreter handles signals, such as Ctrl-C.
 _ROOM_SECONDS = 0.25
 
-# What the end of the agent may take, and how much of it a buffer that a program brought along.
+# The time limit for stopping the agent, and the share of it that a program's own buffer may use.
 _END_SECONDS = 2.0
 _BUFFER_SECONDS = 1.5
 
@@ -38,13 +38,13 @@ Send = Callable[[Any], _native.Ready[None] | None]
 
 
 class ProcessAgent:
-    """The core's agent, and what Python keeps beside it.
+    """The core's agent and its Python-side state.
 
     Args:
-        config: Checked by `validate_config` before.
+        config: Already checked by `validate_config`.
 
     Raises:
-        ValueError: The core refuses the configuration.
+        ValueError: The core rejects the configuration.
     """
 
     def __init__(self, config: AgentConfig) -> None:
@@ -70,11 +70,11 @@ class ProcessAgent:
 
     def _report(self, level: int, stage: str, message: str, batch_size: int | None) -> None:
         self._tell(level, stage, message, batch_size)
-        # It may be of descriptors that were closed, and no other call may come.
+        # The report may be about closed descriptors, and no other call may follow.
         self.native.notice_fork()
 
     def _fill(self, queue: "BufferLoop | _native.Agent") -> None:
-        """Has records go to `queue`; with the first of them it shows who serves in this process."""
+        """Sends records to `queue` from now on. The first record triggers host detection."""
         self._queue = queue
         self.native.set_direct(False)
         self.send_event, self.send_metric = self._send_first_event, self._send_first_metric
@@ -88,12 +88,12 @@ class ProcessAgent:
         return self._queue.send_metric(metric)
 
     def _meet_host(self) -> None:
-        """Looks who serves in this process, and how it ends."""
+        """Detects which server runs in this process and registers for its shutdown."""
         self.native.notice_fork()
         callbacks.meet()
         _end.await_use()
-        # A program's own buffer is always reached by this way: only here a fork is noticed
-        # before it is too late.
+        # Records for a program's own buffer always take this path, because only this check detects
+        # a fork in time.
         if self._queue is not self.native:
             await_at_shutdown(self._stop_before_a_signal)
         elif await_at_shutdown(self._stop_before_a_signal) and self._queue is self.native:
@@ -101,7 +101,7 @@ class ProcessAgent:
             self.native.set_direct(True)
 
     def reconfigure(self, config: AgentConfig) -> None:
-        """Puts `config` in force; what is queued stays queued."""
+        """Applies `config`; queued records stay queued."""
         wanted = config.model_dump()
         if wanted != self._applied:
             self._apply(config, self._transport_loop)
@@ -126,7 +126,7 @@ class ProcessAgent:
         return self._own_transport
 
     def use_transport(self, transport: TransportProtocol | None) -> None:
-        """Has `transport` carry the records from now on, or HTTP if it is None."""
+        """Sends records through `transport` from now on, or over HTTP if it is None."""
         if transport is self.transport:
             return
         old, new = self._transport_loop, self._make_transport_loop(transport)
@@ -150,7 +150,7 @@ class ProcessAgent:
         return self._own_buffer
 
     def use_buffer(self, buffer: BufferProtocol | None) -> None:
-        """Has `buffer` hold the records from now on, or the agent's queue if it is None."""
+        """Holds records in `buffer` from now on, or in the agent's queue if it is None."""
         if buffer is self.buffer:
             return
         old, self._buffer_loop = self._buffer_loop, self._make_buffer_loop(buffer)
@@ -170,15 +170,15 @@ class ProcessAgent:
         return await getattr(self.transport, name)(records)
 
     def _begin_again(self, is_forked: bool) -> None:
-        """Gives Python's parts other loops, where theirs do not run any more.
+        """Replaces the Python event loops that no longer run.
 
-        Called by the first call in a forked child, which has no thread but one: whoever forked may
-        have told Python nothing of it. Also after the program closed the agent's descriptors.
+        Runs on the first call in a forked child, which has only one thread. Python may not have
+        noticed the fork. Also runs after the program closed the agent's descriptors.
         """
         transport_loop, buffer_loop = self._transport_loop, self._buffer_loop
         redis_loop = self._redis_loop if is_forked else None
-        # Collecting them would close here what the parent waits for there, or what by now are
-        # descriptors of others.
+        # Garbage collection would close descriptors that the parent still waits for, or that by now
+        # belong to other code.
         _left_behind.extend((transport_loop, buffer_loop, redis_loop))
         if is_forked:
             self.rules_feed.begin_in_child()
@@ -196,7 +196,7 @@ class ProcessAgent:
         self._meet_host()
 
     def start(self) -> None:
-        # A guard starts the agent by its composite handler.
+        # A guard starts the agent through its composite handler.
         _guard_core.complete_composites()
         self._meet_host()
         self.native.start()
@@ -205,27 +205,27 @@ class ProcessAgent:
         self.native.notice_fork()
         seconds = self._end_buffer()
         wait_for(lambda: self.native.stop(seconds))
-        # A signal may end the process next, and what could not be delivered is to be told.
+        # A signal may end the process next, so report undelivered records now.
         callbacks.run_waiting()
 
     def _stop_before_a_signal(self) -> None:
-        """Stops, and once more if records came meanwhile: nothing delivers after the signal."""
+        """Stops, and stops again if records arrived meanwhile: the signal ends all delivery."""
         self.stop()
         if self.native.stats()["running"]:
             self.stop()
 
     def close(self) -> None:
-        """Ends the agent together with the interpreter."""
+        """Shuts the agent down when the interpreter exits."""
         seconds = self._end_buffer()
         if self._buffer_loop is not None:
             self._buffer_loop.close()
         self.native.close(seconds)
 
     def _end_buffer(self) -> float:
-        """Flushes a program's own buffer; what was in vain not again for as long as it took.
+        """Flushes a program's own buffer. After a failed flush, skips as long as the flush took.
 
         Returns:
-            How many seconds are left for the queue.
+            The number of seconds left for the queue.
         """
         began = monotonic()
         if began >= self._no_flush_before and not self.flush_buffer(_BUFFER_SECONDS):
@@ -234,10 +234,10 @@ class ProcessAgent:
         return max(0.0, began + _END_SECONDS - monotonic())
 
     def flush_buffer(self, seconds: float) -> bool:
-        """Delivers what a program's own buffer holds; whether all was within so many seconds."""
+        """Flushes a program's own buffer; returns whether everything was delivered in time."""
         self.native.notice_fork()
         tried = None
-        # There is another one where it was found that descriptors were closed.
+        # `notice_fork` replaces the buffer loop if its descriptors were closed.
         while self._buffer_loop is not tried:
             tried = self._buffer_loop
             if tried is not None and tried.flush(seconds):
@@ -263,10 +263,10 @@ class ProcessAgent:
             )
 
     def send_when_room(self, kind: str, record: Any) -> None:
-        """Blocks until the full queue has taken `record`.
+        """Blocks until the full queue accepts `record`.
 
         Raises:
-            BufferFullError: As `until_taken` does.
+            BufferFullError: See `until_taken`.
         """
         for stops in until_taken(self.native, kind, record):
             wait_for(partial(self.native.wait_for_room, _ROOM_SECONDS, stops))
@@ -276,7 +276,7 @@ class ProcessAgent:
         return self._redis_loop.handler if self._redis_loop else None
 
     def initialize_redis(self, handler: RedisHandlerProtocol | None) -> None:
-        """Has records kept in Redis by `handler` until they are delivered, or not if it is None.
+        """Saves records through the Redis `handler` until they are delivered; None stops that.
 
         Raises:
             TypeError: `handler` lacks a method of `RedisHandlerProtocol`.
@@ -297,7 +297,7 @@ class ProcessAgent:
             self._apply(self.config, self._transport_loop)
 
     def rules(self) -> DynamicRules | None:
-        """The rules in force; the first call has them followed and waits for an answer."""
+        """The rules in force. The first call subscribes to them and waits for a response."""
         self.native.notice_fork()
         rules_json = wait_for(self.native.rules)
         if rules_json != self._rules_json:
@@ -337,12 +337,12 @@ def process_agent(
     transport: TransportProtocol | None = None,
     buffer: BufferProtocol | None = None,
 ) -> ProcessAgent:
-    """Returns the process's agent, made now or given `config`, and the parts that are given.
+    """Returns the process's agent. Creates it or applies `config`, then sets the given parts.
 
     Raises:
         TypeError: A part lacks a method of its protocol.
-        ValueError: The configuration cannot be used; names each field, value and remedy.
-        EncryptionConfigError: `project_encryption_key` is no 256-bit key.
+        ValueError: The configuration is invalid. The error names each field, value and remedy.
+        EncryptionConfigError: `project_encryption_key` is not a 256-bit key.
     """
     global _agent
     errors = validate_config(config)
@@ -369,7 +369,7 @@ def process_agent(
 
 
 def replace_transport(agent: ProcessAgent, transport: TransportProtocol | None) -> None:
-    """Has `transport` carry the agent's records, or HTTP if it is None.
+    """Sends the agent's records through `transport`, or over HTTP if it is None.
 
     Raises:
         TypeError: `transport` lacks a method of `TransportProtocol`.
@@ -380,7 +380,7 @@ def replace_transport(agent: ProcessAgent, transport: TransportProtocol | None) 
 
 
 def replace_buffer(agent: ProcessAgent, buffer: BufferProtocol | None) -> None:
-    """Has `buffer` hold the agent's records, or its own queue if it is None.
+    """Holds the agent's records in `buffer`, or in its own queue if it is None.
 
     Raises:
         TypeError: `buffer` lacks a method of `BufferProtocol`.
@@ -391,7 +391,7 @@ def replace_buffer(agent: ProcessAgent, buffer: BufferProtocol | None) -> None:
 
 
 def _own_place(config: AgentConfig) -> str | None:
-    """The field that has the agent keep records by itself."""
+    """Returns the name of the field that makes the agent persist records."""
     fields = ("redis_url", "spool_dir")
     return next((name for name in fields if getattr(config, name) is not None), None)
 
@@ -405,10 +405,10 @@ def _check_part(name: str, part: object, protocol: type) -> None:
 
 
 def _close() -> None:
-    """Delivers what is left, within a bounded time, before the process ends."""
+    """Delivers the remaining records, within a time limit, before the process ends."""
     if _agent is not None:
         _agent.close()
-    # Nothing may enter the interpreter from another thread while it is taken down.
+    # No other thread may enter the interpreter during its shutdown.
     _native.silence_reports()
     callbacks.run_waiting()
 
@@ -419,6 +419,6 @@ def _stop() -> None:
 
 
 _end = ProcessEnd(_close, _stop)
-# With the import rather than with the first agent: functions of `atexit` run in reverse order, and
-# those that a program registers after it may still send.
+# Registered on import, not with the first agent: `atexit` runs functions in reverse order, and
+# functions that a program registers later may still send.
 _end.register()

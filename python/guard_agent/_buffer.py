@@ -1,4 +1,4 @@
-"""A buffer that a program brings along, at work for the agent."""
+"""Runs a buffer that the program supplies."""
 
 import asyncio
 import contextlib
@@ -18,24 +18,24 @@ from guard_agent.protocols import BufferProtocol
 
 _logger = logging.getLogger("guard_agent")
 
-# Records that wait until the buffer takes them, unless `max_buffered` says otherwise.
+# The limit on records that wait for the buffer, unless `max_buffered` sets another one.
 _MAX_WAITING = 100_000
 
-# Of what an exception says, characters that are passed on.
+# The maximum number of characters passed on from an exception's text.
 _MAX_WORDS = 300
 
 
 class BufferLoop:
-    """Hands records to `buffer` and flushes it, on an event loop in a thread of its own.
+    """Passes records to `buffer` and flushes it, on an event loop in a dedicated thread.
 
-    Whatever `buffer` does, it holds up nothing but this loop. What it does not take is counted
-    and reported as lost; what the transport does not take goes back to it.
+    A slow or failing `buffer` blocks only this loop. Records that it does not accept are counted
+    and reported as lost. Records that the transport does not accept go back to it.
 
     Args:
         buffer: What holds the records.
         native: Encodes and counts them.
-        config: What is in force.
-        send: Has a method of the transport, by its name, deliver records.
+        config: The configuration in force.
+        send: Delivers records through the transport method with the given name.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class BufferLoop:
         elif not has_room:
             self._native.held_lost(kind.name, f"{len(self._waiting)} wait for it to take them")
         elif is_first:
-            # Closed in this moment, it has counted what was waiting.
+            # If the loop closed just now, `close` has already counted the waiting records.
             self._thread.post(self._wake.set)
 
     def flush(self, seconds: float) -> bool:
-        """Flushes the buffer; whether all was delivered within so many seconds."""
+        """Flushes the buffer; returns whether everything was delivered within `seconds`."""
         flushed: Outcome[bool] = Outcome()
 
         async def flush() -> None:
@@ -107,11 +107,11 @@ class BufferLoop:
 
         if not self._thread.post(lambda: self._thread.spawn(flush())):
             return self._is_closed
-        # It goes on: cut short, it would have to give records back once more.
+        # The flush continues after the timeout: cancelling it would return records a second time.
         return wait_for(lambda: flushed.wait(seconds)) and flushed.get()
 
     def again(self) -> "BufferLoop":
-        """One that goes on with what waits, where this one's descriptors were closed."""
+        """Returns a loop that takes over the waiting records if this loop's descriptors closed."""
         with self._lock:
             self._successor = BufferLoop(self.buffer, self._native, self._config, self._deliver)
             self._successor._waiting.extend(self._waiting)
@@ -120,7 +120,7 @@ class BufferLoop:
         return self._successor
 
     def close(self) -> None:
-        """Ends the thread. What the buffer holds stays there; what it never took is lost."""
+        """Ends the thread. The buffer keeps its records; records it never accepted are lost."""
         with self._lock:
             self._is_closed = True
             left = [kind.name for kind, _ in self._waiting]
@@ -141,7 +141,7 @@ class BufferLoop:
     async def _add_waiting(self) -> None:
         while next_one := self._take():
             kind, held = next_one
-            # Status reports and rules begin with the first record.
+            # The first record starts status reports and rules.
             self._native.start()
             try:
                 await self._within_timeout(kind.add(make_record(kind.model, json.loads(held))))
@@ -165,7 +165,7 @@ class BufferLoop:
             await self._flush()
 
     async def _flush(self) -> bool:
-        """Brings what the buffer holds to the transport; whether all was delivered."""
+        """Sends the buffer's records through the transport; returns whether all were delivered."""
         async with self._turn:
             await self._add_waiting()
             self._unflushed = 0
@@ -208,7 +208,7 @@ class BufferLoop:
             await self._within_timeout(requeue(records, keys))
 
     def _held_back(self, kind: str, records: int, error: Exception) -> None:
-        # The agent warns, once a minute; this is for whoever looks for the line of code.
+        # The agent logs one warning per minute. This debug line shows the traceback.
         _logger.debug("The buffer raised", exc_info=True)
         self._native.held_back(kind, records, _words(error))
 
@@ -217,7 +217,7 @@ class BufferLoop:
 
 
 class _Kind:
-    """What differs between the two kinds of record."""
+    """The differences between events and metrics."""
 
     def __init__(self, name: str, model: type[Any], add: Callable[[Any], Awaitable[None]]) -> None:
         self.name = name
@@ -229,7 +229,7 @@ _TAKEN: _native.Ready[None] = _native.Ready(None)
 
 
 def _room(config: AgentConfig) -> int:
-    """Records that may wait until the buffer takes them."""
+    """Returns how many records may wait for the buffer."""
     return config.max_buffered or _MAX_WAITING
 
 

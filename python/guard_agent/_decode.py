@@ -1,4 +1,4 @@
-"""From the core's JSON to models."""
+"""Converts the core's JSON to models."""
 
 import json
 import logging
@@ -15,25 +15,25 @@ Record = TypeVar("Record", bound=BaseModel)
 
 
 def read_records(model: type[Record], records: Iterable[bytes]) -> list[Record]:
-    """Each record, from the JSON that the core made of it."""
+    """Decodes each record from the core's JSON."""
     return [make_record(model, json.loads(record)) for record in records]
 
 
 def make_record(model: type[Record], fields: dict[str, Any]) -> Record:
-    """One record, with its key; what passes no validation is not lost for that."""
+    """Decodes one record with its key. A record that fails validation is kept anyway."""
     try:
         record = model.model_validate(fields)
     except ValidationError:
         record = model.model_construct(None, **fields)
-    # A metric has no field for it. Beside its fields the key is no part of its value, as what
-    # functools.cached_property leaves there, and is sent with it all the same.
+    # Metrics have no field for the key. It is stored in `__dict__`, like a cached_property of
+    # functools: it does not count for equality, but it is sent with the record.
     if key := fields.get("idempotency_key"):
         record.__dict__.setdefault("idempotency_key", key)
     return record
 
 
 def read_rules(rules_json: str | None, before: DynamicRules | None = None) -> DynamicRules | None:
-    """A backend's rules; those from before, with a warning, where they are none."""
+    """Decodes a backend's rules. If they are invalid, logs a warning and returns `before`."""
     if rules_json is None:
         return None
     try:

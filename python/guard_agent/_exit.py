@@ -1,10 +1,13 @@
-"""The end of the process: whichever way it comes, the agent delivers first.
+"""Makes the agent deliver before the process ends, whichever way it ends.
 
-The interpreter's own end is told by `atexit`. Children of multiprocessing leave by `os._exit`,
-after finalizers of its own. Others leave by `os._exit` alone, as those of billiard (celery), of RQ
-and of a plain `os.fork` do, or have another program take their place. So these functions of `os`
-deliver first, in a process that has used the agent. A child of celery's is sent SIGTERM before it
-comes to that, and tells by a signal of celery's that it is about to end. Nothing is imported.
+- A normal interpreter exit runs `atexit`.
+- Children of multiprocessing leave by `os._exit`, after running their own finalizers.
+- Others call `os._exit` directly: children of billiard (celery), of RQ and of a plain `os.fork`.
+  Some replace the process with another program. These functions of `os` are therefore wrapped
+  and deliver first, in a process that has used the agent.
+- A celery child receives SIGTERM earlier, and announces its end by a celery signal.
+
+Nothing is imported.
 """
 
 import atexit
@@ -19,19 +22,19 @@ from typing import Any
 from guard_agent import _native
 from guard_agent._greenlets import Outcome, start_thread
 
-# Of multiprocessing's finalizers; those of the standard library are above it.
+# Runs after all other multiprocessing finalizers; the standard library uses higher priorities.
 _AFTER_ALL_OTHERS = -1000
 
-# Beyond what the agent's own end takes: whoever calls may hold a lock that the agent waits for.
+# Longer than the agent needs to stop. The caller may hold a lock that the agent waits for.
 _LIMIT_SECONDS = 3.0
 
 
 class ProcessEnd:
-    """Calls `deliver` once before the end of a process, and again in each of its children.
+    """Calls `deliver` once before a process ends, and again in each of its children.
 
     Args:
-        deliver: Ends the agent.
-        pause: Delivers as well, while the process may go on.
+        deliver: Shuts the agent down.
+        pause: Delivers too, but the process may continue afterwards.
     """
 
     def __init__(self, deliver: Callable[[], object], pause: Callable[[], object]) -> None:
@@ -43,15 +46,15 @@ class ProcessEnd:
         self._listens_to_celery = False
 
     def register(self) -> None:
-        """Has it called at every end that Python knows of."""
+        """Registers for every kind of exit that Python reports."""
         atexit.register(self.come)
-        # Each child of multiprocessing starts without the finalizers of its parent.
+        # A child of multiprocessing starts without its parent's finalizers.
         multiprocessing.util.register_after_fork(self, ProcessEnd._register_finalizer)
         if multiprocessing.parent_process() is not None:
             self._register_finalizer()
 
     def await_use(self) -> None:
-        """Tells that the agent is used in this process: it is to deliver at other ends too."""
+        """Marks the agent as used in this process, so that it delivers at the other exits too."""
         self._used_in = _native.generation()
         if not self._precedes:
             self._precedes = True
@@ -64,7 +67,7 @@ class ProcessEnd:
             celery.worker_process_shutdown.connect(self._hear_celery, weak=False)
 
     def come(self) -> None:
-        """Delivers, unless this process has come to its end before."""
+        """Delivers, unless this process has already done so at its end."""
         here = _native.generation()
         if self._ended_in != here:
             self._ended_in = here
@@ -89,7 +92,7 @@ class ProcessEnd:
 
 
 def _precede(name: str, work: Callable[[], None]) -> None:
-    """Has `work` done before a function of `os`."""
+    """Wraps a function of `os` so that `work` runs first."""
     function = getattr(os, name)
 
     @functools.wraps(function)

@@ -1,8 +1,8 @@
-"""Threads in programs that have replaced them by greenlets, of gevent or eventlet.
+"""Threads in programs where gevent or eventlet has replaced them with greenlets.
 
-Threads of the agent stay threads of the system's, whatever was patched. A greenlet that waits for
-one lets the others go on. Callbacks of the program run in greenlets where it has them: under
-monkey patching locks, queues and logging work there only. Neither library is imported here.
+The agent's threads stay system threads, whatever was patched. A greenlet that waits for one lets
+the others run. The program's callbacks run in greenlets if the program uses them: under monkey
+patching, locks, queues and logging work only there. This module imports neither library.
 """
 
 import _thread
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class _Gevent:
-    """gevent, in a program that has imported it."""
+    """gevent, if the program has imported it."""
 
     def __init__(self) -> None:
         self._gevent: Any = sys.modules["gevent"]
@@ -29,7 +29,7 @@ class _Gevent:
         return self._monkey is not None and bool(self._monkey.is_module_patched("threading"))
 
     def has_others(self) -> bool:
-        """Whether other greenlets of this thread go on while this one waits."""
+        """Returns whether other greenlets of this thread can run while this one waits."""
         hub = sys.modules["gevent._hub_local"].get_hub_if_exists()
         return hub is not None and self._gevent.getcurrent() is not hub
 
@@ -37,7 +37,7 @@ class _Gevent:
         sys.modules["gevent.socket"].wait_read(fileno)
 
     def listen(self, fileno: int, heard: Callable[[], None]) -> object:
-        """Calls `heard` whenever there is something to read. Keeps no program from ending."""
+        """Calls `heard` whenever there is data to read. Does not keep the program alive."""
         watcher = self._gevent.get_hub().loop.io(fileno, 1, ref=False)
         watcher.start(heard)
         return watcher
@@ -53,7 +53,7 @@ class _Gevent:
 
 
 class _Eventlet:
-    """eventlet, in a program that has imported it."""
+    """eventlet, if the program has imported it."""
 
     def __init__(self) -> None:
         self._eventlet: Any = sys.modules["eventlet"]
@@ -64,7 +64,7 @@ class _Eventlet:
         return bool(self._patcher.is_monkey_patched("thread"))
 
     def has_others(self) -> bool:
-        """Whether other greenlets of this thread go on while this one waits."""
+        """Returns whether other greenlets of this thread can run while this one waits."""
         hub = getattr(self._hubs._threadlocal, "hub", None)
         return hub is not None and self._eventlet.getcurrent() is not hub.greenlet
 
@@ -72,7 +72,7 @@ class _Eventlet:
         self._hubs.trampoline(fileno, read=True)
 
     def listen(self, fileno: int, heard: Callable[[], None]) -> object:
-        """Calls `heard` whenever there is something to read."""
+        """Calls `heard` whenever there is data to read."""
 
         def listen() -> None:
             while True:
@@ -92,7 +92,7 @@ class _Eventlet:
 
 
 def _libraries() -> "list[_Gevent | _Eventlet]":
-    """What the program has imported; while it is being imported it is not there yet."""
+    """Returns the libraries that the program has imported completely."""
     found: list[_Gevent | _Eventlet] = []
     for name, library in (("gevent.socket", _Gevent), ("eventlet.hubs", _Eventlet)):
         if name in sys.modules:
@@ -106,10 +106,10 @@ def _replacing() -> "_Gevent | _Eventlet | None":
 
 
 def start_thread(work: Callable[[], object], name: str) -> None:
-    """Starts a daemon thread of the system's.
+    """Starts a daemon system thread.
 
     Raises:
-        RuntimeError: The interpreter ends, or the system has no thread left.
+        RuntimeError: The interpreter is shutting down, or the system has no thread left.
     """
     library = _replacing()
     if library is None:
@@ -124,9 +124,9 @@ def _new_lock() -> Any:
 
 
 class Lock:
-    """A lock of the system's threads, which is free again in a forked child.
+    """A system-thread lock that is free again in a forked child.
 
-    Whoever held it in the parent does not exist there.
+    The thread that held it in the parent does not exist in the child.
     """
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class Lock:
 
 
 class Outcome(Generic[T]):
-    """What a thread has come to, for another one that waits for it."""
+    """The result of a thread's work, for another thread that waits for it."""
 
     def __init__(self) -> None:
         self._settled = _new_lock()
@@ -161,7 +161,7 @@ class Outcome(Generic[T]):
         self._error: BaseException | None = None
 
     def run(self, work: Callable[[], T]) -> None:
-        """Settles it by `work`."""
+        """Runs `work` and stores its result or error."""
         try:
             self._value = work()
         except BaseException as error:
@@ -169,7 +169,7 @@ class Outcome(Generic[T]):
         self._settled.release()
 
     async def follow(self, begin: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        """Settles it by a coroutine."""
+        """Awaits a coroutine and stores its result or error."""
         try:
             value = await begin()
         except Exception as error:
@@ -179,18 +179,18 @@ class Outcome(Generic[T]):
             self.run(lambda: value)
 
     def wait(self, seconds: float) -> bool:
-        """Whether it is settled within so many seconds."""
+        """Returns whether the result arrived within `seconds`."""
         return bool(self._settled.acquire(timeout=seconds))
 
     def get(self) -> T:
-        """What the work returned or raised."""
+        """Returns the result of the work, or raises its error."""
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]
 
 
 def wait_for(work: Callable[[], T]) -> T:
-    """Does blocking `work`, in another thread where greenlets of this one go on meanwhile."""
+    """Runs blocking `work`, in another thread if greenlets of this one can run meanwhile."""
     library = next((each for each in _libraries() if each.has_others()), None)
     if library is None:
         return work()
@@ -210,7 +210,7 @@ def wait_for(work: Callable[[], T]) -> T:
 
 
 class _Callbacks:
-    """Where callbacks of the program run: in greenlets where it has them, else in threads."""
+    """Runs the program's callbacks: in greenlets if the program uses them, else in threads."""
 
     def __init__(self) -> None:
         self._generation: int | None = None
@@ -219,7 +219,7 @@ class _Callbacks:
         self._listener: object = None
 
     def meet(self) -> None:
-        """Has greenlets of this thread run the callbacks, if the program has replaced threads."""
+        """Runs the callbacks in greenlets of this thread, if the program has replaced threads."""
         library = _replacing()
         if library is None or self._generation == _native.generation():
             return
@@ -228,21 +228,21 @@ class _Callbacks:
         self._listener = library.listen(self._box.fileno(), self._spawn_all)
 
     def call(self, work: Callable[[], object]) -> None:
-        """Runs `work`, which a thread of the agent's calls: here, or in a greenlet."""
+        """Runs `work` on behalf of an agent thread: here, or in a greenlet."""
         if self._is_met():
             self._box.put(work)
         else:
             work()
 
     def start(self, work: Callable[[], object], name: str) -> None:
-        """Runs `work`, which may wait: in a thread of its own, or in a greenlet."""
+        """Runs `work` that may block: in a dedicated thread, or in a greenlet."""
         if self._is_met():
             self._box.put(work)
         else:
             start_thread(work, name)
 
     def run_waiting(self) -> None:
-        """Runs here what waits for a greenlet: there may be no time left for another one."""
+        """Runs the waiting work here: there may be no time left for a greenlet to do it."""
         for work in self._box.take():
             work()
 

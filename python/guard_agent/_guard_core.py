@@ -1,11 +1,11 @@
-"""What the agent does for guard-core, of which nothing is imported here.
+"""The agent's integration with guard-core, which is not imported here.
 
-New rules are applied now, not at the next poll. guard-core's DynamicRuleManager, of which a process
-has one, asks the agent for rules every minute or less often. Its `update_rules` does the same at
-any time: it asks, and applies rules whose version is above that of the ones it has.
+New rules apply at once, not at the next poll. guard-core's DynamicRuleManager, one per process,
+asks the agent for rules every minute or less often. Its `update_rules` does the same at any time:
+it asks, and applies rules whose version is higher than the current one.
 
-A guard's `agent_stats` goes on working. From its first request on it asks guard-core's composite
-handler for `get_stats()`, which up to guard-core 4.4 at least is not there: it is added.
+A guard's `agent_stats` keeps working. From the first request on, it calls `get_stats()` on
+guard-core's composite handler. guard-core up to at least 4.4 lacks that method, so it is added.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ _updates: set[asyncio.Task[None]] = set()
 
 
 def update() -> None:
-    """Has the managers of this process update, if there are any; nothing is imported.
+    """Makes the managers of this process update, if there are any; imports nothing.
 
-    Called in a thread of the agent's own: a synchronous manager updates in it, an asynchronous
-    one in the event loop that its own polls run in.
+    Called in an agent thread. A synchronous manager updates in that thread; an asynchronous one
+    in the event loop that runs its polls.
     """
     manager = _manager(_ASYNCHRONOUS)
     polls = getattr(manager, "update_task", None)
@@ -40,7 +40,7 @@ def update() -> None:
         except RuntimeError:
             _logger.debug("The event loop of guard-core is closed")
     manager = _manager(_SYNCHRONOUS)
-    # Its thread of polls does not exist in a forked child; the manager does.
+    # In a forked child the manager exists, but its polling thread does not.
     if getattr(manager, "update_task", None) is not None:
         try:
             manager.update_rules()
@@ -49,7 +49,7 @@ def update() -> None:
 
 
 def complete_composites() -> None:
-    """Gives guard-core's composite handlers the `get_stats` that they lack."""
+    """Adds the missing `get_stats` to guard-core's composite handlers."""
     for module in _COMPOSITES:
         composite = getattr(sys.modules.get(module), "CompositeAgentHandler", None)
         if composite is not None and not hasattr(composite, "get_stats"):
@@ -57,7 +57,7 @@ def complete_composites() -> None:
 
 
 def _stats_of_first(composite: Any) -> dict[str, Any]:
-    """The numbers of the agent, which is the first of the handlers that has any."""
+    """Returns the agent's statistics: those of the first handler that has any."""
     answering = (handler for handler in composite._handlers if hasattr(handler, "get_stats"))
     return next((handler.get_stats() for handler in answering), {})
 

@@ -1,4 +1,4 @@
-"""The event loop that a call comes from: asyncio's, or trio's, which is not imported here."""
+"""The event loop that a call comes from: asyncio's or trio's. trio is not imported here."""
 
 import asyncio
 import sys
@@ -16,17 +16,17 @@ Start = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Awaited(Protocol[T_co]):
-    """What can be awaited in the event loop that it belongs to."""
+    """A result that can be awaited in the event loop it belongs to."""
 
     def __await__(self) -> Generator[Any, Any, T_co]:
-        """Waits for it."""
+        """Waits for the result."""
 
 
 class Home(Protocol):
-    """An event loop that runs."""
+    """A running event loop."""
 
     def in_thread(self, work: Callable[[], T]) -> Awaited[T]:
-        """Does `work` in a thread of its own, beginning now; what is awaited is its outcome.
+        """Starts `work` in a dedicated thread at once; awaiting the return value gives its result.
 
         Raises:
             RuntimeError: No thread can be started any more.
@@ -36,14 +36,14 @@ class Home(Protocol):
         """Starts a task, from within the loop."""
 
     def start(self, begin: Start) -> None:
-        """Starts a task from any thread. A loop that has ended wants to know nothing any more."""
+        """Starts a task from any thread. Does nothing if the loop has ended."""
 
 
 def home() -> Home | None:
-    """The loop that runs in this thread, if one does."""
+    """Returns the event loop that runs in this thread, or None."""
     trio = sys.modules.get("trio")
     if trio is not None:
-        # It runs inside of asyncio's where it is a guest there.
+        # In guest mode trio runs inside asyncio, so check trio first.
         with suppress(AttributeError, RuntimeError):
             return _Trio(trio, trio.lowlevel.current_trio_token())
     try:
@@ -53,7 +53,7 @@ def home() -> Home | None:
 
 
 async def sleep(seconds: float) -> None:
-    """Lets others go on for so long, in whichever loop this is awaited."""
+    """Sleeps for `seconds` in the current event loop, asyncio's or trio's."""
     where = home()
     if isinstance(where, _Trio):
         await where.trio.sleep(seconds)
@@ -75,7 +75,7 @@ class _Asyncio:
                 settle = partial(future.set_result, work())
             except BaseException as error:
                 settle = partial(future.set_exception, error)
-            # A loop that is closed wants to know nothing any more.
+            # The loop is closed; there is nobody to notify.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(lambda: None if future.done() else settle())
 

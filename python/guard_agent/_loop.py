@@ -1,4 +1,4 @@
-"""Where the parts that programs bring along do their work."""
+"""Event loops for the parts that a program supplies."""
 
 import asyncio
 import contextlib
@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """An event loop in a thread of its own: what hangs there holds up nothing else.
+    """An event loop in a dedicated thread: code that hangs there blocks nothing else.
 
-    The thread makes the loop: under gevent its selector belongs to the thread that made it.
+    The thread creates the loop, because under gevent a selector belongs to the thread that made it.
 
     Attributes:
-        loop: Runs until `close`; to be used in its thread alone.
+        loop: Runs until `close`. Use it only in its thread.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -39,28 +39,28 @@ class LoopThread:
         start_thread(self._run, name)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Starts a task; to be called in the loop."""
+        """Starts a task. Call it in the loop."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def post(self, work: Callable[[], object]) -> bool:
-        """Runs `work` in the loop, from another thread; false if it does not hear of it."""
+        """Runs `work` in the loop, from another thread; returns false if that is impossible."""
         with self._lock:
             return not self._is_closed and self._inbox.put(work)
 
     async def run(self, begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Does work here for somebody in another event loop.
+        """Runs work here on behalf of another event loop.
 
         Raises:
-            RuntimeError: It was closed meanwhile.
+            RuntimeError: This loop was closed meanwhile.
         """
         asking = asyncio.get_running_loop()
         answer: asyncio.Future[T] = asking.create_future()
         tasks: list[asyncio.Task[T]] = []
 
         def settle(task: "asyncio.Task[T]") -> None:
-            # The loop that asked may have ended.
+            # The calling loop may have ended.
             with contextlib.suppress(RuntimeError):
                 asking.call_soon_threadsafe(_copy, task, answer)
 
@@ -76,7 +76,7 @@ class LoopThread:
             self.post(lambda: [task.cancel() for task in tasks])
 
     def close(self) -> None:
-        """Ends the thread, which cancels what is under way."""
+        """Ends the thread and cancels running tasks."""
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
@@ -94,7 +94,7 @@ class LoopThread:
                 self.loop.run_forever()
                 break
             except BaseException:
-                # Such as a SystemExit of the program's, which asyncio lets through.
+                # For example a SystemExit raised by the program, which asyncio propagates.
                 _logger.exception("An event loop of the agent goes on after what came out of it")
         if tasks := asyncio.all_tasks(self.loop):
             for task in tasks:
@@ -115,7 +115,7 @@ def _copy(task: "asyncio.Task[T]", answer: "asyncio.Future[T]") -> None:
 
 
 async def within(seconds: float, answer: Any) -> Any:
-    """The answer of a part, which may have been written as a plain function.
+    """Returns the result of a part's method, which may be a plain function.
 
     Raises:
         asyncio.TimeoutError: It took longer.

@@ -1,7 +1,7 @@
-"""How pydantic models become records: as pydantic writes them.
+"""Converts pydantic models to records with the same output as pydantic.
 
-Most models have nothing that changes what is written. The agent reads those from `__dict__`
-itself, which takes a fraction of the time. Of all others it takes what pydantic writes.
+Most models have nothing that changes pydantic's output. The agent reads those directly from
+`__dict__`, which takes a fraction of the time. For all others it uses pydantic's output.
 """
 
 import json
@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from guard_agent import _native
 
-# Values of these types the agent writes as pydantic does, whatever a field holds instead.
+# The agent writes values of these types as pydantic does, even if a field holds another type.
 _SCALARS = frozenset(
     {
         "any",
@@ -31,7 +31,7 @@ _SCALARS = frozenset(
     }
 )
 
-# Types that are written as what they are made of, and where their schema names that.
+# Types that are written as their parts, and where the schema lists the parts.
 _PARTS = {
     "nullable": ("schema",),
     "default": ("schema",),
@@ -44,7 +44,7 @@ _PARTS = {
     "dict": ("keys_schema", "values_schema"),
 }
 
-# What a schema may say of a model and its fields without a change to what is written.
+# Schema keys of a model and its fields that do not change the output.
 _MODEL = frozenset(
     {
         "type",
@@ -80,17 +80,17 @@ _FIELDS = frozenset(
 )
 _FIELD = frozenset({"type", "schema", "validation_alias", "frozen", "metadata"})
 
-# Before pydantic 2.11 its core takes aliases unless it is told otherwise.
+# Before 2.11, pydantic-core uses aliases unless told otherwise.
 _BY_ALIAS = None if "serialize_by_alias" in ConfigDict.__annotations__ else False
 
 
 def plain_fields(model: type[Any]) -> int | None:
-    """How many fields a model has, if all that pydantic does is to write them; else None.
+    """Returns the number of fields if pydantic writes the model unchanged; else None.
 
-    What is not known here, such as a type of a later pydantic, is not plain.
+    Anything unknown here, such as a type of a later pydantic, does not count as unchanged.
     """
     schema: Any = getattr(model, "__pydantic_core_schema__", None)
-    # A validator of the whole model stands around it.
+    # A validator of the whole model wraps its schema.
     while isinstance(schema, dict) and str(schema.get("type")).startswith("function-"):
         if "serialization" in schema:
             return None
@@ -128,10 +128,10 @@ def _is_plain(schema: Mapping[str, Any]) -> bool:
 
 
 def written(model: Any) -> Any:
-    """What pydantic writes of a model, or of a dataclass of its own.
+    """Returns pydantic's output for a model or pydantic dataclass.
 
-    What it refuses to write, such as bytes that are no text, is replaced by the name of its type,
-    field by field.
+    Replaces values that pydantic cannot write, such as bytes that are not UTF-8, by the name of
+    their type, field by field.
     """
     try:
         return _write(model)
@@ -165,5 +165,5 @@ def _write(model: Any, include: set[str] | None = None) -> Any:
 
 
 def _read(value: Any) -> Any:
-    """What the agent makes of a value that pydantic does not know."""
+    """Converts a value that pydantic does not know."""
     return json.loads(_native.redact(value, []))

@@ -1,4 +1,4 @@
-"""The agent's own queue and transport, as programs see them."""
+"""The agent's own queue and transport, in the form that programs see."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ class AgentBuffer(EventBuffer):
 
 
 class AgentTransport(HTTPTransport):
-    """The way to the backend of the process's agent. Called by a program, it passes the queue."""
+    """The agent's connection to the backend. Calls by a program bypass the queue."""
 
     def __init__(self, agent: "ProcessAgent") -> None:
         self._agent = agent

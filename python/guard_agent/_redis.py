@@ -1,4 +1,4 @@
-"""Redis behind the handler that a guard brings along, at work for the agent's journal."""
+"""Serves the agent's journal through the Redis handler that a guard supplies."""
 
 import asyncio
 import inspect
@@ -18,21 +18,21 @@ _logger = logging.getLogger("guard_agent")
 
 T = TypeVar("T")
 
-# The journal waits no longer for one call.
+# The time limit of one call by the journal.
 _CALL_SECONDS = 5.0
 
-# How often to look whether the event loop that a call waits for was closed.
+# The interval for checking whether the event loop that a call waits for was closed.
 _LOOK_SECONDS = 0.05
 
-# Of what an exception says, characters that are passed on.
+# The maximum number of characters passed on from an exception's text.
 _MAX_WORDS = 300
 
-# What stands before an @ in a URL is a user and a password.
+# The part of a URL before an @ is the user and password.
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
 
 class _ResolvingLoop(asyncio.SelectorEventLoop):
-    """Looks up names by itself: at the end of the process no other thread may be started for it."""
+    """Resolves names in its own thread: at process exit no other thread can be started for it."""
 
     async def getaddrinfo(
         self,
@@ -48,12 +48,12 @@ class _ResolvingLoop(asyncio.SelectorEventLoop):
 
 
 class RedisLoop:
-    """Carries out the journal's calls by a handler.
+    """Runs the journal's calls through a handler.
 
-    A handler whose methods are coroutines is bound to the event loop that it was handed over in,
-    as its connections are: its calls run there, until that loop is closed. Any other one is called
-    in a thread of this object's own, and holds up nothing but that. Without a handler all calls
-    fail at once: what the journal has in Redis stays there until there is one again.
+    A handler with coroutine methods is bound to the event loop in which it was supplied, as its
+    connections are. Its calls run there until that loop is closed. Any other handler is called in
+    this object's own thread and blocks nothing else. Without a handler all calls fail at once: the
+    journal's records in Redis stay there until a new handler is set.
 
     Args:
         handler: Has the methods of `RedisHandlerProtocol`, as coroutines or plain functions.
@@ -69,7 +69,7 @@ class RedisLoop:
         self._thread.loop.add_reader(self.calls.fileno(), self._take)
 
     def use(self, handler: RedisHandlerProtocol | None) -> None:
-        """Has `handler` carry out the calls from now on; to be called where it is at home."""
+        """Uses `handler` for calls from now on. Call this in the handler's event loop."""
         try:
             home = asyncio.get_running_loop() if handler is not None else None
         except RuntimeError:
@@ -77,9 +77,9 @@ class RedisLoop:
         self._served_by = (handler, home)
 
     def for_child(self) -> "RedisLoop | None":
-        """The same for the child of a fork.
+        """Returns the equivalent object for a forked child.
 
-        Nothing for a handler that is bound to an event loop: its connections are the parent's.
+        Returns None for a handler that is bound to an event loop: its connections are the parent's.
         """
         handler, home = self._served_by
         if handler is None:
@@ -109,7 +109,7 @@ class RedisLoop:
         except asyncio.TimeoutError:
             call.fail(f"the Redis handler's {call.name} took longer than {_CALL_SECONDS} s")
         except Exception as error:
-            # The agent warns, once a minute; this is for whoever looks for the line of code.
+            # The agent logs one warning per minute. This debug line shows the traceback.
             _logger.debug("The Redis handler raised", exc_info=True)
             why = _CREDENTIALS.sub("//", repr(error))
             call.fail(f"the Redis handler's {call.name} raised {why:.{_MAX_WORDS}}")
@@ -119,14 +119,14 @@ class RedisLoop:
         if handler is None:
             raise LookupError("there is none any more; assign redis_handler to save records again")
         if home is not None and home.is_closed():
-            # Nobody else uses it any more. Its connections have died with the loop.
+            # Nothing else uses the handler any more, and its connections ended with the loop.
             await _awaited(handler.initialize())
             home = None
             self._served_by = (handler, home)
         method = getattr(handler, call.name)
         first, *others = call.arguments
         if inspect.iscoroutinefunction(method):
-            # Called where it is awaited: nothing is left over where it does not come to that.
+            # Call it where it is awaited: if that never happens, no unawaited coroutine remains.
             begin: Callable[[], Awaitable[Any]] = partial(method, *first)
         else:
             answer = method(*first)
@@ -148,19 +148,19 @@ class RedisLoop:
 
 
 class _NotBegunError(Exception):
-    """The event loop was closed before it came to the work."""
+    """The event loop was closed before the work started."""
 
 
 async def _run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    """Has `work` done in an event loop of another thread, which may be closed at any time.
+    """Runs `work` in another thread's event loop, which may close at any time.
 
     Raises:
-        _NotBegunError: Nothing was done.
+        _NotBegunError: The work did not start.
         RuntimeError: The loop was closed meanwhile.
     """
     future = None
     with suppress(RuntimeError):
-        # Raised where it was closed just now.
+        # Raised if the loop was closed just now.
         future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
     while future is not None:
         if (await asyncio.wait({future}, timeout=_LOOK_SECONDS))[0]:

@@ -1,4 +1,4 @@
-"""What the core has to say, passed on to the log and to `on_error`."""
+"""Passes the core's reports to the log and to `on_error`."""
 
 import asyncio
 import inspect
@@ -14,15 +14,15 @@ from guard_agent.exceptions import GuardAgentError
 
 _logger = logging.getLogger("guard_agent")
 
-# What `on_error` is called for; other troubles are logged only.
+# The stages for which `on_error` is called; other problems are only logged.
 _ON_ERROR_STAGES = frozenset({"transport_send", "encryption", "flush_events", "flush_metrics"})
 
 Report: TypeAlias = Callable[[int, str, str, int | None], None]
-"""Takes a level, the stage, what happened, and how many records the batch has that it is about."""
+"""Receives the level, the stage, the message, and the size of the affected batch."""
 
 
 def reporter(config: Callable[[], AgentConfig]) -> Report:
-    """What the core calls, from a thread of its own; `config` is asked for `on_error`."""
+    """Returns the function that the core calls for a report. `config` gives `on_error`."""
     callbacks.meet()
 
     def tell(level: int, stage: str, message: str, batch_size: int | None) -> None:
@@ -34,7 +34,7 @@ def reporter(config: Callable[[], AgentConfig]) -> Report:
         try:
             result = on_error(stage, GuardAgentError(message), context)
             if inspect.isawaitable(result):
-                # An event loop runs in a thread of the system's: greenlets would all be in it.
+                # The event loop runs in a system thread, because greenlets would share one thread.
                 wait_for(lambda: asyncio.run(within(config().timeout, result)))
         except Exception:
             _logger.exception("on_error raised; the agent goes on")

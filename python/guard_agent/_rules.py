@@ -1,4 +1,4 @@
-"""New rules, passed on to whoever wants to know of them."""
+"""Notifies subscribers of new rules."""
 
 import asyncio
 import inspect
@@ -15,16 +15,16 @@ from guard_agent.models import DynamicRules
 _logger = logging.getLogger("guard_agent")
 
 RulesCallback: TypeAlias = Callable[[DynamicRules | None], object]
-"""Called with the rules in force, or None when there are none any more; may be asynchronous."""
+"""Called with the rules in force, or None if there are none any more; may be asynchronous."""
 
-# A guard that waited for these very rules is about to apply them itself.
+# A guard that waited for these same rules is about to apply them itself.
 _HEAD_START_SECONDS = 0.05
 
 _RAISED = "A callback of on_rules_updated raised; the agent goes on"
 
 
 class RulesFeed:
-    """Tells guard-core and callbacks of new rules, one change after the other.
+    """Notifies guard-core and the callbacks of new rules, one change after the other.
 
     Args:
         current: Returns the rules in force.
@@ -42,7 +42,7 @@ class RulesFeed:
         self._told: DynamicRules | None = None
 
     def add(self, callback: RulesCallback) -> Callable[[], None]:
-        """Has `callback` called from now on, until the function that is returned is called."""
+        """Calls `callback` from now on, until the returned function is called."""
         added = _Callback(callback, home())
         self._callbacks.append(added)
 
@@ -53,7 +53,7 @@ class RulesFeed:
         return remove
 
     def changed(self) -> None:
-        """Called by the core, from a thread that must not be held up."""
+        """Called by the core, from a thread that must not be blocked."""
         with self._lock:
             self._changes += 1
             is_telling, self._is_telling = self._is_telling, True
@@ -61,12 +61,12 @@ class RulesFeed:
             callbacks.start(self._tell_all, "guard-rules")
 
     def begin_in_child(self) -> None:
-        """Begins again in a forked child, where the loops of the parent do not run."""
+        """Restarts in a forked child, where the parent's loops do not run."""
         self._callbacks = [callback for callback in self._callbacks if callback.home is None]
         self._begin()
 
     def _tell_all(self) -> None:
-        """Tells of changes until there are no more."""
+        """Notifies until there are no more changes."""
         while True:
             told_of = self._changes
             try:
@@ -80,7 +80,7 @@ class RulesFeed:
 
     def _tell(self) -> None:
         time.sleep(_HEAD_START_SECONDS)
-        # The end of rules is news to the guard too, which goes back to its configuration.
+        # The guard must also hear when rules end: it then returns to its configuration.
         _guard_core.update()
         rules = self._current()
         if rules is self._told:
@@ -91,7 +91,7 @@ class RulesFeed:
 
 
 class _Callback:
-    """One callback and the event loop it belongs to."""
+    """One callback and its event loop."""
 
     def __init__(self, callback: RulesCallback, where: Home | None) -> None:
         self.home = where
@@ -103,11 +103,11 @@ class _Callback:
             return
         result = self._call(rules)
         if inspect.isawaitable(result):
-            # An event loop runs in a thread of the system's: greenlets would all be in it.
+            # The event loop runs in a system thread, because greenlets would share one thread.
             wait_for(lambda: asyncio.run(_finish(result)))
 
     async def _call_in_loop(self, rules: DynamicRules | None) -> None:
-        # Only here: a task that the end of its loop cancels must leave no coroutine over.
+        # Call it only here: if the loop ends and cancels the task, no unawaited coroutine remains.
         result = self._call(rules)
         if inspect.isawaitable(result):
             await _finish(result)

@@ -1,10 +1,10 @@
-"""The agent's numbers in the shape that programs know."""
+"""Converts the agent's counters to the structure that programs expect."""
 
 from typing import Any
 
 
 def agent_stats(native: dict[str, Any]) -> dict[str, Any]:
-    """What `get_stats()` of a handler returns."""
+    """Returns the result of a handler's `get_stats()`."""
     events, metrics = native["events"], native["metrics"]
     return {
         "running": native["running"],
@@ -31,7 +31,7 @@ def agent_stats(native: dict[str, Any]) -> dict[str, Any]:
 
 
 def buffer_stats(native: dict[str, Any]) -> dict[str, Any]:
-    """What `get_stats()` of a buffer returns; times are in seconds since 1970."""
+    """Returns the result of a buffer's `get_stats()`; times are in seconds since 1970."""
     events, metrics = native["events"], native["metrics"]
     durability = native["durability"]
     return {
@@ -51,7 +51,7 @@ def buffer_stats(native: dict[str, Any]) -> dict[str, Any]:
 
 
 def transport_stats(native: dict[str, Any]) -> dict[str, Any]:
-    """What `get_stats()` of a transport returns."""
+    """Returns the result of a transport's `get_stats()`."""
     return {
         "requests_sent": native["requests_sent"],
         "requests_failed": native["requests_failed"],

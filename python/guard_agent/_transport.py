@@ -1,4 +1,4 @@
-"""A transport that a program brings along, at work for the agent."""
+"""Runs a transport that the program supplies."""
 
 import asyncio
 import json
@@ -14,18 +14,18 @@ from guard_agent.protocols import TransportProtocol
 
 _logger = logging.getLogger("guard_agent")
 
-# Of what an exception says, characters that are passed on.
+# The maximum number of characters passed on from an exception's text.
 _MAX_WORDS = 300
 
 
 class TransportLoop:
-    """Answers the agent's requests by `transport`, on an event loop in a thread of its own.
+    """Serves the agent's requests through `transport`, on an event loop in a dedicated thread.
 
-    Whatever `transport` does, it holds up nothing but this loop.
+    A slow or failing `transport` blocks only this loop.
 
     Args:
         transport: What carries the records.
-        timeout: Seconds that one call may take.
+        timeout: The time limit of one call, in seconds.
     """
 
     def __init__(self, transport: TransportProtocol, timeout: Callable[[], float]) -> None:
@@ -39,14 +39,14 @@ class TransportLoop:
         self._thread.loop.add_reader(self.requests.fileno(), self._take)
 
     def close(self) -> None:
-        """Ends the thread, which cancels what is under way."""
+        """Ends the thread and cancels running tasks."""
         self._thread.close()
 
     async def send(self, name: str, records: list[Any]) -> Any:
-        """Has a method of the transport send records, from another event loop.
+        """Sends records by a method of the transport, from another event loop.
 
         Raises:
-            RuntimeError: It was closed meanwhile.
+            RuntimeError: This loop was closed meanwhile.
         """
         return await self._thread.run(lambda: self._send(name, records))
 
@@ -66,7 +66,7 @@ class TransportLoop:
         except asyncio.TimeoutError:
             request.fail(f"the transport took longer than {self._timeout()} s")
         except Exception as error:
-            # The agent warns, once a minute; this is for whoever looks for the line of code.
+            # The agent logs one warning per minute. This debug line shows the traceback.
             _logger.debug("The transport raised", exc_info=True)
             request.fail(f"the transport raised {error!r:.{_MAX_WORDS}}")
 

@@ -1,8 +1,8 @@
-"""Has uvicorn wait for the agent before it ends the process.
+"""Makes uvicorn wait for the agent before it ends the process.
 
-uvicorn shuts down at a signal and then raises it anew for the handler that was there before its
-own. For SIGTERM that is most often none: the process ends on the spot, without anything that an
-interpreter does when it exits. The last that happens before is `Server.shutdown`.
+uvicorn shuts down on a signal and then raises the signal again for the previous handler. For
+SIGTERM there is usually none, so the process ends at once and skips the interpreter's exit steps.
+The last code that runs before that is `Server.shutdown`.
 """
 
 import signal
@@ -19,13 +19,13 @@ _servers: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
 def await_at_shutdown(deliver: Callable[[], None]) -> bool:
-    """Has the uvicorn that serves in this process do `deliver` too when it shuts down.
+    """Makes the uvicorn server of this process also run `deliver` when it shuts down.
 
-    It is found by the signal that it handles, whose handler stays as it is; nothing is imported.
+    The server is found through its signal handler, which stays unchanged; nothing is imported.
 
     Returns:
-        Whether it was found. It is not while it has been imported and does not serve yet.
-        Where nobody has imported it there is none to find, and that is true as well.
+        True if the server was found, or if uvicorn is not imported. False if uvicorn is imported
+        but does not serve yet.
     """
     server_class = getattr(sys.modules.get(_MODULE), "Server", None)
     if server_class is None:

@@ -1,4 +1,4 @@
-"""What the asynchronous handlers return."""
+"""Return values of the asynchronous handlers."""
 
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Pending(Coroutine[Any, Any, T_co]):
-    """A coroutine around work that is under way, awaited or not."""
+    """A coroutine around work that is already running, whether awaited or not."""
 
     def __init__(self, work: Awaited[T_co]) -> None:
-        """Wraps what is under way."""
+        """Wraps running work."""
         self._steps = work.__await__()
 
     def __await__(self) -> Generator[Any, Any, T_co]:
@@ -23,27 +23,27 @@ class Pending(Coroutine[Any, Any, T_co]):
         return self._steps
 
     def send(self, value: Any, /) -> Any:
-        """Goes on waiting."""
+        """Continues to wait."""
         return self._steps.send(value)
 
     def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any:
-        """Stops waiting; the work goes on."""
+        """Stops waiting; the work continues."""
         if val is None and tb is None:
             return self._steps.throw(typ)
         return self._steps.throw(typ, val, tb)
 
     def close(self) -> None:
-        """Stops waiting; the work goes on."""
+        """Stops waiting; the work continues."""
         self._steps.close()
 
 
 def in_background(work: Callable[[], T]) -> Coroutine[Any, Any, T]:
-    """Does blocking `work` without blocking a running event loop, asyncio's or trio's.
+    """Runs blocking `work` without blocking a running event loop, asyncio's or trio's.
 
-    Inside a loop it starts in a thread of its own at once, which neither takes a place among the
-    loop's other threads nor keeps the process from ending. Outside of a loop it is done before
-    this returns, while other greenlets go on, and so it is while the interpreter ends and starts
-    no threads any more.
+    Inside a loop, the work starts at once in a dedicated thread. That thread uses no place in the
+    loop's thread pool and does not keep the process alive. Outside a loop, the work is done before
+    this returns, while other greenlets run. The same holds during interpreter shutdown, when no
+    thread can start any more.
     """
     where = home()
     if where is None:

@@ -1,4 +1,4 @@
-"""Records waiting to be delivered, in the hands of the program."""
+"""A queue of records that the program controls."""
 
 import asyncio
 import contextlib
@@ -21,22 +21,23 @@ __all__ = ["EventBuffer"]
 
 _logger = logging.getLogger("guard_agent")
 
-# Between two looks for room in a full buffer under `buffer_overflow_policy="block"`.
+# The interval between checks for room in a full buffer, under
+# `buffer_overflow_policy="block"`.
 _LOOK_SECONDS = 0.005
 
-# For how long a full queue keeps a program from ending.
+# The maximum time for which a full queue keeps a program from ending.
 _LAST_ROOM_SECONDS = 2.0
 
 
 def until_taken(agent: _native.Agent, kind: str, record: Any) -> Iterator[int]:
-    """Tries to send a record that a full queue has refused; whoever iterates waits in between.
+    """Retries a record that a full queue refused. The caller waits between iterations.
 
     Yields:
         How often the agent had stopped before.
 
     Raises:
         BufferFullError: The agent stopped meanwhile; or the interpreter waits for this thread to
-            end, and the queue took nothing for 2 seconds.
+            end, and the queue accepted nothing for 2 seconds.
     """
     stops = agent.stops()
     while agent.try_again(kind, record, stops, _patience()) is None:
@@ -44,16 +45,16 @@ def until_taken(agent: _native.Agent, kind: str, record: Any) -> Iterator[int]:
 
 
 async def when_taken(tries: Iterator[object]) -> None:
-    """Ends once there is no further try: the record was taken."""
+    """Ends when the record was accepted."""
     for _ in tries:
         await sleep(_LOOK_SECONDS)
 
 
 def _patience() -> float | None:
-    """For how long a full queue may take nothing.
+    """Returns how long to wait while the full queue accepts nothing.
 
-    When the main thread has ended the interpreter waits for all others but daemons, and these may
-    wait for a backend that never comes back.
+    When the main thread has ended, the interpreter waits for all non-daemon threads. These could
+    otherwise wait forever for a backend that never comes back.
     """
     keeps_running = threading.main_thread().is_alive() or threading.current_thread().daemon
     return None if keeps_running else _LAST_ROOM_SECONDS
@@ -63,16 +64,16 @@ class EventBuffer:
     """Holds records in memory, redacted and truncated as the agent sends them.
 
     Bounded by `max_buffered` records and `max_buffer_bytes`, under `buffer_overflow_policy`.
-    `handler.buffer` is one that shows the agent's own queue: adding sends, and flushing takes
-    records out of the queue, for the program to keep. To be used from one event loop.
+    `handler.buffer` is an `EventBuffer` for the agent's own queue: adding sends, and flushing takes
+    records out of the queue and gives them to the program. Use it from one event loop.
 
     Args:
-        config: The bounds, and what is redacted.
+        config: Sets the limits and the redaction.
         flush_callback: Awaited when `high_watermark_ratio` of `buffer_size` records wait, and
-            every `flush_interval` seconds between `start` and `stop`; expected to flush.
+            every `flush_interval` seconds between `start` and `stop`. It should flush.
 
     Raises:
-        ValueError: The configuration cannot be used; names field, value and remedy.
+        ValueError: The configuration is invalid. The error names the field, value and remedy.
 
     Example:
         >>> from guard_agent import get_current_timestamp
@@ -88,7 +89,7 @@ class EventBuffer:
     def __init__(
         self, config: AgentConfig, flush_callback: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        """Makes an empty buffer."""
+        """Creates an empty buffer."""
         self.config = config
         self.redis_handler: RedisHandlerProtocol | None = None
         self._queue = self._open_queue()
@@ -101,43 +102,43 @@ class EventBuffer:
         return _native.Buffer(config, reporter(lambda: config))
 
     async def add_event(self, event: SecurityEvent) -> None:
-        """Takes an event. Waits for room under `buffer_overflow_policy="block"`.
+        """Adds an event. Waits for room under `buffer_overflow_policy="block"`.
 
         Raises:
-            BufferFullError: It is full and `buffer_overflow_policy` is "raise"; or it is the
-                agent's queue, and the agent stopped while the event waited for room.
+            BufferFullError: The buffer is full and `buffer_overflow_policy` is "raise"; or it is
+                the agent's queue, and the agent stopped while the event waited for room.
         """
         if not self._queue.send_event(event):
             await when_taken(self._until_taken("events", event))
         self._flush_early()
 
     async def add_metric(self, metric: SecurityMetric) -> None:
-        """Takes a metric, exactly as `add_event` does an event."""
+        """Adds a metric, exactly as `add_event` adds an event."""
         if not self._queue.send_metric(metric):
             await when_taken(self._until_taken("metrics", metric))
         self._flush_early()
 
     def _until_taken(self, kind: str, record: Any) -> Iterator[object]:
         send = self._queue.send_event if kind == "events" else self._queue.send_metric
-        # Room is made by whoever flushes.
+        # A flush makes room.
         while not send(record):
             yield None
 
     async def flush_events(self) -> list[SecurityEvent]:
-        """Takes the events out and returns them, oldest first."""
+        """Removes the events and returns them, oldest first."""
         return read_records(SecurityEvent, self._queue.withdraw("events"))
 
     async def flush_metrics(self) -> list[SecurityMetric]:
-        """Takes the metrics out and returns them, oldest first."""
+        """Removes the metrics and returns them, oldest first."""
         return read_records(SecurityMetric, self._queue.withdraw("metrics"))
 
     async def flush_events_with_keys(self) -> tuple[list[SecurityEvent], list[str]]:
-        """Like `flush_events`, with the Redis key of each, or "" where there is none."""
+        """Like `flush_events`, with each record's Redis key, or "" if it has none."""
         events = await self.flush_events()
         return events, [""] * len(events)
 
     async def flush_metrics_with_keys(self) -> tuple[list[SecurityMetric], list[str]]:
-        """Like `flush_metrics`, with the Redis key of each, or "" where there is none."""
+        """Like `flush_metrics`, with each record's Redis key, or "" if it has none."""
         metrics = await self.flush_metrics()
         return metrics, [""] * len(metrics)
 
@@ -150,10 +151,10 @@ class EventBuffer:
     async def requeue_events_in_memory(
         self, events: list[SecurityEvent], keys: list[str]
     ) -> list[str]:
-        """Takes back events that were not delivered; returns the keys it does not hold on to.
+        """Takes back undelivered events; returns the keys that it does not keep.
 
         Raises:
-            BufferFullError: There is no room, and none may be made by dropping others.
+            BufferFullError: There is no room, and the policy forbids dropping other records.
         """
         for event in events:
             _requeue(self._queue.send_event, event)
@@ -162,7 +163,7 @@ class EventBuffer:
     async def requeue_metrics_in_memory(
         self, metrics: list[SecurityMetric], keys: list[str]
     ) -> list[str]:
-        """Takes back metrics, exactly as `requeue_events_in_memory` does events."""
+        """Takes back metrics, exactly as `requeue_events_in_memory` takes back events."""
         for metric in metrics:
             _requeue(self._queue.send_metric, metric)
         return [key for key in keys if key]
@@ -174,17 +175,17 @@ class EventBuffer:
         return size
 
     async def clear_buffer(self) -> None:
-        """Forgets all records that wait; the ledger counts them as withdrawn."""
+        """Discards all waiting records; the ledger counts them as withdrawn."""
         self._queue.withdraw("events")
         self._queue.withdraw("metrics")
 
     def get_stats(self) -> dict[str, Any]:
-        """Returns counters of what was taken, flushed and dropped."""
+        """Returns counters of accepted, flushed and dropped records."""
         running = self._auto_flush is not None
         return buffer_stats(self._queue.stats()) | {"auto_flush_running": running}
 
     async def initialize_redis(self, redis_handler: RedisHandlerProtocol) -> None:
-        """Keeps the Redis handler. Records are not persisted there."""
+        """Stores the Redis handler. This buffer does not persist records in Redis."""
         self.redis_handler = redis_handler
 
     async def start(self) -> None:
@@ -201,7 +202,7 @@ class EventBuffer:
             self._auto_flush = asyncio.create_task(self._flush_regularly(self._flush_callback))
 
     async def stop_auto_flush(self) -> None:
-        """Ends what `start_auto_flush` began. What waits stays."""
+        """Stops the automatic flush. Waiting records stay."""
         task, self._auto_flush = self._auto_flush, None
         if task is not None:
             task.cancel()
@@ -214,7 +215,7 @@ class EventBuffer:
             await _flush_safely(flush)
 
     def _flush_early(self) -> None:
-        """Flushes when much waits, unless that is under way."""
+        """Flushes when the buffer reaches its watermark, unless a flush is running."""
         if self._flush_callback is None or self._early_flush is not None:
             return
         stats = self._queue.stats()

@@ -1,4 +1,4 @@
-"""The handlers that programs and guards hold, all in front of the process's one agent."""
+"""The handlers that programs and guards use. All share the process's single agent."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ _DONE: Coroutine[Any, Any, None] = Ready(None)
 
 
 class _Handler:
-    """What both kinds of handler share."""
+    """The common part of both kinds of handler."""
 
     def __init__(
         self,
@@ -28,23 +28,23 @@ class _Handler:
         transport: TransportProtocol | None = None,
         buffer: BufferProtocol | None = None,
     ) -> None:
-        """Makes the process's agent, or gives it this configuration if there is one.
+        """Creates the process's agent, or applies this configuration to the existing one.
 
         Raises:
             TypeError: `transport` or `buffer` lacks a method of its protocol.
-            ValueError: The configuration cannot be used; names each field, value and remedy.
-            EncryptionConfigError: `project_encryption_key` is no 256-bit key.
+            ValueError: The configuration is invalid. The error names each field, value and remedy.
+            EncryptionConfigError: `project_encryption_key` is not a 256-bit key.
         """
         self._agent: ProcessAgent = process_agent(config, transport, buffer)
 
     @property
     def config(self) -> AgentConfig:
-        """The configuration in effect: the one given last in this process."""
+        """The configuration in force: the last one given in this process."""
         return self._agent.config
 
     @property
     def redis_handler(self) -> RedisHandlerProtocol | None:
-        """Keeps records in Redis until they are delivered; None while nothing does.
+        """Saves records in Redis until they are delivered; None if records are not saved there.
 
         Assigning is the same as `initialize_redis`.
         """
@@ -56,15 +56,15 @@ class _Handler:
 
     @property
     def transport(self) -> TransportProtocol:
-        """What carries the records: an `HTTPTransport`, or what a program brought along.
+        """Carries the records: an `HTTPTransport`, or the program's own transport.
 
-        Assign a transport of your own, or None for HTTP again. Yours is called from an event
-        loop in a thread of its own, for `timeout` seconds at most.
-        What its `send_events` and `send_metrics` return true for is delivered; anything else, and
-        an exception, keeps the batch for another attempt. Assigning takes effect at once.
+        Assign your own transport, or None to return to HTTP. The agent calls it from an event
+        loop in a dedicated thread, for at most `timeout` seconds per call.
+        If its `send_events` or `send_metrics` returns true, the batch is delivered. Any other value
+        or an exception keeps the batch for another attempt. An assignment takes effect at once.
 
         Raises:
-            TypeError: What is assigned lacks a method of `TransportProtocol`.
+            TypeError: The assigned object lacks a method of `TransportProtocol`.
         """
         return self._agent.transport
 
@@ -74,17 +74,17 @@ class _Handler:
 
     @property
     def buffer(self) -> BufferProtocol:
-        """What holds the records: an `EventBuffer`, or what a program brought along.
+        """Holds the records: an `EventBuffer`, or the program's own buffer.
 
-        Assign a buffer of your own, or None for the agent's queue again. Yours is called from an
-        event loop in a thread of its own, for `timeout` seconds at most. What it does not take is
-        counted and logged as lost. Taking its place again waits for its flush, 1.5 seconds at most.
-        It is flushed every `flush_interval` seconds, when
+        Assign your own buffer, or None to return to the agent's queue. The agent calls it from an
+        event loop in a dedicated thread, for at most `timeout` seconds per call. Records that it
+        does not accept are counted and logged as lost. Replacing it waits for its flush, at most
+        1.5 seconds. The agent flushes it every `flush_interval` seconds, when
         `high_watermark_ratio` of `buffer_size` records were added, and by `flush_buffer` and
-        `stop`: delivered records are confirmed to it, the others given back to it.
+        `stop`. It confirms delivered records to the buffer and gives the others back.
 
         Raises:
-            TypeError: What is assigned lacks a method of `BufferProtocol`.
+            TypeError: The assigned object lacks a method of `BufferProtocol`.
         """
         return self._agent.buffer
 
@@ -93,18 +93,18 @@ class _Handler:
         replace_buffer(self._agent, buffer)
 
     def on_rules_updated(self, callback: RulesCallback) -> Callable[[], None]:
-        """Has `callback` called with new rules as they come in, or None when there are none left.
+        """Calls `callback` with new rules as they arrive, or with None when there are none left.
 
-        Inside a running event loop it is called there, and awaited if it is asynchronous.
-        Outside of one it is called in a thread of the agent's own, one call after the other; an
-        asynchronous one then runs in a loop of its own. What it raises is logged. A forked
-        child keeps those that were given outside of a loop.
+        Inside a running event loop the callback runs there, and is awaited if it is asynchronous.
+        Outside a loop it runs in an agent thread, one call after the other; an asynchronous
+        callback then runs in its own event loop. Its exceptions are logged. A forked child keeps
+        the callbacks that were registered outside a loop.
 
         Args:
             callback: Takes a `DynamicRules` or None.
 
         Returns:
-            A function that removes the callback again.
+            A function that removes the callback.
         """
         self._agent.native.notice_fork()
         remove = self._agent.rules_feed.add(callback)
@@ -112,18 +112,18 @@ class _Handler:
         return remove
 
     def get_stats(self) -> dict[str, Any]:
-        """Returns counters of everything the agent took, sent and lost. Never blocks."""
+        """Returns counters of everything the agent accepted, sent and lost. Never blocks."""
         return self._agent.stats()
 
 
 class GuardAgentHandler(Sender, _Handler):
     """The agent, for asynchronous code.
 
-    Each call does its work, or starts it, at once; what it returns can be awaited, made a
-    task of, or ignored.
+    Each call does or starts its work at once. You can await the return value, make a task of it,
+    or ignore it.
 
     Args:
-        config: How to collect and where to deliver.
+        config: Configures what to collect and where to deliver.
         transport: Carries the records instead of HTTP, for all handlers of the process.
         buffer: Holds the records instead of the agent's queue, for all handlers of the process.
 
@@ -143,7 +143,7 @@ class GuardAgentHandler(Sender, _Handler):
         return _DONE
 
     def stop(self) -> Coroutine[Any, Any, None]:
-        """Delivers what is queued, for 2 seconds at most, and stops.
+        """Delivers the queued records, for at most 2 seconds, and stops.
 
         Calls that wait for room then raise `BufferFullError`.
         """
@@ -154,18 +154,18 @@ class GuardAgentHandler(Sender, _Handler):
         return self.stop()
 
     def flush_buffer(self) -> Coroutine[Any, Any, None]:
-        """Delivers what is queued now; gives up after `timeout` seconds, keeping the rest."""
+        """Delivers the queued records now; gives up after `timeout` seconds and keeps the rest."""
         return in_background(self._agent.flush)
 
     def initialize_redis(self, redis_handler: RedisHandlerProtocol) -> Coroutine[Any, Any, None]:
-        """Has records kept in Redis until they are delivered, and delivers what is found there.
+        """Saves records in Redis until they are delivered, and delivers the records found there.
 
-        Returns at once: Redis is spoken to in the background, and a Redis that is slow or away
-        holds up nothing. Coroutines run in the event loop of this call.
+        Returns at once: the agent talks to Redis in the background, so a slow or unreachable Redis
+        blocks nothing. Coroutines run in the event loop of this call.
 
         Args:
-            redis_handler: What a guard passes, or any object with its methods, as coroutines or
-                plain functions.
+            redis_handler: The guard's Redis handler, or any object with its methods, as coroutines
+                or plain functions.
 
         Raises:
             TypeError: `redis_handler` lacks a method of `RedisHandlerProtocol`.
@@ -174,15 +174,15 @@ class GuardAgentHandler(Sender, _Handler):
         return _DONE
 
     def get_dynamic_rules(self) -> Coroutine[Any, Any, DynamicRules | None]:
-        """Returns the rules in force; None if there are none.
+        """Returns the rules in force, or None if there are none.
 
-        The first call has the agent follow them from then on, and waits for the backend; later
-        ones answer at once, with the newest that is known.
+        The first call subscribes to the rules and waits for the backend. Later calls return the
+        latest known rules at once.
         """
         return self._answer(self._agent.rules)
 
     def get_status(self) -> Coroutine[Any, Any, AgentStatus]:
-        """Returns how the agent is."""
+        """Returns the agent's status."""
         return self._given(self._agent.status())
 
     def health_check(self) -> Coroutine[Any, Any, bool]:
@@ -196,7 +196,7 @@ class GuardAgentHandler(Sender, _Handler):
         return Ready(value)
 
     def _send(self, kind: str, record: Any) -> Coroutine[Any, Any, None]:
-        """Sends what the native agent did not take at once."""
+        """Sends a record that the native agent did not accept at once."""
         send = self._agent.send_event if kind == "events" else self._agent.send_metric
         return send(record) or self._when_room(kind, record)
 
@@ -211,10 +211,10 @@ class GuardAgentHandler(Sender, _Handler):
 
 
 class _AdaptableHandler(GuardAgentHandler):
-    """A handler for whoever calls it: where it was made does not tell who that will be.
+    """A handler for synchronous and asynchronous callers.
 
-    Called inside a running loop it is a `GuardAgentHandler`. Outside of one, calls that answer
-    something return the answer itself; those that answer nothing can be awaited or not anyway.
+    Inside a running loop each call works as on a `GuardAgentHandler`. Outside a loop, calls with a
+    result return it directly. The return value of the other calls can be awaited or ignored.
     """
 
     def _answer(self, ask: Callable[[], T]) -> Any:
@@ -228,7 +228,7 @@ class SyncGuardAgentHandler(_Handler):
     """The agent, for synchronous code: every call returns its value.
 
     Args:
-        config: How to collect and where to deliver.
+        config: Configures what to collect and where to deliver.
         transport: Carries the records instead of HTTP, for all handlers of the process.
         buffer: Holds the records instead of the agent's queue, for all handlers of the process.
 
@@ -264,7 +264,7 @@ class SyncGuardAgentHandler(_Handler):
         self._agent.start()
 
     def stop(self) -> None:
-        """Delivers what is queued, for 2 seconds at most, and stops.
+        """Delivers the queued records, for at most 2 seconds, and stops.
 
         Calls that wait for room then raise `BufferFullError`.
         """
@@ -275,18 +275,18 @@ class SyncGuardAgentHandler(_Handler):
         self._agent.stop()
 
     def flush_buffer(self) -> None:
-        """Delivers what is queued now; gives up after `timeout` seconds, keeping the rest."""
+        """Delivers the queued records now; gives up after `timeout` seconds and keeps the rest."""
         self._agent.flush()
 
     def initialize_redis(self, redis_handler: RedisHandlerProtocol) -> None:
-        """Has records kept in Redis until they are delivered, and delivers what is found there.
+        """Saves records in Redis until they are delivered, and delivers the records found there.
 
-        Returns at once: Redis is spoken to in the background, and a Redis that is slow or away
-        holds up nothing.
+        Returns at once: the agent talks to Redis in the background, so a slow or unreachable Redis
+        blocks nothing.
 
         Args:
-            redis_handler: What a guard passes, or any object with its methods, as coroutines or
-                plain functions.
+            redis_handler: The guard's Redis handler, or any object with its methods, as coroutines
+                or plain functions.
 
         Raises:
             TypeError: `redis_handler` lacks a method of `RedisHandlerProtocol`.
@@ -294,15 +294,15 @@ class SyncGuardAgentHandler(_Handler):
         self._agent.initialize_redis(redis_handler)
 
     def get_dynamic_rules(self) -> DynamicRules | None:
-        """Returns the rules in force; None if there are none.
+        """Returns the rules in force, or None if there are none.
 
-        The first call has the agent follow them from then on, and waits for the backend; later
-        ones answer at once, with the newest that is known.
+        The first call subscribes to the rules and waits for the backend. Later calls return the
+        latest known rules at once.
         """
         return self._agent.rules()
 
     def get_status(self) -> AgentStatus:
-        """Returns how the agent is."""
+        """Returns the agent's status."""
         return self._agent.status()
 
     def health_check(self) -> bool:
@@ -311,15 +311,15 @@ class SyncGuardAgentHandler(_Handler):
 
 
 def guard_agent(config: AgentConfig) -> GuardAgentHandler:
-    """Returns the process's handler, always the same one, and has its agent take over `config`.
+    """Applies `config` to the process's agent and returns its handler, always the same object.
 
-    Wherever it is made, the handler serves asynchronous code that awaits it as well as
-    synchronous code that calls it plainly: each call looks whether an event loop runs in its
+    The handler serves asynchronous code that awaits it and synchronous code that calls it directly,
+    wherever it was created: each call checks whether an event loop runs in its
     thread. A server may import a synchronous application inside its event loop.
 
     Raises:
-        ValueError: The configuration cannot be used; names each field, value and remedy.
-        EncryptionConfigError: `project_encryption_key` is no 256-bit key.
+        ValueError: The configuration is invalid. The error names each field, value and remedy.
+        EncryptionConfigError: `project_encryption_key` is not a 256-bit key.
     """
     handler = _AdaptableHandler(config)
     shared: GuardAgentHandler = handler._agent.handlers.setdefault(_AdaptableHandler, handler)

@@ -1,6 +1,6 @@
 """The agent's configuration.
 
-Each field's description says what is expected of it: it stands in the error of a wrong value
+Each field's description states the valid values. It appears in the error for an invalid value
 and in docs/configuration.md.
 """
 
@@ -47,7 +47,7 @@ class AgentConfig(BaseModel):
         'http://127.0.0.1:8400'
     """
 
-    # Errors must not show what stands beside the wrong field: it may be a secret.
+    # Errors must not show neighbouring fields: they may hold a secret.
     model_config = ConfigDict(arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     api_key: str = Field(repr=False, description="The project's API key: 10 characters or more.")
@@ -223,12 +223,12 @@ class AgentConfig(BaseModel):
 
     @classmethod
     def from_env(cls, **values: Any) -> "AgentConfig":
-        """Reads GUARD_AGENT_API_KEY, GUARD_AGENT_ENDPOINT and so on, one for each field.
+        """Reads GUARD_AGENT_API_KEY, GUARD_AGENT_ENDPOINT and so on, one variable per field.
 
-        Lists are separated by commas; variables that are empty count as absent.
+        Commas separate list items. Empty variables count as unset.
 
         Args:
-            **values: Fields given here win over the environment.
+            **values: These fields override the environment.
         """
         found: dict[str, Any] = {}
         for name in cls.model_fields:
@@ -240,7 +240,7 @@ class AgentConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _warn_of_unknown(cls, data: Any) -> Any:
-        """Other versions have other fields: an unknown one is no reason not to start."""
+        """Warns of unknown fields: other versions have other fields, so they are no error."""
         if isinstance(data, dict):
             for name in data.keys() - cls.model_fields.keys():
                 near = difflib.get_close_matches(str(name), cls.model_fields, n=1)
@@ -251,7 +251,7 @@ class AgentConfig(BaseModel):
     @field_validator("endpoint")
     @classmethod
     def _normalise_endpoint(cls, endpoint: str) -> str:
-        # Before it is taken apart, which may fail with all of it in the message.
+        # Check this before parsing, because a parse error could show the whole URL.
         if "@" in endpoint:
             raise ValueError("leave user and password out of it; the API key is the credential")
         url = endpoint.strip().rstrip("/").removesuffix(_API_PATH).rstrip("/")
@@ -273,22 +273,22 @@ class AgentConfig(BaseModel):
         if found.startswith("~"):
             raise ValueError("a user whose home directory is not known")
         try:
-            # A daemon changes to another directory later.
+            # Make the path absolute now: a daemon changes its directory later.
             return os.path.abspath(found)
         except FileNotFoundError:
             raise ValueError("a relative path in a working directory that is gone") from None
 
-    # The last validator is the outermost: it sees the errors of all others.
+    # The last validator is the outermost one: it sees the errors of all others.
     @field_validator("*", mode="wrap")
     @classmethod
     def _explain(cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        """Adds the value, unless secret, and what is expected to the error."""
+        """Adds the expected value to the error, and the given value unless it is secret."""
         try:
             return check(value)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         name = info.field_name or ""
-        # What stands before an @ in a URL is a user and a password.
+        # The part of a URL before an @ is the user and password.
         is_secret = name in SECRETS or (name == "endpoint" and "@" in str(value))
         shown = "a value that is not shown" if is_secret else f"{value!r:.200}"
         raise PydanticCustomError(
@@ -303,9 +303,9 @@ class AgentConfig(BaseModel):
 
 
 def validate_config(config: AgentConfig) -> list[str]:
-    """Returns what is wrong with `config` beyond its types; an empty list if nothing is.
+    """Returns the problems of `config` beyond wrong types; an empty list if there are none.
 
-    The handlers refuse a configuration with errors by ValueError.
+    The handlers reject a configuration with problems by a ValueError.
     """
     errors = []
     if len(config.api_key) < _MIN_API_KEY:

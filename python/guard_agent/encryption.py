@@ -1,6 +1,6 @@
-"""Encrypted payloads: AES-256-GCM under the project's key.
+"""Encrypted payloads: AES-256-GCM with the project's key.
 
-The agent encrypts by itself when `project_encryption_key` is set; this module is for
+The agent itself encrypts when `project_encryption_key` is set. This module is for
 programs that read such payloads or write their own.
 """
 
@@ -15,7 +15,7 @@ class EncryptionError(Exception):
 
 
 class EncryptionConfigError(RuntimeError):
-    """The project's encryption key cannot be used. Does not show the key."""
+    """The project's encryption key is not usable. The text does not show the key."""
 
 
 class PayloadEncryptor:
@@ -25,7 +25,7 @@ class PayloadEncryptor:
         project_key: 32 bytes as URL-safe base64.
 
     Raises:
-        EncryptionConfigError: The key is not base64, or not of 32 bytes.
+        EncryptionConfigError: The key is not base64, or not 32 bytes long.
 
     Example:
         >>> encryptor = PayloadEncryptor("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
@@ -41,7 +41,7 @@ class PayloadEncryptor:
             raise EncryptionConfigError(f"project_encryption_key: {error}") from None
 
     def encrypt(self, data: dict[str, Any], associated_data: str | None = None) -> str:
-        """Returns `data` as JSON, encrypted under a fresh nonce, as URL-safe base64.
+        """Returns `data` as JSON, encrypted with a fresh nonce, as URL-safe base64.
 
         Args:
             data: What to encrypt.
@@ -49,7 +49,7 @@ class PayloadEncryptor:
                 given to `decrypt`. Payloads for a Guard backend have none.
 
         Raises:
-            EncryptionError: `data` is not JSON, or the system gives no random bytes.
+            EncryptionError: `data` is not JSON, or the system provides no random bytes.
         """
         try:
             plain = json.dumps(data, separators=(",", ":"), default=str).encode()
@@ -58,7 +58,7 @@ class PayloadEncryptor:
             raise EncryptionError(f"the payload could not be encrypted: {error}") from error
 
     def decrypt(self, encrypted_data: str, associated_data: str | None = None) -> dict[str, Any]:
-        """Returns the object that `encrypt` was given.
+        """Returns the object that was passed to `encrypt`.
 
         Raises:
             EncryptionError: The payload was not made with this key and `associated_data`,
@@ -74,7 +74,7 @@ class PayloadEncryptor:
         return data
 
     def verify_key(self) -> bool:
-        """Returns whether what the key encrypts can be decrypted with it."""
+        """Returns whether encrypting and decrypting with the key works."""
         probe = {"probe": "guard"}
         try:
             return self.decrypt(self.encrypt(probe)) == probe
@@ -86,7 +86,7 @@ def create_encryptor(project_key: str | None) -> PayloadEncryptor | None:
     """Returns an encryptor for `project_key`, or None when there is no key.
 
     Raises:
-        EncryptionConfigError: The key cannot be used.
+        EncryptionConfigError: The key is not usable.
     """
     return None if project_key is None else PayloadEncryptor(project_key)
 

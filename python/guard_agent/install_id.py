@@ -1,4 +1,4 @@
-"""The identifier of an installation, kept in the user's home."""
+"""The identifier of an installation, stored in the user's home directory."""
 
 import logging
 from pathlib import Path
@@ -9,14 +9,14 @@ _logger = logging.getLogger("guard_agent.install_id")
 
 
 def resolve_install_id(*, state_path: Path | None = None, override: str | None = None) -> str:
-    """Returns the installation's identifier, making and keeping one on first use.
+    """Returns the installation's identifier. Creates and stores it on first use.
 
-    A file that cannot be read or written is logged, never fatal: the identifier then
+    A file that cannot be read or written is only logged. The identifier then
     lasts as long as the process.
 
     Args:
-        state_path: The file that keeps it, by default ~/.guard-agent/install-id.
-        override: Returned as it is, if not blank.
+        state_path: The file that stores it, by default ~/.guard-agent/install-id.
+        override: Returned unchanged, if not blank.
     """
     identifier, not_kept = _native.resolve_install_id(state_path, override)
     if not_kept is not None:

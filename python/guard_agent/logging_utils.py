@@ -1,4 +1,4 @@
-"""Logging of the agent, for programs that have not set up logging themselves.
+"""Logging for programs that have not set up logging themselves.
 
 The agent logs to the standard logger "guard_agent" and its children, and installs no
 handlers by itself.
@@ -36,15 +36,15 @@ class JsonFormatter(logging.Formatter):
 
 
 class AgentLogger(logging.Logger):
-    """A logger that can be awaited, which gives the logger itself, at once.
+    """A logger that can be awaited; awaiting returns the logger itself, at once.
 
     `setup_agent_logging` was a coroutine in fastapi-guard-agent 0.1.
     """
 
     def __await__(self) -> Generator[Any, Any, "Self"]:
-        """Gives the logger."""
+        """Returns the logger."""
         return self
-        yield  # What makes this a generator, which awaiting takes.
+        yield  # The yield makes this a generator, as `__await__` requires.
 
 
 def setup_agent_logging(
@@ -56,20 +56,20 @@ def setup_agent_logging(
 ) -> AgentLogger:
     """Makes the agent log to the console, and to a file if one is given.
 
-    What it returns can be used as it is, or awaited first.
+    Use the return value directly, or await it first.
 
     Args:
-        log_file: Appended to; folders that lead to it are made. The name of a level, which is what
-            older programs give here, is taken for `log_level`.
+        log_file: Opened for appending; missing folders are created. A level name, which older
+            programs pass here, is used as `log_level`.
         log_format: "text" for people or "json" for machines, one line each.
         reconfigure: Whether to replace handlers that the logger already has.
-        log_level: The least level that is logged, by its name.
+        log_level: The lowest level that is logged, by name.
 
     Returns:
-        The logger "guard_agent", which `logging.getLogger` returns too.
+        The logger "guard_agent", the same as from `logging.getLogger`.
 
     Raises:
-        ValueError: `log_format` is neither of the two, or `log_level` no level.
+        ValueError: `log_format` or `log_level` is unknown.
         OSError: The file cannot be opened.
     """
     if log_format not in ("text", "json"):
@@ -92,13 +92,13 @@ def setup_agent_logging(
         handler.setFormatter(formatter)
         logger.addHandler(handler)
     logger.setLevel(log_level)
-    # Its lines would otherwise appear twice where the root logger has handlers too.
+    # If the root logger has handlers too, lines would otherwise appear twice.
     logger.propagate = False
     return logger
 
 
 def _awaitable(logger: logging.Logger) -> AgentLogger:
-    """The same logger. Of a program's own class of loggers it stays an instance."""
+    """Makes the logger awaitable. It stays an instance of the program's logger class."""
     own = type(logger)
     if own is logging.Logger:
         logger.__class__ = AgentLogger

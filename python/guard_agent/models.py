@@ -1,4 +1,4 @@
-"""What agents and backends exchange, as pydantic models."""
+"""The data that agents and backends exchange, as pydantic models."""
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -23,7 +23,7 @@ __all__ = [
     "SecurityMetric",
 ]
 
-# One record is built for every request: instrumentation of pydantic stays off for them.
+# One record is created per request, so pydantic instrumentation stays off for records.
 _UNTRACED: dict[str, object] = {"logfire": {"record": "off"}}
 
 
@@ -32,16 +32,16 @@ def _now() -> datetime:
 
 
 class _Record(BaseModel):
-    """What is sent, stored once for each idempotency key."""
+    """A record to send. Backends store it once per idempotency key."""
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "Self":
-        """Returns a new record: it has a key of its own, unless `update` names one.
+        """Returns a new record with its own key, unless `update` sets one.
 
-        `copy.copy`, `copy.deepcopy` and pickle give the same record again, with its key.
+        `copy.copy`, `copy.deepcopy` and pickle return the same record with the same key.
         """
         copied = super().model_copy(update=update, deep=deep)
         if "idempotency_key" not in (update or {}):
-            # That of a metric stands beside its fields.
+            # A metric's key is not a field; it is stored beside the fields.
             copied.__dict__.pop("idempotency_key", None)
             if (field := type(self).model_fields.get("idempotency_key")) is not None:
                 copied.__dict__["idempotency_key"] = field.get_default(call_default_factory=True)
@@ -49,28 +49,28 @@ class _Record(BaseModel):
 
 
 class SecurityEvent(_Record):
-    """Something that the guard saw or did. Further fields are allowed and sent.
+    """Something that the guard saw or did. Additional fields are allowed and sent.
 
-    A `model_copy` is a new event with a key of its own, unless its `update` names the key.
+    A `model_copy` is a new event with its own key, unless its `update` sets the key.
 
     Attributes:
-        idempotency_key: Tells this event from all others; backends store it once.
-        timestamp: When it happened; taken as UTC if naive.
+        idempotency_key: Identifies the event; backends store it once.
+        timestamp: When it happened; a naive time is taken as UTC.
         event_type: One of `KNOWN_EVENT_TYPES` or any other text.
         ip_address: The client's address, "system" or "".
         country: ISO 3166-1 alpha-2.
         user_agent: The client's User-Agent.
         action_taken: What the guard did.
-        reason: Why, in words.
+        reason: The reason, as text.
         endpoint: The path of the request.
         method: The method of the request.
-        status_code: The status of the answer.
-        response_time: Seconds until the answer.
+        status_code: The status of the response.
+        response_time: Seconds until the response.
         decorator_type: The decorator that acted.
         rule_type: The rule that acted.
         pattern_matched: The pattern that matched.
         handler_name: The part of the guard that reports.
-        metadata: Anything else. Redacted, and long text cut, before it is sent.
+        metadata: Anything else. Redacted, and long text truncated, before it is sent.
     """
 
     model_config = ConfigDict(extra="allow", plugin_settings=dict(_UNTRACED))
@@ -95,12 +95,12 @@ class SecurityEvent(_Record):
 
 
 class SecurityMetric(_Record):
-    """One measured number. It has no key: the agent gives it one when it is sent.
+    """One measured value. It has no key: the agent assigns one when it sends the metric.
 
     Attributes:
-        timestamp: When it was measured; taken as UTC if naive.
+        timestamp: When it was measured; a naive time is taken as UTC.
         metric_type: What was measured.
-        value: How much: seconds, bytes, a count or a ratio, by type.
+        value: The value: seconds, bytes, a count or a ratio, depending on the type.
         endpoint: The path of the request.
         tags: Names and values to group by.
     """
@@ -123,35 +123,35 @@ class SecurityMetric(_Record):
 
 
 class DynamicRules(BaseModel):
-    """Rules that a backend wants the guard to apply. None leaves the guard's own setting.
+    """Rules that a backend wants the guard to apply. None keeps the guard's own setting.
 
     Attributes:
-        rule_id: Which document this is.
-        version: Rises with every change; the guard ignores what is not above its own.
-        timestamp: When it was made.
-        expires_at: When it ends, if ever.
-        ttl: Seconds for which an agent may answer from memory.
+        rule_id: Identifies the document.
+        version: Rises with every change; the guard ignores versions not above its own.
+        timestamp: When the document was created.
+        expires_at: When it expires, if ever.
+        ttl: How many seconds an agent may cache the rules.
         ip_blacklist: Addresses and networks to ban.
         ip_whitelist: Addresses to unban.
-        ip_ban_duration: Seconds of a ban.
+        ip_ban_duration: The duration of a ban, in seconds.
         blocked_countries: ISO 3166-1 alpha-2.
         whitelist_countries: ISO 3166-1 alpha-2.
-        global_rate_limit: Requests in one window.
-        global_rate_window: Seconds of one window.
-        endpoint_rate_limits: Requests and seconds, by path.
+        global_rate_limit: The number of requests allowed per window.
+        global_rate_window: The length of the window, in seconds.
+        endpoint_rate_limits: Allowed requests and window in seconds, by path.
         blocked_cloud_providers: AWS, GCP, Azure, DigitalOcean, Linode, Vultr.
         blocked_user_agents: Regular expressions.
         suspicious_patterns: Regular expressions.
-        enable_penetration_detection: Switches the guard's detection.
-        enable_ip_banning: Switches the guard's bans.
-        enable_rate_limiting: Switches the guard's rate limits.
-        auto_ban_threshold: Offences until a ban, at least 1.
-        auto_ban_duration: Seconds of such a ban, at least 1.
+        enable_penetration_detection: Turns the guard's detection on or off.
+        enable_ip_banning: Turns the guard's bans on or off.
+        enable_rate_limiting: Turns the guard's rate limits on or off.
+        auto_ban_threshold: The number of offences before a ban, at least 1.
+        auto_ban_duration: The duration of such a ban in seconds, at least 1.
         enable_rate_limit_auto_ban: Whether rate limiting leads to bans.
-        emergency_mode: Let nobody in but `emergency_whitelist`.
-        emergency_whitelist: Addresses let in then.
+        emergency_mode: Allows only the addresses in `emergency_whitelist`.
+        emergency_whitelist: The addresses allowed in emergency mode.
         emergency_whitelist_only: Kept for completeness.
-        message: For people.
+        message: A message for people.
     """
 
     rule_id: str = "default-rule"
@@ -183,7 +183,7 @@ class DynamicRules(BaseModel):
 
 
 class AgentStatus(BaseModel):
-    """How the agent is.
+    """The agent's status.
 
     Attributes:
         timestamp: When this was written.
@@ -194,7 +194,7 @@ class AgentStatus(BaseModel):
         events_failed: Events lost.
         buffer_size: Records in memory.
         last_flush: When a batch was last delivered.
-        errors: What went wrong lately.
+        errors: Recent errors.
     """
 
     timestamp: datetime
@@ -215,7 +215,7 @@ class EventBatch(BaseModel):
         events: The events.
         metrics: The metrics.
         batch_id: "<unix milliseconds>-<8 hexadecimal digits>".
-        created_at: When it was put together.
+        created_at: When it was assembled.
         compressed: Whether the body is compressed.
         agent_version: The agent's version.
         guard_version: The guard's version.
@@ -279,4 +279,4 @@ KNOWN_EVENT_TYPES: list[str] = [
     "suspicious_request",
     "user_agent_blocked",
 ]
-"""Types that guards of the fastapi-guard family report. The field is open to others."""
+"""Event types that guards of the fastapi-guard family report. Other values are allowed."""

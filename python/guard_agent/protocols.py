@@ -1,4 +1,4 @@
-"""The shapes of the parts that meet in the agent, checkable at run time."""
+"""Interfaces of the agent's parts, checkable at run time."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -7,7 +7,7 @@ from guard_agent.models import AgentStatus, DynamicRules, SecurityEvent, Securit
 
 @runtime_checkable
 class RedisHandlerProtocol(Protocol):
-    """A key-value store behind Redis, such as guard-core's RedisManager."""
+    """A key-value store on Redis, such as guard-core's RedisManager."""
 
     async def get_key(self, namespace: str, key: str) -> Any:
         """Returns the value of `key`, or None."""
@@ -15,7 +15,7 @@ class RedisHandlerProtocol(Protocol):
     async def set_key(
         self, namespace: str, key: str, value: Any, ttl: int | None = None
     ) -> bool | None:
-        """Sets `key`, to expire after `ttl` seconds if given."""
+        """Sets `key`, with a lifetime of `ttl` seconds if given."""
 
     async def delete(self, namespace: str, key: str) -> int | None:
         """Removes `key`."""
@@ -32,19 +32,19 @@ class RedisHandlerProtocol(Protocol):
 
 @runtime_checkable
 class TransportProtocol(Protocol):
-    """Brings records to a backend, and rules back."""
+    """Delivers records to a backend and fetches rules."""
 
     async def send_events(self, events: list[SecurityEvent]) -> bool:
-        """Returns whether the events are delivered."""
+        """Returns whether the events were delivered."""
 
     async def send_metrics(self, metrics: list[SecurityMetric]) -> bool:
-        """Returns whether the metrics are delivered."""
+        """Returns whether the metrics were delivered."""
 
     async def fetch_dynamic_rules(self) -> DynamicRules | None:
         """Returns the rules, or None if there are none."""
 
     async def send_status(self, status: AgentStatus) -> bool:
-        """Returns whether the status is delivered."""
+        """Returns whether the status was delivered."""
 
 
 @runtime_checkable
@@ -52,10 +52,10 @@ class BufferProtocol(Protocol):
     """Holds records until they are delivered."""
 
     async def add_event(self, event: SecurityEvent) -> None:
-        """Takes an event."""
+        """Adds an event."""
 
     async def add_metric(self, metric: SecurityMetric) -> None:
-        """Takes a metric."""
+        """Adds a metric."""
 
     async def flush_events(self) -> list[SecurityEvent]:
         """Removes and returns the events."""
@@ -78,41 +78,41 @@ class BufferProtocol(Protocol):
     async def requeue_events_in_memory(
         self, events: list[SecurityEvent], keys: list[str]
     ) -> list[str]:
-        """Takes back events that were not delivered; returns the keys it does not hold on to."""
+        """Takes back undelivered events; returns the keys that it does not keep."""
 
     async def requeue_metrics_in_memory(
         self, metrics: list[SecurityMetric], keys: list[str]
     ) -> list[str]:
-        """Takes back metrics that were not delivered; returns the keys it does not hold on to."""
+        """Takes back undelivered metrics; returns the keys that it does not keep."""
 
     async def get_buffer_size(self) -> int:
         """Returns how many records it holds."""
 
     async def clear_buffer(self) -> None:
-        """Forgets all records."""
+        """Discards all records."""
 
 
 @runtime_checkable
 class AgentHandlerProtocol(Protocol):
-    """What guards call: `GuardAgentHandler` is one."""
+    """The interface that guards call. `GuardAgentHandler` implements it."""
 
     async def initialize_redis(self, redis_handler: RedisHandlerProtocol) -> None:
-        """Hands over the guard's Redis."""
+        """Receives the guard's Redis handler."""
 
     async def send_event(self, event: Any) -> None:
-        """Takes an event."""
+        """Sends an event."""
 
     async def send_metric(self, metric: Any) -> None:
-        """Takes a metric."""
+        """Sends a metric."""
 
     async def start(self) -> None:
         """Starts delivering."""
 
     async def stop(self) -> None:
-        """Delivers what is left, within a bounded time, and stops."""
+        """Delivers the remaining records, within a time limit, and stops."""
 
     async def flush_buffer(self) -> None:
-        """Delivers what is queued now."""
+        """Delivers the queued records now."""
 
     async def get_dynamic_rules(self) -> DynamicRules | None:
         """Returns the rules, or None if there are none."""
@@ -121,7 +121,7 @@ class AgentHandlerProtocol(Protocol):
         """Returns whether records are being delivered."""
 
     async def get_status(self) -> AgentStatus:
-        """Returns how the agent is."""
+        """Returns the agent's status."""
 
     async def close(self) -> None:
-        """The same as stop."""
+        """The same as `stop`."""

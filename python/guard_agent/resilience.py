@@ -1,6 +1,6 @@
 """A rate limiter and a circuit breaker for programs that call a backend themselves.
 
-The agent's own delivery has its breaker in Rust and needs neither.
+The agent's own delivery uses its Rust breaker and needs neither.
 """
 
 import inspect
@@ -14,7 +14,7 @@ class RateLimiter:
     """Allows at most `max_calls` calls within any `time_window` seconds.
 
     Args:
-        max_calls: How many calls; at least 1.
+        max_calls: The number of calls; at least 1.
         time_window: In seconds; above 0.
 
     Raises:
@@ -22,7 +22,7 @@ class RateLimiter:
     """
 
     def __init__(self, max_calls: int, time_window: float) -> None:
-        """Starts with nothing used."""
+        """Starts with no calls counted."""
         if max_calls < 1:
             raise ValueError(f"max_calls: {max_calls} is too small; give 1 or more")
         if not time_window > 0:
@@ -47,14 +47,14 @@ class RateLimiter:
         return max(0.0, self._calls[0] + self.time_window - time.monotonic())
 
     def _forget(self) -> None:
-        """Drops the calls that have left the window."""
+        """Drops the calls that are older than the window."""
         oldest = time.monotonic() - self.time_window
         while self._calls and self._calls[0] <= oldest:
             self._calls.popleft()
 
 
 class CircuitBreaker:
-    """Stops calling what keeps failing, and tries again after a while.
+    """Stops calling a function that keeps failing, and tries again after a while.
 
     Args:
         failure_threshold: Failures in a row that open the circuit.
@@ -76,11 +76,11 @@ class CircuitBreaker:
         self._opened_at = 0.0
 
     async def call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Returns what `func(*args, **kwargs)` returns, awaited if it can be.
+        """Calls `func(*args, **kwargs)` and returns the result, awaited if it is awaitable.
 
         Raises:
             RuntimeError: The circuit is open; `func` was not called.
-            Exception: Whatever `func` raises, after counting it.
+            Exception: Any exception of `func`, after counting it.
         """
         self._admit()
         try:
@@ -91,7 +91,7 @@ class CircuitBreaker:
             self._failed()
             raise
         except BaseException:
-            # Cancelled: says nothing about the callee, and a probe must not stay open for good.
+            # Cancelling says nothing about the callee, and its probe must not stay open forever.
             if self.state == "HALF_OPEN":
                 self.state = "OPEN"
             raise

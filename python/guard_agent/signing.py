@@ -1,4 +1,4 @@
-"""Signatures of payloads: HMAC-SHA256, as sent in `X-Payload-Signature`."""
+"""Payload signatures: HMAC-SHA256, sent in `X-Payload-Signature`."""
 
 from guard_agent import _native
 

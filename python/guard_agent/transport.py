@@ -1,4 +1,4 @@
-"""Deliveries by HTTP without the agent's queue."""
+"""Delivery over HTTP without the agent's queue."""
 
 import logging
 import os
@@ -21,17 +21,17 @@ T = TypeVar("T")
 
 
 class HTTPTransport:
-    """Sends records to the backend at once, as the agent does it, and keeps nothing.
+    """Sends records to the backend at once, as the agent does, and keeps nothing.
 
-    Batches are redacted, compressed, encrypted, signed, tried again and split like the agent's
-    own. Calls never raise and never block the event loop; they go one after the other. Connects
-    with the first call. A forked child connects by itself.
+    Batches are redacted, compressed, encrypted, signed, retried and split like the agent's
+    own. Calls never raise and never block the event loop; they run one after the other. The first
+    call connects. A forked child opens its own connections.
 
     Args:
-        config: Where to deliver. What bounds the agent's queue is of no effect here.
+        config: Configures the delivery. The limits of the agent's queue have no effect here.
 
     Raises:
-        ValueError: The configuration cannot be used; names field, value and remedy.
+        ValueError: The configuration is invalid. The error names the field, value and remedy.
 
     Example:
         >>> import asyncio
@@ -43,7 +43,7 @@ class HTTPTransport:
     """
 
     def __init__(self, config: AgentConfig) -> None:
-        """Gets ready to deliver what it is given."""
+        """Prepares for delivery."""
         self.config = config
         self._pid = os.getpid()
         self._client = self._new_client()
@@ -54,30 +54,30 @@ class HTTPTransport:
 
     def _own_client(self) -> _native.DirectClient:
         if self._pid != os.getpid():
-            # The connections of the other are the parent's.
+            # The existing connections belong to the parent.
             self._pid = os.getpid()
             self._client = self._new_client()
         return self._client
 
     async def initialize(self) -> None:
-        """Gets ready to connect, which the first call would do too."""
+        """Prepares to connect. The first call would do this too."""
         await self._ask(_native.DirectClient.open, None)
 
     async def close(self) -> None:
-        """Ends the connections. A later call makes new ones."""
+        """Closes the connections. A later call opens new ones."""
         await self._ask(_native.DirectClient.close, None)
 
     async def send_events(self, events: list[SecurityEvent]) -> bool:
-        """Delivers events; returns whether nothing of them needs to be sent again.
+        """Delivers events; returns true if none of them needs another attempt.
 
-        Gives up after `retry_attempts` resends, and after `timeout` seconds. An event that the
-        backend refuses while it takes others, or that cannot be encoded, is lost, logged and
-        counted: sending it again would not help.
+        Gives up after `retry_attempts` retries, and after `timeout` seconds. An event is lost,
+        logged and counted if the backend rejects it but accepts others, or if it cannot be
+        encoded: sending it again would not help.
         """
         return await self._deliver("events", events)
 
     async def send_metrics(self, metrics: list[SecurityMetric]) -> bool:
-        """Delivers metrics, exactly as `send_events` does events."""
+        """Delivers metrics, exactly as `send_events` delivers events."""
         return await self._deliver("metrics", metrics)
 
     async def _deliver(self, kind: str, records: list[Any]) -> bool:
@@ -85,11 +85,11 @@ class HTTPTransport:
         return await self._ask(lambda client: client.deliver(kind, records, seconds), False)
 
     async def fetch_dynamic_rules(self) -> DynamicRules | None:
-        """Returns the backend's rules; the last known ones when it cannot be asked."""
+        """Returns the backend's rules, or the last known rules if it cannot be reached."""
         return read_rules(await self._ask(_native.DirectClient.rules, None))
 
     async def send_status(self, status: AgentStatus) -> bool:
-        """Delivers a status report, in one attempt; returns whether it was taken."""
+        """Delivers a status report in one attempt; returns whether the backend accepted it."""
         report = status.model_dump_json()
         return await self._ask(lambda client: client.push_status(report), False)
 

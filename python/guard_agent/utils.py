@@ -1,4 +1,4 @@
-"""Helpers around events and backends, the same in Python and in the agent's core."""
+"""Helpers for events and backends. Python and the agent's core share the implementation."""
 
 import json
 import logging
@@ -34,14 +34,14 @@ _logger = logging.getLogger("guard_agent.utils")
 
 
 class SerializationError(Exception):
-    """An object cannot be written as JSON."""
+    """An object cannot be serialized as JSON."""
 
 
 class RateLimitedError(Exception):
-    """A backend asked to wait.
+    """A backend asked the client to wait.
 
     Attributes:
-        retry_after_seconds: How long.
+        retry_after_seconds: The time to wait.
     """
 
     def __init__(self, retry_after_seconds: float, message: str | None = None) -> None:
@@ -56,15 +56,15 @@ def generate_batch_id() -> str:
 
 
 def get_current_timestamp() -> datetime:
-    """Returns the present time, aware, in UTC."""
+    """Returns the current time as an aware datetime in UTC."""
     return datetime.now(timezone.utc)
 
 
 def sanitize_headers(headers: Any, sensitive_headers: Iterable[str]) -> Any:
     """Returns a copy of `headers` in which every sensitive value is "[REDACTED]".
 
-    Names are compared without case. Objects at any depth up to 10, lists of pairs and
-    strings that hold JSON are looked into; what is deeper is redacted whole.
+    Names are compared case-insensitively. The function also searches objects up to depth 10, lists
+    of pairs, and strings that hold JSON. It redacts deeper objects completely.
     "proxy-authorization" and "set-cookie" are always sensitive.
 
     Example:
@@ -75,7 +75,7 @@ def sanitize_headers(headers: Any, sensitive_headers: Iterable[str]) -> Any:
 
 
 def truncate_payload(payload: str, max_size: int) -> str:
-    """Returns `payload`, cut to `max_size` bytes of UTF-8 and marked if it was longer.
+    """Returns `payload`, truncated to `max_size` bytes of UTF-8, with a mark if it was longer.
 
     Example:
         >>> truncate_payload("abcd", 3)
@@ -85,7 +85,7 @@ def truncate_payload(payload: str, max_size: int) -> str:
 
 
 def summarize_response_body(text: str, max_length: int = 300) -> str:
-    """Returns `text` on one line, cut to `max_length` characters and marked if longer."""
+    """Returns `text` on one line, truncated to `max_length` characters, with a mark if longer."""
     line = " ".join(text.split())
     if len(line) <= max_length:
         return line
@@ -95,7 +95,7 @@ def summarize_response_body(text: str, max_length: int = 300) -> str:
 def hash_ip(ip: str, salt: str = "") -> str:
     """Returns the first 16 hexadecimal digits of SHA-256 over `salt` and `ip`.
 
-    Without a secret salt an IPv4 address can be found again by trying them all.
+    Without a secret salt, an attacker can find an IPv4 address by trying them all.
     """
     return _native.hash_ip(ip, salt)
 
@@ -110,13 +110,13 @@ def calculate_backoff_delay(
 def parse_retry_after_seconds(header_value: str | None, default: float = 60.0) -> float:
     """Returns the seconds that a Retry-After header asks for.
 
-    A number of seconds and an HTTP date are understood; anything else gives `default`.
+    Accepts a number of seconds or an HTTP date; anything else returns `default`.
     """
     return _native.retry_after_seconds(header_value, default)
 
 
 async def safe_json_serialize(obj: Any) -> str:
-    """Returns `obj` as JSON; what JSON has no form for is written as its `str()`.
+    """Returns `obj` as JSON; values without a JSON form are written as their `str()`.
 
     Raises:
         SerializationError: `obj` contains itself, or its `str()` fails.
@@ -128,7 +128,7 @@ async def safe_json_serialize(obj: Any) -> str:
 
 
 async def safe_json_deserialize(json_str: str) -> dict[str, Any] | None:
-    """Returns the object that `json_str` holds; None, logged, if it holds none."""
+    """Returns the object in `json_str`. If there is none, logs that and returns None."""
     try:
         data = json.loads(json_str)
     except (TypeError, ValueError, RecursionError) as error:

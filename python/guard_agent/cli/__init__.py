@@ -1,4 +1,4 @@
-"""The command `guard-agent`: whether an agent with this configuration could deliver from here."""
+"""The command `guard-agent`: checks whether an agent with this configuration can deliver."""
 
 import argparse
 import logging
@@ -56,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        arguments: Those of the command line, by default the process's own.
+        arguments: The command-line arguments, by default the process's own.
 
     Returns:
-        The exit code: 0, or 1 if anything failed, or 141 if nobody reads any more.
+        The exit code: 0, 1 if anything failed, or 141 if the reader of the output is gone.
 
     Raises:
         SystemExit: With 2 for wrong arguments, with 0 after `--help` or `--version`.
@@ -67,10 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
-        # Their values stay unsaid: somebody may try to give the key so.
+        # The message omits the values: a user may try to pass the key this way.
         names = [word.partition("=")[0] for word in unknown if word.startswith("-")]
         parser.error(f"unknown: {' '.join(names) or 'more words than a command'}; see --help")
-    # What the agent has to say stands in the findings.
+    # The findings already contain the agent's log messages.
     logging.getLogger("guard_agent").addHandler(logging.NullHandler())
     failed = False
     run, _ = _COMMANDS[given.command]
@@ -103,13 +103,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write(finding: Finding) -> None:
-    # Each line is seen at once: the next check may take its time.
+    # Flush after each line, because the next check may take long.
     sys.stdout.write(f"{finding}\n")
     sys.stdout.flush()
 
 
 def _end_unread() -> int:
-    """Ends quietly where whoever read the output is gone, such as `head`."""
-    # What is left in the buffer is flushed when the interpreter exits.
+    """Ends quietly if the reader of the output is gone, such as `head`."""
+    # The interpreter flushes the rest of the buffer when it exits.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 128 + signal.SIGPIPE

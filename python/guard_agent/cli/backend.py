@@ -1,4 +1,4 @@
-"""The backend as seen from here, one step at a time: name, connection, TLS, answers."""
+"""Checks the backend step by step: name resolution, connection, TLS, responses."""
 
 import base64
 import http.client
@@ -21,7 +21,7 @@ _MOST_BYTES = 1 << 20
 
 _PROXY_VARIABLES = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY"
 
-# OpenSSL's numbers for why a certificate is not trusted.
+# OpenSSL's codes for the reasons why a certificate is not trusted.
 _EXPIRED = 10
 _WRONG_HOST = 62
 _UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})
@@ -31,25 +31,25 @@ class BackendError(Exception):
     """The backend cannot be reached.
 
     Attributes:
-        finding: Which step failed, and the remedy.
+        finding: The failed step and the remedy.
     """
 
     def __init__(self, what: str, text: str, remedy: str) -> None:
-        """Makes the finding."""
+        """Creates the finding."""
         super().__init__(text)
         self.finding: Finding = fail(what, text, remedy)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the backend answered.
+    """A response of the backend.
 
     Attributes:
         status: The status.
         headers: The headers.
-        body: The JSON object in it, or None if it holds anything else.
-        asked_at: Seconds since the epoch, by this machine's clock, halfway between request
-            and answer.
+        body: The JSON object in the body, or None if the body is anything else.
+        asked_at: Seconds since the epoch, by the local clock, halfway between request
+            and response.
     """
 
     status: int
@@ -59,14 +59,14 @@ class Answer:
 
 
 class Backend:
-    """Connects as the agent does: by the proxy of the environment, following no redirect.
+    """Connects as the agent does: through the environment's proxy, without following redirects.
 
     Args:
-        config: Where the backend is, and the key.
+        config: Gives the backend's URL and the key.
     """
 
     def __init__(self, config: AgentConfig) -> None:
-        """Connects nowhere yet."""
+        """Does not connect yet."""
         endpoint = urlsplit(config.endpoint)
         self.is_encrypted = endpoint.scheme == "https"
         self.host = endpoint.hostname or ""
@@ -84,18 +84,18 @@ class Backend:
 
     @property
     def target(self) -> str:
-        """Where connections go, without credentials: the backend, or a proxy before it."""
+        """The host that connections go to, without credentials: the backend or a proxy."""
         return _address(self.host, self.port) + self._detour
 
     def is_local(self, addresses: list[str]) -> bool:
-        """Whether what is sent to `addresses`, those of `resolve`, stays within this machine."""
+        """Returns whether traffic to `addresses`, from `resolve`, stays on this machine."""
         return self._proxy is None and all(map(_is_loopback, addresses))
 
     def resolve(self) -> list[str]:
-        """Returns the addresses of what connections are made to.
+        """Returns the addresses of the host that connections go to.
 
         Raises:
-            BackendError: Its name is unknown here, or it is a proxy that cannot be used.
+            BackendError: The name does not resolve, or the proxy is not usable.
         """
         self._check_proxy()
         host = self.host if self._proxy is None else self._proxy.hostname
@@ -109,10 +109,10 @@ class Backend:
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
     def connect(self) -> http.client.HTTPConnection:
-        """Returns an open connection, after the TLS handshake if there is one.
+        """Returns an open connection, after the TLS handshake if TLS is used.
 
         Raises:
-            BackendError: There is no connection, or the certificate is not trusted.
+            BackendError: The connection failed, or the certificate is not trusted.
         """
         connection = self._connection()
         try:
@@ -133,10 +133,10 @@ class Backend:
         return connection
 
     def get(self, path: str, connection: http.client.HTTPConnection | None = None) -> Answer:
-        """Asks for `path`, such as "/api/v1/rules".
+        """Requests `path`, such as "/api/v1/rules".
 
         Raises:
-            BackendError: There is no answer in HTTP.
+            BackendError: There is no HTTP response.
         """
         if connection is None:
             self.resolve()
@@ -158,7 +158,7 @@ class Backend:
             connection.close()
 
     def _json(self, response: http.client.HTTPResponse) -> dict[str, Any] | None:
-        """The object in the body, without the key: an answer that repeats it is printed."""
+        """Returns the JSON object in the body with the key removed, because it may be printed."""
         key = self._headers["X-API-Key"].encode()
         try:
             body = json.loads(response.read(_MOST_BYTES).replace(key, b"[REDACTED]"))
@@ -190,7 +190,7 @@ class Backend:
         if not self.is_encrypted:
             return http.client.HTTPConnection(host, port, timeout=self._seconds)
         context = ssl.create_default_context()
-        # The agent is not as strict as newer versions of Python about a certificate's form.
+        # The agent checks a certificate's form less strictly than newer Python versions do.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         connection = http.client.HTTPSConnection(host, port, timeout=self._seconds, context=context)
         if self._proxy is not None:
@@ -222,5 +222,5 @@ def _address(host: str | None, port: int) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What happened, without the error's number."""
+    """Returns the error's text without its number."""
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""`guard-agent doctor`: what stands between the agent and its backend."""
+"""`guard-agent doctor`: finds problems between the agent and its backend."""
 
 import argparse
 import re
@@ -22,12 +22,12 @@ _FEW_DAYS = 14
 _DISTRIBUTION = "fastapi-guard-agent"
 _MOST_SKEW_SECONDS = 60
 _MOST_REASON = 200
-# In a certificate's DER: the extension basicConstraints, critical or not, that says CA:TRUE.
+# The DER bytes of the extension basicConstraints with CA:TRUE, critical or not.
 _AUTHORITY = re.compile(rb"\x06\x03\x55\x1d\x13(\x01\x01\xff)?\x04.\x30.\x01\x01\xff", re.DOTALL)
 
 
 def doctor(arguments: argparse.Namespace) -> Iterator[Finding]:
-    """Checks one thing after the other, up to the first that keeps the rest from working."""
+    """Runs the checks in order. Stops at the first failure that makes the rest pointless."""
     yield from unknown_variables()
     try:
         config = read_settings(arguments)
@@ -46,7 +46,7 @@ def doctor(arguments: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _package() -> Finding:
-    """Two packages in one folder mix, and work until one of them is updated or removed."""
+    """Detects two packages in one folder. They work until one of them is updated or removed."""
     others = set(packages_distributions().get("guard_agent", [])) - {_DISTRIBUTION}
     if others:
         names = " and ".join(sorted(others))
@@ -119,7 +119,7 @@ def _key(backend: Backend, answer: Answer) -> Finding:
 
 
 def _reason(answer: Answer) -> str:
-    """What the backend says of an error, as it stands behind a statement."""
+    """Returns the backend's error text, formatted to follow a statement."""
     detail = (answer.body or {}).get("detail")
     return f": {detail:.{_MOST_REASON}}" if isinstance(detail, str) else ""
 

@@ -1,4 +1,4 @@
-"""`guard-agent send-test-event`: one event on the whole way."""
+"""`guard-agent send-test-event`: sends one event through the whole pipeline."""
 
 import argparse
 import queue
@@ -18,7 +18,7 @@ _INSTALL_ID = "guard-agent-send-test-event"
 
 
 def send_test_event(arguments: argparse.Namespace) -> Iterator[Finding]:
-    """Sends an event by the agent itself, and waits until it is delivered or a try fails."""
+    """Sends an event with the agent itself, and waits until it is delivered or an attempt fails."""
     try:
         config = read_settings(arguments)
     except SettingsError as error:
@@ -36,7 +36,7 @@ def _send(config: AgentConfig) -> Finding:
     def on_error(_stage: str, error: BaseException, _context: dict[str, Any]) -> None:
         outcomes.put(str(error))
 
-    # Under the installation's own identifier, this process's report would replace the program's.
+    # With the installation's own identifier, this process's report would replace the program's.
     changed = {"on_error": on_error, "install_id": _INSTALL_ID}
     agent = SyncGuardAgentHandler(config.model_copy(update=changed))
 

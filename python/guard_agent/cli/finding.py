@@ -1,11 +1,11 @@
-"""What the command has to say: one line each."""
+"""The command's output: one line per finding."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 
 class Level(Enum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARN = "warn"
@@ -17,10 +17,10 @@ class Finding:
     """One line of output.
 
     Attributes:
-        level: How bad it is.
-        what: What it is about, in a word or two.
+        level: The severity.
+        what: The subject, in a word or two.
         text: What was found.
-        remedy: What to do about it; empty where there is nothing to do.
+        remedy: How to fix it; empty if there is nothing to do.
     """
 
     level: Level
@@ -29,22 +29,22 @@ class Finding:
     remedy: str = ""
 
     def __str__(self) -> str:
-        """Returns the line, without what a terminal would obey."""
+        """Returns the line without control characters that a terminal would interpret."""
         remedy = f" - {self.remedy}" if self.remedy else ""
         line = f"{self.level.value:<4}  {self.what:<13}  {self.text}{remedy}"
         return "".join(char if char.isprintable() else "?" for char in line)
 
 
 def ok(what: str, text: str) -> Finding:
-    """All is well."""
+    """Everything is well."""
     return Finding(Level.OK, what, text)
 
 
 def warn(what: str, text: str, remedy: str) -> Finding:
-    """It works, but something should be done."""
+    """It works, but the user should do something."""
     return Finding(Level.WARN, what, text, remedy)
 
 
 def fail(what: str, text: str, remedy: str) -> Finding:
-    """It does not work until something is done."""
+    """It does not work until the user does something."""
     return Finding(Level.FAIL, what, text, remedy)

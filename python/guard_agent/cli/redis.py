@@ -1,4 +1,4 @@
-"""What doctor says of the Redis that `redis_url` names."""
+"""Doctor's checks of the Redis that `redis_url` names."""
 
 from collections.abc import Iterator
 
@@ -6,12 +6,12 @@ from guard_agent import _native
 from guard_agent.cli.finding import Finding, fail, ok, warn
 from guard_agent.config import AgentConfig
 
-# The first with streams.
+# The first version with streams.
 _OLDEST = 5
 
 
 def redis_state(config: AgentConfig) -> Iterator[Finding]:
-    """Checks what the agent needs of it; nothing, where records are not kept in Redis."""
+    """Checks the agent's requirements on Redis; does nothing if Redis is not used."""
     if config.redis_url is None:
         return
     try:
@@ -27,7 +27,7 @@ def redis_state(config: AgentConfig) -> Iterator[Finding]:
 
 
 def redis_requeue(config: AgentConfig, url: str) -> Finding:
-    """Has what was set aside in Redis delivered again."""
+    """Returns dead-letter records in Redis to delivery."""
     try:
         requeued = _native.redis_requeue(url, config.project_id, config.redis_max_bytes)
     except OSError as error:
@@ -36,7 +36,7 @@ def redis_requeue(config: AgentConfig, url: str) -> Finding:
 
 
 def _failed(error: OSError) -> Finding:
-    # What the agent logs too: the trouble, and behind the last colon the remedy.
+    # The agent logs the same text: the problem, and the remedy after the last colon.
     trouble, _, remedy = str(error).rpartition(": ")
     return fail("redis", trouble, remedy)
 

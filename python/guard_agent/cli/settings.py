@@ -1,4 +1,4 @@
-"""The configuration that a command works with."""
+"""The configuration that a command uses."""
 
 import argparse
 import difflib
@@ -19,14 +19,14 @@ _WHAT = "configuration"
 
 
 class SettingsError(Exception):
-    """The configuration cannot be used.
+    """The configuration is invalid.
 
     Attributes:
-        findings: What is wrong with it, one for each field.
+        findings: The problems, one for each field.
     """
 
     def __init__(self, findings: list[Finding]) -> None:
-        """Keeps the findings."""
+        """Stores the findings."""
         super().__init__(", ".join(finding.text for finding in findings))
         self.findings = findings
 
@@ -43,10 +43,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_settings(arguments: argparse.Namespace) -> AgentConfig:
-    """Reads the environment and the options, and checks them as the agent does.
+    """Reads the environment and the options, and validates them as the agent does.
 
     Raises:
-        SettingsError: The agent would refuse to start with them.
+        SettingsError: The agent would not start with these settings.
     """
     given = {"endpoint": arguments.endpoint, "project_id": arguments.project_id}
     values = {name: value for name, value in given.items() if value is not None}
@@ -57,7 +57,7 @@ def read_settings(arguments: argparse.Namespace) -> AgentConfig:
     except ValidationError as error:
         raise SettingsError([_explain(problem) for problem in error.errors()]) from None
     try:
-        # Making the agent starts nothing, and is all the checks there are.
+        # Creating the agent starts nothing and runs all checks.
         SyncGuardAgentHandler(config)
     except (ValueError, EncryptionConfigError) as error:
         text = str(error).removeprefix("Invalid agent configuration: ")
@@ -67,7 +67,7 @@ def read_settings(arguments: argparse.Namespace) -> AgentConfig:
 
 
 def unknown_variables() -> list[Finding]:
-    """Names variables that look like settings and are none."""
+    """Reports variables that look like settings but are not."""
     known = [_PREFIX + name.upper() for name in AgentConfig.model_fields]
     findings = []
     for name in sorted(os.environ):
@@ -83,7 +83,7 @@ def _read_key(file: str) -> str:
         key = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
-        # The name stays unsaid: it may be the key itself, given by mistake.
+        # The message omits the name: it may be the key itself, given by mistake.
         text = f"the file of --api-key-file cannot be read: {why}"
         finding = fail(_WHAT, text, "give the name of a file that holds the key")
         raise SettingsError([finding]) from None

@@ -1,4 +1,4 @@
-"""`guard-agent spool`: what waits on disk, and what to do with it."""
+"""`guard-agent spool`: shows and handles the records on disk."""
 
 import argparse
 import time
@@ -23,13 +23,13 @@ ACTIONS = {
 
 _WHAT = "spool"
 _SHOWN = 100
-# Until the spool has brought more to memory, or another process's records.
+# The time for the spool to load more records into memory, or to claim another process's records.
 _LOOK_SECONDS = 0.01
 _NO_DIRECTORY = "set GUARD_AGENT_SPOOL_DIR to the spool_dir of the application"
 
 
 def spool(arguments: argparse.Namespace) -> Iterator[Finding]:
-    """Does one of `ACTIONS` with the configured spool; the last with Redis too."""
+    """Runs one of `ACTIONS` on the configured spool. The last one also handles Redis."""
     try:
         config = read_settings(arguments)
     except SettingsError as error:
@@ -44,7 +44,7 @@ def spool(arguments: argparse.Namespace) -> Iterator[Finding]:
     actions = {"ls": _ls, "show": _show, "drain": _drain, "requeue-quarantined": _requeue}
     try:
         if not Path(config.spool_dir).is_dir():
-            # Mistyped, perhaps: it neither holds nothing nor is it to be made.
+            # The path may be mistyped: do not report it as empty, and do not create it.
             yield fail(_WHAT, f"there is no directory {config.spool_dir}", _NO_DIRECTORY)
             return
         yield from actions[arguments.action](config, config.spool_dir)
@@ -53,12 +53,12 @@ def spool(arguments: argparse.Namespace) -> Iterator[Finding]:
 
 
 def spool_state(config: AgentConfig) -> Finding:
-    """What doctor says of the spool."""
+    """Doctor's checks of the spool."""
     if config.spool_dir is None:
         place = "memory only" if config.redis_url is None else "Redis"
         return ok(_WHAT, f"none: records are kept in {place}")
     try:
-        # Opening it makes and removes a directory, as the agent does.
+        # Opening the spool creates and removes a directory, as the agent does.
         _native.spool_check(config.spool_dir, config.spool_max_bytes)
         directories = _native.spool_directories(config.spool_dir)
         aside = len(_native.spool_quarantined(config.spool_dir))
@@ -104,7 +104,7 @@ def _show(_: AgentConfig, root: str) -> Iterator[Finding]:
 
 
 def _drain(config: AgentConfig, root: str) -> Iterator[Finding]:
-    """Delivers as a program of its own would, until nothing of ended processes is left."""
+    """Delivers as a normal program would, until no records of ended processes are left."""
     waiting = sum(
         events + metrics
         for _, running, _, _, _, events, metrics, _ in _native.spool_directories(root)

@@ -1,4 +1,4 @@
-"""`guard-agent stats`: what this installation's agent reported last."""
+"""`guard-agent stats`: shows the last report of this installation's agent."""
 
 import argparse
 from collections.abc import Iterator
