@@ -4,18 +4,18 @@ use std::time::Duration;
 
 /// The longest wait between two attempts of a round, in seconds, before jitter.
 pub const MAX_DELAY: f64 = 60.0;
-/// How much longer than planned a wait may be, as a share of it.
+/// Maximum jitter, as a share of the planned wait. Jitter only lengthens a wait.
 pub const JITTER: f64 = 0.25;
 /// How long a batch rests after a round of attempts, before jitter.
 pub const REST: Duration = Duration::from_secs(90);
-/// The shortest `Retry-After` that is honoured: one of 0, or a date that has passed by this
-/// clock, does not make the agent ask as fast as it can.
+/// The shortest `Retry-After` that is honoured. Without it, a value of 0 or a date in
+/// the past would make the agent retry as fast as it can.
 pub const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The longest `Retry-After` that is honoured.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// The seed's schedule: `factor * 2^(attempt - 1)` seconds for attempts counted
-/// from 1, at most [`MAX_DELAY`], plus up to [`JITTER`] of it. `random` is from
+/// The wait before the next attempt: `factor * 2^(attempt - 1)` seconds for attempts
+/// counted from 1, at most [`MAX_DELAY`], plus up to [`JITTER`] of it. `random` is from
 /// 0 (no jitter) to 1.
 pub(crate) fn delay(attempt: u32, factor: f64, random: f64) -> Duration {
     let planned = guard_wire::backoff::delay(attempt.saturating_sub(1), factor, MAX_DELAY);
@@ -30,7 +30,7 @@ pub(crate) fn rest(random: f64) -> Duration {
     spread(REST, random)
 }
 
-/// What the backend asked for, from [`MIN_RETRY_AFTER`] to [`MAX_RETRY_AFTER`].
+/// The wait that the backend asked for, limited to [`MIN_RETRY_AFTER`]..[`MAX_RETRY_AFTER`].
 pub(crate) fn retry_after(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds)
         .unwrap_or(MAX_RETRY_AFTER)

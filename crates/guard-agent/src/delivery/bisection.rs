@@ -1,15 +1,15 @@
 //! Finding the records that a backend refuses.
 //!
-//! A refused group is halved until single records are left. A single record
-//! that is refused is a candidate; it is rejected once any other record was delivered
-//! since. If none was, the fault is not in the records, and all are kept. One
-//! bad record among 512 is found in 19 requests.
+//! A refused group is halved until single records are left. A single record that is
+//! refused is a candidate. It is rejected once any other record has been delivered
+//! since. If none was, the records are not the cause, and all are kept. One bad
+//! record among 512 is found in 19 requests.
 
-/// Single records that may be refused, none delivered, before it is concluded
-/// that the fault is not in the records.
+/// After this many refused single records without a delivered one, the search concludes
+/// that the records are not the cause.
 pub(crate) const MAX_CANDIDATES: usize = 8;
 
-/// The search through one batch.
+/// The search for bad records in one batch.
 pub(crate) struct Bisection<T> {
     /// Groups still to be sent, the next one last.
     pending: Vec<Vec<T>>,
@@ -26,7 +26,7 @@ impl<T> Bisection<T> {
         }
     }
 
-    /// The group to send next, if the search goes on.
+    /// The group to send next, or `None` when the search is over.
     pub(crate) fn next(&mut self) -> Option<Vec<T>> {
         if !self.proven && self.candidates.len() >= MAX_CANDIDATES {
             return None;
@@ -34,8 +34,8 @@ impl<T> Bisection<T> {
         self.pending.pop()
     }
 
-    /// A group, or a record of another batch, was delivered: the backend does
-    /// take records.
+    /// Notes that a group, or a record of another batch, was delivered. So the backend
+    /// does accept records.
     pub(crate) fn prove(&mut self) {
         self.proven = true;
     }
@@ -47,7 +47,7 @@ impl<T> Bisection<T> {
         }
     }
 
-    /// Puts the halves of a group in line, or gives a lone record back.
+    /// Splits a group and adds both halves. Returns a single record unchanged.
     pub(crate) fn halve(&mut self, mut group: Vec<T>) -> Result<(), Vec<T>> {
         if group.len() < 2 {
             return Err(group);
@@ -58,9 +58,9 @@ impl<T> Bisection<T> {
         Ok(())
     }
 
-    /// Ends a round: the rejected, if any refusal is proven. What else is left forms
-    /// one group for the next round, candidates last, so that it starts with
-    /// records that were not tried alone.
+    /// Ends a round. Returns the rejected records if any delivery proves the refusals.
+    /// The other records form one group for the next round, candidates last, so that it
+    /// starts with records that were not tried alone.
     pub(crate) fn conclude(&mut self) -> Vec<T> {
         let candidates = std::mem::take(&mut self.candidates);
         if std::mem::take(&mut self.proven) {
@@ -74,12 +74,12 @@ impl<T> Bisection<T> {
         Vec::new()
     }
 
-    /// Whether nothing is left.
+    /// True if no records are left.
     pub(crate) fn is_over(&self) -> bool {
         self.pending.is_empty() && self.candidates.is_empty()
     }
 
-    /// How many are left.
+    /// Number of records left.
     pub(crate) fn len(&self) -> usize {
         self.pending.iter().map(Vec::len).sum::<usize>() + self.candidates.len()
     }
@@ -98,8 +98,8 @@ mod tests {
 
     use super::*;
 
-    /// One round with a backend that refuses groups holding any of `bad`: what
-    /// was delivered, how many requests it took, who is rejected, what is kept.
+    /// Runs one round with a backend that refuses groups containing any of `bad`. Returns
+    /// the delivered records, the number of requests, the rejected and the kept records.
     fn search(len: usize, bad: &[usize]) -> (Vec<usize>, usize, Vec<usize>, Vec<usize>) {
         let mut bisection = Bisection::new((0..len).collect());
         let (mut delivered, mut requests) = (Vec::new(), 0);
@@ -159,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_record_is_delivered_guilty_or_kept(
+        fn every_record_is_delivered_rejected_or_kept(
             len in 1_usize..200,
             bad in prop::collection::vec(0_usize..200, 0..20),
         ) {

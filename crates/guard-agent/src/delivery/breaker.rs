@@ -1,21 +1,21 @@
-//! The circuit breaker: after failures in a row, leave the backend alone for a
-//! while, then try once.
+//! The circuit breaker: after consecutive failures it stops requests for a while, then
+//! allows one probe.
 
 use std::time::{Duration, Instant};
 
-/// Failures in a row that open the breaker.
+/// Consecutive failures that open the breaker.
 pub const FAILURE_THRESHOLD: u32 = 5;
-/// How long it stays open.
+/// How long the breaker stays open.
 pub const RECOVERY: Duration = Duration::from_secs(60);
 
-/// What the breaker lets through.
+/// State of the breaker: the attempts that it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerState {
-    /// Everything.
+    /// All attempts.
     Closed,
-    /// Nothing.
+    /// No attempts.
     Open,
-    /// One probe, whose outcome decides.
+    /// One probe. Its outcome decides the next state.
     HalfOpen,
 }
 
@@ -30,27 +30,27 @@ impl BreakerState {
     }
 }
 
-/// Whether an attempt may be made.
+/// Answer to a request for an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permit {
-    /// Now.
+    /// The attempt may start now.
     Go,
     /// Ask again at this time.
     Wait(Instant),
 }
 
-/// A circuit breaker. Pure: told the time and the outcomes.
+/// A circuit breaker. Pure: the caller passes the time and the outcomes.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     failures: u32,
-    /// Since when it is open; a probe is under way once `probing`.
+    /// Time when it opened. While `probing`, a probe is in progress.
     opened: Option<Instant>,
     probing: bool,
 }
 
 impl Breaker {
-    /// Asks for an attempt at `now`. Once the breaker is half open the first
-    /// caller probes and the others wait for another recovery time.
+    /// Asks for an attempt at `now`. In the half-open state the first caller probes, and
+    /// the others wait for another recovery time.
     pub(crate) fn ask(&mut self, now: Instant) -> Permit {
         let Some(opened) = self.opened else {
             return Permit::Go;
@@ -59,7 +59,7 @@ impl Breaker {
         if now < recovered {
             return Permit::Wait(recovered);
         }
-        // A probe that is never heard of again must not close the way for good.
+        // A probe without an outcome must not keep the breaker open forever.
         self.opened = Some(now);
         self.probing = true;
         Permit::Go
@@ -79,7 +79,7 @@ impl Breaker {
         }
     }
 
-    /// What it lets through now.
+    /// The current state.
     pub(crate) fn state(&self) -> BreakerState {
         match self.opened {
             None => BreakerState::Closed,
@@ -88,7 +88,7 @@ impl Breaker {
         }
     }
 
-    /// Failures in a row.
+    /// Number of consecutive failures.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn five_failures_in_a_row_open_it_for_the_recovery_time() {
+    fn five_consecutive_failures_open_the_breaker_for_the_recovery_time() {
         let now = Instant::now();
         let mut breaker = open(now);
         assert_eq!(breaker.state(), BreakerState::Open);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_in_between_starts_the_count_anew() {
+    fn a_success_in_between_resets_the_count() {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         for _ in 0..FAILURE_THRESHOLD - 1 {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn one_probe_goes_and_its_success_closes() {
+    fn one_probe_is_allowed_and_its_success_closes_the_breaker() {
         let now = Instant::now();
         let mut breaker = open(now);
         let later = now + RECOVERY;

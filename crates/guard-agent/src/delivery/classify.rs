@@ -1,4 +1,4 @@
-//! What an answer means for the batch. Says nothing of when: see
+//! Classifies answers: what an answer means for the batch. When to retry is decided in
 //! [`super::backoff`].
 
 use std::time::SystemTime;
@@ -7,37 +7,37 @@ use guard_wire::{answer, retry_after};
 
 use crate::transport::{Response, TransportError};
 
-/// What is to become of a batch.
+/// The decision about a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Verdict {
-    /// Confirmed.
+    /// The backend confirmed the batch.
     Delivered,
     /// Keep and try again on the schedule.
     Retry(DeliveryError),
-    /// Keep and try again after this many seconds, not earlier.
+    /// Keep and try again after this many seconds, never earlier.
     Wait(f64, DeliveryError),
-    /// Smaller batches may pass.
+    /// Too large, but smaller batches may be accepted.
     TooLarge,
-    /// Something in the batch, or the batch as such, is refused. Holds the backend's reason.
+    /// The backend refused a record or the whole batch. Holds the backend's reason.
     Refused(Option<String>),
 }
 
-/// Why a batch was not taken, for people and for the breaker.
+/// Why a batch was not delivered. Used for messages and by the breaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DeliveryError {
-    /// No answer: no connection, no reply in time, a reply cut off.
+    /// No answer: no connection, a timeout, or an incomplete answer.
     Unreachable(String),
-    /// The program's own transport did not take it.
+    /// The application's own transport failed.
     Transport(String),
-    /// A 2xx answer that says the batch was not taken, and the backend's reason.
+    /// A 2xx answer saying that the batch was not accepted, with the backend's reason.
     Denied(Option<String>),
-    /// A 2xx answer that is not one of a Guard backend: its status, and what it holds.
+    /// A 2xx answer that does not come from a Guard backend: its status and its content.
     Foreign(u16, String),
-    /// A redirect, which is never followed.
+    /// A redirect. Redirects are never followed.
     Redirect(u16),
-    /// 401 or 403: the key. The backend's reason.
+    /// 401 or 403: the key is wrong. Holds the backend's reason.
     Unauthorized(u16, Option<String>),
-    /// 404: the endpoint.
+    /// 404: the endpoint is wrong.
     NotFound,
     /// 429.
     Throttled,
@@ -46,13 +46,13 @@ pub(crate) enum DeliveryError {
 }
 
 impl DeliveryError {
-    /// Whether it counts toward opening the breaker: a backend that asks for
-    /// patience is alive.
+    /// True if the error counts toward opening the breaker. A backend that asks the agent to
+    /// wait is alive, so that does not count.
     pub(crate) fn opens_breaker(&self) -> bool {
         !matches!(self, DeliveryError::Throttled)
     }
 
-    /// What happened and what to do about it.
+    /// Describes the error and the remedy.
     pub(crate) fn message(&self) -> String {
         match self {
             DeliveryError::Unreachable(why) => {
@@ -91,13 +91,13 @@ impl DeliveryError {
     }
 }
 
-/// The backend's reason, to be put behind a statement; `otherwise` if it gave none.
+/// Formats the backend's reason to follow a statement; `otherwise` if it gave none.
 pub(crate) fn because(reason: Option<&str>, otherwise: &str) -> String {
     reason.map_or_else(|| otherwise.to_owned(), |reason| format!(": {reason:?}"))
 }
 
-/// Reads an answer. `now` is for `Retry-After` as a date; without a readable
-/// header a 429 waits 60 seconds.
+/// Classifies an answer. `now` is needed for a `Retry-After` that is a date. A 429
+/// without a readable header waits 60 seconds.
 pub(crate) fn classify(answer: &Result<Response, TransportError>, now: SystemTime) -> Verdict {
     let response = match answer {
         Ok(response) => response,
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn every_answer_of_the_contract_has_its_meaning() {
+    fn every_answer_of_the_contract_has_its_verdict() {
         use DeliveryError::{Denied, NotFound, Redirect, Status, Throttled, Unauthorized};
         use Verdict::{Delivered, Refused, Retry, TooLarge, Wait};
         let table = [
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_2xx_that_is_not_a_backends_keeps_the_batch_and_says_what_was_found() {
+    fn a_2xx_from_another_server_keeps_the_batch_and_describes_the_answer() {
         let verdict = |content_type: Option<&str>, body: &str| {
             let response = Response {
                 status: 200,
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transport_of_the_programs_is_not_called_an_unreachable_backend() {
+    fn a_failed_custom_transport_is_not_reported_as_an_unreachable_backend() {
         let refused = Err(TransportError::Refused("it returned False".into()));
         let verdict = classify(&refused, SystemTime::UNIX_EPOCH);
         let error = DeliveryError::Transport("it returned False".into());
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_call_for_patience_spares_the_breaker() {
+    fn only_a_request_to_wait_does_not_count_for_the_breaker() {
         assert!(!DeliveryError::Throttled.opens_breaker());
         assert!(DeliveryError::Unreachable("refused".into()).opens_breaker());
         assert!(DeliveryError::Unauthorized(401, None).opens_breaker());

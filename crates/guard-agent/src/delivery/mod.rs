@@ -1,5 +1,5 @@
-//! How a batch is delivered: what an answer means, when to try again, and how to find
-//! the records that a backend refuses. Pure: the pipeline does the sending and the waiting.
+//! Delivery logic: classify an answer, decide when to retry, and find the records that a
+//! backend refuses. Pure: the pipeline sends and waits.
 
 pub(crate) mod backoff;
 pub(crate) mod bisection;

@@ -1,23 +1,23 @@
-//! How fast batches go after an outage.
+//! The rate of batches after an outage.
 //!
-//! In its steady state an agent makes at most one request for each batch that
-//! comes in: whenever enough records have come, or the interval has passed. After
-//! an outage many agents have a backlog at once; each then makes at most
-//! [`CATCH_UP`] times as many requests. As batches are full then, that drains it.
+//! In the steady state an agent makes at most one request for each batch of new
+//! records: when enough records have come, or the interval has passed. After an outage,
+//! many agents have a backlog at once. Each then makes at most [`CATCH_UP`] times as
+//! many requests. The batches are full then, so this is enough to drain the backlog.
 
 use std::time::{Duration, Instant};
 
 use super::breaker::Permit;
 use crate::queue::Arrived;
 
-/// Requests after an outage, as a multiple of those of the steady state. Below
-/// 2, so that agents that happen to go together stay below it too.
+/// Rate of requests after an outage, relative to the steady state. Below 2, so that
+/// agents whose requests coincide stay below twice the rate too.
 pub const CATCH_UP: f64 = 1.6;
 
-/// The longest time after which what has come in is counted again.
+/// Maximum time between two counts of the new records.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What makes a batch in the steady state.
+/// The limits that complete a batch in the steady state.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measure {
     pub(crate) records: usize,
@@ -25,23 +25,23 @@ pub(crate) struct Measure {
     pub(crate) interval: Duration,
 }
 
-/// Lets batches go after an outage.
+/// Limits the rate of batches after an outage.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     last: Option<Turn>,
 }
 
-/// When a batch was let go, and what had come in until then.
+/// Time when the last batch was allowed, and the records received until then.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
     at: Instant,
     arrived: Arrived,
-    /// A share of the wait that is added to it.
+    /// Share of the wait that is added to it.
     jitter: f64,
 }
 
 impl Pace {
-    /// Whether a batch may go at `now`; `jitter` is a share, at most a quarter.
+    /// Decides whether a batch may start at `now`. `jitter` is a share, at most a quarter.
     pub(crate) fn ask(
         &mut self,
         now: Instant,
@@ -67,7 +67,7 @@ impl Pace {
 }
 
 impl Turn {
-    /// How many batches would have been sent since in the steady state.
+    /// Number of batches since then, had the agent been in the steady state.
     #[expect(clippy::cast_precision_loss, reason = "shares of a batch")]
     fn batches(&self, now: Instant, arrived: Arrived, measure: &Measure) -> f64 {
         let records = arrived.records.saturating_sub(self.arrived.records);
@@ -89,7 +89,7 @@ mod tests {
         interval: Duration::from_secs(30),
     };
 
-    /// How many batches go in a minute of which each second brings this much.
+    /// Number of batches in a minute with this many new records and bytes each second.
     fn batches_in_a_minute(records: u64, bytes: u64) -> usize {
         let start = Instant::now();
         let mut pace = Pace::default();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_goes_at_less_than_twice_the_rate_of_the_steady_state() {
+    fn a_backlog_is_sent_at_less_than_twice_the_steady_rate() {
         for (records, bytes, steady) in [(1, 500, 2), (80, 40_000, 60), (20, 1_000_000, 300)] {
             let batches = batches_in_a_minute(records, bytes);
             assert!(
@@ -116,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn without_arrivals_a_backlog_goes_by_the_interval() {
+    fn without_new_records_a_backlog_is_sent_by_the_interval() {
         let batches = batches_in_a_minute(0, 0);
         assert!((3..=4).contains(&batches), "{batches}");
     }
 
     #[test]
-    fn the_first_batch_goes_at_once_and_jitter_only_delays() {
+    fn the_first_batch_starts_at_once_and_jitter_only_delays() {
         let start = Instant::now();
         let mut pace = Pace::default();
         let none = Arrived::default();

@@ -1,23 +1,23 @@
-//! What holds attempts back: the breaker, the backend's `Retry-After`, and after
-//! an outage the pace.
+//! Everything that delays attempts: the breaker, the backend's `Retry-After`, and the
+//! pace after an outage.
 
 use std::time::Instant;
 
 use super::breaker::{Breaker, Permit};
 use super::pace::Pace;
 
-/// Asked before every attempt.
+/// Decides about every attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     pub(crate) breaker: Breaker,
-    /// Of new batches, not of repeated attempts.
+    /// Applies to new batches, not to repeated attempts.
     pub(crate) pace: Pace,
-    /// What the backend asked for.
+    /// No attempts before this time, because the backend asked for it.
     held: Option<Instant>,
 }
 
 impl Throttle {
-    /// Whether an attempt may be made at `now`.
+    /// Decides whether an attempt may start at `now`.
     pub(crate) fn ask(&mut self, now: Instant) -> Permit {
         match self.held {
             Some(until) if now < until => Permit::Wait(until),
@@ -25,7 +25,7 @@ impl Throttle {
         }
     }
 
-    /// Holds attempts back until then; an earlier wish does not shorten a later one.
+    /// Blocks attempts until then. An earlier time does not shorten a later one.
     pub(crate) fn hold(&mut self, until: Instant) {
         self.held = self.held.max(Some(until));
     }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_wish_holds() {
+    fn the_longest_requested_wait_wins() {
         let now = Instant::now();
         let (near, far) = (now + Duration::from_secs(1), now + Duration::from_secs(9));
         let mut throttle = Throttle::default();

@@ -1,4 +1,4 @@
-//! The loop that follows the backend's rules.
+//! The loop that keeps the rules up to date.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,13 +23,13 @@ use crate::transport::{Request, Response, TransportError};
 
 const PATH: &str = "/api/v1/rules";
 
-/// The wall clock may be set: the end of rules is reckoned anew after this long.
+/// The wall clock may be set, so the time until rules expire is recomputed after this long.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// Follows the rules from when somebody wants them, for as long as it is polled.
+/// Keeps the rules up to date once a caller wants them, for as long as it is polled.
 ///
-/// Each request asks to be held until the rules change. It has a connection of its
-/// own while it is, so that deliveries go on beside it.
+/// Each request asks the backend to hold it until the rules change. A held request uses
+/// its own connection, so that deliveries continue.
 pub(crate) async fn follow(shared: &Shared) -> Infallible {
     shared.rules.wanted().await;
     let mut follower = Follower::new(shared);
@@ -42,7 +42,7 @@ pub(crate) async fn follow(shared: &Shared) -> Infallible {
     }
 }
 
-/// Asks once, for an answer at once.
+/// Fetches the rules once, without being held.
 pub(crate) async fn fetch(shared: &Shared) {
     let answer = shared.exchange(request(shared.rules.tag(), None)).await;
     Follower::new(shared).take(answer).await;
@@ -52,9 +52,9 @@ struct Follower<'s> {
     shared: &'s Shared,
     place: Option<Place>,
     pace: Pace,
-    /// Rules from the disk, until the backend has said something.
+    /// Rules from the disk, used until the backend has answered.
     reserve: Option<Kept>,
-    /// Why the last answer could not be used, as it was reported.
+    /// The reason that was reported for the last unusable answer.
     said: Option<String>,
 }
 
@@ -69,7 +69,7 @@ impl<'s> Follower<'s> {
         }
     }
 
-    /// Asks once; how long to wait before the next time.
+    /// Makes one request. Returns how long to wait before the next.
     async fn round(&mut self) -> Duration {
         let (shared, known) = (self.shared, &*self.shared.rules);
         let started = shared.clock().now();
@@ -106,8 +106,8 @@ impl<'s> Follower<'s> {
         self.pace.next(&seen, terms, fastrand::f64())
     }
 
-    /// One request and its answer. A backend that takes long with the first has the
-    /// rules from the disk used meanwhile.
+    /// Sends one request and reads its answer. If the backend takes long with the first
+    /// request, the rules from the disk are used meanwhile.
     async fn exchange(&mut self, request: Request) -> Result<Response, TransportError> {
         let shared = self.shared;
         let mut answer = pin!(shared.exchange(request));
@@ -123,7 +123,7 @@ impl<'s> Follower<'s> {
         self.until_ended(answer).await
     }
 
-    /// Takes over what an answer says.
+    /// Applies an answer.
     async fn take(&mut self, answer: Result<Response, TransportError>) -> Outcome {
         let (shared, known) = (self.shared, &*self.shared.rules);
         let (now, wall) = (shared.clock().now(), self.wall());
@@ -186,7 +186,7 @@ impl<'s> Follower<'s> {
         }
     }
 
-    /// Waits, unless a caller finds what is known too old.
+    /// Waits, unless a caller finds the known rules too old.
     async fn rest(&self, pause: Duration) {
         let clock = self.shared.clock();
         let until = clock.now() + pause;
@@ -199,7 +199,7 @@ impl<'s> Follower<'s> {
         self.until_ended(pin!(rest)).await;
     }
 
-    /// Runs `work`, and drops the rules in force when they end meanwhile.
+    /// Runs `work`, and drops the rules in force when they expire meanwhile.
     async fn until_ended<W: Future + Unpin>(&self, mut work: W) -> W::Output {
         let (shared, known) = (self.shared, &self.shared.rules);
         loop {
@@ -223,7 +223,7 @@ impl<'s> Follower<'s> {
         }
     }
 
-    /// Tells the program of a change, if it is one; answers what it is given.
+    /// Notifies the application if there is a change. Returns `is_change`.
     fn tell(&self, is_change: bool) -> bool {
         if is_change {
             self.shared.mark_status_dirty();
@@ -247,7 +247,7 @@ impl<'s> Follower<'s> {
         });
     }
 
-    /// The rules on the disk. What cannot be used is reported and left alone.
+    /// Loads the rules from the disk. Unusable ones are reported and left alone.
     async fn load(&self) -> Option<Kept> {
         let place = self.place.clone()?;
         let (path, wall) = (place.path().to_owned(), self.wall());
@@ -259,12 +259,12 @@ impl<'s> Follower<'s> {
                 });
                 None
             }
-            // The runtime is about to end.
+            // The runtime is shutting down.
             Err(_) => None,
         }
     }
 
-    /// Keeps rules on the disk, or that there are none.
+    /// Saves rules on the disk, or removes them if there are none.
     async fn store(&self, kept: Option<Kept>) {
         let Some(place) = self.place.clone() else {
             return;
@@ -285,8 +285,8 @@ impl<'s> Follower<'s> {
         }
     }
 
-    /// Says once why answers cannot be used. A document that is refused is also told to the
-    /// backend, by a status report.
+    /// Reports once why answers cannot be used. The backend also learns of a refused document,
+    /// through a status report.
     fn report(&mut self, failure: &Failure) {
         let why = &failure.why;
         if self.said.as_ref() == Some(why) {
@@ -343,20 +343,20 @@ fn changed(is_change: bool) -> Outcome {
     }
 }
 
-/// Asks for rules that are not the known ones, at once or held until there are such.
+/// Builds a request for rules other than the known ones. With `hold`, the backend holds it.
 fn request(tag: Option<String>, hold: Option<Duration>) -> Request {
     let prefer = hold.map(|hold| ("Prefer", format!("wait={}", hold.as_secs())));
     let known = tag.map(|tag| ("If-None-Match", tag));
     Request {
         headers: prefer.into_iter().chain(known).collect(),
         hold: hold.unwrap_or_default(),
-        // One more than is allowed: what is longer is not mistaken for whole.
+        // One byte more than allowed, so that a longer document is not taken for complete.
         max_response: MAX_BYTES + 1,
         ..Request::new(PATH)
     }
 }
 
-/// Whether the end of a held request may be the doing of a proxy that waits no longer.
+/// True if a proxy may have cut off a held request.
 fn is_cut_off(answer: &Result<Response, TransportError>) -> bool {
     match answer {
         Ok(response) => {
@@ -367,7 +367,7 @@ fn is_cut_off(answer: &Result<Response, TransportError>) -> bool {
     }
 }
 
-/// Whether a backend says that it honours the wait (RFC 7240, section 3).
+/// True if the backend says that it honours the wait (RFC 7240, section 3).
 fn applies_wait(response: &Response) -> bool {
     let applied = response.preference_applied.as_deref().unwrap_or_default();
     applied

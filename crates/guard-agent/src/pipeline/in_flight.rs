@@ -1,5 +1,5 @@
-//! Delivery of one batch: seal, send, classify, then wait and try again, split,
-//! or set records aside, until nothing of the batch is left open.
+//! Delivery of one batch: seal, send, classify, then wait and retry, split, or
+//! quarantine records, until every record of the batch is settled.
 
 use std::time::Instant;
 
@@ -21,19 +21,19 @@ use crate::shared::Shared;
 use crate::sync::lock;
 use crate::transport::{Response, TransportError};
 
-/// A batch on its way. Dropped before its end, when the agent stops, it gives
-/// what is still open back to the queue.
+/// A batch in delivery. If it is dropped early because the agent stops, it returns its
+/// unsettled records to the queue.
 pub(crate) struct InFlightBatch<'s> {
     shared: &'s Shared,
     kind: Kind,
     search: Bisection<QueuedRecord>,
-    /// The group that is being sent.
+    /// The group being sent.
     group: Vec<QueuedRecord>,
     /// The backend's reason for its last refusal.
     refusal: Option<String>,
 }
 
-/// How the carrying of one group ended.
+/// Outcome of sending one group.
 enum Outcome {
     Delivered,
     TooLarge,
@@ -51,7 +51,7 @@ impl<'s> InFlightBatch<'s> {
         }
     }
 
-    /// Delivers the batch, for as long as it takes.
+    /// Delivers the batch, however long it takes.
     pub(crate) async fn run(mut self) {
         self.wait_for_turn().await;
         loop {
@@ -81,7 +81,7 @@ impl<'s> InFlightBatch<'s> {
         }
     }
 
-    /// How many records of this kind the backend has taken so far.
+    /// Number of records of this kind that the backend has accepted so far.
     fn delivered(&self) -> u64 {
         self.shared.queue.ledger().account(self.kind).delivered
     }
@@ -107,7 +107,7 @@ impl<'s> InFlightBatch<'s> {
         }
     }
 
-    /// Seals the group, once the system has randomness for it.
+    /// Seals the group. Waits until the system provides randomness for it.
     async fn seal(&self) -> Sealed {
         loop {
             let now = Timestamp::try_from(self.shared.clock().wall()).unwrap_or_default();
@@ -125,7 +125,7 @@ impl<'s> InFlightBatch<'s> {
         }
     }
 
-    /// Sends one group until its fate is known.
+    /// Sends one group until its outcome is known.
     async fn carry(&self, sealed: &Sealed) -> Outcome {
         let mut attempt = 0;
         loop {
@@ -156,7 +156,7 @@ impl<'s> InFlightBatch<'s> {
         }
     }
 
-    /// Says what of a batch the backend took, but does not keep.
+    /// Reports the records of a batch that the backend accepted but does not keep.
     fn tell_left_out(&self, answer: &Result<Response, TransportError>) {
         let Ok(response) = answer else { return };
         let left_out = answer::left_out(&response.body);
@@ -173,8 +173,8 @@ impl<'s> InFlightBatch<'s> {
         }
     }
 
-    /// Waits on the schedule after the `attempt`-th failure of a round; the
-    /// number of failures that the round goes on with.
+    /// Waits according to the schedule after the `attempt`-th failure of a round. Returns the
+    /// number of failures to continue the round with.
     async fn wait_to_retry(&self, attempt: u32) -> u32 {
         let settings = &self.shared.config.settings;
         if attempt > settings.retry_attempts {
@@ -186,8 +186,8 @@ impl<'s> InFlightBatch<'s> {
         attempt
     }
 
-    /// Waits until the breaker and the backend's own wishes allow an attempt.
-    /// Not cut short by a flush: these waits are never early.
+    /// Waits until the breaker and the backend allow an attempt. A flush does not cut this
+    /// short, so attempts are never early.
     async fn wait_for_permit(&self) {
         loop {
             let now = self.shared.clock().now();
@@ -196,12 +196,12 @@ impl<'s> InFlightBatch<'s> {
                 Permit::Go => return,
                 Permit::Wait(until) => self.shared.clock().sleep_until(until).await,
             }
-            // All that were held back would go at once.
+            // Otherwise all delayed batches would start at once.
             self.wait_for_turn().await;
         }
     }
 
-    /// After an outage, waits until another batch may go.
+    /// After an outage, waits until another batch may start.
     async fn wait_for_turn(&self) {
         let shared = self.shared;
         let measure = Measure {
@@ -231,7 +231,7 @@ impl<'s> InFlightBatch<'s> {
         self.shared.delivery_failed(error);
     }
 
-    /// A longer pause, in which other batches may go.
+    /// Rests for a longer time, in which other batches may be sent.
     async fn rest(&self) {
         let _resting = self.shared.resting();
         let until = self.shared.clock().now() + rest(fastrand::f64());

@@ -1,8 +1,8 @@
-//! The pipeline: what the worker does for as long as it runs.
+//! The pipeline: the work of the worker while it runs.
 //!
 //! One loop starts deliveries when batches are due, keeps at most
-//! `max_concurrent_flushes` of them active, pushes status reports and follows
-//! the rules when somebody wants them. Everything runs on one thread; nothing here touches the
+//! `max_concurrent_flushes` of them active, pushes status reports, and keeps the rules up
+//! to date if a caller wants them. All of this runs on one thread and never touches the
 //! host application.
 
 mod follow_rules;
@@ -22,13 +22,12 @@ use crate::batching;
 use crate::shared::Shared;
 use crate::status;
 
-/// Batches that may rest between rounds while others go. Beyond that nothing
-/// new is taken out of the queue, where the overflow policy rules.
+/// Maximum number of batches that rest between rounds while others are sent. Beyond that
+/// no batch is taken from the queue, and the overflow policy applies there.
 const MAX_RESTING: usize = 8;
 
-/// Runs until `stop` names a deadline and either the deadline has passed or all
-/// that was queued until then is settled. What comes in later does not hold up
-/// the end.
+/// Runs until `stop` gives a deadline, and then until the deadline has passed or all
+/// records queued before it are settled. Later records do not delay the end.
 pub(crate) async fn run(shared: &Arc<Shared>, mut stop: watch::Receiver<Option<Instant>>) {
     let clock = shared.clock();
     let interval = shared.config.settings.status_interval;
@@ -77,7 +76,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, mut stop: watch::Receiver<Option<I
     }
 }
 
-/// Whether another batch may be taken out of the queue.
+/// True if another batch may be taken from the queue.
 fn has_slot(shared: &Shared, in_flight: usize) -> bool {
     let resting = shared.resting_count();
     let active = in_flight.saturating_sub(resting);

@@ -1,5 +1,5 @@
-//! Two hundred agents whose backend goes away and comes back, in simulated time:
-//! tokio's clock jumps to the next moment at which anything is due.
+//! Two hundred agents whose backend goes down and comes back, in simulated time: tokio's
+//! clock jumps to the next time at which anything is due.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,8 @@ use crate::sync::lock;
 use crate::transport::{Request, Response, Transport, TransportError};
 
 const AGENTS: usize = 200;
-/// What each agent's application brings: with the interval of 30 s and batches of
-/// at most some 64 records, about a request in half a minute.
+/// Records that each application sends. With an interval of 30 s and batches of at most
+/// about 64 records, this causes about one request in half a minute.
 const RECORDS_A_SECOND: usize = 2;
 const RECORD: [u8; 500] = [b'x'; 500];
 const BATCH_BYTES: usize = 32 * 1024;
@@ -26,10 +26,10 @@ const BATCH_BYTES: usize = 32 * 1024;
 const STEADY: usize = 300;
 const OUTAGE: usize = 300;
 const RECOVERY: usize = 840;
-/// Requests are counted over so many seconds.
+/// Requests are counted over windows of this many seconds.
 const WINDOW: usize = 30;
 
-/// tokio's clock, which stands still while there is anything to do.
+/// tokio's clock, which does not advance while there is work to do.
 struct SimulatedClock {
     start: tokio::time::Instant,
 }
@@ -52,12 +52,12 @@ impl Clock for SimulatedClock {
 struct Backend {
     start: tokio::time::Instant,
     up: AtomicBool,
-    /// Batches in each second.
+    /// Number of batches in each second.
     batches: Mutex<Vec<u64>>,
 }
 
 impl Backend {
-    /// The batches in each window between two moments, in seconds.
+    /// The number of batches in each window between two times, in seconds.
     fn windows(&self, from: usize, to: usize) -> Vec<u64> {
         let seconds = lock(&self.batches);
         (from..to - WINDOW)
@@ -102,7 +102,7 @@ fn agent(backend: &Arc<Backend>) -> Arc<Shared> {
     shared
 }
 
-/// Brings records, in each agent from another moment on.
+/// Sends records. Each agent starts at a different time.
 async fn applications(agents: &[Arc<Shared>], seconds: usize) {
     for second in 0..seconds {
         for (index, agent) in agents.iter().enumerate() {
@@ -120,7 +120,7 @@ async fn applications(agents: &[Arc<Shared>], seconds: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_hundred_agents_that_come_back_at_most_double_the_rate_of_requests() {
+async fn two_hundred_recovering_agents_at_most_double_the_request_rate() {
     fastrand::seed(7);
     let start = tokio::time::Instant::now();
     let backend = Arc::new(Backend {

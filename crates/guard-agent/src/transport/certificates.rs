@@ -1,10 +1,10 @@
-//! Which certificates are trusted, and advice for those that are not.
+//! Trusted certificate authorities, and advice about untrusted certificates.
 
 use rustls::pki_types::CertificateDer;
 
-/// The system's certificate authorities, and those that `SSL_CERT_FILE` and
-/// `SSL_CERT_DIR` name: a private authority is added, it does not take the
-/// others' place. What cannot be read, or does not exist, is left out.
+/// The system's certificate authorities, plus those named by `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR`. A private authority is added; it does not replace the others.
+/// Files that do not exist or cannot be read are skipped.
 pub(crate) fn authorities() -> Vec<CertificateDer<'static>> {
     let mut found = rustls_native_certs::load_native_certs().certs;
     let is_named = |name| std::env::var_os(name).is_some();
@@ -16,9 +16,9 @@ pub(crate) fn authorities() -> Vec<CertificateDer<'static>> {
     found
 }
 
-/// Why rustls does not take a certificate, and what helps, where its own words leave that open:
-/// for one that is an authority's, as openssl makes it unless told otherwise. To trust it does
-/// not help.
+/// Explains why rustls rejects a certificate, and the remedy, for an error whose message
+/// does not: the server uses an authority's certificate, as openssl creates it by default.
+/// Trusting that certificate does not help.
 pub(crate) fn certificate_advice(error: &str) -> Option<&'static str> {
     error.contains("CaUsedAsEndEntity").then_some(
         "that of an authority (CA:TRUE) cannot be a server's: make another by openssl req -x509 \

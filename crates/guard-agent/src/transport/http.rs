@@ -1,4 +1,4 @@
-//! HTTP, by reqwest and rustls.
+//! HTTP through reqwest and rustls.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -16,34 +16,36 @@ use super::proxy::Route;
 use super::{Request, Response, Transport, TransportError};
 use crate::clock::Clock;
 
-/// What [`HttpTransport`] needs to know.
+/// Options of an [`HttpTransport`].
 pub(crate) struct HttpOptions {
     pub(crate) endpoint: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) user_agent: String,
     pub(crate) timeout: Duration,
-    /// What the timeout goes by.
+    /// Clock for the timeout.
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// An idle connection that the backend closed just as a request was sent shows that at once.
-/// What fails later was on its way, and is not sent again without a pause.
+/// If the backend closed an idle connection just as a request was sent, the request fails
+/// within this time. A later failure means that the request was already on its way. Then
+/// it is not repeated without a pause.
 const RACE: Duration = Duration::from_secs(1);
 
-/// How a body in gzip begins; no JSON does.
+/// The first bytes of a gzip body. No JSON text starts with them.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// A client of one backend. Follows no redirect, reads no more of an answer than
-/// the request says, has a connection for each request under way, honours the proxy variables of the
-/// environment, trusts the system's certificate authorities and those named by
-/// `SSL_CERT_FILE`.
+/// A client of one backend. It follows no redirects, reads at most as much of an answer
+/// as the request says, uses one connection for each concurrent request, and honours the
+/// proxy variables of the environment. It trusts the system's certificate authorities and
+/// those named by `SSL_CERT_FILE`.
 ///
-/// A request that fails because the backend closes its idle connection meanwhile goes again at
-/// once, on a fresh one. Should the backend have taken it all the same, it stores each record once.
+/// If a request fails because the backend closes its idle connection meanwhile, it is
+/// repeated at once on a new connection. If the backend received both, it stores each
+/// record once.
 pub(crate) struct HttpTransport {
-    /// Or why there can be none; every request then fails with that.
+    /// The clients, or the error that every request returns because there are none.
     clients: Result<Clients, TransportError>,
-    /// Connections that may be open and unused. Never fewer than there are.
+    /// Upper bound of the number of idle connections.
     idle: AtomicUsize,
     endpoint: Url,
     timeout: Duration,
@@ -85,14 +87,14 @@ impl HttpTransport {
             Err(error) => Err(error),
         };
         let answer = answer.map_err(|error| {
-            // Idle connections that are left would fail as well.
+            // The remaining idle connections would fail as well.
             self.idle.store(0, Ordering::Relaxed);
             describe(error)
         })?;
         read(answer, request.max_response).await
     }
 
-    /// Whether the next request may go over a connection that was used before.
+    /// True if the next request may use an idle connection.
     fn take_idle(&self) -> bool {
         let less = |idle: usize| idle.checked_sub(1);
         let taken = self
@@ -149,12 +151,12 @@ impl Clients {
     }
 }
 
-/// Whether a connection that was there broke before an answer came.
+/// True if an existing connection broke before an answer came.
 fn is_broken(error: &reqwest::Error) -> bool {
     error.is_request() && !error.is_connect() && !error.is_timeout()
 }
 
-/// Reads at most `most` bytes of an answer's body, as it was before a proxy compressed it.
+/// Reads at most `most` bytes of the body, after undoing compression by a proxy.
 async fn read(mut answer: reqwest::Response, most: usize) -> Result<Response, TransportError> {
     let header = |name: &str| {
         let value = answer.headers().get(name)?;
@@ -183,12 +185,12 @@ async fn read(mut answer: reqwest::Response, most: usize) -> Result<Response, Tr
     Ok(response)
 }
 
-/// The first `most` bytes of what was compressed.
+/// Inflates at most `most` bytes.
 fn inflate(body: &[u8], most: usize) -> Result<Vec<u8>, TransportError> {
     let (mut plain, limit) = (Vec::new(), u64::try_from(most).unwrap_or(u64::MAX));
     let mut reader = MultiGzDecoder::new(body).take(limit);
     match reader.read_to_end(&mut plain) {
-        // A body that was cut ends in the middle of its gzip.
+        // A truncated body ends in the middle of the gzip data.
         Err(error) if body.len() < most => Err(TransportError::Broken(format!(
             "its gzip is damaged: {error}"
         ))),
@@ -212,8 +214,8 @@ impl Transport for HttpTransport {
     }
 }
 
-/// The headers that go with every request. Values that no header can hold were
-/// refused by the configuration.
+/// The headers of every request. The configuration has already refused values that a
+/// header cannot hold.
 pub(crate) fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in pairs {
@@ -226,8 +228,8 @@ pub(crate) fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
     map
 }
 
-/// TLS by ring. Reading the certificate authorities takes tens of milliseconds
-/// and is left out when the endpoint does not need them.
+/// The TLS configuration, with ring. Reading the certificate authorities takes tens of
+/// milliseconds, so it is skipped if the endpoint does not need them.
 fn tls(is_used: bool) -> Result<rustls::ClientConfig, TransportError> {
     let mut roots = rustls::RootCertStore::empty();
     if is_used {
@@ -247,7 +249,7 @@ fn tls(is_used: bool) -> Result<rustls::ClientConfig, TransportError> {
     Ok(config)
 }
 
-/// Says what went wrong without the address, which may hold credentials.
+/// Describes an error without the address, which may hold credentials.
 fn describe(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
     if error.is_timeout() {

@@ -1,4 +1,4 @@
-//! The seam between the agent and the network.
+//! The interface between the agent and the network.
 
 pub(crate) mod certificates;
 pub(crate) mod http;
@@ -14,21 +14,21 @@ use thiserror::Error;
 /// A request to the backend.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Where, below the endpoint: `/api/v1/events`.
+    /// Path below the endpoint: `/api/v1/events`.
     pub path: &'static str,
-    /// Headers beside those every request has.
+    /// Headers in addition to those of every request.
     pub headers: Vec<(&'static str, String)>,
-    /// What to post; nothing for a GET.
+    /// The body to post; `None` for a GET.
     pub body: Option<Bytes>,
-    /// How long the backend may hold the request before it answers. This comes on
-    /// top of the time that requests have otherwise.
+    /// How long the backend may hold the request before it answers, in addition to the
+    /// usual timeout.
     pub hold: Duration,
-    /// How much of the answer is read, in bytes.
+    /// Maximum number of bytes to read of the answer.
     pub max_response: usize,
 }
 
 impl Request {
-    /// A GET of `path`, answered at once by at most [`MAX_RESPONSE`] bytes.
+    /// A GET of `path` that is not held and reads at most [`MAX_RESPONSE`] bytes.
     #[must_use]
     pub fn new(path: &'static str) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl Request {
     }
 }
 
-/// What came back, read to at most [`Request::max_response`] bytes.
+/// An answer, read up to [`Request::max_response`] bytes.
 #[derive(Debug, Clone, Default)]
 pub struct Response {
     /// The status code.
@@ -60,7 +60,7 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-/// How much of an answer is read, in bytes, unless a request says otherwise.
+/// Default limit on the bytes read of an answer.
 pub const MAX_RESPONSE: usize = 64 * 1024;
 
 /// Why there is no answer.
@@ -75,14 +75,14 @@ pub enum TransportError {
     /// The connection broke while sending or reading.
     #[error("connection broken: {0}")]
     Broken(String),
-    /// The program's own transport did not take the request; says why.
+    /// The application's own transport failed; the message says why.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Carries requests to a backend. HTTP is built in; tests and special
-/// environments bring their own.
+/// Sends requests to a backend. HTTP is built in. Tests and special environments can
+/// supply their own transport.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends one request. Must end on its own: the agent sets no limit of its own.
+    /// Sends one request. It must finish by itself: the agent applies no further timeout.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>>;
 }

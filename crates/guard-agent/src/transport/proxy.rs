@@ -1,29 +1,29 @@
-//! The way to the endpoint: straight, or by the proxy that the environment names.
+//! The route to the endpoint: direct, or through a proxy from the environment.
 //!
-//! The rules are those of curl and of Python's requests, which reqwest's own differ from:
-//! a variable in lower case goes before the same one in capitals, and `NO_PROXY` takes a star,
-//! ports and brackets for addresses too.
+//! The rules are those of curl and of Python's requests. They differ from reqwest's: a
+//! lower-case variable takes precedence over the same one in upper case, and `NO_PROXY`
+//! accepts a star, and ports and brackets for addresses.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use reqwest::Url;
 
-/// What reqwest knows as proxies.
+/// The proxy schemes that reqwest supports.
 const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
 /// How requests reach an endpoint.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Route {
     Direct,
-    /// By this proxy; the URL may hold a password.
+    /// Through this proxy. The URL may hold a password.
     Proxy(Url),
     /// The environment names no proxy: the operating system's settings decide.
     System,
 }
 
 impl Route {
-    /// The way to `endpoint` in the environment of this process.
+    /// The route to `endpoint` in the environment of this process.
     pub(crate) fn of(endpoint: &Url) -> Self {
         Self::choose(endpoint, &|name| std::env::var(name).ok())
     }
@@ -31,7 +31,7 @@ impl Route {
     fn choose(endpoint: &Url, variable: &dyn Fn(&str) -> Option<String>) -> Self {
         let either_case =
             |name: &str| variable(name).or_else(|| variable(&name.to_ascii_uppercase()));
-        // Whoever sends a request to a CGI script sets its HTTP_PROXY, by the header Proxy.
+        // In a CGI script, clients can set HTTP_PROXY through the `Proxy` header.
         if variable("REQUEST_METHOD").is_some() || is_excepted(endpoint, variable) {
             return Self::Direct;
         }
@@ -45,9 +45,9 @@ impl Route {
     }
 }
 
-/// The URL of the proxy that requests to `endpoint` take, as the variables `HTTPS_PROXY`,
-/// `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` of this process say, those in lower case first.
-/// Nothing without one. The URL may hold a password.
+/// The URL of the proxy for requests to `endpoint`, from the variables `HTTPS_PROXY`,
+/// `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` of this process, lower case first. `None`
+/// without a proxy. The URL may hold a password.
 pub fn proxy_for(endpoint: &str) -> Option<String> {
     match Route::of(&Url::parse(endpoint).ok()?) {
         Route::Proxy(proxy) => Some(proxy.into()),
@@ -55,7 +55,7 @@ pub fn proxy_for(endpoint: &str) -> Option<String> {
     }
 }
 
-/// Reads a proxy, which may lack its scheme. What is none counts as absent.
+/// Parses a proxy URL, with or without a scheme. An invalid one counts as absent.
 fn parse(text: &str) -> Option<Url> {
     let text = text.trim();
     let url = if text.contains("://") {
@@ -82,7 +82,7 @@ fn is_excepted(endpoint: &Url, variable: &dyn Fn(&str) -> Option<String>) -> boo
         .any(|entry| covers(entry, host, endpoint.port_or_known_default()))
 }
 
-/// Whether an entry of `NO_PROXY` is about `host`, which has no brackets, at `port`.
+/// True if an entry of `NO_PROXY` matches `host` (without brackets) and `port`.
 fn covers(entry: &str, host: &str, port: Option<u16>) -> bool {
     if entry == "*" {
         return true;
@@ -110,7 +110,7 @@ fn covers(entry: &str, host: &str, port: Option<u16>) -> bool {
     !name.is_empty() && front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
 }
 
-/// An address, perhaps in brackets, or a block in CIDR notation.
+/// An address, optionally in brackets, or a block in CIDR notation.
 fn network(text: &str) -> Option<IpNet> {
     let plain = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, prefix)) if prefix.is_empty() || prefix.starts_with('/') => {
@@ -149,7 +149,7 @@ mod tests {
             ("*", "http://guard.example", true),
             ("example.org, * ", "http://192.0.2.7", true),
             ("*.example", "http://guard.example", false),
-            // Blanks part entries as commas do.
+            // Spaces separate entries, as commas do.
             ("example.org, 192.0.2.7 , x", "http://192.0.2.7", true),
             ("example.org 192.0.2.7", "http://192.0.2.7", true),
             (" ,,", "http://192.0.2.7", false),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn lower_case_goes_first_and_a_lone_proxy_for_the_scheme_before_that_for_all() {
+    fn lower_case_takes_precedence_and_a_scheme_proxy_precedes_all_proxy() {
         let (one, other) = ("http://one:1", "http://other:2");
         let plain = "http://guard.example";
         for (variables, expected) in [
@@ -214,7 +214,7 @@ mod tests {
             (&[("http_proxy", one), ("ALL_PROXY", other)], by(one)),
             (&[("all_proxy", one), ("ALL_PROXY", other)], by(one)),
             (&[("http_proxy", ""), ("ALL_PROXY", other)], by(other)),
-            // As requests does: an empty one in lower case switches that in capitals off.
+            // As in requests: an empty lower-case variable disables the upper-case one.
             (&[("http_proxy", ""), ("HTTP_PROXY", other)], Route::Direct),
             (
                 &[("http_proxy", "ftp://no.proxy"), ("ALL_PROXY", other)],
