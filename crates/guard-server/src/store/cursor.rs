@@ -1,4 +1,4 @@
-//! A place in a list. Only the engine that made it knows what it means.
+//! A position in a list. Only the engine that made it can interpret it.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -8,20 +8,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::StoreError;
 
-/// The longest cursor that is read, in characters.
+/// The longest accepted cursor, in characters.
 const MAX_LEN: usize = 256;
 
-/// A place in a list, as URL-safe text.
+/// A position in a list, as URL-safe text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(Box<[u8]>);
 
 impl Cursor {
-    /// A place that the engine describes by these bytes.
+    /// A cursor for a position that the engine encodes in these bytes.
     pub(super) fn new(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
 
-    /// What the engine described the place by.
+    /// The bytes in which the engine encoded the position.
     pub(super) const fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_url_safe_text_and_is_read_from_it() {
+    fn a_cursor_is_url_safe_text_and_parses_back() {
         let cursor = Cursor::new(&[0xfb, 0xff, 0xfe, 0]);
         let text = cursor.to_string();
         let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_cursor_is_refused() {
+    fn invalid_cursor_text_is_refused() {
         for text in ["", "x", "a b", "a=", &"A".repeat(MAX_LEN + 1)] {
             assert_eq!(text.parse::<Cursor>(), Err(StoreError::InvalidCursor));
         }

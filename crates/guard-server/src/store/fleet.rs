@@ -1,4 +1,5 @@
-//! The agents of projects: their status reports, and what is known of those that ask for rules.
+//! The agents of projects: their status reports, and what is known of the agents that ask for
+//! rules.
 
 use std::sync::Arc;
 
@@ -8,14 +9,14 @@ use serde_json::value::RawValue;
 
 use super::{BoxFuture, ProjectId};
 
-/// The sender of a request, by its headers.
+/// The sender of a request, as its headers name it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct AgentId {
     /// The installation.
     pub install_id: String,
-    /// The process; empty for agents that do not name it.
+    /// The process. Empty for agents that do not send it.
     pub process: String,
-    /// The agent and its version: its `User-Agent`.
+    /// The agent and its version, from `User-Agent`.
     pub agent: String,
 }
 
@@ -26,41 +27,41 @@ pub struct CheckIn {
     pub project: ProjectId,
     /// The agent.
     pub agent: AgentId,
-    /// When.
+    /// When the signal came.
     pub at: Timestamp,
-    /// What it said.
+    /// The signal.
     pub signal: AgentSignal,
 }
 
-/// What an agent said. Only agents that ask for rules are remembered; the signals of
-/// others are ignored.
+/// A signal from an agent. Only agents that ask for rules are remembered; signals of other agents
+/// are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentSignal {
-    /// It asked for the rules.
+    /// The agent asked for the rules.
     Asked {
-        /// Whether the request may be held until they change.
+        /// Whether the request may be held until the rules change.
         holds: bool,
     },
-    /// It was answered this version, or has it already.
+    /// The agent received this version, or has it already.
     Fetched(i64),
-    /// Its guard applied this version. Counts only if the agent has fetched it:
-    /// events can be delivered by another agent than the one they come from.
+    /// The agent's guard applied this version. Counts only if the agent has fetched it: an event
+    /// can be delivered by another agent than the one that created it.
     Applied(i64),
-    /// It reported its status.
+    /// The agent reported its status.
     Reported {
         /// The version in force.
         in_force: Option<i64>,
-        /// Why it refused a document, if it did.
+        /// Why it refused a document, if it refused one.
         refused: Option<String>,
     },
 }
 
-/// A version, and since when.
+/// A version and a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Since {
     /// The version.
     pub version: i64,
-    /// Since when.
+    /// When the agent reached the version.
     pub at: Timestamp,
 }
 
@@ -72,20 +73,20 @@ pub struct RuleSubscriber {
     pub id: AgentId,
     /// When it last sent a signal.
     pub seen_at: Timestamp,
-    /// When it last asked.
+    /// When it last asked for rules.
     pub asked_at: Timestamp,
-    /// Whether its requests may be held, so that it learns of changes at once.
+    /// Whether its requests may be held. Such an agent learns of changes at once.
     pub holds: bool,
     /// The time between its last two requests.
     #[serde(rename = "interval_s", serialize_with = "seconds")]
     pub interval: Option<SignedDuration>,
-    /// The newest version it got.
+    /// The newest version it received.
     pub fetched: Option<Since>,
-    /// The newest version that its guard applied, by its events.
+    /// The newest version that its guard applied, according to its events.
     pub applied: Option<Since>,
-    /// The version in force, by its last status report.
+    /// The version in force, according to its last status report.
     pub in_force: Option<i64>,
-    /// Why it refused a document, by its last status report.
+    /// Why it refused a document, according to its last status report.
     pub refused: Option<String>,
     /// When it last reported its status.
     pub reported_at: Option<Timestamp>,
@@ -100,47 +101,47 @@ fn seconds<S: serde::Serializer>(
         .serialize(serializer)
 }
 
-/// The latest report of one installation.
+/// The latest status report of an installation.
 #[derive(Debug)]
 pub struct StatusReport {
     /// The project.
     pub project: ProjectId,
-    /// The installation it comes from.
+    /// The installation that sent it.
     pub install_id: String,
     /// When it came.
     pub received_at: Timestamp,
-    /// The JSON object as it came.
+    /// The JSON object as received.
     pub body: String,
 }
 
-/// The latest report of one installation, as queries answer it.
+/// The latest status report of an installation, as queries return it.
 #[derive(Debug, Serialize)]
 pub struct AgentReport {
     /// The installation.
     pub install_id: String,
     /// When the report came.
     pub received_at: Timestamp,
-    /// The report as it came.
+    /// The report as received.
     pub status: Box<RawValue>,
 }
 
 /// How many installs or processes of a project are remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// At most this many.
+    /// The limit.
     pub installs: u32,
-    /// When all places are taken, the one that was silent for longest gives its place to a
-    /// new one, if it was silent for this long. Otherwise the new one is left out.
+    /// When all places are taken, a new agent replaces the one that was silent for longest, if that
+    /// one was silent for this long. Otherwise the new one is left out.
     pub silent_for: SignedDuration,
 }
 
-/// How check-ins change what is known of subscribers.
+/// How check-ins change the stored subscribers.
 #[derive(Debug, Clone, Copy)]
 pub struct SubscriberPolicy {
-    /// Makes of what was known what is known after a check-in; `None` if the agent is not
-    /// a subscriber.
+    /// Computes the subscriber after a check-in from the one before. `None` if the agent is not a
+    /// subscriber.
     pub apply: fn(Option<RuleSubscriber>, &CheckIn) -> Option<RuleSubscriber>,
-    /// How many are remembered.
+    /// How many subscribers are remembered.
     pub room: Room,
     /// A subscriber that was silent for longer than this is removed.
     pub forget_after: SignedDuration,
@@ -148,21 +149,21 @@ pub struct SubscriberPolicy {
 
 /// The agents of projects.
 pub trait Fleet: Send + Sync {
-    /// Applies check-ins in this order, all or none. Returns how many agents there was no
-    /// room for.
+    /// Applies check-ins in this order, all or none. Returns how many agents were left out for lack
+    /// of room.
     fn save_check_ins(
         &self,
         check_ins: Arc<[CheckIn]>,
         policy: SubscriberPolicy,
     ) -> BoxFuture<'_, u64>;
 
-    /// The agents that ask for the rules of a project, by installation and process.
+    /// The agents that ask for the rules of a project, ordered by installation and process.
     fn subscribers(&self, project: ProjectId) -> BoxFuture<'_, Vec<RuleSubscriber>>;
 
-    /// Keeps the latest report of an installation. Returns whether there was room for it.
+    /// Stores the latest report of an installation. Returns whether there was room for it.
     fn save_report(&self, report: StatusReport, room: Room) -> BoxFuture<'_, bool>;
 
-    /// The latest reports, newest first: at most `limit`, up to the one by which they hold
+    /// The latest reports, newest first: at most `limit`, up to the report that brings the total to
     /// `bytes` bytes of JSON.
     fn reports(
         &self,
@@ -171,6 +172,6 @@ pub trait Fleet: Send + Sync {
         bytes: usize,
     ) -> BoxFuture<'_, Vec<AgentReport>>;
 
-    /// Moves the times of all agents: the clock was set by this much.
+    /// Moves the times of all agents after the clock was set by this much.
     fn shift_times(&self, by: SignedDuration) -> BoxFuture<'_, ()>;
 }

@@ -1,6 +1,6 @@
-//! What the server keeps: one trait for each concern ([`Projects`], [`RulesStore`],
-//! [`Fleet`], [`Telemetry`]), and the engines behind them. Callers see only the traits.
-//! What to keep and what to remove is decided above, and passed in.
+//! What the server stores: one trait for each concern ([`Projects`], [`RulesStore`], [`Fleet`],
+//! [`Telemetry`]), and the engines that implement them. Callers see only the traits. The layers
+//! above decide what to keep and what to remove, and pass that in.
 //!
 //! `conformance` is the test suite that every engine passes.
 
@@ -32,30 +32,30 @@ pub use self::telemetry::{
 };
 pub use crate::projects::{Project, ProjectId, ProjectSettings};
 
-/// What every call of a store returns.
+/// The result of every store call.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Why a store could not answer. Agents keep their records: ask again later.
+/// Why a store call failed. Agents keep their records and send them again later.
 #[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]
 pub enum StoreError {
-    /// More is waiting to be written than the store takes at once.
+    /// The write queue is full.
     #[error("the store is busy")]
     Busy,
-    /// The database failed, for example on a full disk; the log says how.
+    /// The database failed, for example because the disk is full. The log has the details.
     #[error("the store is unavailable")]
     Unavailable,
-    /// The file of the database is no longer where it was opened.
+    /// The database file is no longer where it was opened.
     #[error("the database was moved, removed or replaced")]
     Misplaced,
     /// A part of the database cannot be read.
     #[error("the database is damaged")]
     Damaged,
-    /// A list was asked for from a place that this store did not name.
+    /// The cursor was not made by this store.
     #[error("this is no place in the list; take it from the answer before, or leave it out")]
     InvalidCursor,
 }
 
-/// The stores of a server. They may be parts of one database, or different ones.
+/// The stores of a server. They may be parts of one database or separate databases.
 #[derive(Clone)]
 pub struct Stores {
     /// Projects and their keys.
@@ -69,7 +69,7 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// One engine for every concern.
+    /// Uses one engine for every concern.
     pub fn of<S: Projects + RulesStore + Fleet + Telemetry + 'static>(store: Arc<S>) -> Self {
         Self {
             projects: Arc::clone(&store) as Arc<dyn Projects>,
@@ -80,20 +80,20 @@ impl Stores {
     }
 }
 
-/// Opens the database at `path` for a server, and makes it if it is missing.
+/// Opens the database at `path` for a server, and creates it if it is missing.
 ///
 /// # Errors
 ///
-/// [`OpenError`] when it cannot be used.
+/// [`OpenError`] if it cannot be used.
 pub fn open(path: &Path) -> Result<Stores, OpenError> {
     Ok(Stores::of(Arc::new(Sqlite::open(path)?)))
 }
 
-/// Opens the database at `path` beside a server that may be running; never makes one.
+/// Opens the existing database at `path` while a server may be running. Never creates one.
 ///
 /// # Errors
 ///
-/// [`OpenError`] when it is not there or cannot be used.
+/// [`OpenError`] if it does not exist or cannot be used.
 pub fn open_existing(path: &Path) -> Result<Stores, OpenError> {
     Ok(Stores::of(Arc::new(Sqlite::open_existing(path)?)))
 }

@@ -5,9 +5,8 @@ use crate::projects::KeyHash;
 
 /// Projects and their keys.
 pub trait Projects: Send + Sync {
-    /// The project that the key with this hash opens. The store looks the hash up in an
-    /// index: how long that takes tells nothing of use, because nobody can choose a key
-    /// by its hash.
+    /// The project that the key with this hash belongs to. The store looks the hash up in an index.
+    /// The time that takes reveals nothing useful, because nobody can choose a key by its hash.
     fn project_of_key(&self, key: KeyHash) -> BoxFuture<'_, Option<Project>>;
 
     /// The project called `name`.

@@ -10,28 +10,28 @@ use super::{BoxFuture, ProjectId};
 pub struct StoredRules {
     /// The version.
     pub version: i64,
-    /// The JSON that agents get.
+    /// The JSON that agents receive.
     pub document: String,
-    /// The JSON of the policy it was composed of.
+    /// The JSON of the policy that the document was composed from.
     pub policy: String,
-    /// When the bans that it gives out end.
+    /// When the bans in it end.
     pub lease_ends: Option<Timestamp>,
     /// When it must be composed again.
     pub due: Option<Timestamp>,
-    /// How it came about.
+    /// The origin of the version.
     pub change: Change,
 }
 
-/// How a version of the rules came about.
+/// The origin of a version of the rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// When.
     pub created_at: Timestamp,
     /// What was done, in words.
     pub action: String,
-    /// Who did it.
+    /// The author.
     pub author: Option<String>,
-    /// Why.
+    /// The reason.
     pub reason: Option<String>,
 }
 
@@ -40,7 +40,7 @@ pub struct Change {
 pub struct Draft {
     /// Its JSON.
     pub document: String,
-    /// Names the document that was published when it was saved.
+    /// Identifies the document that was published when the draft was saved.
     pub base: Option<String>,
     /// When it was saved.
     pub saved_at: Timestamp,
@@ -51,25 +51,25 @@ pub struct Draft {
 /// The outcome of setting rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RulesOutcome {
-    /// It is what agents get from now on.
+    /// Agents get these rules from now on.
     Set,
-    /// Another version was set since the one it was made from.
+    /// Another version was set after the one that this one is based on.
     Outdated,
 }
 
-/// Which versions a project keeps when a new one is stored.
+/// Which versions a project keeps after a new one is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeepVersions {
-    /// At most this many.
+    /// The most versions.
     pub versions: u32,
-    /// At most this many bytes of documents and policies.
+    /// The most bytes of documents and policies.
     pub bytes: u64,
-    /// Whether the version that the new one was made from is removed.
+    /// Whether the version that the new one is based on is removed.
     pub replaces_from: bool,
 }
 
 impl KeepVersions {
-    /// Keeps every version.
+    /// Keeps all versions.
     pub const ALL: Self = Self {
         versions: u32::MAX,
         bytes: u64::MAX,
@@ -82,10 +82,10 @@ pub trait RulesStore: Send + Sync {
     /// The rules of a project, if any were set.
     fn rules(&self, project: ProjectId) -> BoxFuture<'_, Option<StoredRules>>;
 
-    /// The version of the rules of a project, if any were set. Cheap.
+    /// The version of the rules of a project, if any were set. This query is cheap.
     fn rules_version(&self, project: ProjectId) -> BoxFuture<'_, Option<i64>>;
 
-    /// The version `version` of the rules of a project, if it is kept.
+    /// Version `version` of the rules of a project, if it is stored.
     fn rules_at(&self, project: ProjectId, version: i64) -> BoxFuture<'_, Option<StoredRules>>;
 
     /// Versions before `before`, newest first, at most `limit`.
@@ -96,11 +96,11 @@ pub trait RulesStore: Send + Sync {
         limit: u16,
     ) -> BoxFuture<'_, Vec<(i64, Change)>>;
 
-    /// The projects whose rules are due at `now`, or were made later than `ahead`.
+    /// The projects whose rules are due at `now`, or were created after `ahead`.
     fn rules_due(&self, now: Timestamp, ahead: Timestamp) -> BoxFuture<'_, Vec<ProjectId>>;
 
-    /// Stores rules made from the version `from`, if that is still in force, and removes
-    /// the versions that `keep` does not keep. The newest always stays.
+    /// Stores rules that are based on version `from`, if that is still in force, and removes the
+    /// versions that `keep` does not cover. The newest version always stays.
     fn set_rules(
         &self,
         project: ProjectId,
@@ -112,9 +112,9 @@ pub trait RulesStore: Send + Sync {
     /// The draft of a project, if there is one.
     fn draft(&self, project: ProjectId) -> BoxFuture<'_, Option<Draft>>;
 
-    /// Keeps a draft in place of the one before.
+    /// Stores a draft in place of the one before.
     fn save_draft(&self, project: ProjectId, draft: Draft) -> BoxFuture<'_, ()>;
 
-    /// Removes `draft`, unless another one was saved since.
+    /// Removes `draft`, unless another one was saved meanwhile.
     fn remove_draft(&self, project: ProjectId, draft: Draft) -> BoxFuture<'_, ()>;
 }

@@ -1,4 +1,4 @@
-//! What agents send: events and metrics.
+//! The data that agents send: events and metrics.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,11 @@ use serde_json::value::RawValue;
 
 use super::{BoxFuture, Cursor, ProjectId};
 
-/// One record on its way into the store: the columns that are searched, and the whole.
+/// A record to store: the columns for searching, and the whole object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewRecord {
-    /// Makes the record unique within its project and kind; without one it is always stored.
+    /// Makes the record unique within its project and kind. A record without a key is always
+    /// stored.
     pub idempotency_key: Option<String>,
     /// When it happened.
     pub timestamp: Timestamp,
@@ -20,11 +21,11 @@ pub struct NewRecord {
     pub type_name: String,
     /// The client's address; events only.
     pub ip: Option<String>,
-    /// The path it concerns.
+    /// The path that it concerns.
     pub endpoint: Option<String>,
-    /// What was measured; metrics only.
+    /// The measured value; metrics only.
     pub value: Option<f64>,
-    /// The JSON object as it came, unknown keys included.
+    /// The JSON object as received, including unknown keys.
     pub body: String,
 }
 
@@ -46,7 +47,7 @@ impl KindCounts {
         }
     }
 
-    /// The number for `kind`, to change it.
+    /// A mutable reference to the number for `kind`.
     pub const fn of_mut(&mut self, kind: Kind) -> &mut u64 {
         match kind {
             Kind::Event => &mut self.events,
@@ -80,22 +81,22 @@ impl Batch {
     }
 }
 
-/// A batch was committed.
+/// The receipt for a committed batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// How many records were stored before, under the same idempotency key. `None` from
-    /// an engine that finds duplicates only later.
+    /// How many records were already stored under the same idempotency key. `None` if the engine
+    /// detects duplicates only later.
     pub duplicates: Option<KindCounts>,
 }
 
-/// How many records of one kind were stored.
+/// The number of stored records of one kind.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct KindSummary {
-    /// All of them.
+    /// The total.
     pub total: u64,
     /// By `event_type` or `metric_type`.
     pub by_type: BTreeMap<String, u64>,
-    /// Those of types beyond the limit.
+    /// The records of types beyond the limit.
     #[serde(skip_serializing_if = "is_zero")]
     pub other: u64,
 }
@@ -105,21 +106,21 @@ const fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-/// What a project received, in numbers.
+/// The counts of a project's records.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RecordCounts {
-    /// Events stored.
+    /// Stored events.
     pub events: KindSummary,
-    /// Metrics stored.
+    /// Stored metrics.
     pub metrics: KindSummary,
-    /// Records that came again and were not stored again, as far as the engine counts them.
+    /// Repeated records that were not stored again, as far as the engine counts them.
     pub duplicates: KindCounts,
-    /// Records left out of their batch.
+    /// Records that were left out of their batch.
     pub invalid: KindCounts,
 }
 
 impl RecordCounts {
-    /// What was stored of `kind`.
+    /// A mutable reference to the counts of `kind`.
     pub const fn of_mut(&mut self, kind: Kind) -> &mut KindSummary {
         match kind {
             Kind::Event => &mut self.events,
@@ -131,36 +132,36 @@ impl RecordCounts {
 /// Which records of a kind to read, newest first.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// Only records behind this place; without it from the newest on.
+    /// Only records after this position. `None` starts with the newest.
     pub before: Option<Cursor>,
-    /// At most this many.
+    /// The most records.
     pub limit: u16,
-    /// Up to the record by which they hold this many bytes of JSON.
+    /// Stop at the record that brings the total to this many bytes of JSON.
     pub bytes: usize,
 }
 
 /// Records, newest first.
 #[derive(Debug)]
 pub struct RecordPage {
-    /// The JSON objects as they came.
+    /// The JSON objects as received.
     pub records: Vec<Box<RawValue>>,
-    /// Where the next page begins; `None` if there are no more. The next page may be empty.
+    /// Where the next page begins. `None` if there are no more records. The next page may be empty.
     pub next: Option<Cursor>,
 }
 
 /// Events and metrics.
 pub trait Telemetry: Send + Sync {
-    /// Stores a batch, all or nothing. When it returns, the batch is committed. At most
-    /// `max_types` types of each kind are counted by name, the others together.
+    /// Stores a batch, all or nothing. The batch is committed when this returns. At most
+    /// `max_types` types of each kind are counted by name; the others are counted together.
     fn append(&self, batch: Batch, max_types: u32) -> BoxFuture<'_, Receipt>;
 
-    /// Commits something, as a sign that batches can be stored. An engine that cannot
-    /// tell says that they can.
+    /// Commits something to show that batches can be stored. An engine that cannot check this
+    /// returns success.
     fn probe(&self) -> BoxFuture<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 
-    /// What a project received, in numbers.
+    /// The counts of a project's records.
     fn counts(&self, project: ProjectId) -> BoxFuture<'_, RecordCounts>;
 
     /// The newest records of a kind.

@@ -1,4 +1,4 @@
-//! What is known of agents, and which of them are forgotten.
+//! What the store knows of agents, and which agents it forgets.
 
 use jiff::SignedDuration;
 
@@ -8,7 +8,7 @@ use crate::store::{
     AgentId, AgentSignal, CheckIn, ProjectId, RuleSubscriber, Since, StatusReport, Stores,
 };
 
-/// Room that none of these agents uses up.
+/// More room than these agents need.
 const MANY: u32 = 100;
 
 async fn names(stores: &Stores, project: ProjectId) -> Vec<String> {
@@ -31,7 +31,7 @@ fn check_in(project: ProjectId, install: &str, second: i64, signal: AgentSignal)
 
 const ASKED: AgentSignal = AgentSignal::Asked { holds: false };
 
-/// What is known of one agent after it said this, a second apart.
+/// The stored subscriber after one agent sent these signals, a second apart.
 async fn known(stores: &Stores, signals: &[AgentSignal]) -> Option<RuleSubscriber> {
     let project = project(stores, "default").await;
     let check_ins = (0..).zip(signals);
@@ -41,7 +41,7 @@ async fn known(stores: &Stores, signals: &[AgentSignal]) -> Option<RuleSubscribe
     stores.fleet.subscribers(project).await.unwrap().pop()
 }
 
-/// Saves check-ins, with room for as many installs. Returns how many were left out.
+/// Saves check-ins with room for `installs` installs. Returns how many agents were left out.
 async fn save(stores: &Stores, check_ins: Vec<CheckIn>, installs: u32) -> u64 {
     let saving = stores
         .fleet
@@ -54,7 +54,7 @@ fn since(version: i64, second: i64) -> Option<Since> {
     Some(Since { version, at })
 }
 
-pub(in crate::store) async fn all_that_an_agent_says_comes_together(stores: &Stores) {
+pub(in crate::store) async fn signals_of_an_agent_are_combined(stores: &Stores) {
     let refused = Some("no".to_owned());
     let reported = AgentSignal::Reported {
         in_force: Some(3),
@@ -102,7 +102,7 @@ pub(in crate::store) async fn a_version_that_is_fetched_again_keeps_its_first_ti
     assert_eq!(known.fetched, since(2, 3));
 }
 
-pub(in crate::store) async fn an_agent_applied_only_what_it_fetched_and_never_an_older_version_again(
+pub(in crate::store) async fn an_agent_applies_only_fetched_versions_and_never_goes_back(
     stores: &Stores,
 ) {
     let heard = [
@@ -116,7 +116,9 @@ pub(in crate::store) async fn an_agent_applied_only_what_it_fetched_and_never_an
     assert_eq!(known(stores, &heard).await.unwrap().applied, since(2, 4));
 }
 
-pub(in crate::store) async fn who_never_asked_for_rules_is_not_remembered(stores: &Stores) {
+pub(in crate::store) async fn agents_that_never_asked_for_rules_are_not_remembered(
+    stores: &Stores,
+) {
     let reported = AgentSignal::Reported {
         in_force: None,
         refused: None,
@@ -127,9 +129,7 @@ pub(in crate::store) async fn who_never_asked_for_rules_is_not_remembered(stores
     );
 }
 
-pub(in crate::store) async fn agents_beyond_the_limit_displace_none_that_was_heard_of(
-    stores: &Stores,
-) {
+pub(in crate::store) async fn agents_beyond_the_limit_displace_no_active_agent(stores: &Stores) {
     let project = project(stores, "default").await;
     let all = ["real", "invented-1", "invented-2", "invented-3"];
     let all = (0..).zip(all);
@@ -138,9 +138,7 @@ pub(in crate::store) async fn agents_beyond_the_limit_displace_none_that_was_hea
     assert_eq!(names(stores, project).await, ["invented-1", "real"]);
 }
 
-pub(in crate::store) async fn the_longest_unseen_makes_way_when_it_was_silent_for_long(
-    stores: &Stores,
-) {
+pub(in crate::store) async fn a_new_agent_replaces_the_one_silent_for_longest(stores: &Stores) {
     let project = project(stores, "default").await;
     let hour = GIVES_WAY_AFTER.as_secs();
     let seen = [
@@ -155,7 +153,7 @@ pub(in crate::store) async fn the_longest_unseen_makes_way_when_it_was_silent_fo
     assert_eq!(names(stores, project).await, ["here", "new"]);
 }
 
-pub(in crate::store) async fn an_agent_that_is_unseen_for_a_day_is_forgotten(stores: &Stores) {
+pub(in crate::store) async fn an_agent_silent_for_a_day_is_forgotten(stores: &Stores) {
     let project = project(stores, "default").await;
     let day = FORGET_AFTER.as_secs();
     let seen = [("gone", 0), ("here", 1), ("new", day + 1)];
@@ -164,7 +162,7 @@ pub(in crate::store) async fn an_agent_that_is_unseen_for_a_day_is_forgotten(sto
     assert_eq!(names(stores, project).await, ["here", "new"]);
 }
 
-pub(in crate::store) async fn status_reports_of_installs_beyond_the_limit_displace_none_but_the_silent(
+pub(in crate::store) async fn status_reports_beyond_the_limit_displace_only_silent_installs(
     stores: &Stores,
 ) {
     let project = project(stores, "default").await;
@@ -190,7 +188,7 @@ pub(in crate::store) async fn status_reports_of_installs_beyond_the_limit_displa
     assert_eq!(report("new", hour + 2).await, ["new", "real"]);
 }
 
-pub(in crate::store) async fn reports_end_with_the_one_that_fills_the_room(stores: &Stores) {
+pub(in crate::store) async fn a_list_of_reports_ends_with_the_one_that_fills_it(stores: &Stores) {
     let project = project(stores, "default").await;
     for (second, install_id) in (0..).zip(["a", "b", "c"]) {
         let report = StatusReport {
@@ -217,7 +215,7 @@ pub(in crate::store) async fn reports_end_with_the_one_that_fills_the_room(store
     assert_eq!(names(10, 21).await, ["c", "b"]);
 }
 
-pub(in crate::store) async fn when_the_clock_was_set_all_times_move_with_it(stores: &Stores) {
+pub(in crate::store) async fn all_times_move_with_the_clock(stores: &Stores) {
     let before = known(stores, &[ASKED, AgentSignal::Fetched(1)]).await;
     let hour = SignedDuration::from_hours(1);
     stores.fleet.shift_times(hour).await.unwrap();

@@ -4,7 +4,7 @@ use super::project;
 use crate::projects::KeyHash;
 use crate::store::{ProjectSettings, Stores};
 
-pub(in crate::store) async fn settings_that_are_not_given_stay_and_empty_secrets_go(
+pub(in crate::store) async fn missing_settings_keep_their_value_and_empty_secrets_remove_it(
     stores: &Stores,
 ) {
     let projects = &stores.projects;

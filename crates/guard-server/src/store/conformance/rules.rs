@@ -23,7 +23,7 @@ fn rules(version: i64, size: usize) -> StoredRules {
     }
 }
 
-/// Sets the version that follows `version - 1`, and returns the versions that are kept.
+/// Sets the version that follows `version - 1`. Returns the versions that are kept.
 async fn set(
     stores: &Stores,
     project: ProjectId,
@@ -42,7 +42,7 @@ async fn kept(stores: &Stores, project: ProjectId) -> Vec<i64> {
     versions.collect()
 }
 
-pub(in crate::store) async fn versions_of_rules_are_kept_as_far_as_there_is_room_and_the_newest_always(
+pub(in crate::store) async fn versions_are_kept_within_the_limit_and_the_newest_always(
     stores: &Stores,
 ) {
     let project = project(stores, "default").await;
@@ -83,7 +83,7 @@ pub(in crate::store) async fn a_version_that_is_replaced_is_removed(stores: &Sto
     assert_eq!(current, Some(rules(3, 1)));
 }
 
-pub(in crate::store) async fn of_two_changes_to_one_version_the_later_is_refused(stores: &Stores) {
+pub(in crate::store) async fn the_second_change_to_the_same_version_is_refused(stores: &Stores) {
     let project = project(stores, "default").await;
     set(stores, project, rules(1, 1), KEEP_ALL).await;
     set(stores, project, rules(2, 1), KEEP_ALL).await;
@@ -109,7 +109,7 @@ pub(in crate::store) async fn history_is_read_page_by_page(stores: &Stores) {
     assert_eq!(stores.rules.rules_at(project, 4).await, Ok(None));
 }
 
-pub(in crate::store) async fn rules_are_due_by_their_newest_version(stores: &Stores) {
+pub(in crate::store) async fn the_newest_version_decides_when_rules_are_due(stores: &Stores) {
     let (one, other) = (project(stores, "one").await, project(stores, "other").await);
     let due = |version, due| StoredRules {
         due,
@@ -128,7 +128,7 @@ pub(in crate::store) async fn rules_are_due_by_their_newest_version(stores: &Sto
     assert_eq!(made_ahead.len(), 2);
 }
 
-pub(in crate::store) async fn a_draft_is_replaced_and_only_the_one_that_was_read_is_removed(
+pub(in crate::store) async fn a_draft_is_replaced_and_removed_only_if_it_is_unchanged(
     stores: &Stores,
 ) {
     let project = project(stores, "default").await;

@@ -31,7 +31,7 @@ async fn append(stores: &Stores, batch: Batch) {
     stores.telemetry.append(batch, 100).await.unwrap();
 }
 
-/// The bodies of all events, read page by page.
+/// The bodies of all events, one list per page.
 async fn pages(stores: &Stores, project: ProjectId, limit: u16, bytes: usize) -> Vec<Vec<String>> {
     let (mut pages, mut before) = (Vec::new(), None);
     loop {
@@ -44,7 +44,7 @@ async fn pages(stores: &Stores, project: ProjectId, limit: u16, bytes: usize) ->
         let page = page.unwrap();
         let bodies = page.records.iter().map(|body| body.get().to_owned());
         pages.push(bodies.collect());
-        // As a client sends it.
+        // The cursor goes through text, as when a client sends it.
         let Some(next) = page.next.map(|cursor| cursor.to_string()) else {
             return pages;
         };
@@ -133,6 +133,6 @@ pub(in crate::store) async fn projects_do_not_see_the_records_of_each_other(stor
     assert_eq!(pages(stores, other, 10, 1000).await, [["2"]]);
 }
 
-pub(in crate::store) async fn a_store_that_works_says_so(stores: &Stores) {
+pub(in crate::store) async fn the_probe_of_a_working_store_succeeds(stores: &Stores) {
     assert_eq!(stores.telemetry.probe().await, Ok(()));
 }

@@ -63,7 +63,7 @@ impl Fleet for Sqlite {
     }
 }
 
-/// Returns how many agents there was no room for.
+/// Returns how many agents were left out for lack of room.
 fn save_check_ins(
     connection: &Connection,
     check_ins: &[CheckIn],
@@ -117,7 +117,7 @@ fn forget(
         .map(drop)
 }
 
-/// Whether there was room for it.
+/// Returns whether there was room for the report.
 fn save_report(
     connection: &Connection,
     report: &StatusReport,

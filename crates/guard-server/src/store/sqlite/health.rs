@@ -1,4 +1,4 @@
-//! Whether commits can be trusted: the paths must still name the files that were opened,
+//! Decides whether commits can be trusted: the paths must still lead to the files that were opened,
 //! and no part of the database may be damaged. Logs failures.
 
 use std::fs::{self, Metadata};
@@ -13,13 +13,13 @@ use rusqlite::{ErrorCode, ffi};
 use crate::store::StoreError;
 use crate::trouble::TroubleLog;
 
-/// Bytes that a probe writes at most.
+/// The most bytes that a probe writes.
 const MAX_PROBE: usize = 1024 * 1024;
 
 /// The state of the database while it is open.
 #[derive(Debug)]
 pub(super) struct Health {
-    /// The database, its log, and the index of that.
+    /// The database, its log (WAL), and the log's index.
     files: Vec<File>,
     state: Mutex<HealthState>,
     places: TroubleLog,
@@ -29,11 +29,11 @@ pub(super) struct Health {
 
 #[derive(Debug, Default)]
 struct HealthState {
-    /// A path names another file, or none.
+    /// Whether a path leads to another file, or to none.
     is_misplaced: bool,
     is_damaged: bool,
-    /// Bytes that the last write that failed had; until as many were written, nobody
-    /// knows whether the disk has room again.
+    /// The size of the last failed write. Until a write of this size succeeds, it is unknown
+    /// whether the disk has room again.
     owed: usize,
 }
 
@@ -50,7 +50,7 @@ impl File {
         Ok(Self { path, id })
     }
 
-    /// Why the path no longer names this file.
+    /// Why the path no longer leads to this file, if so.
     fn wrong(&self) -> Option<String> {
         match self.path.metadata() {
             Ok(found) if id(&found) == self.id => None,
@@ -65,8 +65,8 @@ fn id(file: &Metadata) -> (u64, u64) {
 }
 
 impl Health {
-    /// Watches the database that was opened by the name `path` at `real`, where links
-    /// are followed, and the files beside it.
+    /// Watches the database and the files beside it. It was opened by the name `path`; `real` is
+    /// the path without links.
     pub(super) fn of(path: &Path, real: &Path) -> io::Result<Self> {
         let beside = ["-wal", "-shm"].map(|suffix| beside(real, suffix));
         let all = std::iter::once(path.to_owned()).chain(beside);
@@ -79,7 +79,7 @@ impl Health {
         })
     }
 
-    /// Whether all files are in their place.
+    /// Whether all files are in place.
     pub(super) fn in_place(&self) -> bool {
         let mut files = self.files.iter();
         let wrong = files.find_map(|file| Some((&file.path, file.wrong()?)));
@@ -100,8 +100,8 @@ impl Health {
         true
     }
 
-    /// Removes the log when another database stands where this one was opened: SQLite would
-    /// add to that one what the log holds. Only once the database is closed.
+    /// Removes the log if another database is now at this path: SQLite would write the content of
+    /// the log into that database. Call it only after the database is closed.
     pub(super) fn remove_stale_log(&self) {
         let Some((database, beside)) = self.files.split_first() else {
             return;
@@ -119,7 +119,7 @@ impl Health {
         }
     }
 
-    /// Why nothing can be stored, as far as it is known before trying.
+    /// A known reason why nothing can be stored, before trying.
     pub(super) fn obstacle(&self) -> Option<StoreError> {
         let state = self.state();
         if state.is_misplaced {
@@ -128,12 +128,12 @@ impl Health {
         state.is_damaged.then_some(StoreError::Damaged)
     }
 
-    /// The error of a call that failed.
+    /// The error for a failed call.
     pub(super) fn error(&self) -> StoreError {
         self.obstacle().unwrap_or(StoreError::Unavailable)
     }
 
-    /// Notes that `bytes` could not be written.
+    /// Records that a write of `bytes` failed.
     pub(super) fn write_failed(&self, error: &rusqlite::Error, bytes: usize) {
         let bytes = bytes.min(MAX_PROBE);
         let mut state = self.state();
@@ -146,7 +146,7 @@ impl Health {
         }
     }
 
-    /// Notes that `bytes` were committed.
+    /// Records that `bytes` were committed.
     pub(super) fn committed(&self, bytes: usize) {
         let mut state = self.state();
         if bytes.min(MAX_PROBE) < state.owed {
@@ -159,12 +159,12 @@ impl Health {
         }
     }
 
-    /// Bytes that must be written to know whether writes work again.
+    /// How many bytes a probe must write to show that writes work again.
     pub(super) fn owed(&self) -> usize {
         self.state().owed
     }
 
-    /// Notes the outcome of a query.
+    /// Records the result of a query.
     pub(super) fn queried<T>(&self, outcome: &rusqlite::Result<T>) {
         match outcome {
             Ok(_) => {
@@ -184,7 +184,7 @@ impl Health {
         }
     }
 
-    /// Notes that a check found `what`. Nothing is stored from now on.
+    /// Records that a check found damage. From now on nothing is stored.
     pub(super) fn damaged(&self, what: &str) {
         if !std::mem::replace(&mut self.state().is_damaged, true) {
             tracing::error!(
@@ -200,7 +200,7 @@ impl Health {
     }
 }
 
-/// Whether SQLite found that the file is damaged, or not one of its own.
+/// Whether SQLite found that the file is damaged or not a database.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),

@@ -1,5 +1,5 @@
-//! One server for each database. Two would replace each other's keys, and each would renew and end
-//! bans without the other.
+//! Allows only one server per database. Two servers would replace each other's keys, and each would
+//! renew and end bans without the other.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// How often a file is opened again that another server removed in the same moment.
+/// How often the lock file is opened again if another server removed it at the same moment.
 const ATTEMPTS: usize = 100;
 
 /// Why the database cannot be locked.
 #[derive(Debug, Error)]
 pub enum LockError {
-    /// Another server has it.
+    /// Another server holds the lock.
     #[error(
         "another guard-server ({holder}) uses the database {}, by its lock {}: stop that one, or \
          choose another --data-dir or --database-url", database.display(), lock.display()
@@ -22,23 +22,23 @@ pub enum LockError {
     Held {
         /// The database.
         database: PathBuf,
-        /// The file that is locked.
+        /// The lock file.
         lock: PathBuf,
-        /// The other server, as its lock tells.
+        /// The other server, as the lock file names it.
         holder: String,
     },
-    /// The directory or the file cannot be made.
+    /// The directory or the lock file cannot be created.
     #[error("cannot write {}: {source}; choose another --data-dir or --database-url", path.display())]
     Path {
-        /// What cannot be written.
+        /// The path that cannot be written.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// The lock of a database: a locked file beside it, which holds the server's process id and is
-/// removed when this is dropped. The system unlocks it when the process ends, however it does.
+/// The lock of a database: a locked file beside it, which contains the server's process id and is
+/// removed on drop. The system releases the lock when the process ends, even if it crashes.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -47,11 +47,11 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Locks `database`, and makes its directory if it is missing, for this user only.
+    /// Locks `database`. Creates a missing directory, readable for this user only.
     ///
     /// # Errors
     ///
-    /// [`LockError::Held`] when another server has it.
+    /// [`LockError::Held`] if another server holds the lock.
     pub fn take(database: &Path) -> Result<Self, LockError> {
         let database = real(database)?;
         let mut name = database.clone().into_os_string();
@@ -72,7 +72,8 @@ impl Lock {
                     let _file = Some(file);
                     return Ok(Self { path, _file });
                 }
-                // The server before removed it in between; what is locked must be at the path.
+                // The previous server may have removed the file meanwhile; the locked file must be
+                // the one at the path.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     let holder = holder(&mut file);
@@ -105,7 +106,7 @@ impl Drop for Lock {
     }
 }
 
-/// The path without links: whichever way it is named, a database has one lock.
+/// The path without links, so that a database has one lock under all its names.
 fn real(database: &Path) -> Result<PathBuf, LockError> {
     if let Ok(real) = database.canonicalize() {
         return Ok(real);

@@ -1,5 +1,5 @@
-//! The embedded store: one SQLite file in WAL mode. One thread writes; reads
-//! run on separate connections, off the asynchronous threads.
+//! The embedded store: one SQLite file in WAL mode. One thread writes. Reads use separate
+//! connections on blocking threads.
 
 mod fleet;
 mod health;
@@ -31,44 +31,43 @@ use super::StoreError;
 
 /// How long a connection waits for another process, such as `guard-server rules set`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Queries that run at the same time, each on a connection and a thread of its
-/// own; bounds what a thousand agents that ask at once cost.
+/// How many queries run at the same time, each with a separate connection and thread. This limits
+/// the cost when a thousand agents ask at once.
 const READERS: usize = 8;
-/// How long the check of a probe takes at most.
+/// The time limit for the check within a probe.
 const PROBE_CHECK_TIME: Duration = Duration::from_millis(20);
 
 /// The embedded store. Dropping it waits for the last write and closes the file.
 #[derive(Debug)]
 pub struct Sqlite {
-    // Closed first: the last connection, which must be able to write, moves
-    // what is in the log into the file.
+    // Closed first. The last connection must be able to write, because it moves the content of the
+    // log into the file.
     readers: Arc<Readers>,
     writer: Writer,
     health: Arc<Health>,
 }
 
 impl Sqlite {
-    /// Opens the database at `path`, making it and its directory if they are
-    /// missing, readable for this user only. One that is there is checked first, and
-    /// never replaced.
+    /// Opens the database at `path`. Creates it and its directory if they are missing, readable for
+    /// this user only. Checks an existing database first, and never replaces it.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] when it cannot be written, is empty or damaged, or is not a database
-    /// this server knows.
+    /// [`OpenError`] if it cannot be written, is empty or damaged, or is not a database that this
+    /// server knows.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let path = absolute(path)?;
         open::make_missing(&path)?;
         Self::start(path, true)
     }
 
-    /// Opens the database at `path` beside a server that may be running: at once, without
-    /// the check. Never makes one.
+    /// Opens the existing database at `path` while a server may be running, at once and without the
+    /// check. Never creates one.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] when it is not there, cannot be written, or is not a database this
-    /// server knows.
+    /// [`OpenError`] if it does not exist, cannot be written, or is not a database that this server
+    /// knows.
     pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
         Self::start(absolute(path)?, false)
     }
@@ -94,7 +93,7 @@ impl Sqlite {
         })
     }
 
-    /// Commits something, as much as the last write that failed had, and looks for damage.
+    /// Commits as many bytes as the last failed write had, and checks for damage.
     async fn probe(&self) -> Result<(), StoreError> {
         let owed = self.health.owed();
         self.writer
@@ -110,7 +109,7 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Runs `query` on a reader's connection, on a thread that may block.
+    /// Runs `query` on a reader connection and a blocking thread.
     async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -139,7 +138,7 @@ impl Sqlite {
     }
 }
 
-/// SQLite takes a path that begins with a slash as it is, others perhaps as a URI.
+/// SQLite uses a path unchanged if it begins with a slash; it may read other paths as URIs.
 fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
     std::path::absolute(path).map_err(|source| OpenError::Path {
         path: path.to_owned(),
@@ -147,7 +146,7 @@ fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
     })
 }
 
-/// Connections for queries, opened as they are needed.
+/// Connections for queries, opened on demand.
 #[derive(Debug)]
 struct Readers {
     path: PathBuf,
@@ -178,7 +177,7 @@ impl Readers {
         )?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         if !self.health.in_place() {
-            // It may be another database.
+            // The file may be another database by now.
             return Err(rusqlite::Error::InvalidPath(self.path.clone()));
         }
         Ok(connection)
@@ -189,7 +188,7 @@ impl Readers {
     }
 }
 
-/// A stored value that this server cannot read.
+/// The error for a stored value that this server cannot read.
 fn unreadable(
     column: usize,
     stored_as: Type,
@@ -198,7 +197,7 @@ fn unreadable(
     rusqlite::Error::FromSqlConversionFailure(column, stored_as, Box::new(error))
 }
 
-/// The first of `rows`, which are read one by one, up to `room` bytes.
+/// The first `rows`, read one by one, until they hold `room` bytes.
 fn up_to_room<T>(
     rows: impl Iterator<Item = rusqlite::Result<T>>,
     room: usize,

@@ -1,5 +1,5 @@
-//! Opening the file. What was there is checked and never replaced; what is new comes to
-//! its path complete.
+//! Opens the file. An existing file is checked and never replaced. A new file is complete before it
+//! appears at its path.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -14,61 +14,61 @@ use thiserror::Error;
 use super::health::{beside, is_damage};
 use super::{BUSY_TIMEOUT, probe, schema};
 
-/// Idempotency keys are random, so each lands on another page of its index:
-/// a cache that holds the pages in use saves reading them again and again.
+/// Idempotency keys are random, so each one is on a different page of its index. A cache large
+/// enough for the pages in use avoids repeated reads.
 const WRITER_CACHE_KIB: i64 = 64 * 1024;
-/// Pages of 4 KiB in the log before they are moved into the file. The same page
-/// changes many times on the way and is moved once.
+/// Pages of 4 KiB in the log before they are moved into the file. A page that changes many times in
+/// between is moved only once.
 const CHECKPOINT_PAGES: i64 = 4096;
-/// How long the check of a file takes at most; the rest of a large one is unchecked.
+/// The time limit for checking a file. In a large file the rest stays unchecked.
 const CHECK_TIME: Duration = Duration::from_secs(5);
-/// Read and write what is there; SQLite makes no file.
+/// Read and write an existing file; SQLite creates none.
 const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
 /// Why the file cannot be used.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The directory or file cannot be made or written.
+    /// The directory or file cannot be created or written.
     #[error("cannot write {}: {source}; choose another --data-dir or --database-url", path.display())]
     Path {
-        /// What cannot be written.
+        /// The path that cannot be written.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// There is no file yet.
+    /// The file does not exist.
     #[error("no database {} yet: start guard-server once first, or name the folder of its data with --data-dir", path.display())]
     Missing {
-        /// Where it would be.
+        /// The expected path.
         path: PathBuf,
     },
-    /// The file is gone, but not what SQLite keeps beside it.
+    /// The file is gone, but the files that SQLite keeps beside it still exist.
     #[error(
         "the database {0} is gone, but {0}-wal, which belongs to it, is not: put the database back \
          or restore a backup; to start with an empty one, move {0}-wal away", path.display()
     )]
     Gone {
-        /// Where it was.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// The file has no content.
+    /// The file is empty.
     #[error(
         "the database {0} is there, but empty: remove it, and {0}-wal if it is there; then restore \
          a backup, or start with an empty one", path.display()
     )]
     Empty {
-        /// Where it is.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// The file is not whole.
+    /// The file is damaged.
     #[error(
         "cannot open the database {0}: it is damaged ({what}): move it away, and {0}-wal if it is \
          there; then restore a backup, or start with an empty one", path.display()
     )]
     Damaged {
-        /// Where it is.
+        /// The path of the file.
         path: PathBuf,
-        /// What was found.
+        /// The damage that was found.
         what: String,
     },
     /// The file belongs to another program.
@@ -77,7 +77,7 @@ pub enum OpenError {
          --database-url", path.display()
     )]
     Foreign {
-        /// Where it is.
+        /// The path of the file.
         path: PathBuf,
     },
     /// The file was written by a newer server.
@@ -95,8 +95,8 @@ pub enum OpenError {
     Database(#[from] rusqlite::Error),
 }
 
-/// Makes the database at `path`, and its directory, where they are missing: readable for
-/// this user only. SQLite gives the files beside it the same mode.
+/// Creates the database at `path` and its directory if they are missing, readable for this user
+/// only. SQLite creates the files beside it with the same mode.
 pub(super) fn make_missing(path: &Path) -> Result<(), OpenError> {
     match path.metadata() {
         Ok(_) => return Ok(()),
@@ -114,12 +114,12 @@ pub(super) fn make_missing(path: &Path) -> Result<(), OpenError> {
         .create(directory)
         .map_err(failed(directory))?;
     make(path)?;
-    // That it is found after a power cut. Not every file system can promise it.
+    // Makes the file survive a power cut. Not every file system can promise that.
     let _ = fs::File::open(directory).and_then(|directory| directory.sync_all());
     Ok(())
 }
 
-/// A server that ends meanwhile leaves nothing at `path`.
+/// Creates the file. If the server ends meanwhile, nothing is left at `path`.
 fn make(path: &Path) -> Result<(), OpenError> {
     let new = beside(path, "-new");
     match fs::remove_file(&new) {
@@ -155,7 +155,7 @@ fn warn_if_readable(path: &Path, mode: u32) {
     }
 }
 
-/// Opens what is at `path` to write; with `is_checked` only if nothing is wrong with it.
+/// Opens the existing file for writing. With `is_checked`, only if the file has no damage.
 pub(super) fn existing(path: &Path, is_checked: bool) -> Result<Connection, OpenError> {
     let found = path.metadata().map_err(|error| match error.kind() {
         ErrorKind::NotFound => OpenError::Missing {
@@ -168,7 +168,7 @@ pub(super) fn existing(path: &Path, is_checked: bool) -> Result<Connection, Open
         return Err(OpenError::Empty { path });
     }
     let mut connection = Connection::open_with_flags(path, FLAGS)?;
-    // Until it is known to be whole, closing it must not move the log into it.
+    // Until the check has passed, closing the file must not move the log into it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let what = match prepare(&mut connection, path, is_checked) {
         Ok(found) => found,

@@ -1,15 +1,15 @@
-//! Whether the store takes commits, and what a check of the whole finds.
+//! Checks whether the store accepts commits, and whether the file is damaged.
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, params};
 
-/// Steps of SQLite's virtual machine between two looks at the clock.
+/// How many steps SQLite's virtual machine takes between two checks of the time.
 const STEPS: i32 = 1000;
 
-/// Writes `bytes` and the time, in place of what the last probe wrote. What it writes
-/// is random: SQLite leaves out pages that do not change.
+/// Writes `bytes` bytes and the time, in place of the last probe's data. The bytes are random,
+/// because SQLite does not write pages that did not change.
 pub(super) fn write(connection: &Connection, bytes: usize, now: Timestamp) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -24,8 +24,8 @@ pub(super) fn write(connection: &Connection, bytes: usize, now: Timestamp) -> ru
         .map(drop)
 }
 
-/// What SQLite's quick check finds wrong within `time`; a large file takes longer, its
-/// rest is not looked at.
+/// The damage that SQLite's quick check finds within `time`. The check of a large file stops there,
+/// and the rest stays unchecked.
 pub(super) fn check(
     connection: &mut Connection,
     time: Duration,
@@ -36,7 +36,7 @@ pub(super) fn check(
     connection.progress_handler(0, None::<fn() -> bool>)?;
     match found {
         Ok(found) if found == "ok" => Ok(None),
-        // It tells the place in several lines.
+        // SQLite describes the place in several lines.
         Ok(found) => Ok(Some(found.lines().collect::<Vec<_>>().join(" "))),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
             Ok(None)

@@ -1,13 +1,13 @@
-//! Room for agents. When all places of a project are taken, an agent that was silent for
-//! long gives its place to a new one. An active agent keeps its place however many new ones
-//! come: invented names do not displace real agents.
+//! Room for agents. When all places of a project are taken, a new agent replaces one that was
+//! silent for long. An active agent keeps its place however many new ones come, so invented names
+//! cannot displace real agents.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
 use crate::store::{ProjectId, Room as Limits};
 
-/// A table of agents, with the column of the last signal of each.
+/// A table of agents, with the column that holds each agent's last signal.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table {
     pub(super) name: &'static str,
@@ -55,7 +55,7 @@ impl<'a> Room<'a> {
         Ok(is_there)
     }
 
-    /// Removes the agent that was silent for longest, if it was silent for long enough.
+    /// Removes the agent that was silent for longest, if that is long enough.
     fn displace(&self, now: Timestamp) -> rusqlite::Result<usize> {
         let Table { name, seen } = self.table;
         let unseen_since = now.saturating_sub(self.silent_for).unwrap_or(now);

@@ -1,11 +1,11 @@
-//! The tables, and how older files become newer ones.
+//! The tables, and the migration of older files.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::OpenError;
 
-/// One step for each version; `user_version` counts those that were taken.
-/// A released step is never changed: later changes are new steps.
+/// One migration step per version. `user_version` counts the steps that a file has taken. A
+/// released step never changes; later changes are new steps.
 const STEPS: &[&str] = &[
     "
     CREATE TABLE projects (
@@ -149,7 +149,7 @@ const STEPS: &[&str] = &[
 ",
 ];
 
-/// The version of a file that took every step.
+/// The version of a file with all steps.
 #[expect(clippy::cast_possible_truncation, reason = "a handful of steps")]
 const VERSION: u32 = STEPS.len() as u32;
 
@@ -158,7 +158,7 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-/// Takes the steps that `connection`'s file still lacks, all or none.
+/// Runs the missing steps on `connection`'s file, all or none.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let taken = version(&transaction)?;

@@ -11,7 +11,7 @@ use crate::store::{
     RecordPage, StoreError, Telemetry,
 };
 
-/// The type under which records beyond the limit of types are counted. No record has it.
+/// The type that counts the records beyond the limit of types. No record has this type.
 const OTHER: &str = "";
 
 impl Telemetry for Sqlite {
@@ -46,7 +46,7 @@ impl Telemetry for Sqlite {
     }
 }
 
-/// The row that a cursor names.
+/// The row that a cursor points to.
 fn row_of(cursor: &Cursor) -> Result<i64, StoreError> {
     let bytes = cursor.bytes().try_into();
     bytes
@@ -128,7 +128,7 @@ fn prepare_insert(connection: &Connection, kind: Kind) -> rusqlite::Result<Cache
     ))
 }
 
-/// Whether the record was new.
+/// Returns whether the record was new.
 fn insert_record(
     insert: &mut CachedStatement<'_>,
     batch: &Batch,
@@ -152,8 +152,8 @@ fn insert_record(
     Ok(changed == 1)
 }
 
-/// KindCounts by type what was stored. Types that are new when there are `limit` of them
-/// already are counted together.
+/// Adds the stored records to the counts by type. If there are `limit` types already, new types are
+/// counted together.
 fn tally_types(
     connection: &Connection,
     project: ProjectId,
@@ -213,7 +213,7 @@ fn tally(
 }
 
 fn counts(connection: &Connection, project: ProjectId) -> rusqlite::Result<RecordCounts> {
-    // One transaction: figures that belong together are read together.
+    // One transaction, so that the figures are consistent.
     let snapshot = connection.unchecked_transaction()?;
     let mut counts = RecordCounts::default();
     for kind in Kind::ALL {

@@ -1,4 +1,4 @@
-//! The promises of every engine, and those of this one when writing goes wrong.
+//! The promises of every engine, and this engine's behaviour when writes fail.
 
 use std::sync::mpsc;
 
@@ -59,7 +59,7 @@ async fn total(store: &Sqlite) -> u64 {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_an_error_that_passes() {
+async fn writes_work_again_after_a_full_disk() {
     let (_directory, store) = store();
     let pages = |n: i64| {
         store.writer.write(0, move |connection| {
@@ -80,7 +80,7 @@ async fn a_full_disk_is_an_error_that_passes() {
 }
 
 #[tokio::test]
-async fn a_job_that_fails_does_not_take_others_of_its_group_with_it() {
+async fn a_failed_job_does_not_affect_others_in_its_group() {
     let (_directory, store) = store();
     let (release, held) = mpsc::channel::<()>();
     let hold = store.writer.write(0, move |_| {
@@ -100,7 +100,7 @@ async fn a_job_that_fails_does_not_take_others_of_its_group_with_it() {
 }
 
 #[tokio::test]
-async fn a_job_that_panics_is_undone_and_the_next_one_is_done() {
+async fn a_panicking_job_is_rolled_back_and_the_next_one_succeeds() {
     let (_directory, store) = store();
     let panics = store.writer.write(0, |connection| -> rusqlite::Result<()> {
         append(connection, &batch(&["a"], 10), 1)?;
@@ -113,7 +113,7 @@ async fn a_job_that_panics_is_undone_and_the_next_one_is_done() {
 }
 
 #[tokio::test]
-async fn when_too_much_waits_the_store_is_busy_and_later_not() {
+async fn the_store_is_busy_only_while_too_many_jobs_wait() {
     let (_directory, store) = store();
     let (release, held) = mpsc::channel::<()>();
     let large = store.writer.write(usize::MAX, move |_| {

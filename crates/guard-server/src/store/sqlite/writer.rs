@@ -1,6 +1,5 @@
-//! The one thread that writes. Jobs that wait together share a commit, so the
-//! cost of making data durable is paid once for all of them; each is answered
-//! after that commit.
+//! The single writer thread. Jobs that wait at the same time share a commit, so they pay the cost
+//! of durability once. Each job is answered after that commit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,23 +16,23 @@ use crate::store::StoreError;
 const MAX_JOBS: usize = 1024;
 /// How many bytes all waiting jobs may hold.
 const MAX_BYTES: u32 = 64 * 1024 * 1024;
-/// How many jobs share a commit at most; bounds how long the first one waits.
+/// The most jobs in one commit. This limits how long the first one waits.
 const MAX_GROUP: usize = 128;
 
-/// Sends the answer of a job whose work is committed.
+/// Sends the result of a job after its commit.
 type Acknowledge = Box<dyn FnOnce() + Send>;
 type Work = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Acknowledge> + Send>;
 
 struct Job {
     work: Work,
-    /// Given back when the job is dropped.
+    /// Released when the job is dropped.
     room: OwnedSemaphorePermit,
 }
 
-/// The way to the writing thread, which ends when this is dropped.
+/// The handle of the writer thread. The thread ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// `None` only while dropping.
+    /// `None` only during drop.
     jobs: Option<SyncSender<Job>>,
     room: Arc<Semaphore>,
     health: Arc<Health>,
@@ -56,14 +55,14 @@ impl Writer {
         })
     }
 
-    /// Has `work` done in a transaction; answers what it returned once that is
-    /// committed. `bytes` is about what the work holds in memory.
+    /// Runs `work` in a transaction, and returns its result after the commit. `bytes` is roughly
+    /// the memory that the work holds.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         bytes: usize,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        // A job larger than all the room takes all of it, rather than never fit.
+        // A job larger than the whole limit takes all of it; otherwise it would never fit.
         let bytes = u32::try_from(bytes).map_or(MAX_BYTES, |bytes| bytes.clamp(1, MAX_BYTES));
         let room = Arc::clone(&self.room)
             .try_acquire_many_owned(bytes)
@@ -72,7 +71,7 @@ impl Writer {
         let work: Work = Box::new(move |connection| {
             let result = work(connection)?;
             Ok(Box::new(move || {
-                // The client may have gone; its work is committed all the same.
+                // The client may be gone. Its work is committed anyway.
                 let _ = answer.send(result);
             }))
         });
@@ -99,18 +98,18 @@ impl Drop for Writer {
 
 fn write_all(mut connection: Connection, waiting: &Receiver<Job>, health: &Health) {
     while let Ok(first) = waiting.recv() {
-        // What is written to a file that nobody finds is lost. Dropping a job tells
-        // those who wait for it.
+        // A write to a file that is no longer at its path would be lost. Dropping a job reports
+        // that to its caller.
         if !health.in_place() || health.obstacle().is_some() {
             continue;
         }
         let group = std::iter::once(first).chain(waiting.try_iter().take(MAX_GROUP - 1));
         let mut bytes = 0;
-        // A panic undoes the transaction as an error does; the thread outlives both.
+        // A panic rolls the transaction back, as an error does. The thread survives both.
         let write = AssertUnwindSafe(|| write_group(&mut connection, group, &mut bytes, health));
         match catch_unwind(write) {
             Ok(Ok(done)) => {
-                // Only now is it known that the file was there when all was committed.
+                // Only now is it certain that the file was in place during the commit.
                 if health.in_place() {
                     health.committed(bytes);
                     done.into_iter().for_each(|acknowledge| acknowledge());
@@ -124,9 +123,8 @@ fn write_all(mut connection: Connection, waiting: &Receiver<Job>, health: &Healt
     health.remove_stale_log();
 }
 
-/// Does the work of `group` in one transaction, and adds up in `bytes` what it holds. A
-/// job that fails by itself is undone by itself; an error returned here means that
-/// nothing was written.
+/// Runs the jobs of `group` in one transaction, and adds their sizes to `bytes`. If one job fails,
+/// only that job is rolled back. If this function returns an error, nothing was written.
 fn write_group(
     connection: &mut Connection,
     group: impl Iterator<Item = Job>,
@@ -144,7 +142,7 @@ fn write_group(
                 savepoint.commit()?;
                 done.push(acknowledge);
             }
-            // SQLite itself ends the transaction on, say, a full disk.
+            // SQLite itself ends the transaction after some errors, such as a full disk.
             Err(error) if savepoint.is_autocommit() => return Err(error),
             Err(error) => {
                 health.write_failed(&error, size);

@@ -1,4 +1,4 @@
-//! Files of older servers, and what becomes of their data.
+//! Files of older servers, and the migration of their data.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use crate::store::{
 const KEY: &str = "fg_of_the_old_server";
 const PROJECT: ProjectId = ProjectId(1);
 
-/// A file as the server left it that knew only the first `version` steps.
+/// Creates a file as a server left it that knew only the first `version` steps.
 fn old_file(path: &Path, version: usize) {
     let connection = Connection::open(path).unwrap();
     for step in &STEPS[..version] {
@@ -104,7 +104,7 @@ async fn a_file_of_every_older_server_opens_and_keeps_its_data() {
 }
 
 #[tokio::test]
-async fn a_file_of_every_older_server_takes_what_is_new() {
+async fn a_file_of_every_older_server_accepts_new_data() {
     for version in 1..STEPS.len() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("guard.db");
@@ -144,7 +144,7 @@ async fn a_file_with_very_many_types_keeps_the_counts_of_the_frequent_ones() {
 }
 
 #[test]
-fn a_step_that_files_have_taken_is_never_changed() {
+fn released_steps_never_change() {
     let taken = STEPS.iter().map(|step| fingerprint(&[step]));
     let expected = [
         "9256f5bac535c3a35e26d92d4970e9a7",
@@ -158,7 +158,7 @@ fn a_step_that_files_have_taken_is_never_changed() {
 }
 
 #[test]
-fn a_new_file_gets_every_step_and_an_up_to_date_one_none() {
+fn a_new_file_gets_all_steps_and_an_up_to_date_file_none() {
     let mut connection = Connection::open_in_memory().unwrap();
     migrate(&mut connection).unwrap();
     migrate(&mut connection).unwrap();
