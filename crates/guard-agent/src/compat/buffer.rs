@@ -1,4 +1,4 @@
-//! A queue that nobody sends from, for programs that deliver records themselves.
+//! A queue without a sender, for programs that deliver records themselves.
 
 use guard_wire::Kind;
 use guard_wire::fields::Fields;
@@ -11,8 +11,8 @@ use crate::intake;
 use crate::shared::Shared;
 use crate::stats::Stats;
 
-/// Takes records as an [`Agent`](crate::Agent) does, within the same bounds, and
-/// keeps them until they are withdrawn.
+/// Accepts records as an [`Agent`](crate::Agent) does, within the same bounds, and keeps
+/// them until they are withdrawn.
 ///
 /// ```
 /// use guard_agent::compat::Buffer;
@@ -32,34 +32,34 @@ impl Buffer {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for the first field that cannot be used.
+    /// [`ConfigError`] for the first invalid field.
     pub fn new(builder: AgentBuilder) -> Result<Self, ConfigError> {
         let config = builder.validate()?;
-        // Nothing is ever sent: there is nothing to identify.
+        // Nothing is ever sent, so no identity is needed.
         let shared = Shared::new(config, String::new());
         Ok(Self { shared })
     }
 
-    /// Takes a record. One that cannot be encoded is counted and reported.
+    /// Adds a record. A record that cannot be encoded is counted and reported.
     ///
     /// # Errors
     ///
-    /// [`SendError`] when the buffer is full and nothing may be dropped for room.
+    /// [`SendError`] when the buffer is full and the policy allows no drop.
     pub fn record(&self, kind: Kind, fields: impl Fields) -> Result<(), SendError> {
         intake::take(&self.shared, kind, fields)
     }
 
-    /// Whether a full buffer is to make callers wait.
+    /// True if callers must wait when the buffer is full.
     pub fn blocks(&self) -> bool {
         intake::blocks(&self.shared)
     }
 
-    /// Takes out everything of a kind, oldest first, each record as JSON.
+    /// Takes all records of a kind, oldest first, each as JSON.
     pub fn withdraw(&self, kind: Kind) -> Vec<Vec<u8>> {
         batching::withdraw(&self.shared, kind)
     }
 
-    /// The numbers of this moment.
+    /// The current statistics.
     pub fn stats(&self) -> Stats {
         Stats::of(&self.shared, false)
     }

@@ -22,11 +22,11 @@ use crate::stats::Stats;
 use crate::sync::lock;
 use crate::{descriptors, fork, intake, status, tenure};
 
-/// Seals and sends what it is given, in the calling thread, and keeps nothing.
+/// Seals and sends records in the calling thread, and keeps nothing.
 ///
-/// Batches are made, sent, tried again and split as an [`Agent`](crate::Agent)
-/// does it. Connects with the first request; calls from several threads go one
-/// after the other. Belongs to one process: after a fork the child needs its own client.
+/// It builds, sends, retries and splits batches as an [`Agent`](crate::Agent) does. It
+/// connects with the first request. Calls from several threads run one after the other.
+/// It belongs to one process: after a fork, the child must create another client.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -49,9 +49,9 @@ pub struct DirectClient {
 
 struct Inner {
     shared: Shared,
-    /// Nothing while closed. Held for as long as a call lasts.
+    /// The runtime; `None` while closed. Locked for the duration of a call.
     runtime: Mutex<Option<Holding<Runtime>>>,
-    /// Whether there is a runtime; read without the lock.
+    /// True if there is a runtime. Read without the lock.
     is_open: AtomicBool,
 }
 
@@ -60,8 +60,8 @@ impl DirectClient {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for the first field that cannot be used. What bounds a
-    /// queue is of no effect.
+    /// [`ConfigError`] for the first invalid field. Settings that bound a queue have no
+    /// effect.
     pub fn new(builder: AgentBuilder) -> Result<Self, ConfigError> {
         let config = builder
             .overflow_policy(OverflowPolicy::Drop)
@@ -82,25 +82,25 @@ impl DirectClient {
         })
     }
 
-    /// Encodes a record: redacted, truncated, checked. Nothing for one that
-    /// cannot be sent, which is counted and reported.
+    /// Encodes a record: redacts, truncates and checks it. Returns `None` for a record that
+    /// cannot be sent; it is counted and reported.
     pub fn encode(&self, kind: Kind, fields: impl Fields) -> Option<Vec<u8>> {
         intake::encode(&self.inner.shared, kind, fields)
     }
 
-    /// Delivers encoded records; whether nothing of them needs to be sent again.
-    /// Gives up after one round of attempts, `retry_attempts` resends, and after
-    /// `limit`. A record that the backend refuses while it takes others is lost,
-    /// which is counted and reported; sending it again would not help.
+    /// Delivers encoded records. Returns true if none of them must be sent again. Gives up
+    /// after one round of attempts (`retry_attempts` resends), and after `limit`. If the
+    /// backend refuses a record while it accepts others, the record is lost, counted and
+    /// reported; sending it again would not help.
     ///
     /// # Errors
     ///
-    /// When the system has no means for another connection.
+    /// When the system cannot provide the resources for another connection.
     pub fn deliver(&self, kind: Kind, records: &[Vec<u8>], limit: Duration) -> io::Result<bool> {
         let queue = &self.inner.shared.queue;
         self.run(async || {
             for record in records {
-                // Under this configuration there is always room.
+                // With this configuration there is always room.
                 let _ = intake::enqueue(&self.inner.shared, kind, record);
             }
             let end = self.inner.shared.clock().now() + limit;
@@ -121,14 +121,14 @@ impl DirectClient {
         }
     }
 
-    /// Ends when a round of attempts has ended in vain.
+    /// Resolves when a round of attempts has failed.
     async fn first_rest(&self) {
         while self.inner.shared.resting_count() == 0 {
             self.inner.shared.queue.woken().await;
         }
     }
 
-    /// Posts the JSON of a status report; whether it was taken.
+    /// Posts the JSON of a status report. Returns true if the backend accepted it.
     ///
     /// # Errors
     ///
@@ -137,8 +137,8 @@ impl DirectClient {
         self.run(async || status::post(&self.inner.shared, report).await)
     }
 
-    /// Fetches the rules. Nothing when the backend has none; when it cannot be
-    /// asked, the last known ones.
+    /// Fetches the rules. Returns `None` if the backend has none, and the last known rules
+    /// if the request fails.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl DirectClient {
         })
     }
 
-    /// The numbers of this moment; `running` says whether it is connected.
+    /// The current statistics; `running` says whether the client is connected.
     pub fn stats(&self) -> Stats {
         Stats::of(
             &self.inner.shared,
@@ -159,7 +159,7 @@ impl DirectClient {
         )
     }
 
-    /// Connects now, rather than with the first request.
+    /// Connects now instead of with the first request.
     ///
     /// # Errors
     ///
@@ -168,12 +168,12 @@ impl DirectClient {
         self.run(async || ())
     }
 
-    /// Ends the connections. Another request makes new ones.
+    /// Closes the connections. The next request opens new ones.
     pub fn close(&self) {
         self.inner.is_open.store(false, Ordering::Relaxed);
         let runtime = lock(&self.inner.runtime).take();
         if let Some(runtime) = runtime.and_then(Holding::into_held) {
-            // A lookup that hangs in the system's resolver must not hold the end up.
+            // A name lookup that hangs in the system's resolver must not delay this.
             runtime.shutdown_background();
         }
     }
@@ -204,7 +204,7 @@ impl DirectClient {
 impl Drop for DirectClient {
     fn drop(&mut self) {
         if self.fork_generation != fork::fork_generation() {
-            // Dropped here, the connections would be taken out of what the parent waits on.
+            // Dropping the connections here would remove them from the parent's event queue.
             std::mem::forget(Arc::clone(&self.inner));
         }
     }

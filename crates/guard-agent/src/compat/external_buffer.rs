@@ -1,5 +1,5 @@
-//! Records that leave the agent for the program's hands: taken out of its queue,
-//! or held by a buffer of the program's own, which then counts like the queue.
+//! Records that leave the agent: withdrawn from its queue, or held by a buffer of the
+//! application. The agent counts such a buffer like its queue.
 
 use guard_wire::Kind;
 use guard_wire::fields::Fields;
@@ -10,17 +10,17 @@ use crate::intake;
 use crate::report::Level;
 
 impl Agent {
-    /// Takes everything that waits of a kind out of the queue, oldest first, each
-    /// record as JSON. It is the caller's from then on, and counted as
-    /// [`LossReason::Withdrawn`](crate::stats::LossReason::Withdrawn). What is in flight goes on.
+    /// Takes all waiting records of a kind out of the queue, oldest first, each as JSON. They
+    /// belong to the caller then, and count as
+    /// [`LossReason::Withdrawn`](crate::stats::LossReason::Withdrawn). Records in flight stay.
     pub fn withdraw(&self, kind: Kind) -> Vec<Vec<u8>> {
         batching::withdraw(&self.shared(), kind)
     }
 
-    /// Encodes a record that a buffer of the program's own is to hold: redacted,
-    /// truncated, checked. It counts as queued until [`held_delivered`] or
-    /// [`held_lost`] says more. Nothing for a record that cannot be sent, which is
-    /// counted and reported, or of a kind that is not taken.
+    /// Encodes a record for a buffer of the application: redacts, truncates and checks it. It
+    /// counts as queued until [`held_delivered`] or [`held_lost`] is called. Returns `None`
+    /// for a record that cannot be sent (it is counted and reported) and for a kind that is
+    /// disabled.
     ///
     /// [`held_delivered`]: Self::held_delivered
     /// [`held_lost`]: Self::held_lost
@@ -31,7 +31,7 @@ impl Agent {
         Some(record)
     }
 
-    /// Counts records of the program's own buffer as delivered.
+    /// Counts records of the application's buffer as delivered.
     pub fn held_delivered(&self, kind: Kind, records: u64) {
         let shared = self.shared();
         shared
@@ -40,8 +40,8 @@ impl Agent {
         shared.requests.delivered(shared.clock().wall());
     }
 
-    /// Counts a record that the program's own buffer did not take as lost, and
-    /// reports why.
+    /// Counts a record as lost that the application's buffer did not accept, and reports
+    /// why.
     pub fn held_lost(&self, kind: Kind, why: &str) {
         let shared = self.shared();
         shared.queue.account(|ledger| ledger.lose_held(kind));
@@ -52,7 +52,7 @@ impl Agent {
         });
     }
 
-    /// Reports why records of the program's own buffer, this many, stay there.
+    /// Reports why this many records stay in the application's buffer.
     pub fn held_back(&self, kind: Kind, records: usize, why: &str) {
         let shared = self.shared();
         shared.report_batch(Level::Warning, kind, "buffer_kept", records, || {

@@ -1,6 +1,6 @@
 //! For programs that keep or deliver records themselves, as the Python package's compatible
-//! classes do: a queue that nobody sends from, a sender without a queue, and the accounts of
-//! a buffer outside the agent.
+//! classes do: a queue without a sender, a sender without a queue, and accounting for a
+//! buffer outside the agent.
 
 mod buffer;
 mod direct_client;

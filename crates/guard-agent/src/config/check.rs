@@ -1,4 +1,4 @@
-//! What each field of a configuration must be.
+//! Validation of each configuration field.
 
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// What the spool itself demands of its limits, in the names of this crate.
+/// Checks the spool's own limits, and reports them with this crate's names.
 #[cfg(feature = "spool")]
 fn check_spool(settings: &Settings) -> Result<(), ConfigError> {
     if settings.spool_dir.is_none() {
@@ -145,8 +145,8 @@ pub(crate) fn endpoint(endpoint: &str) -> Result<Url, ConfigError> {
     Ok(url)
 }
 
-/// The endpoint as messages show it: a user and password in it are secrets,
-/// whatever else is wrong with it.
+/// The endpoint for messages. A user and password in it are secrets, even if the endpoint
+/// is invalid.
 fn without_userinfo(endpoint: &str) -> String {
     match endpoint.rsplit_once('@') {
         Some((_, rest)) => format!("{:?}", ["...@", rest].concat()),
@@ -165,7 +165,7 @@ pub(crate) fn encryption(key: Option<&str>) -> Result<Option<Arc<Encryptor>>, Co
     Ok(Some(Arc::new(encryptor)))
 }
 
-/// One that is set but empty, as by a variable that is missing, must not sign nothing.
+/// Refuses an empty secret, for example from a missing variable: it must not sign anything.
 pub(crate) fn signing_secret(secret: Option<String>) -> Result<Option<String>, ConfigError> {
     if secret.as_deref() == Some("") {
         return Err(ConfigError::Secret {

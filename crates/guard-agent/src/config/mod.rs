@@ -1,5 +1,5 @@
-//! Configuration: what users write ([`AgentBuilder`](crate::AgentBuilder)) and what was
-//! validated ([`Config`]). Every default is one documented constant.
+//! Configuration: the user's settings ([`AgentBuilder`](crate::AgentBuilder)) and the
+//! validated result ([`Config`]). Every default is one documented constant.
 
 pub(crate) mod check;
 
@@ -20,7 +20,7 @@ use crate::store::OpenStore;
 use crate::store::SpoolFsync;
 use crate::transport::Transport;
 
-/// Hears that the rules in force have changed.
+/// Called when the rules in force have changed.
 pub(crate) type RulesHook = Arc<dyn Fn() + Send + Sync>;
 
 /// What happens when the buffer is full.
@@ -35,7 +35,7 @@ pub enum OverflowPolicy {
     Raise,
 }
 
-/// The fields that are taken as they are, shared by builder and configuration.
+/// Settings that need no conversion, shared by the builder and the configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) project_id: Option<String>,
@@ -73,8 +73,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Has the paths mean what they mean now, wherever the process goes later: a daemon
-    /// changes to the root directory.
+    /// Resolves relative paths now, because the process may change its working directory
+    /// later. A daemon changes to the root directory.
     pub(crate) fn make_paths_absolute(&mut self) {
         for path in [&mut self.spool_dir, &mut self.rules_cache_path] {
             let absolute = path.as_deref().and_then(|path| path::absolute(path).ok());
@@ -140,8 +140,8 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Of the fields that say where records are kept, the first in which `next`
-    /// differs. Where nothing is kept, nothing differs.
+    /// Returns the first setting for the location of records that differs in `next`. `None`
+    /// if nothing differs or no store is configured.
     pub(crate) fn keeps_elsewhere(&self, next: &Self) -> Option<&'static str> {
         let (old, new) = (&self.settings, &next.settings);
         let on_disk = [("spool_dir", old.spool_dir != new.spool_dir)];
@@ -162,7 +162,7 @@ impl Config {
         changed.next().map(|(field, _)| *field)
     }
 
-    /// Whether rules come from the same project of the same backend.
+    /// True if the rules come from the same project of the same backend.
     pub(crate) fn has_same_source(&self, other: &Self) -> bool {
         self.endpoint == other.endpoint
             && self.api_key == other.api_key
@@ -170,7 +170,7 @@ impl Config {
             && self.signing_secret == other.signing_secret
     }
 
-    /// Queued records at which a send starts.
+    /// Number of queued records at which a send starts.
     pub(crate) fn watermark(&self) -> usize {
         #[expect(
             clippy::cast_possible_truncation,
@@ -194,9 +194,9 @@ impl Config {
             })
     }
 
-    /// The hard limit on bytes in memory. What is in memory is in the spool too,
-    /// which must have room for more than that: only what is not in memory can be
-    /// let go for what is new.
+    /// The hard limit on bytes in memory. Records in memory are also in the spool, so the
+    /// spool must have room for more than that: to make room, it can only discard records
+    /// that are not in memory.
     pub(crate) fn max_bytes(&self) -> usize {
         let settings = &self.settings;
         let half = match settings.spool_dir {

@@ -1,10 +1,10 @@
-//! The last good rules on disk, for a start while the backend is away.
+//! The last good rules on disk, for a start while the backend is unavailable.
 //!
-//! One JSON object: the document as it came, its entity tag, whether the backend
-//! signed it, and a seal: an HMAC under the agent's key and signing secret, over
-//! all of this, the endpoint and the project. So rules of another project, or
-//! rules that somebody wrote into the file, are not used. No secret can be read
-//! from the file; it is its owner's alone all the same.
+//! The file is one JSON object: the unchanged document, its entity tag, whether the
+//! backend signed it, and a seal. The seal is an HMAC under the agent's key and signing
+//! secret, over all of this, the endpoint and the project. So rules of another project,
+//! and rules that somebody wrote into the file, are not used. The file reveals no
+//! secret, but only its owner can read it anyway.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -20,10 +20,10 @@ use thiserror::Error;
 use super::Rules;
 use crate::config::Config;
 
-/// Escaping makes a document longer, at most sixfold; the rest is small.
+/// Escaping makes a document at most six times as long. The other fields are small.
 const MAX_FILE: u64 = 6 * MAX_BYTES as u64 + 64 * 1024;
 
-/// Rules as they are kept.
+/// Rules stored on disk.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Kept {
     pub(crate) rules: Arc<Rules>,
@@ -31,7 +31,7 @@ pub(crate) struct Kept {
     pub(crate) is_signed: bool,
 }
 
-/// Why kept rules are not used.
+/// Why stored rules are not used.
 #[derive(Debug, Error)]
 pub(crate) enum KeptError {
     #[error("{0}")]
@@ -48,18 +48,18 @@ pub(crate) enum KeptError {
     Ended,
 }
 
-/// Where rules are kept, and for whom.
+/// The file for the rules, and the identity that they are sealed for.
 #[derive(Clone)]
 pub(crate) struct Place {
     path: PathBuf,
-    /// What the seal is made with; not in the file.
+    /// The key of the seal. It is not in the file.
     key: String,
-    /// What it is made for beside the rules.
+    /// The identity that the seal covers in addition to the rules.
     scope: String,
 }
 
 impl Place {
-    /// Nothing when `rules_cache_path` is not set.
+    /// `None` if `rules_cache_path` is not set.
     pub(crate) fn of(config: &Config) -> Option<Self> {
         let path = config.settings.rules_cache_path.clone()?;
         let secret = config.signing_secret.as_deref().unwrap_or_default();
@@ -71,7 +71,7 @@ impl Place {
         })
     }
 
-    /// The rules that were kept; nothing when none were.
+    /// Loads the stored rules, if there are any.
     pub(crate) fn load(&self, now: Timestamp) -> Result<Option<Kept>, KeptError> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
@@ -110,7 +110,7 @@ impl Place {
         })
     }
 
-    /// Keeps rules in place of those kept before: the file is whole at any moment.
+    /// Replaces the stored rules. The file is complete at any moment.
     pub(crate) fn save(&self, kept: &Kept) -> io::Result<()> {
         let json = &kept.rules.json;
         let sealed = self.sealed(json, kept.tag.as_deref(), kept.is_signed);
@@ -125,18 +125,18 @@ impl Place {
             fs::create_dir_all(folder)?;
         }
         let mut name = self.path.as_os_str().to_owned();
-        // Several processes may keep the rules of one project in one place.
+        // Several processes may store the rules of one project in the same place.
         name.push(format!(".{}.tmp", std::process::id()));
         let fresh = PathBuf::from(name);
         let outcome = write(&fresh, text.as_bytes()).and_then(|()| fs::rename(&fresh, &self.path));
         if outcome.is_err() {
-            // The error says what is wrong; a file that was never made cannot be removed.
+            // The original error explains the failure. The file may not exist.
             let _ = fs::remove_file(&fresh);
         }
         outcome
     }
 
-    /// Removes what is kept: there are no rules any more.
+    /// Removes the stored rules, because there are none any more.
     pub(crate) fn clear(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -153,10 +153,10 @@ impl Place {
     }
 }
 
-/// Writes a file that only its owner can read and that was not there before.
+/// Creates a new file that only its owner can read.
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     match fs::remove_file(path) {
-        // Left behind by a process of the same number.
+        // Left behind by an earlier process with the same id.
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_is_loaded_and_what_is_cleared_is_gone() {
+    fn saved_rules_are_loaded_and_cleared_rules_are_gone() {
         let folder = tempfile::tempdir().expect("a folder");
         let place = place(&folder);
         assert!(matches!(load(&place), Ok(None)));
@@ -212,7 +212,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn the_file_is_its_owners_alone_holds_no_secret_and_leaves_no_other_behind() {
+    fn the_file_is_private_holds_no_secret_and_leaves_no_temporary_file() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().expect("a folder");
         let place = place(&folder);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_another_key_project_or_hand_are_not_used() {
+    fn rules_of_another_key_or_project_and_edited_rules_are_not_used() {
         let folder = tempfile::tempdir().expect("a folder");
         let place = place(&folder);
         place.save(&kept(r#"{"version": 1}"#)).expect("saved");
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_and_rules_that_have_ended_are_not_used() {
+    fn a_damaged_file_and_expired_rules_are_not_used() {
         let folder = tempfile::tempdir().expect("a folder");
         let place = place(&folder);
         place

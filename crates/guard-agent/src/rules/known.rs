@@ -1,4 +1,4 @@
-//! What is known of the rules, shared by callers and the loop that follows them.
+//! The known rules, shared by callers and by the loop that keeps them up to date.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -13,11 +13,11 @@ use crate::sync::lock;
 /// The rules in force. Outlives a change of configuration.
 pub(crate) struct Known {
     state: Mutex<RulesState>,
-    /// Wakes callers when an answer came.
+    /// Wakes callers when an answer has arrived.
     answered: Condvar,
-    /// Somebody has asked for rules or for news of them.
+    /// A caller has asked for rules or for updates.
     is_wanted: AtomicBool,
-    /// Wakes the loop when a caller finds what is known too old.
+    /// Wakes the loop when a caller finds the known rules too old.
     asked: Notify,
     updates: watch::Sender<Option<Arc<Rules>>>,
 }
@@ -25,15 +25,15 @@ pub(crate) struct Known {
 #[derive(Default)]
 struct RulesState {
     rules: Option<Arc<Rules>>,
-    /// What the backend calls the state of its rules that is known here.
+    /// The backend's entity tag for the known state.
     tag: Option<String>,
     /// The backend has signed rules before.
     has_signed: bool,
-    /// A request is under way that tells of any change.
+    /// A held request is in progress that will report any change.
     is_held: bool,
-    /// Until when callers ask for no other fetch.
+    /// Callers request no further fetch before this time.
     fresh_until: Option<Instant>,
-    /// Counts what was learned, failures too.
+    /// Number of answers, including failures.
     answers: u64,
     updated: Option<Timestamp>,
 }
@@ -50,9 +50,9 @@ impl Default for Known {
     }
 }
 
-/// What callers see.
+/// The operations for callers.
 impl Known {
-    /// The last good document, unless it has ended.
+    /// The last good document, unless it has expired.
     pub(crate) fn current(&self, now: Timestamp) -> Option<Arc<Rules>> {
         in_force(&lock(&self.state), now)
     }
@@ -62,26 +62,26 @@ impl Known {
         self.current(now).map(|rules| rules.document.version)
     }
 
-    /// When a document was last taken over.
+    /// Time when a document was last accepted.
     pub(crate) fn updated(&self) -> Option<Timestamp> {
         lock(&self.state).updated
     }
 
-    /// Whether somebody has asked for rules. Takes no lock: a forked child asks
-    /// what its parent knew.
+    /// True if a caller has asked for rules. Takes no lock, because a forked child reads the
+    /// state of its parent.
     pub(crate) fn is_wanted(&self) -> bool {
         self.is_wanted.load(Ordering::Acquire)
     }
 
-    /// Has the rules followed from now on.
+    /// Keeps the rules up to date from now on.
     pub(crate) fn want(&self) {
         if !self.is_wanted.swap(true, Ordering::AcqRel) {
             self.asked.notify_one();
         }
     }
 
-    /// The rules in force. When what is known is too old the loop asks again;
-    /// only when nothing is known the caller waits for that, at most `patience`.
+    /// Returns the rules in force. If they are too old, the loop fetches them again. Only if
+    /// nothing is known does the caller wait for that, at most `patience`.
     pub(crate) fn ask(
         &self,
         now: Instant,
@@ -109,7 +109,7 @@ impl Known {
         RulesUpdates::new(self.updates.subscribe())
     }
 
-    /// Forgets rules that another backend gave.
+    /// Forgets rules that came from another backend.
     pub(crate) fn forget(&self) {
         let mut state = lock(&self.state);
         let answers = state.answers;
@@ -121,16 +121,16 @@ impl Known {
     }
 }
 
-/// What the loop does.
+/// The operations for the loop.
 impl Known {
-    /// Waits until somebody wants rules.
+    /// Waits until a caller wants rules.
     pub(crate) async fn wanted(&self) {
         while !self.is_wanted() {
             self.asked.notified().await;
         }
     }
 
-    /// Waits until a caller finds what is known too old at its time.
+    /// Waits until a caller finds the known rules too old.
     pub(crate) async fn too_old(&self, now: impl Fn() -> Instant) {
         loop {
             self.asked.notified().await;
@@ -155,18 +155,18 @@ impl Known {
         lock(&self.state).is_held = is_held;
     }
 
-    /// How long until the rules in force end.
+    /// Time until the rules in force expire.
     pub(crate) fn ends_in(&self, now: Timestamp) -> Option<Duration> {
         let end = lock(&self.state).rules.as_ref()?.document.ends_at()?;
         Some(Duration::try_from(now.duration_until(end)).unwrap_or_default())
     }
 
-    /// Whether anything was learned yet, from the backend or from the disk.
+    /// True if neither the backend nor the disk has provided anything yet.
     pub(crate) fn is_blank(&self) -> bool {
         lock(&self.state).answers == 0
     }
 
-    /// Rules are in force from now on, or none are; whether that is a change.
+    /// Puts rules in force, or none. Returns true if that is a change.
     pub(crate) fn put(&self, put: Put, now: Instant, wall: Timestamp) -> bool {
         let mut state = lock(&self.state);
         let ttl = put
@@ -192,7 +192,7 @@ impl Known {
         is_change
     }
 
-    /// The backend says that nothing has changed.
+    /// Notes that the backend reported no change.
     pub(crate) fn confirm(&self, now: Instant) {
         let mut state = lock(&self.state);
         let ttl = state
@@ -206,7 +206,7 @@ impl Known {
         );
     }
 
-    /// There was no answer, or one that cannot be used.
+    /// Notes that there was no answer, or an unusable one.
     pub(crate) fn keep(&self, now: Instant) {
         self.learned(&mut lock(&self.state), now, RETRY_INTERVAL);
     }
@@ -217,7 +217,7 @@ impl Known {
         self.answered.notify_all();
     }
 
-    /// Drops rules that have ended; whether there were any.
+    /// Drops expired rules. Returns true if there were any.
     pub(crate) fn drop_ended(&self, now: Timestamp) -> bool {
         let mut state = lock(&self.state);
         let has_ended = |rules: &Arc<Rules>| rules.document.is_expired(now);
@@ -228,7 +228,7 @@ impl Known {
         ended
     }
 
-    /// Called under the lock of the state: what is announced is what callers are told.
+    /// Announces the rules. Called under the state lock, so that callers see the same rules.
     fn announce(&self, rules: Option<Arc<Rules>>) {
         self.updates.send_if_modified(|known| {
             let is_change = *known != rules;
@@ -238,7 +238,7 @@ impl Known {
     }
 }
 
-/// What comes into force.
+/// Rules to put in force.
 pub(crate) struct Put {
     pub(crate) rules: Option<Arc<Rules>>,
     pub(crate) tag: Option<String>,

@@ -1,11 +1,11 @@
-//! Dynamic rules: followed from when somebody asks for them, known at once,
-//! kept for as long as they say.
+//! Dynamic rules. They are fetched once a caller asks for them, updated as soon as the
+//! backend changes them, and kept until they expire.
 //!
 //! ```text
-//! pipeline/follow_rules.rs   the loop: asks, is held until the rules change, or asks again after a while
-//!   -> response.rs   what an answer says; a document is checked as a whole or refused
-//!   -> schedule.rs     when to ask again
-//!   -> known.rs    what is in force: read by callers, announced to RulesUpdates
+//! pipeline/follow_rules.rs   the loop: its request is held until the rules change, or it polls
+//!   -> response.rs   parses an answer; a document is accepted as a whole or refused
+//!   -> schedule.rs     decides when to ask again
+//!   -> known.rs    the rules in force: read by callers, announced to RulesUpdates
 //!   -> cache.rs     the last good document on disk, for a start without a backend
 //! ```
 
@@ -22,18 +22,18 @@ use guard_wire::rules::DynamicRules;
 pub(crate) use known::Known;
 pub use updates::RulesUpdates;
 
-/// After a fetch that failed or brought no rules, callers make no other sooner.
+/// Minimum time between fetches by callers after one that failed or brought no rules.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a backend is asked to hold a request for rules until they change.
 pub const RULES_HOLD: Duration = Duration::from_secs(30);
-/// How long, at the start, the backend may take before rules kept on disk are used.
+/// At the start, rules stored on disk are used if the backend takes longer than this.
 pub const RULES_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A rules document, checked.
+/// A validated rules document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
-    /// The fields, as the contract names them.
+    /// The fields, named as in the contract.
     pub document: DynamicRules,
-    /// The document as the backend sent it: a JSON object.
+    /// The unchanged document from the backend: a JSON object.
     pub json: String,
 }

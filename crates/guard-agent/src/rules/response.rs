@@ -1,4 +1,4 @@
-//! What a backend's answer says of the rules.
+//! Parsing a backend's answer about the rules.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,30 +11,30 @@ use crate::delivery::backoff;
 use crate::delivery::classify::because;
 use crate::transport::Response;
 
-/// What was learned.
+/// The result of an answer.
 #[derive(Debug, PartialEq)]
 pub(crate) enum RulesAnswer {
-    /// They are as they were.
+    /// The rules have not changed.
     Unchanged,
-    /// There are none.
+    /// There are no rules.
     None,
-    /// They are these.
+    /// These are the rules.
     Rules {
-        /// Checked as a whole.
+        /// The validated document.
         rules: Box<Rules>,
-        /// Whether the backend signed them.
+        /// True if the backend signed them.
         is_signed: bool,
     },
 }
 
-/// Why nothing was learned.
+/// Why an answer brought no result.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Failure {
-    /// For people.
+    /// The reason, for messages.
     pub(crate) why: String,
-    /// Whether there was a document, which was refused.
+    /// True if the answer held a document and it was refused.
     pub(crate) is_refusal: bool,
-    /// How long the backend wants to be left alone.
+    /// How long the backend asked the agent to wait.
     pub(crate) wait: Option<Duration>,
 }
 
@@ -55,16 +55,16 @@ impl Failure {
     }
 }
 
-/// What is asked of a signature.
+/// Requirements for the signature.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trust<'a> {
-    /// `payload_signing_secret`: a signature that is there must be right.
+    /// `payload_signing_secret`: if there is a signature, it must be valid.
     pub(crate) secret: Option<&'a str>,
-    /// This backend has signed rules before: one must be there.
+    /// This backend has signed rules before, so a signature is required.
     pub(crate) has_signed: bool,
 }
 
-/// Reads the answer to a fetch at wall time `now`.
+/// Parses the answer to a fetch at wall time `now`.
 pub(crate) fn read(
     response: &Response,
     trust: Trust<'_>,
@@ -99,7 +99,7 @@ pub(crate) fn read(
     })
 }
 
-/// Refuses what no backend wrote: the page of a proxy or an ingress says nothing of the rules.
+/// Refuses answers that no backend wrote, such as the page of a proxy or an ingress.
 fn check_origin(response: &Response) -> Result<(), Failure> {
     let Response { status, body, .. } = response;
     let found = answer::foreign(response.content_type.as_deref(), body);
@@ -118,14 +118,14 @@ fn check_origin(response: &Response) -> Result<(), Failure> {
     )))
 }
 
-/// As with records: a 429 means a wait, and what names one means that one.
+/// The requested wait, as for records: a 429 always means a wait, and an explicit one wins.
 fn wait(response: &Response, now: SystemTime) -> Option<Duration> {
     let header = response.retry_after.as_deref();
     (header.is_some() || response.status == 429)
         .then(|| backoff::retry_after(retry_after::seconds(header, now, 60.0)))
 }
 
-/// Whether the body is signed, as far as the agent has a secret to tell.
+/// Returns true if the body is signed. Without a secret the agent cannot check that.
 fn check_signature(response: &Response, trust: Trust<'_>) -> Result<bool, Failure> {
     let Some(secret) = trust.secret else {
         return Ok(false);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_backend_wrote_says_nothing_of_the_rules() {
+    fn answers_that_no_backend_wrote_are_ignored() {
         let page = "<html><h1>404 Not Found</h1></html>";
         for (status, body, words) in [
             (200, "", "answered 200 with nothing"),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_document_is_refused_with_its_field_and_an_error_is_no_document() {
+    fn an_invalid_document_is_refused_with_its_field_and_an_error_is_not_a_document() {
         let bad = outcome(&answer(200, r#"{"ttl": 0}"#, None), UNSIGNED).expect_err("refused");
         assert!(bad.is_refusal && bad.why.contains("`ttl`"), "{bad:?}");
         let page = outcome(&answer(200, "<html>", None), UNSIGNED).expect_err("refused");
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_that_asks_to_be_left_alone_is() {
+    fn a_backend_that_asks_for_a_wait_gets_it() {
         let busy = Response {
             retry_after: Some("7".to_owned()),
             ..answer(503, "", None)
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn once_a_backend_has_signed_it_must_go_on_and_a_wrong_signature_is_always_refused() {
+    fn a_backend_that_has_signed_must_keep_signing_and_a_wrong_signature_is_always_refused() {
         let body = r#"{"version": 2}"#;
         let right = sign::sign(body.as_bytes(), "secret");
         let wrong = sign::sign(body.as_bytes(), "other");
@@ -257,7 +257,7 @@ mod tests {
             };
             assert_eq!(read, taken, "{signature:?}, {has_signed}");
         }
-        // That there are no rules is a statement, too: any proxy answers 404.
+        // "No rules" needs a signature too, because any proxy can answer 404.
         for (status, body) in [(404, "{}"), (204, ""), (200, "{}")] {
             let trust = |has_signed| Trust {
                 secret: Some("secret"),
@@ -269,7 +269,7 @@ mod tests {
             let signed = answer(status, body, sign::sign(body.as_bytes(), "secret"));
             assert_eq!(outcome(&signed, trust(true)), Ok(RulesAnswer::None));
         }
-        // Without a secret there is nothing to check a signature with.
+        // Without a secret a signature cannot be checked.
         assert!(outcome(&answer(200, body, wrong), UNSIGNED).is_ok());
     }
 }

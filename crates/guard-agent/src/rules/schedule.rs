@@ -1,52 +1,52 @@
-//! When to ask for the rules again. Pure: time and randomness come from the caller.
+//! When to ask for the rules again. Pure: the caller passes time and randomness.
 
 use std::time::Duration;
 
 use super::RULES_HOLD;
 use crate::delivery::backoff;
 
-/// After an answer that a backend which holds requests gives at once, as it brings something
-/// new: bounds what one that always has something new can cost.
+/// Pause after an answer with a change from a backend that holds requests. It limits the
+/// cost of a backend that reports a change every time.
 const NEWS_GAP: Duration = Duration::from_millis(100);
-/// A held request that ends sooner than this was cut off, by a backend that
-/// stops, for example.
+/// A held request that ends sooner than this was cut off, for example because the backend
+/// stopped.
 const CUT_OFF: Duration = Duration::from_secs(1);
-/// The least that a held request took which a proxy then cut off. What ends sooner failed.
+/// A request that a proxy cut off was held at least this long. One that ends sooner failed.
 const SHORTEST_CUT: Duration = Duration::from_secs(2);
-/// The part of the time until a request was cut off that the next is held for.
+/// After a cut, the next request is held for this share of the time until the cut.
 const SHORTER: f64 = 0.75;
-/// After this many requests in a row that were held to their end, a hold that was shortened is
-/// doubled: what cut requests off may be gone.
+/// After this many consecutive requests that were held to their end, a shortened hold is
+/// doubled, because the cause of the cuts may be gone.
 const LONGER_AFTER: u32 = 100;
-/// However short the rules' time to live, a backend that does not hold requests
-/// is asked no more often.
+/// Minimum polling interval for a backend that does not hold requests, however short the
+/// rules' time to live.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(60);
-/// The part of the interval by which polls of different agents may lie apart.
+/// Jitter of the polls of different agents, as a share of the interval.
 const POLL_JITTER: f64 = 0.2;
 
-/// What is known of how the backend answers.
+/// How the backend answers, as far as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Manner {
-    /// Nothing yet.
+    /// Not known yet.
     #[default]
     Unknown,
-    /// It holds requests until the rules change.
+    /// The backend holds requests until the rules change.
     Holds,
-    /// It answers at once.
+    /// The backend answers at once.
     Answers,
 }
 
-/// One answer, or the lack of one.
+/// One answer, or a failure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
     pub(crate) outcome: Outcome,
-    /// From the request to the answer.
+    /// Time from the request to the answer.
     pub(crate) took: Duration,
-    /// Whether the request named the rules that are known.
+    /// True if the request carried the tag of the known rules.
     pub(crate) was_conditional: bool,
-    /// Whether the next request can.
+    /// True if the next request can carry a tag.
     pub(crate) has_tag: bool,
-    /// Whether the backend said that it honours the wait.
+    /// True if the backend said that it honours the wait.
     pub(crate) is_applied: bool,
 }
 
@@ -54,11 +54,11 @@ pub(crate) struct Seen {
 pub(crate) enum Outcome {
     Changed,
     Same,
-    /// With how long the backend wants to be left alone, if it says so.
+    /// Failed. Holds how long the backend asked the agent to wait, if it did.
     Failed(Option<Duration>),
 }
 
-/// What the configuration says.
+/// Parameters from the configuration and the rules.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     /// `dynamic_rule_interval`.
@@ -72,11 +72,11 @@ pub(crate) struct Terms {
 #[derive(Debug)]
 pub(crate) struct Pace {
     manner: Manner,
-    /// How long the next request is held at most.
+    /// Maximum time that the next request is held.
     hold: Duration,
-    /// Requests in a row that were held to their end.
+    /// Number of consecutive requests that were held to their end.
     whole: u32,
-    /// Answers in a row that failed or were cut off.
+    /// Number of consecutive answers that failed or were cut off.
     failures: u32,
 }
 
@@ -92,16 +92,17 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How long the backend is asked to hold the next request: [`RULES_HOLD`], or less where
+    /// How long to ask the backend to hold the next request: [`RULES_HOLD`], or less if
     /// something on the way cuts off requests that take so long.
     pub(crate) fn hold(&self) -> Duration {
         self.hold
     }
 
-    /// A held request was cut off after this time. True if the next one is held for less, so
-    /// that it may go at once; false if that cannot be what is wrong.
+    /// Learns from a held request that was cut off after `took`. Returns true if the next hold
+    /// is shorter, so that the request may be repeated at once; false if the hold was not the
+    /// cause.
     pub(crate) fn learns_from_cut(&mut self, took: Duration) -> bool {
-        // Whole seconds are what can be asked for.
+        // A hold can only be requested in whole seconds.
         let shorter = Duration::from_secs(took.mul_f64(SHORTER).as_secs());
         let is_lesson = took >= SHORTEST_CUT && shorter < self.hold;
         if is_lesson {
@@ -119,12 +120,12 @@ impl Pace {
         }
     }
 
-    /// Whether a request that is under way tells of any change at once.
+    /// True if the backend holds requests, so that a request in progress reports any change.
     pub(crate) fn is_held(&self) -> bool {
         self.manner == Manner::Holds
     }
 
-    /// How long to wait until the next request. `random` is from 0 to 1.
+    /// Returns how long to wait until the next request. `random` is from 0 to 1.
     pub(crate) fn next(&mut self, seen: &Seen, terms: Terms, random: f64) -> Duration {
         if let Outcome::Failed(wait) = seen.outcome {
             self.failures = self.failures.saturating_add(1);
@@ -132,8 +133,8 @@ impl Pace {
             return delay.max(wait.unwrap_or_default());
         }
         self.manner = self.judge(seen);
-        // A request that names nothing has nothing to be held for: that there are no rules is
-        // then as good as some.
+        // A request without a tag is never held. So "no rules" counts as a change then, as
+        // rules do.
         let is_news = seen.outcome == Outcome::Changed || !seen.was_conditional;
         match self.manner {
             Manner::Holds if !is_news && seen.took < CUT_OFF.min(self.hold / 2) => {
@@ -155,7 +156,7 @@ impl Pace {
 
     fn judge(&self, seen: &Seen) -> Manner {
         if !seen.has_tag {
-            // Without a name for what is known there is nothing to wait for.
+            // Without a tag for the known rules, the backend cannot hold requests.
             return Manner::Answers;
         }
         let was_held = seen.outcome == Outcome::Same && seen.took >= self.hold / 2;
@@ -163,9 +164,9 @@ impl Pace {
             return Manner::Holds;
         }
         match (self.manner, seen.outcome) {
-            // The first answer: only the next can tell.
+            // A first request without a tag says nothing. The next one will.
             (Manner::Unknown, _) if !seen.was_conditional => Manner::Unknown,
-            // A change says nothing about what happens without one.
+            // A change does not show what the backend does without one.
             (Manner::Holds, Outcome::Changed) => Manner::Holds,
             _ => Manner::Answers,
         }
@@ -188,7 +189,7 @@ mod tests {
         factor: 1.0,
     };
 
-    /// An answer to a conditional request from a backend that names its rules.
+    /// An answer to a conditional request from a backend that tags its rules.
     fn seen(outcome: Outcome, seconds: u64, is_applied: bool) -> Seen {
         Seen {
             outcome,
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_answer_that_there_are_no_rules_is_not_taken_for_a_request_cut_off() {
+    fn a_first_answer_without_rules_is_not_taken_for_a_cut() {
         for is_applied in [true, false] {
             let mut pace = Pace::default();
             let none = Seen {
@@ -229,7 +230,7 @@ mod tests {
             };
             assert_eq!(next(&mut pace, none), 0.1);
         }
-        // Told so again and again although it is known, the agent asks less and less often.
+        // If this repeats although it is known, the agent asks less and less often.
         let mut pace = Pace::default();
         next(&mut pace, first(true));
         let pauses = [(); 3].map(|()| next(&mut pace, seen(Outcome::Same, 0, true)));
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_that_holds_without_a_word_is_found_out() {
+    fn a_backend_that_holds_without_saying_so_is_recognized() {
         let mut pace = Pace::default();
         assert_eq!(next(&mut pace, first(false)), 0.1);
         assert_eq!(next(&mut pace, seen(Outcome::Same, 30, false)), 0.0);
@@ -246,18 +247,18 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_that_does_not_hold_is_asked_at_the_interval() {
+    fn a_backend_that_does_not_hold_is_polled_at_the_interval() {
         let mut pace = Pace::default();
         assert_eq!(next(&mut pace, first(false)), 0.1);
         assert_eq!(next(&mut pace, seen(Outcome::Same, 0, false)), 300.0);
         assert_eq!(next(&mut pace, seen(Outcome::Changed, 0, false)), 300.0);
         assert!(!pace.is_held());
-        // Until it learns to.
+        // It switches as soon as the backend holds requests.
         assert_eq!(next(&mut pace, seen(Outcome::Same, 30, true)), 0.0);
     }
 
     #[test]
-    fn rules_without_a_tag_cannot_be_waited_for() {
+    fn requests_without_a_tag_are_polls() {
         let mut pace = Pace::default();
         let untagged = Seen {
             has_tag: false,
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_cuts_held_requests_off_has_them_held_for_less() {
+    fn a_proxy_that_cuts_held_requests_off_shortens_the_hold() {
         for (cut, hold) in [(29, 21), (10, 7), (4, 3), (2, 1)] {
             let mut pace = Pace::default();
             next(&mut pace, first(true));
@@ -293,12 +294,12 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_fails_soon_or_after_its_hold_teaches_nothing() {
+    fn a_request_that_fails_early_or_after_its_hold_does_not_change_the_hold() {
         let mut pace = Pace::default();
         next(&mut pace, first(true));
         assert!(!pace.learns_from_cut(Duration::from_millis(1999)));
         assert!(!pace.learns_from_cut(Duration::from_secs(60)));
-        // Whatever comes, holds only get shorter: requests that go at once have an end.
+        // Holds never get longer here, so immediate repeats come to an end.
         assert!(pace.learns_from_cut(Duration::from_secs(4)));
         assert!(!pace.learns_from_cut(Duration::from_secs(4)));
         assert!(pace.learns_from_cut(Duration::from_secs(2)));
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_that_was_shortened_grows_again_when_nothing_cuts_it_off() {
+    fn a_shortened_hold_grows_again_without_further_cuts() {
         let mut pace = Pace::default();
         next(&mut pace, first(true));
         assert!(pace.learns_from_cut(Duration::from_secs(4)));

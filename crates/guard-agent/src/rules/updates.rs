@@ -1,4 +1,4 @@
-//! Being told of new rules.
+//! Notification of new rules.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use tokio::sync::watch;
 
 use super::Rules;
 
-/// Tells of rules that come into force, from [`Agent::rules_updates`](crate::Agent::rules_updates).
+/// Notifies about rules that come into force, from [`Agent::rules_updates`](crate::Agent::rules_updates).
 ///
-/// Holds the newest only: whoever looks rarely misses those between. Belongs to
-/// the process it was made in; after a fork the child asks for its own.
+/// It keeps only the newest rules, so a caller that checks rarely misses the ones between.
+/// It belongs to one process: after a fork, the child must create another.
 pub struct RulesUpdates {
     receiver: watch::Receiver<Option<Arc<Rules>>>,
 }
@@ -19,14 +19,14 @@ impl RulesUpdates {
         Self { receiver }
     }
 
-    /// The rules in force now, or nothing while there are none.
+    /// The rules in force now; `None` if there are none.
     pub fn current(&self) -> Option<Arc<Rules>> {
         self.receiver.borrow().clone()
     }
 
-    /// Waits until other rules are in force than the last time this was called, and
-    /// returns true; [`current`](Self::current) then has them. False once the agent
-    /// is gone. Runs on any executor; nothing is missed when the future is dropped.
+    /// Waits until the rules in force differ from those at the last call, and returns true.
+    /// [`current`](Self::current) then returns them. Returns false once the agent is gone.
+    /// Works on any executor. Dropping the future loses no change.
     pub async fn changed(&mut self) -> bool {
         self.receiver.changed().await.is_ok()
     }
