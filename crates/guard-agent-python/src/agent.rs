@@ -1,4 +1,4 @@
-//! The agent, as Python holds it.
+//! The Python class of the agent.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,25 +18,25 @@ use crate::stats;
 use crate::transport::Requests;
 use crate::wait::interruptibly;
 
-/// An agent of the core, behind the GIL.
+/// The core's agent as a Python object.
 ///
-/// Sending holds the interpreter: it takes less than releasing it would, and no
-/// thread of the core ever waits for the interpreter while it holds a lock.
+/// Sending keeps the GIL, because it takes less time than releasing the GIL would. No
+/// thread of the core waits for the GIL while it holds a lock.
 #[pyclass(frozen, module = "guard_agent._native")]
 pub(crate) struct Agent {
     core: Core,
-    /// What a call returns whose record was taken.
+    /// The return value of a call whose record was accepted.
     taken: Py<Ready>,
-    /// Handlers may send without asking Python first.
+    /// Handlers may send directly, without calling Python code first.
     is_direct: AtomicBool,
-    /// Where it was used last: see [`here`].
+    /// The process in which the agent was last used: see [`here`].
     used_in: AtomicU64,
-    /// What Python does first where its loops do not run any more.
+    /// The Python callback that restarts event loops that no longer run.
     begin_again: Py<PyAny>,
 }
 
 impl Agent {
-    /// Sends, if handlers may send here without asking Python first.
+    /// Sends, if handlers may send directly, without calling Python code first.
     pub(crate) fn send_if_direct(
         &self,
         kind: Kind,
@@ -60,8 +60,8 @@ impl Agent {
 }
 
 impl Agent {
-    /// Has Python begin again at the first call in a forked child, as the fork may have been made
-    /// where Python saw nothing of it, and after the program closed descriptors of the agent's.
+    /// Makes Python restart its loops on the first call in a forked child, because Python may not
+    /// have noticed the fork. Does the same after the program closed the agent's descriptors.
     fn notice(&self, py: Python<'_>) -> PyResult<()> {
         let here = here();
         if self.used_in.load(Ordering::Relaxed) == here {
@@ -100,12 +100,12 @@ impl Agent {
         })
     }
 
-    /// To be called first by what Python does beside this object's calls.
+    /// Python calls this first for work outside this object's methods.
     fn notice_fork(&self, py: Python<'_>) -> PyResult<()> {
         self.notice(py)
     }
 
-    /// Whether handlers may send here without asking Python first.
+    /// Whether handlers may send directly, without calling Python code first.
     fn set_direct(&self, is_direct: bool) {
         self.is_direct.store(is_direct, Ordering::Relaxed);
     }
@@ -141,9 +141,9 @@ impl Agent {
         self.send(Kind::Metric, metric)
     }
 
-    /// Tries again with a record that a full queue refused: None while it is to wait on,
-    /// which it is not once the agent has stopped more than `stops` times, or when nothing
-    /// was taken for so many seconds of `patience`.
+    /// Retries a record that a full queue refused. Returns None while the caller should keep
+    /// waiting. Fails once the agent has stopped more than `stops` times, or when the queue
+    /// accepted nothing for `patience` seconds.
     #[pyo3(signature = (kind, record, stops, patience))]
     fn try_again(
         &self,
@@ -164,18 +164,18 @@ impl Agent {
         }
     }
 
-    /// How often the agent was stopped.
+    /// How often the agent has stopped.
     fn stops(&self) -> u64 {
         self.core.stops()
     }
 
-    /// Takes the records of a kind out of the queue.
+    /// Removes the records of a kind from the queue and returns them.
     fn withdraw<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Vec<Bound<'py, PyBytes>>> {
         let kind = kind_of(kind)?;
         Ok(bytes(py, py.detach(|| self.core.withdraw(kind))))
     }
 
-    /// The JSON of a record that a buffer of Python's is to hold.
+    /// The JSON of a record for a buffer that Python supplies.
     fn hold<'py>(
         &self,
         kind: &str,
@@ -215,17 +215,17 @@ impl Agent {
         let core = self.core.clone();
         interruptibly(py, move || {
             let delivered = core.stop_within(duration(seconds));
-            // A signal may end the process next, and what could not be delivered is to be told.
+            // A signal may end the process next, so let reports of undelivered records arrive now.
             let_arrive();
             delivered
         })
     }
 
-    /// Ends the agent together with the interpreter.
+    /// Shuts the agent down when the interpreter exits.
     fn close(&self, py: Python<'_>, seconds: f64) {
         py.detach(|| self.core.close_within(duration(seconds)));
-        // Daemon threads may go on sending. Without this the interpreter, dropping
-        // the agent, would wait for those records too, a second time.
+        // Daemon threads may keep sending. Without this clone the interpreter would drop the
+        // agent and wait for those records a second time.
         std::mem::forget(self.core.clone());
     }
 
@@ -242,7 +242,7 @@ impl Agent {
         Ok(rules.map(|rules| rules.json.clone()))
     }
 
-    /// Has the rules followed, and `rules_changed` called, from now on.
+    /// Subscribes to the rules; `rules_changed` is called from now on.
     fn follow_rules(&self, py: Python<'_>) -> PyResult<()> {
         self.notice(py)?;
         py.detach(|| drop(self.core.rules_updates()));
@@ -255,12 +255,12 @@ impl Agent {
     }
 }
 
-/// A number for this process, and for how often it lost descriptors.
+/// Identifies this process and how often it has lost descriptors.
 fn here() -> u64 {
     u64::from(fork_generation()) << 32 | u64::from(losses())
 }
 
-/// Seconds, as Python gives them.
+/// Converts seconds from Python.
 pub(crate) fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
 }

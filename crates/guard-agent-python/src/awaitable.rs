@@ -1,11 +1,11 @@
-//! What calls return whose work is already done.
+//! Return values of calls whose work is already done.
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-/// A coroutine that is finished before it starts: it can be awaited any number
-/// of times, run, made a task of, or ignored without a warning.
+/// A coroutine that is finished before it starts. You can await it any number of
+/// times, run it, make a task of it, or ignore it without a warning.
 #[pyclass(frozen, generic, module = "guard_agent._native")]
 pub(crate) struct Ready {
     value: Option<Py<PyAny>>,
@@ -54,7 +54,7 @@ impl Ready {
         Err(self.finish(py))
     }
 
-    /// Raises what it is given: there is nothing left that could catch it.
+    /// Raises the given exception, because no code is left that could catch it.
     #[pyo3(signature = (typ, val = None, tb = None, /))]
     fn throw(
         &self,

@@ -1,4 +1,4 @@
-//! A queue that nobody sends from, as Python holds it.
+//! The Python class of a queue without a sender.
 
 use guard_agent::Kind;
 use guard_agent::compat::Buffer as Core;
@@ -17,7 +17,7 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Whether the record was taken; if not, the caller is to wait for room.
+    /// Returns whether the record was accepted; if not, the caller must wait for room.
     fn send(&self, kind: Kind, record: &Bound<'_, PyAny>) -> PyResult<bool> {
         match self.core.record(kind, Record(record)) {
             Ok(()) => Ok(true),
@@ -55,7 +55,7 @@ impl Buffer {
     }
 }
 
-/// Records in Python's hands.
+/// Converts records to Python bytes.
 pub(crate) fn bytes(py: Python<'_>, records: Vec<Vec<u8>>) -> Vec<Bound<'_, PyBytes>> {
     let records = records.into_iter();
     records.map(|record| PyBytes::new(py, &record)).collect()

@@ -1,4 +1,4 @@
-//! From `guard_agent.AgentConfig` to the core's builder.
+//! Converts `guard_agent.AgentConfig` to the core's builder.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::keyvalue::Calls;
 use crate::report;
 use crate::transport::Requests;
 
-/// Longer than anybody waits; what is longer would overflow a clock.
+/// Longer than any useful wait. A longer duration would overflow a clock.
 const MAX_SECONDS: u64 = 10 * 365 * 86_400;
 
-/// The builder that says what `config` says. `report` hears the agent; `transport`
-/// takes the place of HTTP.
+/// Creates the builder for `config`. `report` receives the agent's reports; `transport`
+/// replaces HTTP.
 pub(crate) fn builder(
     config: &Bound<'_, PyAny>,
     report: Py<PyAny>,
@@ -68,7 +68,7 @@ pub(crate) fn builder(
         builder = builder.max_buffered(limit);
     }
     if let Some(requests) = transport {
-        // Python reads the bodies: they stay as plain as they are.
+        // Python reads the bodies, so they are not compressed or encrypted.
         let transport = requests.transport(seconds(config, "timeout")?);
         builder = builder.transport(transport).compression_enabled(false);
     } else if let Some(key) = read::<Option<String>>(config, "project_encryption_key")? {
@@ -89,7 +89,7 @@ pub(crate) fn builder(
     Ok(builder)
 }
 
-/// Has the records kept in the key-value store behind `calls`.
+/// Saves the records in the key-value store behind `calls`.
 pub(crate) fn keep_in(
     builder: AgentBuilder,
     config: &Bound<'_, PyAny>,
@@ -112,7 +112,7 @@ pub(crate) fn keep_in(
     }))
 }
 
-/// One field. Its type was checked by `AgentConfig`, its range may not fit.
+/// Reads one field. `AgentConfig` has checked its type, but its range may not fit.
 fn read<'py, T>(config: &Bound<'py, PyAny>, name: &str) -> PyResult<T>
 where
     T: for<'a> FromPyObject<'a, 'py>,

@@ -1,11 +1,11 @@
-//! From Python objects to what takes the fields of a record: a copy, or the encoder.
+//! Converts Python objects to record fields, for a copy or for the encoder.
 //!
-//! What most fields hold is handed on as it is met. Of all else [`Reader`] keeps hold as
-//! a tree of [`Node`]s, which is then read, so that no text is copied on its way.
+//! Most field values are passed on directly. For all others, [`Reader`] keeps references
+//! in a tree of [`Node`]s, which is then read, so that no text is copied.
 //!
-//! Nothing a caller hands over makes this fail: what holds too many values is
-//! replaced by a remark, and what JSON has no form for is written as its
-//! `str()`, or the name of its type if that raises.
+//! No argument makes this fail. A field with too many values is replaced by a remark.
+//! A value that JSON has no form for is written as its `str()`, or as the name of its
+//! type if that raises.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -35,10 +35,10 @@ pub(crate) fn kind_of(name: &str) -> PyResult<Kind> {
         .ok_or_else(|| value_error(format!("{name:?} is no kind of record")))
 }
 
-/// Values that one record may hold; more than fit into the largest record.
+/// The maximum number of values in one record; more than fit into the largest record.
 const MAX_NODES: usize = 50_000;
 
-/// Fields of its own that one record may have.
+/// The maximum number of additional fields in one record.
 const MAX_FIELDS: usize = 1000;
 
 /// The object holds more values than [`MAX_NODES`].
@@ -54,7 +54,7 @@ impl fmt::Display for TooManyValues {
     }
 }
 
-/// An object that is to become a record: a mapping, a pydantic model, or any object
+/// An object to convert to a record: a mapping, a pydantic model, or any object
 /// with the attributes of one.
 #[derive(Clone, Copy)]
 pub(crate) struct Record<'a, 'py>(pub(crate) &'a Bound<'py, PyAny>);
@@ -65,7 +65,7 @@ impl Fields for Record<'_, '_> {
     }
 }
 
-/// Reads one object and all it holds.
+/// Reads one object and everything it holds.
 pub(crate) struct Reader {
     nodes_left: usize,
 }
@@ -77,7 +77,7 @@ impl Reader {
         }
     }
 
-    /// The fields of an event or metric. A field that holds too many values is
+    /// Reads the fields of an event or metric. A field with too many values is
     /// replaced by a remark.
     fn record(&mut self, object: &Bound<'_, PyAny>, sink: &mut impl Sink) {
         if let Ok(dict) = object.cast::<PyDict>() {
@@ -91,7 +91,7 @@ impl Reader {
         }
     }
 
-    /// Of a model that pydantic writes as something else than an object nothing is taken.
+    /// Reads nothing from a model that pydantic does not write as an object.
     fn model_record(&mut self, model: Model<'_>, sink: &mut impl Sink) {
         match model {
             Model::Plain(fields, extra) => {
@@ -126,7 +126,7 @@ impl Reader {
                 }
             }
         });
-        // Not before the dict is left: reading may run Python code, which may change it.
+        // Only after leaving the dict: reading may run Python code, which may change it.
         for (key, value) in rest {
             match key {
                 Key::Known(field) => self.known_rest(field, &value, sink),
@@ -149,7 +149,7 @@ impl Reader {
         sink: &mut impl Sink,
     ) -> Option<()> {
         if let Some(text) = plain_text(value) {
-            // Most are: a way of its own, without a look at what else it might be.
+            // Most values are text, so check for it first.
             sink.known(field, &View::<Node<'_>>::Str(text));
             Some(())
         } else if let Ok(dict) = value.cast_exact::<PyDict>() {
@@ -159,7 +159,7 @@ impl Reader {
         }
     }
 
-    /// Hands on what [`known`](Self::known) leaves.
+    /// Passes on the values that [`known`](Self::known) does not handle.
     fn known_rest(&mut self, field: Known, value: &Bound<'_, PyAny>, sink: &mut impl Sink) {
         let is_measure = sink.kind() == Kind::Metric && field == Known::Value;
         match is_measure.then(|| types::number(value)).flatten() {
@@ -168,7 +168,7 @@ impl Reader {
         }
     }
 
-    /// Hands on a dict that can be read without running Python code, as most metadata can.
+    /// Passes on a dict that can be read without running Python code, as most metadata can.
     fn flat(&mut self, dict: &Bound<'_, PyDict>, field: Known, sink: &mut impl Sink) -> Option<()> {
         let nodes_left = self.nodes_left.checked_sub(dict.len())?;
         if !sink.open(field) {
@@ -201,8 +201,8 @@ impl Reader {
         }
     }
 
-    /// Reads a value that stands `depth` levels below the record's field. What
-    /// is deeper than the encoder looks is not read: cycles end there.
+    /// Reads a value that is `depth` levels below the record's field. Does not read deeper
+    /// than the encoder does, so cycles end there.
     pub(crate) fn read<'py>(
         &mut self,
         value: &Bound<'py, PyAny>,
@@ -227,7 +227,7 @@ impl Reader {
         self.read_other(value, depth)
     }
 
-    /// Reads what is rare in records.
+    /// Reads values that are rare in records.
     fn read_other<'py>(
         &mut self,
         value: &Bound<'py, PyAny>,
@@ -266,7 +266,7 @@ impl Reader {
             || types::is_instance(value, types::set(py)))
             && let Ok(items) = value.try_iter()
         {
-            // One more than is left shows that there were too many.
+            // One more than the remaining limit shows that there were too many.
             let items: Vec<_> = items
                 .take(self.nodes_left + 1)
                 .map_while(Result::ok)
@@ -301,7 +301,7 @@ impl Reader {
         Ok(entries)
     }
 
-    /// The entries of a dict whose values stand at `depth`.
+    /// Reads the entries of a dict whose values are at `depth`.
     fn entries<'py>(
         &mut self,
         dict: &Bound<'py, PyDict>,
@@ -321,7 +321,7 @@ impl Reader {
                 entries.push((Text::Made(Cow::Borrowed("")), Node::Null));
             }
         }
-        // Not before the dict is left: reading may run Python code, which may change it.
+        // Only after leaving the dict: reading may run Python code, which may change it.
         for (index, key, value) in rest {
             entries[index] = (name(&key), self.read(&value, depth)?);
         }

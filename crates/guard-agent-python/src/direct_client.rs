@@ -1,4 +1,4 @@
-//! Deliveries without a queue, as Python calls them.
+//! The Python class for delivery without a queue.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::errors::value_error;
 use crate::stats;
 use crate::wait::interruptibly;
 
-/// A client of the core. Its calls block, with the interpreter released, until a signal ends them.
+/// A client of the core. Its calls block without the GIL; a signal ends them.
 #[pyclass(frozen, module = "guard_agent._native")]
 pub(crate) struct DirectClient {
     core: Arc<Core>,

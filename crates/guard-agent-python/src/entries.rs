@@ -1,4 +1,4 @@
-//! What a record's dict holds, under names that are known by their object.
+//! The entries of a record's dict, with known names recognised by object identity.
 
 use std::ptr;
 
@@ -8,21 +8,21 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 use pyo3::{Borrowed, ffi};
 
-/// The names of [`Known::ALL`] as the interpreter has them: a name that stands in
-/// code is one object for the whole process.
+/// The names of [`Known::ALL`] as interned Python strings: a name that appears in
+/// code is the same object in the whole process.
 struct Names([Py<PyString>; Known::ALL.len()]);
 
 impl Names {
     fn of(py: Python<'_>) -> &Self {
         static NAMES: PyOnceLock<Names> = PyOnceLock::new();
-        // Making text runs no Python code.
+        // Creating text runs no Python code.
         NAMES.get_or_init(py, || {
             Self(Known::ALL.map(|field| PyString::intern(py, field.name()).unbind()))
         })
     }
 
-    /// Where among them `key` is, looked for at `next` first: most records have their
-    /// fields in order. Nothing for other names, and for other objects of the same text.
+    /// The index of `key` among the names. Checks `next` first, because most records have
+    /// their fields in order. None for other names, and for other objects with the same text.
     #[inline]
     fn place(&self, key: *mut ffi::PyObject, next: usize) -> Option<usize> {
         match self.0.get(next) {
@@ -32,26 +32,26 @@ impl Names {
     }
 }
 
-/// Under which name something stands.
+/// The name of an entry.
 pub(crate) enum Key<'py> {
     Known(Known),
     Other(Bound<'py, PyAny>),
 }
 
-/// What a record's dict holds, but nulls. To known names no reference is counted, which
-/// would take as long as reading what stands there.
+/// The entries of a record's dict, except nulls. Does not count references to known names,
+/// because that would take as long as reading the value.
 pub(crate) struct RecordEntries<'a, 'py> {
     dict: &'a Bound<'py, PyDict>,
     names: &'a Names,
     at: ffi::Py_ssize_t,
-    /// Where among the names the next one is likely to be.
+    /// The likely index of the next name.
     next: usize,
 }
 
 impl<'a, 'py> RecordEntries<'a, 'py> {
     /// # Safety
     ///
-    /// Without a global lock the caller is in a critical section of the dict.
+    /// Without the GIL the caller must be in a critical section of the dict.
     #[expect(unsafe_code, reason = "said above")]
     pub(crate) unsafe fn of(dict: &'a Bound<'py, PyDict>) -> Self {
         let names = Names::of(dict.py());
@@ -68,16 +68,16 @@ impl<'py> Iterator for RecordEntries<'_, 'py> {
     type Item = (Key<'py>, Bound<'py, PyAny>);
 
     #[expect(unsafe_code, reason = "PyO3's iterator counts a reference to each key")]
-    #[inline(always)] // As a call it takes half as long again.
+    #[inline(always)] // A plain call takes half as long again.
     fn next(&mut self) -> Option<Self::Item> {
         let (dict, py) = (self.dict.as_ptr(), self.dict.py());
         let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
-        // SAFETY: it is a dict. Should it have changed since the last call, some of what it
-        // holds is met twice or not at all.
+        // SAFETY: `dict` is a dict. If it changed since the last call, entries may appear
+        // twice or not at all.
         while unsafe { ffi::PyDict_Next(dict, &mut self.at, &mut key, &mut value) } != 0 {
             let place = self.names.place(key, self.next);
             self.next = place.unwrap_or(self.next) + 1;
-            // SAFETY: the dict holds it; nothing has run since that might change that.
+            // SAFETY: the dict holds the value, and nothing has run since that could change that.
             let value = unsafe { Borrowed::from_ptr(py, value) };
             if !value.is_none() {
                 let key = match place {

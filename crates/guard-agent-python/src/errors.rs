@@ -1,4 +1,4 @@
-//! From the core's errors to Python's.
+//! Converts the core's errors to Python exceptions.
 
 use std::fmt::Display;
 

@@ -1,8 +1,8 @@
-//! Noticing a fork, whoever made it.
+//! Detects forks, whether Python or native code made them.
 
 use pyo3::prelude::*;
 
-/// Tells a process from the one it was forked from, as the core does.
+/// Identifies this process among its forked relatives, as the core does.
 #[pyfunction]
 pub(crate) fn generation() -> u32 {
     guard_agent::fork_generation()

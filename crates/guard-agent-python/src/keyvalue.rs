@@ -1,7 +1,7 @@
-//! A key-value store whose operations Python carries out.
+//! A key-value store whose operations run in Python.
 //!
-//! The journal leaves each call in a lane and waits for the answer, for at most
-//! [`LIMIT`].
+//! The journal puts each call into a [`LoopChannel`] and waits at most [`LIMIT`] for the
+//! answer.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -12,15 +12,15 @@ use guard_agent::store::keyvalue::{Key, KeyValue};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyInt, PyString, PyTuple};
 
-use crate::lane::{CLOSED, Lane, Order};
+use crate::loop_channel::{CLOSED, LoopChannel, Message};
 
-/// How long one call may take. Callers wait for none of it, but the end of a
-/// process waits for the last one.
+/// The time limit of one call. Callers do not wait for it, but the end of a
+/// process waits for the last call.
 const LIMIT: Duration = Duration::from_secs(5);
 
 type Answer = Result<Vec<Value>, String>;
 
-/// What an operation of the handler's returned.
+/// The return value of a handler's operation.
 enum Value {
     /// False, or zero.
     No,
@@ -63,8 +63,8 @@ enum Arguments {
     Entry(Key, String, Option<u64>),
 }
 
-/// The place for an answer. A channel would do, but for waiting by parking the
-/// thread, which swallows the calls that wake the journal.
+/// The slot for an answer. Not a channel, because a channel waits by parking the
+/// thread, and that swallows the calls that wake the journal.
 #[derive(Default)]
 struct Place {
     answer: Mutex<Option<Answer>>,
@@ -81,7 +81,7 @@ impl Place {
         self.given.notify_one();
     }
 
-    /// The answer, unless there is none within `limit`.
+    /// Returns the answer, or None if there is none within `limit`.
     fn wait(&self, limit: Duration) -> Option<Answer> {
         let is_missing = |answer: &mut Option<Answer>| answer.is_none();
         let waited = self
@@ -92,12 +92,12 @@ impl Place {
     }
 }
 
-/// Several operations of one name.
+/// Several calls of one operation.
 #[pyclass(frozen, module = "guard_agent._native")]
 pub(crate) struct Call {
     name: &'static str,
     arguments: Vec<Arguments>,
-    /// Held by whoever waits.
+    /// Owned by the waiting caller.
     place: Weak<Place>,
 }
 
@@ -109,21 +109,21 @@ impl Call {
     }
 }
 
-impl Order for Call {
-    fn is_given_up(&self) -> bool {
+impl Message for Call {
+    fn is_abandoned(&self) -> bool {
         self.place.strong_count() == 0
     }
 }
 
 #[pymethods]
 impl Call {
-    /// The method of the handler to call.
+    /// The name of the handler's method.
     #[getter]
     fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Its arguments, once for each time it is to be called.
+    /// The arguments of each call.
     #[getter]
     fn arguments<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let tuple = |arguments: &Arguments| match arguments {
@@ -139,28 +139,28 @@ impl Call {
         self.arguments.iter().map(tuple).collect()
     }
 
-    /// What the calls returned, in order.
+    /// Sets the results of the calls, in order.
     fn succeed(&self, values: Vec<Bound<'_, PyAny>>) {
         self.give(Ok(values.iter().map(Value::read).collect()));
     }
 
-    /// A call raised something.
+    /// Reports that a call raised an exception.
     fn fail(&self, why: String) {
         self.give(Err(why));
     }
 }
 
-/// Where an event loop fetches calls.
+/// The queue from which an event loop fetches calls.
 #[pyclass(frozen, module = "guard_agent._native")]
 pub(crate) struct Calls {
-    lane: Arc<Lane<Call>>,
+    channel: Arc<LoopChannel<Call>>,
 }
 
 impl Calls {
-    /// The journal's end.
+    /// The journal's end of the channel.
     pub(crate) fn client(&self) -> impl KeyValue + Clone + Sync + use<> {
         Caller {
-            lane: Arc::clone(&self.lane),
+            channel: Arc::clone(&self.channel),
         }
     }
 }
@@ -169,24 +169,24 @@ impl Calls {
 impl Calls {
     #[new]
     fn new() -> PyResult<Self> {
-        let lane = Arc::new(Lane::new()?);
-        Ok(Self { lane })
+        let channel = Arc::new(LoopChannel::new()?);
+        Ok(Self { channel })
     }
 
-    /// Readable whenever a call is waiting.
+    /// A descriptor that is readable while a call is waiting.
     fn fileno(&self) -> i32 {
-        self.lane.fileno()
+        self.channel.fileno()
     }
 
-    /// The calls that are waiting and that somebody still wants answered.
+    /// Takes the waiting calls, without those that no caller waits for any more.
     fn take(&self) -> Vec<Call> {
-        self.lane.take()
+        self.channel.take()
     }
 }
 
 #[derive(Clone)]
 struct Caller {
-    lane: Arc<Lane<Call>>,
+    channel: Arc<LoopChannel<Call>>,
 }
 
 impl Caller {
@@ -200,12 +200,12 @@ impl Caller {
         }
         let expected = arguments.len();
         let place = Arc::new(Place::default());
-        let is_heard = self.lane.put(Call {
+        let is_sent = self.channel.put(Call {
             name,
             arguments,
             place: Arc::downgrade(&place),
         });
-        if !is_heard {
+        if !is_sent {
             return Err(StoreError::Failed(CLOSED.to_owned()));
         }
         match place.wait(LIMIT) {
@@ -262,7 +262,7 @@ impl KeyValue for Caller {
         let mut names = Vec::new();
         for value in self.call("keys", vec![pattern])? {
             if let Value::Texts(keys) = value {
-                // Some handlers return keys as Redis has them, with a prefix of their own.
+                // Some handlers return keys as Redis stores them, with the handler's own prefix.
                 let name = |key: &String| key.split_once(&start).map(|(_, name)| name.to_owned());
                 names.extend(keys.iter().filter_map(name));
             }

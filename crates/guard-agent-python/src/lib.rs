@@ -1,7 +1,7 @@
-//! The wall between the agent and Python: the private module `guard_agent._native`.
+//! The boundary between the agent and Python: the private module `guard_agent._native`.
 //!
-//! It only converts: arguments to the core's types, the core's errors to
-//! exceptions. The interpreter is released around whatever blocks.
+//! It only converts: arguments to the core's types, and the core's errors to
+//! exceptions. Blocking calls release the GIL.
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
@@ -18,7 +18,7 @@ mod errors;
 mod fork;
 mod key;
 mod keyvalue;
-mod lane;
+mod loop_channel;
 mod mailbox;
 mod models;
 mod node;
@@ -34,7 +34,7 @@ mod types;
 mod wait;
 mod wire;
 
-/// What `guard_agent` is made of.
+/// The native part of the package `guard_agent`.
 #[pyo3::pymodule]
 mod _native {
     #[pymodule_export]

@@ -1,20 +1,20 @@
-//! What Python's own threads leave for each other.
+//! A mailbox between Python threads.
 
 use pyo3::prelude::*;
 
-use crate::lane::{Lane, Order};
+use crate::loop_channel::{LoopChannel, Message};
 
-/// Takes objects from any thread, and wakes whoever waits for its file descriptor: an event
-/// loop, a greenlet or a thread.
+/// Receives objects from any thread, and wakes the reader that waits for its file descriptor:
+/// an event loop, a greenlet or a thread.
 #[pyclass(frozen, module = "guard_agent._native")]
 pub(crate) struct Mailbox {
-    lane: Lane<Left>,
+    channel: LoopChannel<Left>,
 }
 
 struct Left(Py<PyAny>);
 
-impl Order for Left {
-    fn is_given_up(&self) -> bool {
+impl Message for Left {
+    fn is_abandoned(&self) -> bool {
         false
     }
 }
@@ -23,23 +23,25 @@ impl Order for Left {
 impl Mailbox {
     #[new]
     fn new() -> PyResult<Self> {
-        Ok(Self { lane: Lane::new()? })
+        Ok(Self {
+            channel: LoopChannel::new()?,
+        })
     }
 
-    /// Readable whenever something was put.
+    /// A descriptor that is readable after something was put.
     fn fileno(&self) -> i32 {
-        self.lane.fileno()
+        self.channel.fileno()
     }
 
-    /// Whether it can still be heard of: the program may have closed the descriptors.
+    /// Returns whether the object can arrive: the program may have closed the descriptors.
     #[pyo3(signature = (item, /))]
     fn put(&self, item: Py<PyAny>) -> bool {
-        self.lane.put(Left(item))
+        self.channel.put(Left(item))
     }
 
-    /// Everything that was put, oldest first.
+    /// Takes everything that was put, oldest first.
     fn take(&self) -> Vec<Py<PyAny>> {
-        let left = self.lane.take().into_iter();
+        let left = self.channel.take().into_iter();
         left.map(|Left(item)| item).collect()
     }
 }

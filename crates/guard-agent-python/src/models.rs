@@ -1,7 +1,7 @@
-//! pydantic models: their fields as they stand, where pydantic would write just these.
+//! Reads pydantic models directly from their fields, if pydantic would write the same.
 //!
-//! Whether it would is decided once for each class, in `guard_agent._models`, and again
-//! when the class is rebuilt. All other models are read from what pydantic writes.
+//! `guard_agent._models` decides this once for each class, and again when the class is
+//! rebuilt. All other models are read from pydantic's output.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -16,30 +16,30 @@ use pyo3::{ffi, intern};
 use crate::objects::{Slot, attribute_dict};
 use crate::{once, types};
 
-/// Classes whose verdict is kept. When more are met, as of a program that makes classes
-/// while it runs, the verdicts start over.
+/// The maximum number of cached verdicts. If a program creates more classes at run time,
+/// the cache starts over.
 const MAX_CLASSES: usize = 1024;
 
-/// What is to be read of a model.
+/// The source from which to read a model.
 pub(crate) enum Model<'py> {
-    /// Its fields, and the further ones it was given.
+    /// Its fields and its additional fields.
     Plain(Bound<'py, PyDict>, Option<Bound<'py, PyDict>>),
-    /// What pydantic has written; nothing if it did not.
+    /// Pydantic's output; None if pydantic failed.
     Written(Option<Bound<'py, PyAny>>),
 }
 
-/// How many fields a class has if they may be read as they stand.
+/// The number of fields of a class whose fields can be read directly.
 struct Verdict {
-    /// What pydantic writes the class with. A rebuilt class has another one.
+    /// The pydantic serializer of the class. A rebuilt class has another one.
     serializer: Py<PyAny>,
     plain_fields: Option<usize>,
 }
 
-/// By the address of the class. That of a class that is gone may be another one's by
-/// now, but the serializer is not.
+/// Keyed by the address of the class. A new class may reuse the address of a deleted
+/// one, but not its serializer.
 static VERDICTS: Mutex<BTreeMap<usize, Verdict>> = Mutex::new(BTreeMap::new());
 
-/// The model that `value` is, or the dataclass of pydantic's; nothing if it is neither.
+/// Reads `value` as a model or pydantic dataclass; None if it is neither.
 pub(crate) fn model<'py>(value: &Bound<'py, PyAny>) -> Option<Model<'py>> {
     let Some(extra) = extra_of(value) else {
         let is_class = value.is_instance_of::<PyType>();
@@ -48,7 +48,7 @@ pub(crate) fn model<'py>(value: &Bound<'py, PyAny>) -> Option<Model<'py>> {
     };
     let fields = attribute_dict(value).ok()?.cast_into::<PyDict>().ok()?;
     let class = value.get_type();
-    // Whatever else stands in the dict, such as a cached property, is not a field.
+    // Anything else in the dict, such as a cached property, is not a field.
     let more = plain_fields(&class).and_then(|count| fields.len().checked_sub(count));
     if more == Some(0) || (more == Some(1) && has_key_beside(&class, &fields)) {
         return Some(Model::Plain(fields, extra.cast_into().ok()));
@@ -56,7 +56,7 @@ pub(crate) fn model<'py>(value: &Bound<'py, PyAny>) -> Option<Model<'py>> {
     Some(Model::Written(written(value)))
 }
 
-/// Whether a metric's key stands beside its fields, where `guard_agent._decode` puts it.
+/// Whether a metric's key is stored beside its fields, as `guard_agent._decode` does.
 fn has_key_beside(class: &Bound<'_, PyType>, fields: &Bound<'_, PyDict>) -> bool {
     let key = Known::IdempotencyKey.name();
     let model_fields = class.getattr(intern!(class.py(), "model_fields"));
@@ -64,7 +64,7 @@ fn has_key_beside(class: &Bound<'_, PyType>, fields: &Bound<'_, PyDict>) -> bool
     is_field.is_ok_and(|is_field| !is_field) && fields.contains(key).unwrap_or_default()
 }
 
-/// The further fields of a model, or `None`; nothing for what is no model.
+/// The additional fields of a model, or `None`; nothing if `value` is not a model.
 fn extra_of<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     static EXTRA: PyOnceLock<Slot> = PyOnceLock::new();
     let py = value.py();
@@ -74,7 +74,7 @@ fn extra_of<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     extra.ok()?.read(value)
 }
 
-/// What pydantic writes instances of `class` with.
+/// The pydantic serializer of `class`.
 #[expect(
     unsafe_code,
     reason = "pydantic's metaclass has a `__getattr__`, which makes reading an attribute of a \
@@ -95,8 +95,8 @@ fn serializer_of<'py>(class: &Bound<'py, PyType>) -> Option<Bound<'py, PyAny>> {
 fn plain_fields(class: &Bound<'_, PyType>) -> Option<usize> {
     let serializer = serializer_of(class)?;
     let place = class.as_ptr() as usize;
-    // Nothing that may run Python code happens under the lock. Who does not get it, such as
-    // the child of a fork at a bad moment, decides for itself.
+    // Nothing that may run Python code happens under the lock. A thread that cannot take the
+    // lock, such as one in a child forked while it was held, decides for itself.
     if let Ok(verdicts) = VERDICTS.try_lock()
         && let Some(verdict) = verdicts.get(&place)
         && verdict.serializer.is(&serializer)
@@ -112,7 +112,7 @@ fn plain_fields(class: &Bound<'_, PyType>) -> Option<usize> {
     plain_fields
 }
 
-/// Keeps a verdict. What is given back is to be dropped once the lock is free.
+/// Stores a verdict. Drop the returned value after the lock is released.
 fn keep(place: usize, verdict: Verdict) -> (BTreeMap<usize, Verdict>, Option<Verdict>) {
     let Ok(mut verdicts) = VERDICTS.try_lock() else {
         return (BTreeMap::new(), Some(verdict));

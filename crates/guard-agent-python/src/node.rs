@@ -1,4 +1,4 @@
-//! What is read from Python objects: a tree that keeps hold of their text.
+//! A tree of values read from Python objects. It keeps references to their text.
 
 use std::borrow::Cow;
 
@@ -8,14 +8,14 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
 use crate::types;
 
-/// Text held by the interpreter, or made here.
+/// Text owned by the interpreter, or created here.
 pub(crate) enum Text<'py> {
     Held(Bound<'py, PyString>),
     Made(Cow<'static, str>),
 }
 
 impl<'py> Text<'py> {
-    /// Lone surrogates, which UTF-8 has no form for, are replaced.
+    /// Replaces lone surrogates, which UTF-8 cannot represent.
     fn of(text: &Bound<'py, PyString>) -> Self {
         match text.to_str() {
             Ok(_) => Text::Held(text.clone()),
@@ -23,7 +23,7 @@ impl<'py> Text<'py> {
         }
     }
 
-    /// The name of a field, if it is read without running Python code.
+    /// The name of a field, if it can be read without running Python code.
     pub(crate) fn plain(key: &Bound<'py, PyAny>) -> Option<Self> {
         key.cast().ok().map(Text::of)
     }
@@ -32,14 +32,14 @@ impl<'py> Text<'py> {
 impl AsRef<str> for Text<'_> {
     fn as_ref(&self) -> &str {
         match self {
-            // It was seen to be UTF-8 when it was taken.
+            // Its UTF-8 was checked when it was taken.
             Text::Held(text) => text.to_str().unwrap_or_default(),
             Text::Made(text) => text,
         }
     }
 }
 
-/// A Python object, read.
+/// A Python object that has been read.
 pub(crate) enum Node<'py> {
     Null,
     Bool(bool),
@@ -59,7 +59,7 @@ impl<'py> Node<'py> {
         Node::Text(Text::Made(Cow::Owned(text)))
     }
 
-    /// What [`view_plain`] reads, to be kept.
+    /// Owns the value that [`view_plain`] reads.
     pub(crate) fn plain(value: &Bound<'py, PyAny>) -> Option<Self> {
         if let Ok(text) = value.cast_exact::<PyString>() {
             return Some(Node::Text(Text::of(text)));
@@ -76,14 +76,14 @@ impl<'py> Node<'py> {
     }
 }
 
-/// Text, unless it is of a subclass or has lone surrogates, which UTF-8 has no form for.
+/// Returns the text, unless it is a subclass or has lone surrogates, which UTF-8 cannot represent.
 #[inline]
 pub(crate) fn plain_text<'a>(value: &'a Bound<'_, PyAny>) -> Option<&'a str> {
     value.cast_exact::<PyString>().ok()?.to_str().ok()
 }
 
-/// Hands on what most fields hold: a value that is read without running Python code.
-/// Nothing if it is none.
+/// Passes on a value that can be read without running Python code, as most fields can.
+/// None for other values.
 #[inline]
 pub(crate) fn view_plain<'py, R>(
     value: &Bound<'py, PyAny>,
@@ -124,7 +124,7 @@ impl<'py> Tree for Node<'py> {
     }
 }
 
-/// The keys of JSON objects are text: of bytes what they hold, of an enum's member its value.
+/// JSON object keys are text: bytes become their text, an enum member becomes its value.
 pub(crate) fn name<'py>(key: &Bound<'py, PyAny>) -> Text<'py> {
     if let Some(text) = Text::plain(key) {
         return text;
@@ -137,9 +137,9 @@ pub(crate) fn name<'py>(key: &Bound<'py, PyAny>) -> Text<'py> {
     })
 }
 
-/// What [`Node::plain`] leaves of text and numbers: subclasses, such as enums of
-/// text, and large integers. Those beyond 64 bits are written as text: as floats
-/// they would change.
+/// Reads text and numbers that [`Node::plain`] does not handle: subclasses, such as text
+/// enums, and large integers. Integers beyond 64 bits are written as text, because a
+/// float would change them.
 pub(crate) fn plain_subclass<'py>(value: &Bound<'py, PyAny>) -> Option<Node<'py>> {
     if let Ok(text) = value.cast::<PyString>() {
         return Some(Node::Text(Text::of(text)));

@@ -1,4 +1,4 @@
-//! What Python objects are made of: items, fields, entries.
+//! Reads the parts of Python objects: items, fields, entries.
 
 use std::ptr;
 
@@ -38,14 +38,14 @@ pub(crate) fn attribute_dict<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'
     }
 }
 
-/// A slot of a class, such as `UUID.int`, read without searching the class for it.
+/// A slot of a class, such as `UUID.int`, read without a lookup in the class.
 pub(crate) struct Slot {
     descriptor: Py<PyAny>,
     get: ffi::descrgetfunc,
 }
 
 impl Slot {
-    /// What `class` itself has under this name.
+    /// The slot that `class` itself defines under this name.
     #[expect(
         unsafe_code,
         reason = "PyO3 has no form for what a type does as a descriptor"
@@ -59,7 +59,7 @@ impl Slot {
         Ok(Self { descriptor, get })
     }
 
-    /// What stands there in `value`: nothing if it is of another class, or the slot is empty.
+    /// The slot's value in `value`: None if `value` is of another class, or the slot is empty.
     #[expect(
         unsafe_code,
         reason = "PyO3 has no safe form but the attribute, which takes a multiple of the time"
@@ -90,7 +90,7 @@ pub(crate) fn dataclass_fields<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'
     let dict = PyDict::new(py);
     for field in fields.try_iter().ok()? {
         let name = field.ok()?.getattr(intern!(py, "name")).ok()?;
-        // One that was deleted, or never set, is left out.
+        // Leave out a field that was deleted or never set.
         if let Ok(value) = value.getattr(name.cast::<PyString>().ok()?) {
             dict.set_item(name, value).ok()?;
         }
@@ -105,7 +105,7 @@ pub(crate) fn mapping<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDic
         return None;
     }
     let dict = PyDict::new(py);
-    // Not as `PyMapping`, whose check imports inside of a cell.
+    // Not `PyMapping`, because its check imports inside a cell.
     dict.call_method1(intern!(py, "update"), (value,)).ok()?;
     Some(dict)
 }

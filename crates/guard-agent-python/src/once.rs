@@ -1,15 +1,15 @@
-//! Values that are made once, by code that may run Python.
+//! Values that are created once, by code that may run Python.
 //!
 //! An import runs Python code, and any allocation may collect garbage and so run destructors.
-//! Such code may send a record, which comes back to the cell that is being filled: inside of
-//! `PyOnceLock::get_or_try_init` the thread would then wait for itself, with the interpreter
-//! held. So the value is made outside of the cell, and the first one to be ready is kept.
+//! Such code may send a record, which comes back to the cell that is being filled. Inside
+//! `PyOnceLock::get_or_try_init` the thread would then wait for itself and keep the GIL.
+//! So the value is created outside the cell, and the first finished value is kept.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-/// What `cell` holds; made by `make` if that is nothing yet, perhaps more than once.
+/// Returns the value of `cell`. Calls `make` if it is empty, perhaps more than once.
 pub(crate) fn get_or_make<'c, T>(
     cell: &'c PyOnceLock<T>,
     py: Python<'_>,
@@ -22,7 +22,7 @@ pub(crate) fn get_or_make<'c, T>(
     Ok(cell.get_or_init(py, move || made))
 }
 
-/// The type of that name, imported if `cell` does not hold it yet.
+/// Returns the type of that name, imported if `cell` is empty.
 pub(crate) fn import<'c, 'py>(
     cell: &'c PyOnceLock<Py<PyType>>,
     py: Python<'py>,

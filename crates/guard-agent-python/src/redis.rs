@@ -1,4 +1,4 @@
-//! Looking into a Redis, for the command line.
+//! Inspects a Redis, for the command line.
 
 use guard_agent::store::{RedisOptions, RedisStore};
 use pyo3::exceptions::PyOSError;
@@ -6,12 +6,12 @@ use pyo3::prelude::*;
 
 use crate::errors::value_error;
 
-/// Host, port and database; the version; what it deletes when memory is short;
-/// the project's records, their bytes, and how many are set aside; what
-/// endangers records.
+/// Host, port and database; the version; the eviction policy; the number of the
+/// project's records, their bytes, and the number of dead-letter records; risks to
+/// records.
 type Found = (String, String, String, u64, u64, u64, Option<String>);
 
-/// What is in the Redis behind a URL, and what it says of itself.
+/// Inspects the Redis behind a URL.
 #[pyfunction]
 pub(crate) fn redis_inspect(py: Python<'_>, url: &str, project: Option<String>) -> PyResult<Found> {
     let options = options(url, project)?;
@@ -30,7 +30,7 @@ pub(crate) fn redis_inspect(py: Python<'_>, url: &str, project: Option<String>) 
     ))
 }
 
-/// Puts records that were set aside back among those to deliver; how many.
+/// Returns dead-letter records to delivery; returns their number.
 #[pyfunction]
 pub(crate) fn redis_requeue(
     py: Python<'_>,

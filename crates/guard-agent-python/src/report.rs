@@ -1,9 +1,9 @@
-//! What the core has to say, passed on to Python: reports, and that rules changed.
+//! Passes the core's reports and rule changes to Python.
 //!
-//! The core may report on any thread and must not be held up: the reporting
-//! thread may be the worker, or a caller that holds the interpreter. So each
-//! report, of which there are few a minute at most, gets a thread of its own
-//! that waits for the interpreter without holding anything.
+//! The core may report on any thread and must not be blocked: the reporting
+//! thread may be the worker, or a caller that holds the GIL. So each report gets
+//! a dedicated thread that waits for the GIL without holding anything. There are
+//! only a few reports a minute.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -14,11 +14,11 @@ use guard_agent::fork_generation;
 use guard_agent::report::{Level, Report};
 use pyo3::prelude::*;
 
-/// Reports on their way into the interpreter.
+/// The number of reports on their way into the interpreter.
 static ON_THEIR_WAY: AtomicUsize = AtomicUsize::new(0);
-/// The process they were counted in.
+/// The process in which they were counted.
 static COUNTED_IN: AtomicU32 = AtomicU32::new(0);
-/// No report may set out any more.
+/// No further report may start.
 static SILENT: AtomicBool = AtomicBool::new(false);
 
 const LOOK: Duration = Duration::from_millis(1);
@@ -28,7 +28,7 @@ const LOOKS: u32 = 300;
 struct OnItsWay;
 
 impl OnItsWay {
-    /// Nothing once the interpreter is about to end.
+    /// Returns None once the interpreter is about to exit.
     fn set_out() -> Option<Self> {
         forget_the_parents();
         ON_THEIR_WAY.fetch_add(1, Ordering::SeqCst);
@@ -39,7 +39,7 @@ impl OnItsWay {
 
 impl Drop for OnItsWay {
     fn drop(&mut self) {
-        // A forked child starts again from zero, perhaps while one is on its way.
+        // A forked child starts again from zero, perhaps while a report is on its way.
         let less = |count: usize| count.checked_sub(1);
         let _ = ON_THEIR_WAY.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
     }
@@ -74,7 +74,7 @@ pub(crate) fn rules_hook(callback: Py<PyAny>) -> impl Fn() + Send + Sync + 'stat
     }
 }
 
-/// Calls into the interpreter from a thread of its own.
+/// Calls into the interpreter from a dedicated thread.
 fn pass_on(call: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static) {
     let Some(on_its_way) = OnItsWay::set_out() else {
         return;
@@ -87,8 +87,8 @@ fn pass_on(call: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static
         });
         drop(on_its_way);
     };
-    // Without a thread there is no log line, and the guard asks for rules at its next
-    // poll; the ledger counts all the same.
+    // If no thread can start, the log line is missing and the guard asks for rules at its
+    // next poll; the ledger counts in any case.
     drop(
         thread::Builder::new()
             .name("guard-report".to_owned())
@@ -96,17 +96,16 @@ fn pass_on(call: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static
     );
 }
 
-/// Lets no report into the interpreter from now on, and waits for those on
-/// their way: a thread that waits for the interpreter while it is taken down
-/// would never come back.
+/// Stops all further reports, and waits for those on their way. A thread that waits for
+/// the GIL while the interpreter shuts down would never return.
 #[pyfunction]
 pub(crate) fn silence_reports(py: Python<'_>) {
     SILENT.store(true, Ordering::SeqCst);
     py.detach(let_arrive);
 }
 
-/// Waits for the reports on their way, a few hundred milliseconds at most; to be
-/// called without holding the interpreter.
+/// Waits for the reports on their way, a few hundred milliseconds at most. Call this
+/// without the GIL.
 pub(crate) fn let_arrive() {
     forget_the_parents();
     for _ in 0..LOOKS {
@@ -117,7 +116,7 @@ pub(crate) fn let_arrive() {
     }
 }
 
-/// In a forked child the parent's reports are not ours to wait for.
+/// A forked child does not wait for its parent's reports.
 fn forget_the_parents() {
     let generation = fork_generation();
     if COUNTED_IN.swap(generation, Ordering::SeqCst) != generation {

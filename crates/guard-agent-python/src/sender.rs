@@ -1,5 +1,5 @@
-//! What handlers inherit that are awaited: sending without a frame of Python's, which
-//! would take a tenth of the time of the call.
+//! The base class of awaitable handlers: sends without a Python frame, which would take a
+//! tenth of the call's time.
 
 use guard_agent::Kind;
 use pyo3::intern;
@@ -10,8 +10,8 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::agent::Agent;
 use crate::once;
 
-/// Sends records by the agent of the handler that inherits this, its `_agent.native`.
-/// What that does not take at once goes to the handler's `_send`.
+/// Sends records through the agent of the inheriting handler, its `_agent.native`.
+/// Records that the agent does not accept at once go to the handler's `_send`.
 #[pyclass(frozen, subclass, module = "guard_agent._native")]
 pub(crate) struct Sender {
     agent: PyOnceLock<Py<Agent>>,
@@ -44,7 +44,7 @@ impl Sender {
     /// Queues a security event.
     ///
     /// Never blocks the event loop and never touches the network. An event that cannot be
-    /// encoded is counted and logged. Under `buffer_overflow_policy="block"` what is returned
+    /// encoded is counted and logged. Under `buffer_overflow_policy="block"` the return value
     /// waits for room.
     ///
     /// Args:
@@ -57,7 +57,7 @@ impl Sender {
         Self::send(slf, Kind::Event, event)
     }
 
-    /// Queues a metric, exactly as `send_event` does an event.
+    /// Queues a metric, exactly as `send_event` queues an event.
     ///
     /// Args:
     ///     metric: A `SecurityMetric`, any object with its attributes, or a mapping.

@@ -1,4 +1,4 @@
-//! Looking into a spool, for the command line.
+//! Inspects a spool, for the command line.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use guard_spool::{Disk, Options, Spool};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
-/// One process's directory: its name, whether its process lives, when it was
-/// made, segments, bytes, events, metrics, and bytes that cannot be read.
+/// One process's directory: its name, whether its process is alive, its creation
+/// time, segments, bytes, events, metrics, and unreadable bytes.
 type Directory = (String, bool, f64, usize, u64, u64, u64, u64);
 
-/// What was set aside: its kind if it is a record, when, its bytes and the reason.
+/// A dead-letter entry: its kind if it is a record, the time, its bytes and the reason.
 type Quarantined = (Option<&'static str>, f64, u64, String);
 
-/// The directories of a spool, the oldest first.
+/// The directories of a spool, oldest first.
 #[pyfunction]
 pub(crate) fn spool_directories(py: Python<'_>, root: PathBuf) -> PyResult<Vec<Directory>> {
     let found = py.detach(|| inspect::directories(&Disk, &root));
@@ -58,7 +58,7 @@ pub(crate) fn spool_records(
     Ok(records)
 }
 
-/// What is set aside below a spool, the oldest first.
+/// The dead-letter entries of a spool, oldest first.
 #[pyfunction]
 pub(crate) fn spool_quarantined(py: Python<'_>, root: PathBuf) -> PyResult<Vec<Quarantined>> {
     let found = py.detach(|| inspect::quarantined(&Disk, &root));
@@ -69,7 +69,7 @@ pub(crate) fn spool_quarantined(py: Python<'_>, root: PathBuf) -> PyResult<Vec<Q
     Ok(found.map_err(os_error)?.into_iter().map(describe).collect())
 }
 
-/// Puts records that were set aside back among those to deliver; how many.
+/// Returns dead-letter records to delivery; returns their number.
 #[pyfunction]
 pub(crate) fn spool_requeue(py: Python<'_>, root: PathBuf, max_bytes: u64) -> PyResult<u64> {
     py.detach(|| {
@@ -80,7 +80,7 @@ pub(crate) fn spool_requeue(py: Python<'_>, root: PathBuf, max_bytes: u64) -> Py
     })
 }
 
-/// Opens and closes a spool, as a process does that has nothing to keep.
+/// Opens and closes a spool, as a process without records does.
 #[pyfunction]
 pub(crate) fn spool_check(py: Python<'_>, root: PathBuf, max_bytes: u64) -> PyResult<()> {
     py.detach(|| open(&root, max_bytes)?.close().map_err(os_error))

@@ -1,4 +1,4 @@
-//! The core's numbers as a dict.
+//! The core's counters as a dict.
 
 use guard_agent::stats::{Account, BreakerState, LossReason};
 use guard_agent::{Health, Stats};
@@ -6,7 +6,7 @@ use guard_wire::Kind;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// One flat dict with one dict for each kind of record.
+/// A flat dict with one nested dict for each kind of record.
 pub(crate) fn dict<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyDict>> {
     let requests = &stats.requests;
     let dict = PyDict::new(py);
@@ -60,7 +60,7 @@ fn ledger<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyDict>> {
     Ok(dict)
 }
 
-/// What the store has and how it does; nothing without one.
+/// The store's contents and condition; None without a store.
 fn durability<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Option<Bound<'py, PyDict>>> {
     let Some(durability) = &stats.durability else {
         return Ok(None);

@@ -1,6 +1,6 @@
 //! A transport whose requests Python answers.
 //!
-//! The worker leaves each request in a lane and waits for the answer.
+//! The worker puts each request into a [`LoopChannel`] and waits for the answer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,11 +13,11 @@ use pyo3::types::PyBytes;
 use tokio::sync::oneshot;
 use tokio::time;
 
-use crate::lane::{CLOSED, Lane, Order};
+use crate::loop_channel::{CLOSED, LoopChannel, Message};
 
 type Answer = Result<Response, TransportError>;
 
-/// One request and the place for its answer.
+/// One request and the sender for its answer.
 #[pyclass(frozen, module = "guard_agent._native")]
 pub(crate) struct Request {
     inner: CoreRequest,
@@ -28,14 +28,14 @@ impl Request {
     fn give(&self, answer: Answer) {
         let mut place = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = place.take() {
-            // Whoever asked may have given up; the batch is then back in the queue.
+            // The caller may have given up; the batch is then back in the queue.
             let _ = place.send(answer);
         }
     }
 }
 
-impl Order for Request {
-    fn is_given_up(&self) -> bool {
+impl Message for Request {
+    fn is_abandoned(&self) -> bool {
         let place = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         place.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
@@ -48,14 +48,14 @@ impl Request {
         self.inner.path
     }
 
-    /// What is posted; `None` asks for something.
+    /// The body to post; `None` for a request without a body.
     #[getter]
     fn body<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         let body = self.inner.body.as_ref()?;
         Some(PyBytes::new(py, body))
     }
 
-    /// The request was met; `body` is JSON that was asked for.
+    /// The request succeeded; `body` is the requested JSON.
     #[pyo3(signature = (body = None))]
     fn succeed(&self, body: Option<String>) {
         let (status, body) = body.map_or((204, Vec::new()), |body| (200, body.into_bytes()));
@@ -66,23 +66,23 @@ impl Request {
         }));
     }
 
-    /// The request was not met.
+    /// The request failed.
     fn fail(&self, why: String) {
         self.give(Err(TransportError::Refused(why)));
     }
 }
 
-/// Where an event loop fetches requests.
+/// The queue from which an event loop fetches requests.
 #[pyclass(frozen, module = "guard_agent._native")]
 pub(crate) struct Requests {
-    lane: Arc<Lane<Request>>,
+    channel: Arc<LoopChannel<Request>>,
 }
 
 impl Requests {
-    /// The core's end. Each request fails after `limit`.
+    /// The core's end of the channel. Each request fails after `limit`.
     pub(crate) fn transport(&self, limit: Duration) -> impl Transport + use<> {
         Sender {
-            lane: Arc::clone(&self.lane),
+            channel: Arc::clone(&self.channel),
             limit,
         }
     }
@@ -92,23 +92,23 @@ impl Requests {
 impl Requests {
     #[new]
     fn new() -> PyResult<Self> {
-        let lane = Arc::new(Lane::new()?);
-        Ok(Self { lane })
+        let channel = Arc::new(LoopChannel::new()?);
+        Ok(Self { channel })
     }
 
-    /// Readable whenever a request is waiting.
+    /// A descriptor that is readable while a request is waiting.
     fn fileno(&self) -> i32 {
-        self.lane.fileno()
+        self.channel.fileno()
     }
 
-    /// The requests that are waiting and that somebody still wants answered.
+    /// Takes the waiting requests, without those that no caller waits for any more.
     fn take(&self) -> Vec<Request> {
-        self.lane.take()
+        self.channel.take()
     }
 }
 
 struct Sender {
-    lane: Arc<Lane<Request>>,
+    channel: Arc<LoopChannel<Request>>,
     limit: Duration,
 }
 
@@ -116,11 +116,11 @@ impl Transport for Sender {
     fn send(&self, request: CoreRequest) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            let is_heard = self.lane.put(Request {
+            let is_sent = self.channel.put(Request {
                 inner: request,
                 answer: Mutex::new(Some(answer)),
             });
-            if !is_heard {
+            if !is_sent {
                 return Err(TransportError::Refused(CLOSED.into()));
             }
             match time::timeout(self.limit, answered).await {

@@ -1,4 +1,4 @@
-//! The types of Python's standard library that records hold, and their text.
+//! Standard-library types that records hold, and their text.
 
 use guard_wire::timestamp::Moment;
 use pyo3::intern;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::objects::Slot;
 use crate::once;
 
-/// One function for each type: imported once, then answered from memory.
+/// A function for each type: the type is imported once, then cached.
 macro_rules! imported {
     ($($name:ident = $module:literal, $type:literal;)*) => {
         $(pub(crate) fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
@@ -36,7 +36,7 @@ imported! {
     set = "collections.abc", "Set";
 }
 
-/// Whether `value` is an instance; an import or a check that fails means no.
+/// Whether `value` is an instance; a failed import or check means no.
 pub(crate) fn is_instance(value: &Bound<'_, PyAny>, class: PyResult<&Bound<'_, PyType>>) -> bool {
     class.is_ok_and(|class| value.is_instance(class).unwrap_or(false))
 }
@@ -45,7 +45,7 @@ fn is_exact(value: &Bound<'_, PyAny>, class: PyResult<&Bound<'_, PyType>>) -> bo
     class.is_ok_and(|class| value.is_exact_instance(class))
 }
 
-/// The text of other times, and of bytes; nothing for any other value.
+/// The text of other times, and of bytes; None for any other value.
 pub(crate) fn scalar_text(value: &Bound<'_, PyAny>) -> Option<String> {
     let py = value.py();
     if is_instance(value, date(py)) || is_instance(value, time(py)) {
@@ -54,7 +54,7 @@ pub(crate) fn scalar_text(value: &Bound<'_, PyAny>) -> Option<String> {
     bytes_text(value)
 }
 
-/// The value of an enum's member; nothing for anything else.
+/// The value of an enum member; None for anything else.
 pub(crate) fn enum_value<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     let py = value.py();
     let is_member = is_instance(value, enumeration(py));
@@ -63,10 +63,10 @@ pub(crate) fn enum_value<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, Py
         .flatten()
 }
 
-/// The number that a scalar of numpy holds; nothing for anything else.
+/// The number in a numpy scalar; None for anything else.
 pub(crate) fn numpy_scalar<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     let py = value.py();
-    // Nothing is of numpy as long as nobody has imported it.
+    // If numpy is not imported, no value can be a numpy scalar.
     let modules = py
         .import(intern!(py, "sys"))
         .ok()?
@@ -81,14 +81,14 @@ pub(crate) fn numpy_scalar<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, 
         return None;
     }
     let item = value.call_method0(intern!(py, "item")).ok()?;
-    // A number of more than 64 bits remains one of numpy.
+    // Numbers of more than 64 bits stay numpy numbers.
     if item.is_instance(&generic).unwrap_or_default() {
         return number(&item)?.into_pyobject(py).ok().map(Bound::into_any);
     }
     Some(item)
 }
 
-/// What a number that is no `int` is as a float: a `Decimal`, a `Fraction`, one of numpy.
+/// The float value of a number that is not an `int`: a `Decimal`, a `Fraction`, a numpy number.
 pub(crate) fn number(value: &Bound<'_, PyAny>) -> Option<f64> {
     let member = enum_value(value);
     let value = member.as_ref().unwrap_or(value);
@@ -124,7 +124,7 @@ pub(crate) fn utc_value(value: &Bound<'_, PyAny>) -> Option<Moment> {
     })
 }
 
-/// The text of bytes, which JSON has no form for.
+/// The text of bytes, for which JSON has no form.
 fn bytes_text(value: &Bound<'_, PyAny>) -> Option<String> {
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Some(String::from_utf8_lossy(bytes.as_bytes()).into_owned());
@@ -150,7 +150,7 @@ pub(crate) fn text_or_type_name(value: &Bound<'_, PyAny>) -> String {
     type_name(value)
 }
 
-/// The name of the object's type, for what cannot be written.
+/// The name of the object's type, for values that cannot be written.
 pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
     match value.get_type().name() {
         Ok(name) => format!("<{}>", name.to_string_lossy()),

@@ -1,4 +1,4 @@
-//! Waits that a signal can end.
+//! Waits that a signal can interrupt.
 
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,14 +11,14 @@ use pyo3::prelude::*;
 /// How long a signal may wait for its handler.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Does blocking `work` in a thread and waits for it, with the interpreter released.
+/// Runs blocking `work` in a thread and waits for it without the GIL.
 ///
-/// Python handles signals while it waits. When a handler raises, as Ctrl-C's does, so does
-/// this, and nobody waits for the rest of the work.
+/// Python handles signals during the wait. If a handler raises, as Ctrl-C's does, this
+/// function raises too, and the rest of the work runs unattended.
 ///
 /// # Errors
 ///
-/// What a signal's handler raised. `RuntimeError` if the work panicked.
+/// The exception of a signal handler. `RuntimeError` if the work panicked.
 pub(crate) fn interruptibly<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce() -> T + Send + 'static,
@@ -39,12 +39,12 @@ pub(crate) fn interruptibly<T: Send + 'static>(
         .name("guard-call".to_owned())
         .spawn(move || {
             if let Some(outcome) = run() {
-                // Nobody listens any more if a signal ended the wait.
+                // The receiver is gone if a signal ended the wait.
                 let _ = settle.send(outcome);
             }
         });
     if started.is_err() {
-        // Without another thread the work is still done, though no signal ends it.
+        // If no thread can start, do the work here; then no signal can interrupt it.
         return py.detach(begin).ok_or_else(failed);
     }
     loop {

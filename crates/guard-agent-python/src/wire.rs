@@ -1,4 +1,4 @@
-//! The contract's functions, so that Python and Rust share one implementation.
+//! The contract's functions, shared by Python and Rust.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -21,7 +21,7 @@ pub(crate) fn redact(value: &Bound<'_, PyAny>, sensitive: Vec<String>) -> PyResu
     Ok(Redactor::new(sensitive).to_json(&node))
 }
 
-/// `text`, cut to `limit` bytes.
+/// `text`, truncated to `limit` bytes.
 #[pyfunction(name = "truncate")]
 pub(crate) fn truncate_text(text: &str, limit: usize) -> String {
     truncate::truncate(text, limit).into_owned()
@@ -33,7 +33,7 @@ pub(crate) fn hash_ip(ip: &str, salt: &str) -> String {
     hash::hash_ip(ip, salt)
 }
 
-/// The proxy that requests to `endpoint` take.
+/// The proxy for requests to `endpoint`.
 #[pyfunction]
 pub(crate) fn proxy_for(endpoint: &str) -> Option<String> {
     guard_agent::transport::proxy_for(endpoint)
@@ -45,14 +45,14 @@ pub(crate) fn backoff_delay(attempt: u32, base_delay: f64, max_delay: f64) -> f6
     backoff::delay(attempt, base_delay, max_delay)
 }
 
-/// Seconds that a Retry-After header asks for.
+/// The seconds that a Retry-After header asks for.
 #[pyfunction]
 #[pyo3(signature = (header, default))]
 pub(crate) fn retry_after_seconds(header: Option<&str>, default: f64) -> f64 {
     retry_after::seconds(header, SystemTime::now(), default)
 }
 
-/// The installation's identifier, and why it cannot be kept if so.
+/// The installation's identifier, and the reason if it cannot be stored.
 #[pyfunction]
 #[pyo3(signature = (state_file, identifier))]
 pub(crate) fn resolve_install_id(
@@ -71,7 +71,7 @@ pub(crate) fn batch_id() -> String {
     envelope::batch_id(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
-/// The signature of a body, or nothing when `secret` is empty.
+/// The signature of a body, or None when `secret` is empty.
 #[pyfunction(name = "sign")]
 pub(crate) fn sign_body(body: PyBackedBytes, secret: &str) -> Option<String> {
     sign::sign(&body, secret)
