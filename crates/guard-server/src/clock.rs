@@ -1,5 +1,5 @@
-//! Time. An operator can set the time of day forwards or backwards. Planned work must neither
-//! come early nor late because of that: the server notices the change, and moves its plans and
+//! Time. An operator can set the time of day forwards or backwards. Planned work must not happen
+//! too early or too late because of that. The server notices the change, and moves its plans and
 //! the times of its agents by the same amount.
 
 use std::time::Duration;
@@ -7,20 +7,20 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 
-/// A difference that is no more than this is no setting of the clock: it may drift, or be read late.
+/// A smaller difference does not count as setting the clock: a clock may drift, or be read late.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
-/// A time that is further in the future than this was noted before the clock was set back,
-/// while no server ran.
+/// A time further in the future than this was recorded before the clock was set back while no
+/// server ran.
 pub(crate) const AHEAD: SignedDuration = SignedDuration::from_secs(60);
 
-/// Counts also while the machine sleeps.
+/// A monotonic clock that also counts while the machine sleeps.
 #[cfg(target_os = "linux")]
 const STEADY: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const STEADY: ClockId = ClockId::Monotonic;
 
-/// Tells the time.
+/// Provides the time.
 pub trait Clock: Send + Sync {
     /// The time of day, which can be set.
     fn now(&self) -> Timestamp;
@@ -43,7 +43,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Both clocks at one moment.
+/// Both clocks at the same moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reading {
     pub(crate) now: Timestamp,
@@ -58,7 +58,7 @@ impl Reading {
         }
     }
 
-    /// By how much the time of day was set since `earlier`, if it was.
+    /// How far the time of day was set since `earlier`, if it was.
     pub(crate) fn set_since(self, earlier: Self) -> Option<SignedDuration> {
         let moved = self.now.duration_since(earlier.now);
         let passed = self.uptime.saturating_sub(earlier.uptime);
@@ -67,7 +67,7 @@ impl Reading {
         (set.abs() > TOLERANCE).then_some(set)
     }
 
-    /// The time of day at the moment of that uptime, as the clock is set now.
+    /// The time of day at that uptime, by the clock as it is set now.
     pub(crate) fn at(self, uptime: Duration) -> Timestamp {
         let ago = self.uptime.saturating_sub(uptime);
         self.now.saturating_sub(ago).unwrap_or(self.now)
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_was_set_when_it_moved_otherwise_than_time_went_by() {
+    fn a_clock_was_set_if_it_differs_from_the_elapsed_time() {
         let earlier = reading(1_000_000, 100);
         for (later, expected) in [
             (reading(1_000_000, 100), None),
@@ -102,14 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_told_by_the_clock_as_it_is_set_now() {
+    fn a_moment_is_converted_by_the_current_clock() {
         let reading = reading(1_000_000, 100);
         assert_eq!(reading.at(Duration::from_secs(40)).as_second(), 999_940);
         assert_eq!(reading.at(Duration::from_secs(101)).as_second(), 1_000_000);
     }
 
     #[test]
-    fn the_clocks_of_the_machine_go_on() {
+    fn the_clocks_of_the_machine_advance() {
         let earlier = Reading::of(&SystemClock);
         let later = Reading::of(&SystemClock);
         assert!(later.uptime >= earlier.uptime && earlier.uptime > Duration::ZERO);

@@ -1,9 +1,9 @@
-//! Short names for long contents.
+//! Short fingerprints of long contents.
 
 use ring::digest::{Context, SHA256};
 
-/// 128 bits of the SHA-256 over `parts`, as hexadecimal digits. Enough to tell
-/// contents apart; parts are kept apart by a zero byte.
+/// 128 bits of the SHA-256 over `parts`, in hexadecimal. That is enough to tell contents apart. A
+/// zero byte separates the parts.
 pub(crate) fn fingerprint(parts: &[&str]) -> String {
     let mut context = Context::new(&SHA256);
     for part in parts {
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn contents_that_differ_get_fingerprints_that_differ() {
+    fn different_contents_have_different_fingerprints() {
         assert_eq!(fingerprint(&["a", "b"]), fingerprint(&["a", "b"]));
         assert_ne!(fingerprint(&["a", "b"]), fingerprint(&["ab"]));
         assert_eq!(fingerprint(&[""]).len(), 32);

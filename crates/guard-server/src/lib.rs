@@ -1,5 +1,5 @@
-//! The Guard backend. It receives what guard agents send, stores each record once, and gives
-//! agents their rules. A library that makes a router, and a small binary.
+//! The Guard backend. It receives the data of guard agents, stores each record once, and gives
+//! agents their rules. It consists of a library that builds a router, and a small binary.
 //!
 //! # The path of a request
 //!

@@ -1,4 +1,4 @@
-//! Limits how often a line is logged that many requests can cause.
+//! Limits how often a log line that many requests can cause is written.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// At most one line of a kind is logged in this time.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Decides when a line is logged again, and counts what happened since the last one.
+/// Decides when a line is due again, and counts the occurrences since the last one.
 #[derive(Debug, Default)]
 pub(crate) struct LogGate(Mutex<Since>);
 
@@ -19,8 +19,8 @@ struct Since {
 }
 
 impl LogGate {
-    /// Counts one occurrence. Returns the number since the last line if it is time for
-    /// the next one, which the caller then writes.
+    /// Counts one occurrence. If the next line is due, returns the number of occurrences since the
+    /// last line; the caller then writes the line.
     pub(crate) fn pass(&self) -> Option<u64> {
         let now = Instant::now();
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_line_is_due_at_once_and_then_after_a_pause_with_the_count_since() {
+    async fn the_first_line_is_due_at_once_and_the_next_after_a_pause_with_the_count() {
         let gate = LogGate::default();
         assert_eq!(gate.pass(), Some(1));
         assert_eq!([gate.pass(), gate.pass()], [None, None]);

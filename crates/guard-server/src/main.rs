@@ -32,8 +32,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Logs one line for each event. Line breaks in quoted text are escaped, so that it cannot
-/// forge another line.
+/// Logs one line per event. Line breaks in quoted text are escaped, so that the text cannot forge
+/// another line.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let fields = format::debug_fn(|writer, field, value| {
@@ -47,14 +47,14 @@ fn log_to_stderr() {
         .with_env_filter(filter)
         .fmt_fields(fields.delimited(" "))
         .with_writer(std::io::stderr)
-        // They would be told by a write that panics where it fails as well.
+        // The subscriber would report them with a write that panics if it fails too.
         .log_internal_errors(false)
         .init();
 }
 
 async fn run(args: Args) -> Result<(), (u8, String)> {
     let config = args.check().map_err(failed_with(USAGE))?;
-    // Listening for signals starts before anything is announced.
+    // Listen for signals before announcing anything.
     let mut terminate = signal(SignalKind::terminate()).map_err(failed_with(FAILED))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed_with(FAILED))?;
     let shutdown = async move {
@@ -68,8 +68,8 @@ async fn run(args: Args) -> Result<(), (u8, String)> {
         .map_err(failed_with(FAILED))
 }
 
-/// Has writes beyond the limit of a file's size fail, as on a full disk. The signal that
-/// the system sends then would end the process.
+/// Turns writes beyond the file size limit into errors, as on a full disk. Without a handler, the
+/// system's signal would end the process.
 fn outlive_file_size_limit() {
     let kind = SignalKind::from_raw(Signal::XFSZ.as_raw());
     if let Err(error) = signal(kind) {

@@ -1,5 +1,5 @@
-//! The work beside the requests: one loop. Bans end or are renewed, rules that another
-//! process published are noticed, and check-ins are saved.
+//! The background loop beside the requests. It ends or renews bans, notices rules that another
+//! process published, and saves check-ins.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::rules::versions::{self, ChangeError};
 
 /// How often the loop runs.
 const EVERY: Duration = Duration::from_millis(500);
-/// How long the loop waits after check-ins could not be saved.
+/// The pause after check-ins could not be saved.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Runs the loop. Never completes.
@@ -29,11 +29,11 @@ pub async fn run(state: &AppState) {
     }
 }
 
-/// Composes the rules that are due, once, and passes new versions on to the agents that wait.
+/// Composes the rules that are due, once, and delivers new versions to the agents that wait.
 pub async fn update_rules(state: &AppState) {
     match compose_due(state).await {
         Ok(()) => drop(state.composing.succeeded()),
-        // The store has told why.
+        // The store has logged the reason.
         Err(ChangeError::Store(error)) => {
             tracing::debug!(%error, "cannot compose the rules that are due");
         }

@@ -1,13 +1,13 @@
-//! A text that must not be shown.
+//! Text that must not be shown.
 
 use std::fmt;
 
-/// A secret as the operator gave it. Its `Debug` shows nothing of it.
+/// A secret as the operator gave it. Its `Debug` output hides the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself; never to be logged.
+    /// The text itself. Never log it.
     pub fn expose(&self) -> &str {
         &self.0
     }

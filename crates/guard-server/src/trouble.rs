@@ -1,4 +1,4 @@
-//! Logs a lasting failure once, not with every request that meets it.
+//! Logs a lasting failure once, and not with every request that it affects.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// A failure of one kind is logged at most once in this time.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// Decides which of a series of failures and successes are logged.
+/// Decides which failures and successes in a series are logged.
 #[derive(Debug, Default)]
 pub(crate) struct TroubleLog {
     state: Mutex<Trouble>,
@@ -24,7 +24,7 @@ struct Trouble {
 }
 
 impl TroubleLog {
-    /// Notes a failure of `kind`. Returns whether to log it.
+    /// Records a failure of `kind`. Returns whether to log it.
     pub(crate) fn failed(&self, kind: i32, now: Instant) -> bool {
         let mut state = self.state();
         state.failures += 1;
@@ -37,7 +37,7 @@ impl TroubleLog {
         true
     }
 
-    /// Notes a success. Returns how many failures it ends, if they were logged.
+    /// Records a success. Returns the number of failures before it, if they were logged.
     pub(crate) fn succeeded(&self) -> Option<u64> {
         let mut state = self.state();
         let failures = std::mem::take(&mut state.failures);
@@ -58,7 +58,7 @@ mod tests {
     const BROKEN: i32 = 10;
 
     #[test]
-    fn trouble_is_told_once_and_once_when_it_is_over() {
+    fn a_failure_is_logged_once_and_its_end_once() {
         let (log, start) = (TroubleLog::default(), Instant::now());
         assert_eq!(log.succeeded(), None);
         let told = (0..10_000).map(|second| log.failed(FULL, start + Duration::from_secs(second)));
@@ -68,14 +68,14 @@ mod tests {
     }
 
     #[test]
-    fn trouble_of_another_kind_is_told_as_well() {
+    fn a_failure_of_another_kind_is_logged_too() {
         let (log, now) = (TroubleLog::default(), Instant::now());
         let told = [FULL, BROKEN, FULL, BROKEN].map(|kind| log.failed(kind, now));
         assert_eq!(told, [true, true, false, false]);
     }
 
     #[test]
-    fn trouble_that_comes_and_goes_is_told_once_a_minute() {
+    fn a_recurring_failure_is_logged_once_a_minute() {
         let (log, start) = (TroubleLog::default(), Instant::now());
         let (mut told, mut ended) = (0, 0);
         for millisecond in (0..180_000).step_by(10) {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_that_came_again_within_the_minute_is_told_when_it_goes_on() {
+    fn a_failure_that_returns_within_the_minute_is_logged_if_it_continues() {
         let (log, start) = (TroubleLog::default(), Instant::now());
         log.failed(FULL, start);
         log.succeeded();

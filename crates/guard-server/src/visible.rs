@@ -1,18 +1,19 @@
-//! Text of others as it may stand on a page, in a terminal or in a log: no character of
-//! it hides, moves or breaks what stands beside it.
+//! Text from others, made safe to show on a page, in a terminal or in a log: none of its characters
+//! can hide, move or break the text beside it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// `text` with such characters as escapes: `\n`, `\u{202e}`.
+/// Returns `text` with such characters as escapes: `
+/// `, `\u{202e}`.
 pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, is_unruly, |escaped, character| {
         escaped.extend(character.escape_default());
     })
 }
 
-/// `json` with such characters as JSON writes them, `\u202e`: it says the same. White
-/// space between its parts stays.
+/// Returns `json` with such characters as JSON escapes, `\u202e`. The meaning stays the same. White
+/// space between the parts stays.
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     let is_escaped = |character| is_unruly(character) && !matches!(character, '\n' | '\r' | '\t');
     escaped(json, is_escaped, |escaped, character| {
@@ -42,8 +43,8 @@ fn escaped(
     Cow::Owned(escaped)
 }
 
-/// Control characters (C0, DEL and C1), line separators, and what changes the direction
-/// of the text that follows.
+/// Control characters (C0, DEL and C1), line separators, and characters that change the text
+/// direction.
 const fn is_unruly(character: char) -> bool {
     matches!(
         character,
@@ -58,7 +59,7 @@ const fn is_unruly(character: char) -> bool {
     )
 }
 
-/// The first characters of what an agent says, without those that control a terminal.
+/// The first characters of an agent's text, without those that control a terminal.
 pub(crate) fn shortened(text: &str, len: usize) -> String {
     let visible = text.chars().filter(|character| !character.is_control());
     visible.take(len).collect()
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_controls_a_terminal_or_the_direction_of_text_is_escaped() {
+    fn characters_that_control_the_terminal_or_text_direction_are_escaped() {
         for (text, expected) in [
             ("a\nb\tc\r", r"a\nb\tc\r"),
             ("\u{1b}[2J\u{7f}", r"\u{1b}[2J\u{7f}"),
@@ -86,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn text_of_every_language_stays_as_it_is() {
+    fn text_of_every_language_stays_unchanged() {
         let text = "/café?q='x' \\ שלום مرحبا 日本 \u{1f469}\u{200d}\u{1f4bb}";
         assert_eq!(visible(text), text);
         assert_eq!(visible_json(text), text);
     }
 
     #[test]
-    fn json_says_the_same_afterwards() {
+    fn escaped_json_keeps_its_meaning() {
         let json = "{\n\t\"a\": \"\u{202e}\u{9b}\u{7f}\"\n}";
         let shown = visible_json(json);
         assert_eq!(shown, "{\n\t\"a\": \"\\u202e\\u009b\\u007f\"\n}");

@@ -1,4 +1,4 @@
-//! The options as they are written ([`Args`]) and as they are checked ([`Config`]).
+//! The options as given ([`Args`]) and after the checks ([`Config`]).
 
 mod limits;
 
@@ -22,19 +22,18 @@ const LISTEN: &str = "127.0.0.1:8400";
 const DATA_DIR: &str = "./guard-data";
 /// The scheme of `--database-url`.
 const SQLITE_SCHEME: &str = "sqlite://";
-/// The database's name within the data directory.
+/// The database's file name in the data directory.
 const DATABASE_FILE: &str = "guard.db";
 
-/// The Guard backend: takes events and metrics from guard agents and keeps them.
+/// The Guard backend: receives events and metrics from guard agents and stores them.
 ///
-/// Without any option it listens on 127.0.0.1:8400 and keeps its data in
-/// ./guard-data. The first start creates the project `default` and prints its
-/// API key once.
+/// Without options it listens on 127.0.0.1:8400 and keeps its data in ./guard-data. The first start
+/// creates the project `default` and prints its API key once.
 #[derive(Debug, Parser)]
 #[command(name = "guard-server", version)]
 pub struct Args {
-    /// Address and port to listen on; port 0 takes a free one. The page at / is
-    /// open on a loopback address, elsewhere it asks for the API key.
+    /// Address and port to listen on; port 0 picks a free one. The page at / is open on a loopback
+    /// address; on other addresses it asks for the API key.
     #[arg(
         long,
         env = "GUARD_SERVER_LISTEN",
@@ -43,7 +42,7 @@ pub struct Args {
     )]
     pub listen: String,
 
-    /// Directory of the database; made if it is missing.
+    /// Directory of the database; created if it is missing.
     #[arg(
         long,
         env = "GUARD_SERVER_DATA_DIR",
@@ -53,7 +52,7 @@ pub struct Args {
     )]
     pub data_dir: PathBuf,
 
-    /// The database, sqlite://PATH; without it guard.db in the data directory.
+    /// The database, sqlite://PATH; by default guard.db in the data directory.
     #[arg(
         long,
         env = "GUARD_SERVER_DATABASE_URL",
@@ -62,8 +61,8 @@ pub struct Args {
     )]
     pub database_url: Option<String>,
 
-    /// API key of the project `default`, at least 10 visible ASCII characters;
-    /// replaces the stored one. Rather give it by the environment than here.
+    /// API key of the project `default`, at least 10 visible ASCII characters; replaces the stored
+    /// one. Prefer the environment variable: others can see the command line.
     #[arg(
         long,
         env = "GUARD_SERVER_API_KEY",
@@ -73,8 +72,8 @@ pub struct Args {
     )]
     pub api_key: Option<Secret>,
 
-    /// Key of encrypted payloads for the project `default`, 32 bytes as URL-safe
-    /// base64; stored. An empty one removes the stored one.
+    /// Key for encrypted payloads of the project `default`, 32 bytes as URL-safe base64; stored. An
+    /// empty value removes the stored key.
     #[arg(
         long,
         env = "GUARD_SERVER_ENCRYPTION_KEY",
@@ -84,8 +83,8 @@ pub struct Args {
     )]
     pub encryption_key: Option<Secret>,
 
-    /// Signing secret of the project `default`: requests must be signed with it,
-    /// rules are; stored. An empty one removes the stored one.
+    /// Signing secret of the project `default`; stored. Requests must then be signed with it, and
+    /// the server signs the rules. An empty value removes the stored secret.
     #[arg(
         long,
         env = "GUARD_SERVER_SIGNING_SECRET",
@@ -95,12 +94,11 @@ pub struct Args {
     )]
     pub signing_secret: Option<Secret>,
 
-    /// How much the server takes at a time.
+    /// Limits on what the server accepts.
     #[command(flatten)]
     pub limits: LimitArgs,
 
-    /// Types of events that are counted by name; those that come later are counted
-    /// together, as `other`.
+    /// Types of events that are counted by name; later types are counted together, as `other`.
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_EVENT_TYPES",
@@ -110,9 +108,8 @@ pub struct Args {
     )]
     pub max_event_types: u32,
 
-    /// Installs whose last status is kept, and processes of agents whose rules are
-    /// kept account of. Of more, new ones are passed over until one of the others is
-    /// silent for an hour.
+    /// Installs whose last status is kept, and agent processes whose rules are tracked. Beyond
+    /// this, a new one is ignored until one of the others has been silent for an hour.
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_INSTALLS",
@@ -122,7 +119,7 @@ pub struct Args {
     )]
     pub max_installs: u32,
 
-    /// What to do instead of serving.
+    /// A command to run instead of the server.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -135,52 +132,52 @@ pub enum Command {
     Rules(RulesCommand),
 }
 
-/// The configuration of a server, checked.
+/// The checked configuration of a server.
 #[derive(Debug)]
 pub struct Config {
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: String,
-    /// The database's file.
+    /// The database file.
     pub database: PathBuf,
-    /// How much the server takes and keeps.
+    /// Limits on what the server accepts and keeps.
     pub limits: Limits,
-    /// How many connections there may be.
+    /// Limits on connections.
     pub connections: ConnectionLimits,
     /// Settings of the project `default`.
     pub settings: ProjectSettings,
 }
 
-/// An option that cannot be used.
+/// An invalid option.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// The database is not one this server can use.
+    /// This server cannot use the database.
     #[error("--database-url: {url:?} is not supported; give sqlite://PATH")]
     DatabaseUrl {
-        /// What was given.
+        /// The given value.
         url: String,
     },
-    /// The budget has no room for a body as large as may be.
+    /// The memory budget is too small for bodies of the maximum size.
     #[error(
         "--max-body-memory is too small for --max-body-bytes and --max-decoded-bytes: give at least {needed}"
     )]
     BodyMemory {
-        /// The smallest that can be used.
+        /// The smallest valid budget.
         needed: u32,
     },
-    /// The API key is not one.
+    /// The API key is not valid.
     #[error("--api-key: {0}")]
     ApiKey(#[from] KeyError),
-    /// The encryption key is not one.
+    /// The encryption key is not valid.
     #[error("--encryption-key: {0}")]
     EncryptionKey(#[from] EncryptionKeyError),
 }
 
 impl Args {
-    /// The database's file.
+    /// The database file.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::DatabaseUrl`] for other databases than SQLite.
+    /// [`ConfigError::DatabaseUrl`] for databases other than SQLite.
     pub fn database(&self) -> Result<PathBuf, ConfigError> {
         let Some(url) = &self.database_url else {
             return Ok(self.data_dir.join(DATABASE_FILE));
@@ -197,7 +194,7 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for the first one that cannot be used.
+    /// [`ConfigError`] for the first invalid option.
     pub fn check(self) -> Result<Config, ConfigError> {
         let database = self.database()?;
         self.limits.check()?;
@@ -227,7 +224,7 @@ impl Args {
     }
 }
 
-/// The path that SQLite takes `text` for, which may be a URI without parameters.
+/// The path that SQLite opens for `text`, which may be a URI without parameters.
 fn plain_path(text: &str) -> Option<&str> {
     let Some(uri) = text.strip_prefix("file:") else {
         let is_path = !text.is_empty() && text != ":memory:" && !text.contains('?');
@@ -237,13 +234,13 @@ fn plain_path(text: &str) -> Option<&str> {
         Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
         None => uri,
     };
-    // Behind an authority a path begins with a slash.
+    // After an authority, a path begins with a slash.
     let is_path = path.starts_with('/') || (path == uri && !uri.is_empty());
     let is_plain = !path.contains(['?', '#', '%']) && path != ":memory:";
     (is_path && is_plain).then_some(path)
 }
 
-/// A URL of another database may hold a password.
+/// Removes the user part: a URL of another database may contain a password.
 fn without_userinfo(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
@@ -318,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_keys_are_refused_by_option_and_without_being_shown() {
+    fn errors_about_bad_keys_name_the_option_and_hide_the_key() {
         for (option, value) in [
             ("--api-key", "hush"),
             ("--api-key", "hush hush hush"),
@@ -333,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_for_bodies_must_hold_the_largest_body_some_times() {
+    fn the_body_memory_must_hold_several_of_the_largest_bodies() {
         let sized = |memory| {
             check(&[
                 "--max-body-bytes",
@@ -353,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn without_options_the_limits_are_those_of_the_library() {
+    fn the_default_options_equal_the_library_defaults() {
         let config = check(&[]).unwrap();
         assert_eq!(config.limits, Limits::default());
         assert_eq!(config.connections, ConnectionLimits::default());

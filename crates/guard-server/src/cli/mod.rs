@@ -10,12 +10,12 @@ use std::fmt::Display;
 
 pub use self::rules::rules;
 
-/// Exit code of a command that failed.
+/// Exit code of a failed command.
 pub const FAILED: u8 = 1;
-/// Exit code for options that cannot be used; clap exits with the same code.
+/// Exit code for invalid options. clap uses the same code.
 pub const USAGE: u8 = 2;
 
-/// Turns an error into the exit code and the message of a command.
+/// Turns an error into the exit code and message of a command.
 pub fn failed_with<E: Display>(code: u8) -> impl Fn(E) -> (u8, String) {
     move |error| (code, error.to_string())
 }

@@ -1,4 +1,4 @@
-//! The commands that make an operation, such as `guard-server rules ban`: one for each kind,
+//! The commands that add an operation, such as `guard-server rules ban`: one command per kind,
 //! built from its [`Schema`].
 
 use clap::builder::PossibleValuesParser;
@@ -14,20 +14,20 @@ use crate::rules::operation::{Field, Need, Operation, Schema, Takes};
 /// An operation on the published rules.
 #[derive(Debug)]
 pub struct OperationCommand {
-    /// Its kind.
+    /// The kind.
     pub schema: &'static Schema,
-    /// The fields that were given.
+    /// The given fields.
     pub fields: Map<String, Value>,
-    /// For how long, and what goes down in the history.
+    /// The duration and the note for the history.
     pub term: Term,
 }
 
 impl OperationCommand {
-    /// The operation that is to be made or taken back.
+    /// The operation to add or remove.
     ///
     /// # Errors
     ///
-    /// [`RulesError::Field`] for a field that cannot be used.
+    /// [`RulesError::Field`] for an invalid field.
     pub fn operation(&self) -> Result<Operation, RulesError> {
         let fields = self.fields.clone();
         if self.term.remove {
@@ -38,13 +38,13 @@ impl OperationCommand {
     }
 }
 
-/// The kinds that a command makes.
+/// The kinds that share a command.
 fn kinds(command: &str) -> impl Iterator<Item = &'static Schema> {
     let of_command = move |schema: &&Schema| schema.command == Some(command);
     Operation::SCHEMAS.iter().filter(of_command)
 }
 
-/// The command of a kind, and of the other kinds that share it.
+/// The command of a kind, and of other kinds that share it.
 fn command(name: &'static str, first: &'static Schema) -> Command {
     let mut command = Command::new(name);
     let mut fields: Vec<&Field> = Vec::new();
@@ -58,7 +58,7 @@ fn command(name: &'static str, first: &'static Schema) -> Command {
         let is_shared = schemas.all(|it| it.fields.iter().any(|other| other.name == field.name));
         command = command.arg(argument(field, is_shared));
     }
-    // The arguments bring a text about themselves.
+    // Adding the arguments also sets an about text.
     Term::augment_args(command).about(first.help)
 }
 
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_command_says_what_it_does() {
+    fn each_command_has_a_description() {
         let all = OperationCommand::augment_subcommands(Command::new("rules"));
         for schema in Operation::SCHEMAS {
             let Some(name) = schema.command else { continue };

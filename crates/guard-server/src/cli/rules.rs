@@ -1,5 +1,4 @@
-//! `guard-server rules ...`: works on the database itself, beside a running
-//! server or without one.
+//! `guard-server rules ...`: works directly on the database, with or without a running server.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write as _};
@@ -24,17 +23,17 @@ use super::{FAILED, USAGE, failed_with};
 
 type Outcome<T> = Result<T, (u8, String)>;
 
-/// Versions that `history` prints.
+/// How many versions `history` prints.
 const HISTORY: u16 = 1000;
 
 /// Runs `guard-server rules`.
 ///
 /// # Errors
 ///
-/// The exit code, and a message that says what failed.
+/// The exit code, and a message that says why it failed.
 pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
     let database = args.database().map_err(failed_with(USAGE))?;
-    // Read first: a missing file is no reason to make a database.
+    // Read the file first: if it is missing, no database must be created.
     let document = match command {
         RulesCommand::Set { file, .. }
         | RulesCommand::Draft {
@@ -104,7 +103,7 @@ pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
     print([format!("rules version {version} set"), followed].into_iter())
 }
 
-/// How many processes follow the rules.
+/// How many processes use the rules.
 async fn followed(stores: &Stores, project: &Project) -> Outcome<String> {
     let found = adoption(
         &*stores.rules,
@@ -125,7 +124,7 @@ async fn followed(stores: &Stores, project: &Project) -> Outcome<String> {
     })
 }
 
-/// The message of a change that was refused.
+/// The message for a refused change.
 fn refused(error: ChangeError) -> (u8, String) {
     let how = match &error {
         ChangeError::Unconfirmed(_) | ChangeError::Replaced => "; to do it anyway, add --yes",
@@ -134,7 +133,7 @@ fn refused(error: ChangeError) -> (u8, String) {
     (FAILED, format!("{error}{how}"))
 }
 
-/// The message of an operation that was refused. It names the argument that is wrong.
+/// The message for a refused operation. It names the wrong argument.
 fn refused_by(schema: &Schema) -> impl Fn(ChangeError) -> (u8, String) {
     move |error| match error {
         ChangeError::Rules(RulesError::Field { field, problem }) => {
@@ -145,7 +144,7 @@ fn refused_by(schema: &Schema) -> impl Fn(ChangeError) -> (u8, String) {
     }
 }
 
-/// How the command line names a field of an operation.
+/// The name of an operation's field on the command line.
 fn argument(schema: &Schema, field: &str) -> String {
     let (name, index) = field.split_at(field.find('[').unwrap_or(field.len()));
     let of_kind = schema.fields.iter().find(|it| it.name == name);
@@ -157,8 +156,8 @@ fn argument(schema: &Schema, field: &str) -> String {
     }
 }
 
-/// Takes an operation back. A ban has to be one of the rules, unless it is confirmed: a guard may
-/// have made it by itself.
+/// Removes an operation. A ban must be in the rules, unless the command confirms: a guard may have
+/// made the ban itself.
 async fn take_back(
     stores: &Stores,
     project: &Project,
@@ -283,7 +282,7 @@ async fn who(stores: &Stores, project: &Project, version: Option<i64>) -> Outcom
     }))
 }
 
-/// A line of columns. The text of a column cannot look like another column or control the
+/// A line of columns. The text of a column can neither look like another column nor control the
 /// terminal.
 fn row(columns: &[&dyn Display]) -> String {
     let columns = columns.iter().map(|column| column.to_string());
@@ -295,7 +294,7 @@ fn print_json(document: &str) -> Outcome<()> {
     print(once(visible_json(document).into_owned()))
 }
 
-/// Prints lines. A reader that has enough of them, such as `head`, is no failure.
+/// Prints lines. It is not an error if the reader stops early, as `head` does.
 fn print(lines: impl Iterator<Item = String>) -> Outcome<()> {
     let mut out = std::io::stdout().lock();
     for line in lines {

@@ -1,4 +1,4 @@
-//! `guard-server rules`: what can be said on the command line.
+//! `guard-server rules`: the command-line arguments.
 
 use std::path::PathBuf;
 
@@ -7,22 +7,22 @@ use jiff::{Span, SpanRelativeTo};
 
 pub use super::operation_command::OperationCommand;
 
-/// What can be done with rules. Works beside a running server, which notices
-/// within half a second.
+/// Show or change the rules. Works while a server runs; the server notices a change within half a
+/// second.
 #[derive(Debug, Subcommand)]
 pub enum RulesCommand {
-    /// Check a rules document and give it to the agents of the project
-    /// `default`; its version must be above the stored one
+    /// Check a rules document and give it to the agents of the project `default`; its version must
+    /// be above the stored one
     Set {
         /// The document, JSON
         file: PathBuf,
-        /// What goes down in history
+        /// The note for the history.
         #[command(flatten)]
         note: Note,
     },
     /// Print the document in force, or that of a version
     Show {
-        /// One of `rules history`
+        /// A version from `rules history`
         version: Option<i64>,
     },
     /// An operation.
@@ -30,22 +30,22 @@ pub enum RulesCommand {
     Operation(OperationCommand),
     /// Lift the ban of an address or a CIDR block
     Unban {
-        /// Such as 192.0.2.7 or 192.0.2.0/24
+        /// For example 192.0.2.7 or 192.0.2.0/24
         ip: String,
-        /// What goes down in history
+        /// The note for the history.
         #[command(flatten)]
         note: Note,
     },
     /// List the operations in force: what, until when, by whom and why
     List,
-    /// Check a document and keep it as the draft; without one print the draft
+    /// Check a document and save it as the draft; without a document, print the draft
     Draft {
         /// The document, JSON
         file: Option<PathBuf>,
-        /// Take the draft back
+        /// Discard the draft
         #[arg(long, conflicts_with_all = ["file", "author"])]
         discard: bool,
-        /// Who
+        /// Author
         #[arg(long)]
         author: Option<String>,
     },
@@ -53,56 +53,56 @@ pub enum RulesCommand {
     Diff,
     /// Publish the draft
     Publish {
-        /// What goes down in history
+        /// The note for the history.
         #[command(flatten)]
         note: Note,
     },
     /// List the versions, newest first
     History,
-    /// Tell which agents have the rules in force, or a version of them or a later one
+    /// Show which agents have the rules in force, or a given version or a later one
     Who {
-        /// One of `rules history`
+        /// A version from `rules history`
         version: Option<i64>,
     },
-    /// Go back to what a version said
+    /// Restore the rules of an earlier version
     Rollback {
-        /// One of `rules history`
+        /// A version from `rules history`
         version: i64,
-        /// What goes down in history
+        /// The note for the history.
         #[command(flatten)]
         note: Note,
     },
 }
 
-/// For how long an operation is in force, and what goes down in history.
+/// How long an operation lasts, and the note for the history.
 #[derive(Debug, Args)]
 pub struct Term {
-    /// Such as 90s, 15m, 2h or 7d; without it until it is taken back
+    /// For example 90s, 15m, 2h or 7d; by default until it is removed
     #[arg(long = "for", value_name = "DURATION", value_parser = seconds)]
     pub seconds: Option<i64>,
-    /// Take it back; how many, how long and on or off need not be said
+    /// Remove the operation; count, time span and on or off are not needed for that
     #[arg(long, conflicts_with = "seconds")]
     pub remove: bool,
-    /// What goes down in history
+    /// The note for the history.
     #[command(flatten)]
     pub note: Note,
 }
 
-/// What goes down in history.
+/// The note for the history.
 #[derive(Debug, Args)]
 pub struct Note {
-    /// Why
+    /// Reason
     #[arg(long)]
     pub reason: Option<String>,
-    /// Who
+    /// Author
     #[arg(long)]
     pub author: Option<String>,
-    /// Do it even if it may lock out legitimate clients, or disarms the guards
+    /// Apply the change even if it may lock out legitimate clients or disarms the guards
     #[arg(long)]
     pub yes: bool,
 }
 
-/// Reads a duration in whole seconds.
+/// Parses a duration into whole seconds.
 pub(super) fn seconds(text: &str) -> Result<i64, String> {
     let remedy = || "give a number and a unit, such as 90s, 15m, 2h or 7d".to_owned();
     let span: Span = text.parse().map_err(|_| remedy())?;
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistyped_option_is_no_pattern_and_a_pattern_with_hyphens_comes_behind_two() {
+    fn a_pattern_that_starts_with_a_hyphen_needs_two_hyphens_before_it() {
         let refused = parsed(&["block-pattern", "--remvoe"]).unwrap_err();
         assert!(
             refused.contains("similar argument exists: '--remove'"),

@@ -1,4 +1,4 @@
-//! From a configuration to a listening server, and to its orderly end.
+//! Starts a server from a configuration, and shuts it down in order.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -16,30 +16,30 @@ use crate::secret::Secret;
 use crate::store::{self, Lock, LockError, OpenError, Projects, StoreError};
 use crate::{Access, AppState, DEFAULT_PROJECT, maintenance, router};
 
-/// How long requests in flight may take after the server begins to stop.
+/// How long requests in flight may take after the shutdown began.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Why the server did not start, or ended.
+/// Why the server did not start, or stopped.
 #[derive(Debug, Error)]
 pub enum ServeError {
-    /// Another server uses the database, or its lock cannot be written.
+    /// Another server uses the database, or the lock file cannot be written.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The address is taken or not ours.
+    /// The address is in use or does not belong to this machine.
     #[error("cannot listen on {listen}: {source}; choose another with --listen")]
     Listen {
-        /// Where.
+        /// The address.
         listen: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The project could not be created.
     #[error("cannot create the project {DEFAULT_PROJECT}: {0}")]
     Project(#[from] StoreError),
-    /// No key could be made for it.
+    /// No API key could be generated for it.
     #[error(transparent)]
     Key(#[from] NoRandomness),
     /// The start message cannot be written.
@@ -47,19 +47,19 @@ pub enum ServeError {
     Announce(#[from] io::Error),
 }
 
-/// Serves until `shutdown` completes; then requests in flight are finished.
-/// Writes to `out` where it listens and, on the first start, the API key.
+/// Serves until `shutdown` completes, then finishes the requests in flight. Writes its address to
+/// `out` and, on the first start, the API key.
 ///
 /// # Errors
 ///
-/// [`ServeError`] when it cannot start.
+/// [`ServeError`] if it cannot start.
 pub async fn run(
     config: Config,
     out: &mut impl Write,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     connections::raise_file_limit();
-    // Held until the store is closed, which happens before this is dropped.
+    // Held until the store is closed. The store closes before this is dropped.
     let _lock = Lock::take(&config.database)?;
     let stores = store::open(&config.database)?;
     let listen_error = |source| ServeError::Listen {
@@ -81,7 +81,7 @@ pub async fn run(
         shutdown.await;
         tracing::info!("stopping");
         state.stop_waiting();
-        // Whoever waits for it is gone only when serving has ended.
+        // The receiver is gone only if serving has ended already.
         let _ = stop.send(());
     };
     let serving = connections::serve(listener, app, config.connections, shutdown);
@@ -98,7 +98,7 @@ pub async fn run(
     Ok(())
 }
 
-/// Applies the operator's settings; a project that is new gets a key, which is returned.
+/// Applies the operator's settings. A new project gets a key, which is returned.
 async fn settle_project(
     projects: &dyn Projects,
     mut settings: ProjectSettings,

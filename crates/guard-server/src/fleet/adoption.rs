@@ -1,4 +1,4 @@
-//! Who has which version of the rules.
+//! Which agents have which version of the rules.
 
 use std::cmp::Reverse;
 use std::fmt::{self, Display, Formatter};
@@ -9,21 +9,21 @@ use thiserror::Error;
 
 use crate::store::{Fleet, ProjectId, RuleSubscriber, RulesStore, StoreError};
 
-/// An agent whose requests are held counts as silent after this time. A request is held
-/// for a minute at most, and the pause between two requests is no longer.
+/// An agent whose requests are held counts as silent after this time. A request is held for at most
+/// a minute, and the pause between two requests is no longer than that.
 const HELD_SILENCE: SignedDuration = SignedDuration::from_mins(3);
-/// The interval that is assumed of an agent that has asked only once: the usual one.
+/// The usual interval, assumed for an agent that has asked only once.
 const USUAL_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 
 /// Why the adoption of a version is unknown.
 #[derive(Debug, Error)]
 pub enum AdoptionError {
-    /// There is no such version.
+    /// The version does not exist.
     #[error("there is no version {version} of the rules; {}", or_none(*.newest))]
     NoSuchVersion {
-        /// The version that was asked for.
+        /// The requested version.
         version: i64,
-        /// The newest there is.
+        /// The newest version.
         newest: Option<i64>,
     },
     /// The store failed.
@@ -42,15 +42,15 @@ fn or_none(newest: Option<i64>) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdoptionState {
-    /// It refused the document.
+    /// The agent refused the document.
     Refused,
-    /// It has not fetched it yet.
+    /// The agent has not fetched it yet.
     Waiting,
-    /// It has fetched it, and not yet reported more.
+    /// The agent has fetched it, but not reported anything since.
     Fetched,
-    /// It reported it, or a later one, as applied or in force.
+    /// The agent reported this version, or a later one, as applied or in force.
     Applied,
-    /// It has sent no signal for so long that it has probably ended.
+    /// The agent was silent for so long that it has probably ended.
     Silent,
 }
 
@@ -66,52 +66,52 @@ impl Display for AdoptionState {
     }
 }
 
-/// One agent and a version.
+/// An agent and its state for a version.
 #[derive(Debug, Serialize)]
 pub struct Adopter {
-    /// How far it is; none while no rules were set, unless it is silent.
+    /// The state. `None` while no rules are set, unless the agent is silent.
     pub state: Option<AdoptionState>,
-    /// When an agent that waits will ask again, if it asks in intervals.
+    /// When a waiting agent will ask again, if it polls.
     pub expected_by: Option<Timestamp>,
     /// The agent.
     #[serde(flatten)]
     pub subscriber: RuleSubscriber,
 }
 
-/// How many agents are how far.
+/// The number of agents in each state.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AdoptionCounts {
-    /// Refused the document.
+    /// Agents that refused the document.
     pub refused: u64,
-    /// Have not fetched it yet.
+    /// Agents that have not fetched it yet.
     pub waiting: u64,
-    /// Have fetched it, and not yet reported more.
+    /// Agents that have fetched it, but not reported anything since.
     pub fetched: u64,
-    /// Reported it as applied or in force.
+    /// Agents that reported it as applied or in force.
     pub applied: u64,
-    /// Have sent no signal for long.
+    /// Agents that have been silent for long.
     pub silent: u64,
-    /// Of those that are not silent: poll in intervals, and learn of changes only then.
+    /// Agents that are not silent and poll, so that they learn of changes only at intervals.
     pub in_intervals: u64,
 }
 
-/// Who has a version of the rules.
+/// The adoption of a version of the rules.
 #[derive(Debug, Serialize)]
 pub struct Adoption {
-    /// The version; none while no rules were set.
+    /// The version. `None` while no rules are set.
     pub version: Option<i64>,
-    /// How many agents are how far.
+    /// The number of agents in each state.
     pub counts: AdoptionCounts,
-    /// All agents, those first that are least far.
+    /// All agents, those that are furthest behind first.
     pub agents: Vec<Adopter>,
 }
 
-/// Who has `version` of the rules, or a later one; without it, the one in force.
-/// Every version holds all that is in force, so that a later one is as good.
+/// Which agents have `version` of the rules, or a later one; by default the one in force. Every
+/// version contains everything in force, so a later one is equally good.
 ///
 /// # Errors
 ///
-/// [`AdoptionError`] when there is no such version, or the store fails.
+/// [`AdoptionError`] if the version does not exist, or the store fails.
 pub async fn adoption(
     rules: &dyn RulesStore,
     fleet: &dyn Fleet,
@@ -171,7 +171,7 @@ impl Adopter {
         }
     }
 
-    /// How the agent comes to new rules.
+    /// How the agent learns of new rules.
     pub fn pace(&self) -> String {
         match (self.subscriber.holds, self.subscriber.interval) {
             (true, _) => "at once".to_owned(),
@@ -189,9 +189,9 @@ impl RuleSubscriber {
         fetched.max(applied).max(self.in_force)
     }
 
-    /// How far it is with `version`; without one there is nothing to have.
+    /// How far the agent is with `version`. `None` if there is no version.
     fn state(&self, version: Option<i64>, now: Timestamp) -> Option<AdoptionState> {
-        // Ahead of now it was seen by a clock that was set back since.
+        // A time in the future comes from before the clock was set back.
         if now.duration_since(self.seen_at).abs() > self.patience() {
             return Some(AdoptionState::Silent);
         }
@@ -210,7 +210,7 @@ impl RuleSubscriber {
         Some(state)
     }
 
-    /// How long it may say nothing.
+    /// How long the agent may be silent.
     fn patience(&self) -> SignedDuration {
         if self.holds {
             return HELD_SILENCE;

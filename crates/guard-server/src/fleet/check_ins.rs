@@ -1,5 +1,5 @@
-//! Signals received from agents. They are collected in memory, so that a request that
-//! brings one does not wait for the store, and are saved together.
+//! Signals received from agents. They are collected in memory and saved together, so that a request
+//! with a signal does not wait for the store.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,22 +11,23 @@ use crate::clock::{Clock, Reading};
 use crate::store::{AgentId, AgentSignal, CheckIn, Fleet, ProjectId, StatusReport, StoreError};
 use crate::trouble::TroubleLog;
 
-/// The most check-ins that wait to be saved. If the store fails for longer, new ones are
-/// dropped: agents say the same with their next request.
+/// The most check-ins that wait to be saved. If the store fails for long, new ones are dropped:
+/// agents repeat them with their next request.
 const MAX_PENDING: usize = 65_536;
 
 /// Check-ins that are not saved yet.
 pub(crate) struct CheckIns {
     fleet: Arc<dyn Fleet>,
     clock: Arc<dyn Clock>,
-    /// With the uptime at which each came: the time of day may be set before it is saved.
+    /// Each check-in with the uptime at which it came: the time of day may be set before it is
+    /// saved.
     pending: Mutex<Vec<(CheckIn, Duration)>>,
     /// How many agents of a project are remembered.
     installs: u32,
-    /// There is no room for all agents.
+    /// Logs that there is no room for all agents.
     crowd: TroubleLog,
-    /// The clock when its setting was last followed. Locked while saving, so that a caller
-    /// that reads afterwards finds everything that came before.
+    /// The clock reading when times were last adjusted to the clock. It is locked while saving, so
+    /// that a caller that reads afterwards finds everything that came before.
     saving: tokio::sync::Mutex<Reading>,
 }
 
@@ -42,7 +43,7 @@ impl CheckIns {
         }
     }
 
-    /// Notes a signal that `agent` sent now. Never waits for the store.
+    /// Records a signal that `agent` sent now. Never waits for the store.
     pub(crate) fn note(&self, project: ProjectId, agent: AgentId, signal: AgentSignal) {
         let check_in = CheckIn {
             project,
@@ -56,7 +57,7 @@ impl CheckIns {
         }
     }
 
-    /// Saves everything that was noted. If the store fails, it is kept for the next call.
+    /// Saves all recorded check-ins. If the store fails, they stay for the next call.
     pub(crate) async fn save(&self) -> Result<(), StoreError> {
         let mut followed = self.saving.lock().await;
         let reading = Reading::of(&*self.clock);
@@ -95,7 +96,7 @@ impl CheckIns {
         Ok(())
     }
 
-    /// Logs now and then that agents were left out.
+    /// Logs at intervals that agents were left out.
     fn note_left_out(&self, agents: u64) {
         if agents == 0 {
             self.crowd.succeeded();
@@ -126,7 +127,7 @@ mod tests {
     const PROJECT: ProjectId = ProjectId(1);
     const ASKED: AgentSignal = AgentSignal::Asked { holds: true };
 
-    /// A store that keeps what it is given, or fails.
+    /// A store that records its input, or fails.
     #[derive(Default)]
     struct FakeFleet {
         fails: AtomicBool,
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn to_note_needs_no_store_and_what_was_noted_is_stored_in_its_order() {
+    async fn signals_are_recorded_without_the_store_and_saved_in_order() {
         let (store, check_ins) = parts();
         store.fails.store(true, Ordering::Relaxed);
         let signals = [ASKED, AgentSignal::Fetched(1), AgentSignal::Fetched(2)];
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_store_does_not_take_is_stored_before_what_comes_later() {
+    async fn signals_that_the_store_refused_are_saved_before_later_ones() {
         let (store, check_ins) = parts();
         store.fails.store(true, Ordering::Relaxed);
         note(&check_ins, 1, ASKED);
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_the_store_takes_nothing_what_waits_is_bounded() {
+    async fn the_number_of_unsaved_signals_is_limited() {
         let (store, check_ins) = parts();
         store.fails.store(true, Ordering::Relaxed);
         for _ in 0..2 {

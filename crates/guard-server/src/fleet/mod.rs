@@ -1,4 +1,4 @@
-//! The agents of a project: what they report, and which of them have which rules.
+//! The agents of a project: their reports, and which rules each of them has.
 
 pub mod adoption;
 mod check_ins;

@@ -1,5 +1,5 @@
-//! The policy for agents that ask for rules: how check-ins change what is known of them, and
-//! which of them are forgotten.
+//! The policy for agents that ask for rules: how check-ins change the stored subscribers, and which
+//! subscribers are removed.
 
 use jiff::SignedDuration;
 
@@ -8,8 +8,8 @@ use crate::store::{AgentSignal, CheckIn, Room, RuleSubscriber, Since, Subscriber
 
 /// A subscriber that was silent for longer than this is removed.
 pub const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(24);
-/// When all places are taken, an agent that was silent for this long gives its place to a
-/// new one. Agents report every five minutes.
+/// When all places are taken, a new agent replaces one that was silent for this long. Agents report
+/// every five minutes.
 pub const GIVES_WAY_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// Room for `installs` agents of a project.
@@ -20,7 +20,7 @@ pub const fn room_for(installs: u32) -> Room {
     }
 }
 
-/// How the server keeps subscribers, `installs` of a project at most.
+/// The policy for subscribers, with at most `installs` per project.
 pub const fn policy(installs: u32) -> SubscriberPolicy {
     SubscriberPolicy {
         apply,
@@ -29,8 +29,7 @@ pub const fn policy(installs: u32) -> SubscriberPolicy {
     }
 }
 
-/// What is known of an agent after a check-in. An agent becomes a subscriber when it asks
-/// for rules.
+/// The subscriber after a check-in. An agent becomes a subscriber when it asks for rules.
 pub fn apply(known: Option<RuleSubscriber>, check_in: &CheckIn) -> Option<RuleSubscriber> {
     let at = check_in.at;
     let Some(mut known) = known else {
@@ -78,7 +77,7 @@ pub fn apply(known: Option<RuleSubscriber>, check_in: &CheckIn) -> Option<RuleSu
             known.reported_at = Some(at);
         }
     }
-    // A time that is far ahead was noted before the clock was set back.
+    // A time that is far in the future comes from before the clock was set back.
     if known.seen_at < at || known.seen_at.duration_since(at) > AHEAD {
         known.seen_at = at;
     }

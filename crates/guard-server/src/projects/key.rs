@@ -1,4 +1,4 @@
-//! API keys: how they are made, stored and checked.
+//! API keys: how they are generated, stored and checked.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ const MIN_KEY_LEN: usize = 10;
 const KEY_PREFIX: &str = "fg_";
 const KEY_BYTES: usize = 32;
 
-/// The SHA-256 of an API key: all that is stored of it.
+/// The SHA-256 of an API key. Only this is stored.
 #[derive(Clone)]
 pub struct KeyHash([u8; 32]);
 
@@ -27,7 +27,7 @@ impl KeyHash {
         Self(bytes)
     }
 
-    /// The hash, to be stored.
+    /// The hash, for storage.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -39,16 +39,16 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-/// Why a text cannot be an API key. Says nothing of the text itself.
+/// Why a text is not a valid API key. Contains nothing of the text.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum KeyError {
-    /// Agents refuse such a short key.
+    /// The key is shorter than agents accept.
     #[error("the API key has {len} characters; give at least {MIN_KEY_LEN}")]
     TooShort {
         /// Its length.
         len: usize,
     },
-    /// It cannot stand in an HTTP header.
+    /// The key has characters that are not allowed in an HTTP header.
     #[error(
         "the API key holds a space, a control character or one that is not ASCII; give visible ASCII characters only"
     )]
@@ -59,7 +59,7 @@ pub enum KeyError {
 ///
 /// # Errors
 ///
-/// [`KeyError`] when agents could not send it.
+/// [`KeyError`] if agents could not send it.
 pub fn check_key(key: &Secret) -> Result<(), KeyError> {
     let key = key.expose();
     if key.len() < MIN_KEY_LEN {
@@ -71,16 +71,16 @@ pub fn check_key(key: &Secret) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// The system gave no random bytes.
+/// The system returned no random bytes.
 #[derive(Debug, Error)]
 #[error("the system gave no random bytes for a new API key")]
 pub struct NoRandomness;
 
-/// Makes a key of 256 random bits, `fg_...`.
+/// Generates a key of 256 random bits, `fg_...`.
 ///
 /// # Errors
 ///
-/// [`NoRandomness`] when the system gives none.
+/// [`NoRandomness`] if the system returns no random bytes.
 pub fn new_key() -> Result<Secret, NoRandomness> {
     let mut bytes = [0; KEY_BYTES];
     SystemRandom::new()
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn new_keys_are_unlike_and_pass_the_check() {
+    fn new_keys_differ_and_pass_the_check() {
         let (one, other) = (new_key().unwrap(), new_key().unwrap());
         assert_ne!(one, other);
         assert!(one.expose().starts_with("fg_") && one.expose().len() == 46);

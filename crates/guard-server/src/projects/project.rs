@@ -3,20 +3,20 @@
 use super::KeyHash;
 use crate::secret::Secret;
 
-/// Names a project within the store.
+/// Identifies a project within the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ProjectId(pub i64);
 
-/// A project: an API key gives access to one.
+/// A project. Each API key gives access to one project.
 #[derive(Debug, Clone)]
 pub struct Project {
     /// Its number in the store.
     pub id: ProjectId,
     /// Its name.
     pub name: String,
-    /// Opens encrypted payloads; without it they are refused.
+    /// Decrypts encrypted payloads; without it they are refused.
     pub encryption_key: Option<Secret>,
-    /// Checks the signatures of requests, which it makes mandatory, and signs the rules.
+    /// Verifies the signatures of requests, which are mandatory then, and signs the rules.
     pub signing_secret: Option<Secret>,
 }
 

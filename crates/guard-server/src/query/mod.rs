@@ -1,19 +1,18 @@
-//! What people ask about the records of a project.
+//! Queries of people about the records of a project.
 
 use serde::Serialize;
 
 use crate::store::{AgentReport, ProjectId, RecordCounts, StoreError, Stores};
 
-/// A list ends with the record by which it holds this many bytes of JSON, also before its
-/// limit.
+/// A list ends with the record that brings it to this many bytes of JSON, even before its limit.
 pub const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
-/// The most agents that a summary names.
+/// The most agents in a summary.
 const SUMMARY_AGENTS: u16 = 100;
 
-/// What a project received, in numbers, and its agents.
+/// The counts of a project's records, and its agents.
 #[derive(Debug, Serialize)]
 pub struct Summary {
-    /// Counts of records.
+    /// The counts of records.
     #[serde(flatten)]
     pub counts: RecordCounts,
     /// The agents that reported, latest first, at most 100 and up to [`MAX_LIST_BYTES`].
@@ -24,7 +23,7 @@ pub struct Summary {
 ///
 /// # Errors
 ///
-/// [`StoreError`] when a store fails.
+/// [`StoreError`] if a store fails.
 pub async fn summary(stores: &Stores, project: ProjectId) -> Result<Summary, StoreError> {
     let counts = stores.telemetry.counts(project).await?;
     let reports = stores

@@ -1,4 +1,4 @@
-//! The options that bound how much the server takes at a time.
+//! The options that limit what the server accepts.
 
 use std::time::Duration;
 
@@ -8,34 +8,33 @@ use super::ConfigError;
 use crate::http::Limits;
 use crate::http::connections::ConnectionLimits;
 
-/// Default of both limits of bodies. Agents whose buffer was set to some ten
-/// thousand records send them as one body of several megabytes, the oldest of
-/// them uncompressed; one encrypted is a third larger still.
+/// Default of both body limits. Agents with a buffer of some ten thousand records send them as one
+/// body of several megabytes. The oldest agents do not compress it, and encryption adds another
+/// third.
 const MAX_BODY_BYTES: u32 = 16 * 1024 * 1024;
-/// Default of `--max-status-bytes`; those of agents have a few thousand.
+/// Default of `--max-status-bytes`; reports of agents have a few thousand bytes.
 const MAX_STATUS_BYTES: u32 = 64 * 1024;
-/// Default of `--max-batch-records`: all that an agent holds by default.
+/// Default of `--max-batch-records`: as many as an agent buffers by default.
 const MAX_BATCH_RECORDS: u32 = 100_000;
 /// Default of `--max-body-memory`.
 const MAX_BODY_MEMORY: u32 = 256 * 1024 * 1024;
-/// Default of `--max-connections`: agents send on a connection that is closed for
-/// another one while it is idle.
+/// Default of `--max-connections`. An idle connection of an agent may be closed for another one.
 const MAX_CONNECTIONS: u32 = 4096;
 /// Default of `--max-connections-per-address`: room for many agents behind one address.
 const MAX_CONNECTIONS_PER_ADDRESS: u32 = 1024;
-/// Default of `--max-held-requests`: each agent has one.
+/// Default of `--max-held-requests`: each agent holds one.
 const MAX_HELD_REQUESTS: u32 = 8192;
-/// The budget must have room for this many of the largest bodies.
+/// The budget must have room for this many bodies of the maximum size.
 const MEMORY_FACTOR: u32 = 4;
 /// Default of `--head-timeout`, in seconds.
 const HEAD_TIMEOUT: u32 = 10;
 /// Default of `--write-timeout`, in seconds.
 const WRITE_TIMEOUT: u32 = 30;
 
-/// How much the server takes at a time.
+/// Limits on what the server accepts.
 #[derive(Debug, Args)]
 pub struct LimitArgs {
-    /// Largest body as it is sent, in bytes; larger ones are answered 413.
+    /// Largest body as sent, in bytes; larger ones get a 413.
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_BODY_BYTES",
@@ -45,8 +44,7 @@ pub struct LimitArgs {
     )]
     pub max_body_bytes: u32,
 
-    /// Largest body after inflating or decrypting, in bytes; larger ones are
-    /// answered 413.
+    /// Largest body after decompression or decryption, in bytes; larger ones get a 413.
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_DECODED_BYTES",
@@ -56,7 +54,7 @@ pub struct LimitArgs {
     )]
     pub max_decoded_bytes: u32,
 
-    /// Largest status report, in bytes, as it is sent and after inflating.
+    /// Largest status report, in bytes, both as sent and after decompression.
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_STATUS_BYTES",
@@ -66,7 +64,7 @@ pub struct LimitArgs {
     )]
     pub max_status_bytes: u32,
 
-    /// Records of a batch; one with more is answered 413.
+    /// Most records in a batch; a larger batch gets a 413.
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_BATCH_RECORDS",
@@ -76,8 +74,8 @@ pub struct LimitArgs {
     )]
     pub max_batch_records: u32,
 
-    /// Bytes of all bodies of requests and answers in memory; what does not fit
-    /// waits, and is answered 503 after 5 s. At least four times the largest body.
+    /// Memory for all bodies of requests and answers, in bytes; at least four times the largest
+    /// body. A body that does not fit waits, and gets a 503 after 5 s.
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_BODY_MEMORY",
@@ -86,8 +84,8 @@ pub struct LimitArgs {
     )]
     pub max_body_memory: u32,
 
-    /// Connections at a time, without those that wait for rules. When all are in
-    /// use, idle ones and those of slow clients are closed for new ones.
+    /// Open connections, not counting those that wait for rules. When all are in use, idle
+    /// connections and those of slow clients are closed for new ones.
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_CONNECTIONS",
@@ -97,9 +95,9 @@ pub struct LimitArgs {
     )]
     pub max_connections: u32,
 
-    /// Connections at a time from one address (IPv6: one /64), without those that
-    /// wait for rules; more are refused. Does not count for loopback addresses.
-    /// Behind a proxy on another machine give as many as for --max-connections.
+    /// Open connections from one address (IPv6: one /64), not counting those that wait for rules;
+    /// more are refused. Loopback addresses have no such limit. Behind a proxy on another machine,
+    /// use the same value as for --max-connections.
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_CONNECTIONS_PER_ADDRESS",
@@ -109,7 +107,7 @@ pub struct LimitArgs {
     )]
     pub max_connections_per_address: u32,
 
-    /// Requests at a time that wait for rules, one for each agent; more are
+    /// Requests that may wait for rules at the same time, one per agent. Further requests are
     /// answered at once, and their agents ask again after a pause.
     #[arg(
         long,
@@ -119,7 +117,7 @@ pub struct LimitArgs {
     )]
     pub max_held_requests: u32,
 
-    /// Seconds for the head of a request to arrive; then the connection is closed.
+    /// Seconds that the head of a request may take to arrive; then the connection is closed.
     #[arg(
         long,
         env = "GUARD_SERVER_HEAD_TIMEOUT",
@@ -129,8 +127,8 @@ pub struct LimitArgs {
     )]
     pub head_timeout: u32,
 
-    /// Seconds that a client may be late in reading an answer, at 8 KiB a second;
-    /// then the connection is closed.
+    /// Seconds that a client may be late in reading an answer, at 8 KiB per second; then the
+    /// connection is closed.
     #[arg(
         long,
         env = "GUARD_SERVER_WRITE_TIMEOUT",
@@ -142,7 +140,7 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// Whether the budget has room for a body as large as may be.
+    /// Checks that the budget has room for bodies of the maximum size.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let largest = self.max_body_bytes.max(self.max_decoded_bytes);
         let needed = largest.saturating_mul(MEMORY_FACTOR);
@@ -152,7 +150,7 @@ impl LimitArgs {
         Ok(())
     }
 
-    /// The limits of bodies.
+    /// The limits on bodies.
     pub(super) fn of_bodies(&self) -> Limits {
         Limits {
             encoded: self.max_body_bytes as usize,
@@ -164,7 +162,7 @@ impl LimitArgs {
         }
     }
 
-    /// The limits of connections.
+    /// The limits on connections.
     pub(super) fn of_connections(&self) -> ConnectionLimits {
         ConnectionLimits {
             open: self.max_connections as usize,
