@@ -1,1 +1,1 @@
-"""Runs each case on the peers and on ours in turn, and tables what was measured."""
+"""Runs each case alternately on the peers and on our agent, and prints the results as a table."""

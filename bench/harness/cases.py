@@ -1,4 +1,4 @@
-"""The cases: what is run in every round, and the rows it gives."""
+"""The benchmark cases: what each round runs, and the result rows."""
 
 import tempfile
 from collections import defaultdict
@@ -22,7 +22,7 @@ Values = dict[str, dict[str, list[float]]]
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is run."""
+    """How much work each case runs."""
 
     rounds: int
     app_rounds: int
@@ -56,7 +56,7 @@ QUICK = Scale(
 
 @dataclass(frozen=True)
 class Result:
-    """What a case gave: its rows, the baselines they are read against, and what has no peer."""
+    """The result of a case: its rows, their baselines, and the figures without a peer."""
 
     comparisons: Sequence[Comparison] = ()
     baselines: Sequence[str] = ()
@@ -66,7 +66,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Row:
-    """A figure of a measuring program, and how the results present it."""
+    """A figure from a measuring program, and its presentation in the results."""
 
     figure: str
     case: str
@@ -129,12 +129,12 @@ OURS = "ours"
 OFF = "off"
 NOTHING = "an agent that does nothing"
 
-# What the agent may take of an app's throughput, in percent.
+# The largest share of an app's throughput that the agent may cost, in percent.
 GOAL = 2
 
 
 def send(environment: Environment, sink: Sink, scale: Scale) -> Result:
-    """What an event costs the thread that sends it."""
+    """Measures the CPU cost of an event in the sending thread."""
 
     def run(subject: Subject, mode: str) -> dict[str, float]:
         sink.reset()
@@ -150,7 +150,7 @@ def send(environment: Environment, sink: Sink, scale: Scale) -> Result:
 
 
 def stall(environment: Environment, sink: Sink, scale: Scale) -> Result:
-    """What reporting costs everything else that runs in the event loop."""
+    """Measures how much reporting delays other work in the event loop."""
 
     def measure(subject: Subject) -> dict[str, float]:
         sink.reset()
@@ -167,7 +167,7 @@ def stall(environment: Environment, sink: Sink, scale: Scale) -> Result:
 
 
 def app(environment: Environment, sink: Sink, scale: Scale) -> Result:
-    """What the agent costs an app at full speed, and how much of its telemetry arrives."""
+    """Measures the agent's cost for an app at full speed, and the share of records that arrive."""
 
     def measure(name: str) -> dict[str, float]:
         sink.reset()
@@ -184,7 +184,7 @@ def app(environment: Environment, sink: Sink, scale: Scale) -> Result:
         return {
             "requests_per_second": served.requests_per_second,
             "cpu_us": served.cpu_us,
-            # Rounded down: 100 is said only where none is missing.
+            # Rounded down, so that 100 means that no record is missing.
             "metrics_delivered": 1000 * delivered // served.metrics_produced / 10,
         }
 
@@ -211,7 +211,7 @@ def app_baselines(what: str, figures: dict[str, list[float]]) -> list[str]:
 
 
 def taken(name: str, nothing: dict[str, list[float]], figures: dict[str, list[float]]) -> str:
-    """What an agent costs over one that does nothing, round by round."""
+    """The cost of an agent compared with one that does nothing, round by round."""
     rates = zip(nothing["requests_per_second"], figures["requests_per_second"], strict=True)
     percent = [100 * (1 - rate / base) for base, rate in rates]
     costs = zip(nothing["cpu_us"], figures["cpu_us"], strict=True)
@@ -225,7 +225,7 @@ def taken(name: str, nothing: dict[str, list[float]], figures: dict[str, list[fl
 
 
 def footprint(environment: Environment, _: Sink, scale: Scale) -> Result:
-    """What a queued event takes in memory, and the import of the agent in time."""
+    """Measures the memory of a queued event and the import time of the agent."""
 
     def measure(subject: Subject) -> dict[str, float]:
         with silent_backend() as endpoint:
@@ -237,7 +237,7 @@ def footprint(environment: Environment, _: Sink, scale: Scale) -> Result:
 
 
 def rate(environment: Environment, sink: Sink, scale: Scale) -> Result:
-    """What one Python process sends and delivers, for as long as it likes. The peers drop most."""
+    """Measures the sustained send and delivery rate of one process. Peers drop most events."""
 
     def measure(spooled: bool) -> dict[str, float]:
         sink.reset()
@@ -260,7 +260,7 @@ def rate(environment: Environment, sink: Sink, scale: Scale) -> Result:
 
 
 def rust(environment: Environment, sink: Sink, scale: Scale) -> Result:
-    """What a record costs a Rust program."""
+    """Measures the cost of a record in a Rust program."""
 
     def run(program: str, mode: str) -> dict[str, float]:
         sink.reset()
@@ -275,7 +275,7 @@ def rust(environment: Environment, sink: Sink, scale: Scale) -> Result:
 
 
 def trouble(environment: Environment, _: Sink, scale: Scale) -> Result:
-    """What sending costs while the network is in trouble."""
+    """Measures the cost of sending during network failures."""
 
     def measure(subject: Subject) -> dict[str, float]:
         values = {}
@@ -293,7 +293,7 @@ def trouble(environment: Environment, _: Sink, scale: Scale) -> Result:
 
 
 def rules(environment: Environment, _: Sink, scale: Scale) -> Result:
-    """How soon a change of the rules is in force. No peer is brought a change: they ask for it."""
+    """Measures how soon a rule change applies. Peers have no push: they poll for changes."""
     refused, allowed = dynamic_rules.effects(environment, scale.bans)
     return Result(
         alone=[
@@ -304,7 +304,7 @@ def rules(environment: Environment, _: Sink, scale: Scale) -> Result:
 
 
 def waiting(environment: Environment, _: Sink, scale: Scale) -> Result:
-    """What agents that wait for rules cost the server, and when each of them has new ones."""
+    """Measures the server's cost of agents that wait for rules, and when each gets new ones."""
     cost = held.measure(environment, scale.agents)
     agents = f"{scale.agents} agents that wait for rules"
     return Result(
@@ -321,7 +321,7 @@ CASES = (send, stall, trouble, app, footprint, rate, rust, rules, waiting)
 
 
 def both_modes(run: Callable[[str], dict[str, float]]) -> dict[str, float]:
-    """The caller's costs while nothing is sent, and the costs of delivery at default settings."""
+    """Measures the caller's cost without sending, and the delivery cost at default settings."""
     held, default = run("hold"), run("default")
     delivery = {name: figure for name, figure in default.items() if name.startswith("delivered")}
     return held | delivery
@@ -334,7 +334,7 @@ def python_subjects(environment: Environment) -> dict[str, Subject]:
 def in_turn(
     case: str, subjects: dict[str, T], rounds: int, measure: Callable[[T], dict[str, float]]
 ) -> Values:
-    """Measures every subject once a round, each round beginning with the next of them."""
+    """Measures every subject once per round. Each round starts with a different subject."""
     values: Values = {name: defaultdict(list) for name in subjects}
     names = list(subjects)
     for number in range(rounds):
@@ -347,7 +347,7 @@ def in_turn(
 
 
 def compare(rows: Sequence[Row], values: Values) -> list[Comparison]:
-    """Ours beside every peer, row by row."""
+    """Compares ours with every peer, row by row."""
     return [
         Comparison(
             row.case, row.unit, row.better, peer, values[peer][row.figure], values[OURS][row.figure]

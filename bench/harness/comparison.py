@@ -1,4 +1,4 @@
-"""One row of the results: a peer and ours, measured in turn."""
+"""One row of the results: a peer and ours, measured alternately."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Comparison:
-    """The values of a peer and of ours, one of each for every round."""
+    """The values of a peer and of ours, one of each per round."""
 
     case: str
     unit: str
@@ -25,7 +25,7 @@ class Comparison:
             )
 
     def ratios(self) -> list[float]:
-        """How many times ours is ahead, round by round; below 1 it is behind."""
+        """The factor by which ours is better in each round; below 1 ours is worse."""
         pairs = zip(self.peer, self.ours, strict=True)
         if self.better == "lower":
             return [ratio(peer, ours) for peer, ours in pairs]
@@ -37,7 +37,7 @@ class Comparison:
 
 
 def ratio(numerator: float, denominator: float) -> float:
-    """The quotient; of two zeros 1, of anything else and zero infinity."""
+    """The quotient. Zero by zero is 1; anything else by zero is infinity."""
     if denominator == 0:
         return 1.0 if numerator == 0 else float("inf")
     return numerator / denominator

@@ -1,4 +1,4 @@
-"""Everything a run needs: each part is looked for first, and installed when it is missing."""
+"""Sets up everything a run needs. Each missing part is installed."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ REQUIREMENTS = BENCH / "requirements.txt"
 
 PYTHON_PEERS = ("guard-agent==3.2.4", "fastapi-guard-agent==0.1.1")
 
-# Prints what is missing of the requirements it is given, as `name==version`.
+# Prints the given requirements that are not installed, as `name==version`.
 MISSING = """
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -34,7 +34,7 @@ for requirement in sys.argv[1:]:
 
 @dataclass(frozen=True)
 class Subject:
-    """An agent, and the interpreter of the environment it is installed in."""
+    """An agent and the Python interpreter of its environment."""
 
     name: str
     python: Path
@@ -42,7 +42,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Environment:
-    """The programs that a run measures and measures with."""
+    """The programs that a run measures, and the tools it uses."""
 
     peers: Sequence[Subject]
     ours: Subject
@@ -53,11 +53,11 @@ class Environment:
 
 
 def prepare() -> Environment:
-    """Sets everything up; the second time, it only looks."""
+    """Sets everything up. A second run only checks."""
     require_wrk()
     peers = [python_peer(requirement) for requirement in PYTHON_PEERS]
     ours = python_ours()
-    # One at a time, so that no program is built with the features another one asks for.
+    # One at a time, so that no program is built with features that another one requests.
     for package in ("sink", "record-peer", "record-ours"):
         build(package, BENCH)
     build("guard-server", REPOSITORY)
@@ -84,7 +84,7 @@ def python_peer(requirement: str) -> Subject:
 
 
 def python_ours() -> Subject:
-    """Ours, installed from this repository again whenever its sources have changed."""
+    """Our agent. Installed again from this repository whenever its sources have changed."""
     python = virtual_environment("ours")
     install_missing(python, requirements())
     stamp, sources = BUILD / "ours" / "sources", fingerprint()
@@ -115,7 +115,7 @@ def install_missing(python: Path, wanted: Sequence[str]) -> None:
 
 
 def fingerprint() -> str:
-    """Changes with every file that ours is built from."""
+    """A hash of all files that our agent is built from."""
     digest = hashlib.sha256()
     paths = [REPOSITORY / name for name in ("Cargo.toml", "Cargo.lock", "pyproject.toml")]
     for folder in ("crates", "python"):
@@ -140,7 +140,7 @@ def build(package: str, workspace: Path) -> None:
 
 
 def run(*command: str | Path) -> str:
-    """Runs a command to its end and returns what it printed; its errors are shown."""
+    """Runs a command and returns its output. Its errors are shown."""
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     finished = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True, env=environment

@@ -1,4 +1,4 @@
-"""Many agents that wait for rules on one guard-server, each on a connection of its own."""
+"""Many agents that wait for rules on one guard-server, each with its own connection."""
 
 import re
 import resource
@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 from harness.environment import Environment, say
 from harness.rules import API_KEY, Host, Server, change, server
 
-# An agent that has no answer after this never gets one.
+# The time limit for an agent's answer.
 LIMIT_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Resident memory of the server, and seconds from the change to each agent's answer."""
+    """Resident memory of the server, and the seconds from the change to each agent's answer."""
 
     idle_mib: float
     holding_mib: float
@@ -29,7 +29,7 @@ class Cost:
 
 
 def measure(environment: Environment, agents: int) -> Cost:
-    """Has so many agents wait, and bans one address."""
+    """Lets the given number of agents wait, then bans one address."""
     raise_file_limit(agents)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -51,7 +51,7 @@ def measure(environment: Environment, agents: int) -> Cost:
 
 
 def raise_file_limit(agents: int) -> None:
-    """Each agent is an open file, here and in the server, which raises its limit by itself."""
+    """Raises this process's limit of open files, one per agent. The server raises its own."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = agents + 100
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -60,7 +60,7 @@ def raise_file_limit(agents: int) -> None:
 
 
 def memory(backend: Server, which: str) -> float:
-    """MiB, by a line of the server's status in /proc."""
+    """The value of a line in the server's /proc status, in MiB."""
     status = Path(f"/proc/{backend.pid}/status").read_text()
     line = re.search(rf"{which}:\s+(\d+) kB", status)
     if line is None:
@@ -90,14 +90,14 @@ def tag_in_force(backend: Server) -> str:
 
 
 def wait(backend: Server, tag: str) -> socket.socket:
-    """An agent that knows the rules by this tag and waits for others."""
+    """An agent that knows the rules with this tag and waits for new ones."""
     connection = connect(backend)
     connection.sendall(request(f"If-None-Match: {tag}\r\nPrefer: wait={LIMIT_SECONDS}\r\n"))
     return connection
 
 
 def until_held(backend: Server, agents: int) -> None:
-    """Waits until the server has accepted all, and has done with their requests."""
+    """Waits until the server has accepted all connections and processed their requests."""
     files = Path(f"/proc/{backend.pid}/fd")
     limit = time.monotonic() + LIMIT_SECONDS
     used = -1.0
@@ -105,7 +105,7 @@ def until_held(backend: Server, agents: int) -> None:
         if time.monotonic() > limit:
             raise SystemExit(f"guard-server did not take {agents} connections")
         used = cpu_seconds(backend)
-        # The server looks for changes twice a second: less than its clock tells.
+        # The server checks for changes twice a second. The CPU clock does not resolve that.
         time.sleep(0.2)
 
 
@@ -115,7 +115,7 @@ def cpu_seconds(backend: Server) -> float:
 
 
 def answers(waiting: list[socket.socket]) -> list[float]:
-    """When each has the head of its answer, which comes with the document in one piece."""
+    """The time when each agent has received the head and so the document: both arrive together."""
     arrivals = []
     limit = time.perf_counter() + LIMIT_SECONDS
     with selectors.DefaultSelector() as selector:

@@ -1,4 +1,4 @@
-"""The programs of a case: started on free ports, stopped by their process id."""
+"""The processes of a case: started on free ports, stopped by process id."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from harness.environment import BENCH, BUILD, REPOSITORY, Environment, Subject
 EXAMPLE_APP = REPOSITORY / "examples" / "fastapi_app" / "main.py"
 ERRORS = BUILD / "stderr.log"
 
-# How long an app may take to stop before it is killed: what Kubernetes grants a pod.
+# How long an app may take to stop before it is killed: the grace period of Kubernetes.
 STOP_SECONDS = 30
 
 NO_SETTINGS: Mapping[str, str] = {}
@@ -36,7 +36,7 @@ class Sink:
         return counts
 
     def expect_events(self, expected: int, of: str) -> None:
-        """Stops the run when an agent did other work than it was given."""
+        """Aborts the run because an agent did different work than requested."""
         counts = self.counts()
         if counts["events"] != expected or counts["malformed"]:
             raise SystemExit(f"{of}: {expected} events were sent, but the sink counted {counts}")
@@ -44,7 +44,7 @@ class Sink:
 
 @dataclass(frozen=True)
 class Served:
-    """What an app did under load."""
+    """The results of an app under load."""
 
     requests_per_second: float
     cpu_us: float
@@ -53,7 +53,7 @@ class Served:
 
 @contextmanager
 def sink(environment: Environment) -> Iterator[Sink]:
-    """A sink that lives as long as the context."""
+    """A sink that runs until the context ends."""
     with subprocess.Popen(
         [environment.program("sink")], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -64,7 +64,7 @@ def sink(environment: Environment) -> Iterator[Sink]:
 
 
 def figures(*command: str | Path, settings: Mapping[str, str] = NO_SETTINGS) -> dict[str, float]:
-    """Runs a measuring program and reads the figures it prints last."""
+    """Runs a measuring program and parses the figures in its last line."""
     with ERRORS.open("w") as errors:
         finished = subprocess.run(
             command,
@@ -90,7 +90,7 @@ def script(
 
 
 def serve(subject: Subject, settings: Mapping[str, str], seconds: int) -> Served:
-    """Serves the example app under wrk for so many seconds, then stops it gracefully."""
+    """Serves the example app under wrk for the given time, then stops it gracefully."""
     command = [subject.python, BENCH / "scripts" / "app.py", EXAMPLE_APP]
     with running(command, settings) as process:
         address = announced(process)
@@ -107,7 +107,7 @@ def serve(subject: Subject, settings: Mapping[str, str], seconds: int) -> Served
 def running(
     command: Sequence[str | Path], settings: Mapping[str, str]
 ) -> Iterator["subprocess.Popen[str]"]:
-    """A server that lives no longer than the context."""
+    """A server that runs until the context ends."""
     with (
         ERRORS.open("w") as errors,
         subprocess.Popen(
@@ -125,7 +125,7 @@ def running(
 
 
 def load(address: str, seconds: int) -> float:
-    """Requests answered per second, all of them with success."""
+    """Successful responses per second. Fails if any request failed."""
     command = [
         "wrk",
         "--threads",
@@ -153,5 +153,5 @@ def announced(process: subprocess.Popen[str]) -> str:
 
 
 def read_line(process: subprocess.Popen[str]) -> str:
-    """The next line that a program prints; empty when it has ended."""
+    """The next line of a program's output; empty when the program has ended."""
     return process.stdout.readline() if process.stdout else ""

@@ -1,4 +1,4 @@
-"""The results page: where, when and with what it was measured, and the table."""
+"""The results page: the machine, the time, the versions, and the table."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ cases."""
 
 
 def page(results: Sequence[Result], head: Sequence[str]) -> str:
-    """The whole of RESULTS.md."""
+    """The complete text of RESULTS.md."""
     comparisons = [comparison for result in results for comparison in result.comparisons]
     baselines = [f"- {line}" for result in results for line in result.baselines]
     rates = [f"- {line}" for result in results for line in result.rates]
@@ -52,7 +52,7 @@ def page(results: Sequence[Result], head: Sequence[str]) -> str:
 
 
 def header(environment: Environment, arguments: Sequence[str]) -> list[str]:
-    """What is known before the run begins."""
+    """The facts known before the run begins."""
     peers = [peer.name for peer in environment.peers]
     command = shlex.join(["python3", "bench/run.py", *arguments])
     now = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
@@ -77,7 +77,7 @@ def operating_system() -> str:
 
 
 def commit() -> str:
-    """The commit that was measured, and whether the tree held more than it."""
+    """The measured commit, and whether the tree had uncommitted changes."""
     short = run("git", "-C", REPOSITORY, "rev-parse", "--short", "HEAD").strip()
     changed = run("git", "-C", REPOSITORY, "status", "--porcelain", "--", ".", f":!{BENCH}")
     return f"{short}, with uncommitted changes" if changed else short

@@ -1,4 +1,4 @@
-"""From a click to a 403: bans on a real guard-server, and the requests that they refuse."""
+"""Measures the time from a rule change to a 403: bans on a real guard-server, against an app."""
 
 import http.client
 import json
@@ -15,16 +15,16 @@ from harness.processes import EXAMPLE_APP, announced, running
 
 API_KEY = "fg_benchmark_0123456789abcdef"
 
-# Between two requests of the banned address.
+# The interval between two requests of the banned address.
 PAUSE_SECONDS = 0.005
 
-# A ban that takes longer than this never came.
+# A ban that takes longer than this counts as missing.
 LIMIT_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Host:
-    """An HTTP server, asked over one connection."""
+    """An HTTP client with one connection to a server."""
 
     connection: http.client.HTTPConnection
 
@@ -33,7 +33,7 @@ class Host:
         return cls(http.client.HTTPConnection(urlsplit(address).netloc, timeout=30))
 
     def ask(self, method: str, path: str, headers: dict[str, str], body: object = None) -> int:
-        """The status of the answer."""
+        """The status of the response."""
         sent = None if body is None else json.dumps(body)
         self.connection.request(method, path, sent, headers)
         answer = self.connection.getresponse()
@@ -50,9 +50,9 @@ class Server:
 
 
 def effects(environment: Environment, bans: int) -> tuple[list[float], list[float]]:
-    """Seconds from the start of each call of the API to the first answer that obeys it.
+    """Seconds from the start of each API call to the first response that follows the change.
 
-    For so many addresses in turn: until a ban gives 403, and until its end gives 200.
+    For each address in turn: until a ban gives 403, and until its end gives 200.
     """
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -72,7 +72,7 @@ def effects(environment: Environment, bans: int) -> tuple[list[float], list[floa
 
 
 def effect(control: Host, client: Host, method: str, address: str, status: int) -> float:
-    """Bans the address, or ends its ban, and waits until the app answers it so."""
+    """Bans the address, or ends its ban, and waits until the app's response shows the change."""
     begun = time.perf_counter()
     change(control, method, address)
     return until(client, address, status) - begun
@@ -87,7 +87,7 @@ def change(control: Host, method: str, address: str) -> None:
 
 
 def until(client: Host, address: str, status: int) -> float:
-    """When the app first answered this address with this status."""
+    """The time when the app first answered this address with this status."""
     limit = time.perf_counter() + LIMIT_SECONDS
     while (answer := client.ask("GET", "/items", {"X-Forwarded-For": address})) != status:
         if time.perf_counter() > limit:
@@ -98,7 +98,7 @@ def until(client: Host, address: str, status: int) -> float:
 
 @contextmanager
 def server(environment: Environment, folder: Path) -> Iterator[Server]:
-    """A guard-server with data of its own."""
+    """A guard-server with its own data directory."""
     binary = environment.program("guard-server")
     command = [binary, "--listen", "127.0.0.1:0", "--data-dir", folder]
     with running(command, {"GUARD_SERVER_API_KEY": API_KEY}) as process:
@@ -107,12 +107,12 @@ def server(environment: Environment, folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def app(environment: Environment, backend: str) -> Iterator[str]:
-    """The example app with ours, all at its defaults; its address."""
+    """Runs the example app with our agent at default settings; yields its address."""
     command = [environment.ours.python, BENCH / "scripts" / "app.py", EXAMPLE_APP]
     settings = {
         "GUARD_AGENT_API_KEY": API_KEY,
         "GUARD_AGENT_ENDPOINT": backend,
-        # Else 120 requests a minute are its limit.
+        # Raises the app's default limit of 120 requests a minute.
         "GUARD_DETECTION": "off",
     }
     with running(command, settings) as process:

@@ -18,7 +18,7 @@ def figure(value: float) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Smallest and largest."""
+    """The smallest and the largest value."""
     return f"{figure(min(values))}..{figure(max(values))}"
 
 
@@ -35,7 +35,7 @@ def row(comparison: Comparison) -> tuple[str, ...]:
 
 
 def markdown(comparisons: Sequence[Comparison]) -> str:
-    """A table whose columns line up as plain text too."""
+    """A table whose columns are also aligned as plain text."""
     rows = [HEADER, *map(row, comparisons)]
     widths = [max(len(cells[column]) for cells in rows) for column in range(len(HEADER))]
     lines = ["| " + " | ".join(map(str.ljust, cells, widths)) + " |" for cells in rows]

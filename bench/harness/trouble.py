@@ -1,4 +1,4 @@
-"""The network in trouble: backends that keep an agent waiting."""
+"""Network failures: backends that keep an agent waiting."""
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ STALLED_DNS = BUILD / "stalled_dns.so"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where an agent is to report to, and what its process needs for that."""
+    """The endpoint for an agent, and the environment that its process needs."""
 
     url: str
     mode: str = "default"
@@ -21,7 +21,7 @@ class Endpoint:
 
 @contextmanager
 def stalled_dns() -> Iterator[Endpoint]:
-    """A host whose look-up never ends."""
+    """A host whose DNS lookup never ends."""
     if not STALLED_DNS.exists():
         source = BENCH / "scripts" / "stalled_dns.c"
         run("cc", "-shared", "-fPIC", "-o", STALLED_DNS, source)
@@ -30,21 +30,21 @@ def stalled_dns() -> Iterator[Endpoint]:
 
 @contextmanager
 def hung_tls() -> Iterator[Endpoint]:
-    """The connection is made, but nobody ever answers the ClientHello."""
+    """A server that accepts the connection but never answers the ClientHello."""
     with listener() as address:
         yield Endpoint(f"https://{address}")
 
 
 @contextmanager
 def silent_backend() -> Iterator[Endpoint]:
-    """The system takes connections and requests; nobody ever answers them."""
+    """A server whose system accepts connections and requests, but that never answers."""
     with listener() as address:
         yield Endpoint(f"http://{address}")
 
 
 @contextmanager
 def full_queue() -> Iterator[Endpoint]:
-    """The backend is away, connections are refused, and there is room for 100 records."""
+    """A backend that is down: connections are refused, and the queue holds 100 records."""
     with listener() as address:
         pass
     yield Endpoint(f"http://{address}", mode="full")

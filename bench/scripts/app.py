@@ -80,7 +80,7 @@ def load(path: str) -> Any:
 
 if __name__ == "__main__":
     if os.environ.get("BENCH_AGENT") == "nothing":
-        # Where the guard and the app look for it.
+        # The module where the guard and the app look up the factory.
         guard_agent.guard_agent = Nothing
     app = Meter(load(sys.argv[1]))
     config = uvicorn.Config(app, port=0, log_level="error", proxy_headers=False)

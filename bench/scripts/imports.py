@@ -1,4 +1,4 @@
-"""What importing the agent takes in a program that has imported FastAPI: python imports.py."""
+"""Measures importing the agent in a program that has imported FastAPI: python imports.py."""
 
 import json
 import time

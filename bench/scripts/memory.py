@@ -1,7 +1,7 @@
-"""What a queued event takes in memory: python memory.py ENDPOINT EVENTS.
+"""Measures the memory of a queued event: python memory.py ENDPOINT EVENTS.
 
-Sends events to a backend that never answers; prints by how many bytes the process grew for each
-of them. The events themselves are let go of.
+Sends events to a backend that never answers. Prints the growth of the process in bytes per event.
+The program keeps no references to the events.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from subject import make_agent, make_event
 
-# For a peer whose start waits for the backend.
+# Needed for a peer that waits for the backend when it starts.
 START_SECONDS = 1
 
 
@@ -36,7 +36,7 @@ async def measure(endpoint: str, events: int) -> dict[str, float]:
 
 async def main(endpoint: str, events: str) -> None:
     print(json.dumps(await measure(endpoint, int(events))), flush=True)
-    # At once: what cannot be delivered is of no interest.
+    # Exit at once: undelivered events do not matter here.
     os._exit(0)
 
 

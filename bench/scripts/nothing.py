@@ -1,10 +1,10 @@
-"""An agent that does nothing: what an app costs with it is what the guard costs."""
+"""An agent that does nothing, so the cost of an app with it is the cost of the guard."""
 
 from typing import Any
 
 
 class Nothing:
-    """Has the methods that guards and apps call, and takes records without a look at them."""
+    """Has the methods that guards and apps call. Ignores all records."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -31,7 +31,7 @@ class Nothing:
         """Does nothing."""
 
     async def get_dynamic_rules(self) -> None:
-        """There are none."""
+        """Returns no rules."""
 
     async def get_status(self) -> None:
         """There is none."""

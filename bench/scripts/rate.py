@@ -1,7 +1,7 @@
-"""What one process sends and delivers in a second: python rate.py SINK EVENTS [SPOOL].
+"""Measures how many events one process sends and delivers: python rate.py SINK EVENTS [SPOOL].
 
-Sends events as fast as it can, each after the last, and makes callers wait while the queue is
-full; prints events a second from the first event sent until the sink has all of them. SPOOL is a
+Sends events one after the other at full speed. Callers wait while the queue is full. Prints
+events per second, from the first event until the sink has received all of them. SPOOL is a
 directory that keeps records until they are delivered.
 """
 
@@ -15,7 +15,7 @@ from subject import deliver, make_event
 from guard_agent.client import guard_agent
 from guard_agent.models import AgentConfig
 
-# Built beforehand: the program is to be the agent's work alone.
+# Created in advance, so that the program measures only the agent's work.
 BUILT = 1000
 
 
@@ -31,7 +31,7 @@ async def measure(sink: str, events: int, spool: str | None) -> dict[str, float]
         )
     )
     await agent.start()
-    # Without an idempotency key: each gets one of its own where it is sent.
+    # Without an idempotency key: the agent assigns a new one to each event that it sends.
     built = [make_event(index).model_dump(exclude={"idempotency_key"}) for index in range(BUILT)]
     begun = time.perf_counter()
     for index in range(events):

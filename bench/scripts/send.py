@@ -1,8 +1,7 @@
-"""What an event costs: python send.py SINK EVENTS hold|default.
+"""Measures the cost of an event: python send.py SINK EVENTS hold|default.
 
-The first figures are CPU time of the calling thread, under `hold` with nothing
-being sent meanwhile; the last is CPU time of the whole process until the sink
-has all.
+The first figures are CPU time of the calling thread; under `hold` the agent sends nothing
+meanwhile. The last figure is CPU time of the whole process until the sink has received all events.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""How long reporting keeps the event loop from other work: python stall.py SINK EVENTS.
+"""Measures how long reporting blocks the event loop: python stall.py SINK EVENTS.
 
-A task asks to be woken every millisecond; its longest lateness is the longest
-time that a request would have waited. It runs from the first event sent until
-the sink has all of them, whenever an agent chooses to deliver.
+A task wakes up every millisecond. Its longest delay is the longest time that a request would have
+waited. The task runs from the first event until the sink has received all of them, whenever an
+agent chooses to deliver.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from subject import deliver, make_agent, make_event
 TICK = 0.001
 IDLE = 0.5
 
-# How many events are sent before other tasks get their turn.
+# The number of events sent before other tasks get their turn.
 BURST = 10
 
 

@@ -1,11 +1,11 @@
-/* Looking up `stalled.test` never ends, as with a resolver that never answers.
+/* Makes lookups of `stalled.test` hang, as with a resolver that never answers.
  *
  *     cc -shared -fPIC -o stalled_dns.so stalled_dns.c
  *     LD_PRELOAD=./stalled_dns.so python ...
  *
- * Stands before the C library's getaddrinfo, which Python and Rust programs both
- * call, so that no privilege is needed to change the system's resolver. Each such
- * look-up first writes a byte to the descriptor in STALLED_DNS_FD, if that is set.
+ * Replaces the C library's getaddrinfo, which Python and Rust programs both call.
+ * This needs no privilege to change the system's resolver. Each such
+ * lookup first writes a byte to the descriptor in STALLED_DNS_FD, if that is set.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,4 +1,4 @@
-"""The agent under measurement. The same text runs on the peers and on ours."""
+"""The agent under measurement. The same code runs on the peers and on ours."""
 
 import asyncio
 import json
@@ -11,9 +11,9 @@ from guard_agent.utils import get_current_timestamp
 
 
 def make_agent(sink: str, capacity: int, *, holds: bool = False) -> Any:
-    """An agent with room for `capacity` records; one that `holds` sends nothing until told to.
+    """Creates an agent with room for `capacity` records; with `holds` it sends only on a flush.
 
-    The peers hold anyway: nothing but the number of records makes them send.
+    Peers hold in any case: only the number of records makes them send.
     """
     has_limit = "max_batch_bytes" in AgentConfig.model_fields
     return guard_agent(
@@ -28,7 +28,7 @@ def make_agent(sink: str, capacity: int, *, holds: bool = False) -> Any:
 
 
 def make_event(index: int) -> SecurityEvent:
-    """An event as the guard's adapters fill it in."""
+    """Creates an event with the fields that the guard's adapters set."""
     return SecurityEvent(
         timestamp=get_current_timestamp(),
         event_type="suspicious_request",
@@ -45,7 +45,7 @@ def make_event(index: int) -> SecurityEvent:
 
 
 async def events_at(sink: str) -> int:
-    """How many distinct events the sink has, asked without blocking the loop."""
+    """Returns how many distinct events the sink has, without blocking the loop."""
     address = urlsplit(sink)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(

@@ -1,8 +1,8 @@
-"""What sending costs in trouble: python trouble.py ENDPOINT EVENTS full|default.
+"""Measures the cost of sending during failures: python trouble.py ENDPOINT EVENTS full|default.
 
-While the network is in trouble, sends at a steady pace beside a task that asks to wake
-every millisecond; prints the time that `await send_event` took, and that task's longest
-lateness. Under `full` there is room for no more than 100 records.
+Sends at a steady pace during a network failure, beside a task that wakes up every millisecond.
+Prints the time that `await send_event` took, and the longest delay of that task. Under `full`
+the queue has room for 100 records.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from subject import make_event
 from guard_agent.client import guard_agent
 from guard_agent.models import AgentConfig
 
-# How many events are sent between two sleeps of a millisecond.
+# The number of events sent between two sleeps of a millisecond.
 BURST = 40
 
-# For a peer whose start waits for the backend.
+# Needed for a peer that waits for the backend when it starts.
 START_SECONDS = 1
 
 
@@ -36,7 +36,7 @@ async def measure(endpoint: str, events: int, *, full: bool) -> dict[str, float]
             **({"max_buffered": 100} if full and has_limit else {}),
         )
     )
-    # Not cancelled: an agent that never gets through is what is measured.
+    # Not cancelled: the case measures an agent that never gets through.
     await asyncio.wait([asyncio.create_task(agent.start())], timeout=START_SECONDS)
     built = [make_event(index) for index in range(events)]
     taken = []
@@ -60,7 +60,7 @@ async def measure(endpoint: str, events: int, *, full: bool) -> dict[str, float]
 
 async def main(endpoint: str, events: str, mode: str) -> None:
     print(json.dumps(await measure(endpoint, int(events), full=mode == "full")), flush=True)
-    # At once: what cannot be delivered is of no interest, nor how long an agent tries.
+    # Exit at once: undelivered events and the agent's further attempts do not matter here.
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""The agent, for the shop's own code: every handler stands in front of the process's one."""
+"""The agent for the shop's own code. All handlers share the process's single agent."""
 
 from django.conf import settings
 

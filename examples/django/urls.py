@@ -25,7 +25,7 @@ def login(_request: HttpRequest) -> HttpResponse:
 
 
 def telemetry(_request: HttpRequest) -> HttpResponse:
-    """What the agent has taken, sent and lost. Show it to operators only."""
+    """What the agent has accepted, sent and lost. Show it to operators only."""
     return JsonResponse(agent.get_stats())
 
 

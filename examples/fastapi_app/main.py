@@ -73,8 +73,8 @@ TOKENS = {"example-token": "ada"}
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     yield
-    # fastapi-guard starts the agent and leaves it running: stopping it, which delivers what
-    # is still queued, is the app's part.
+    # fastapi-guard starts the agent but does not stop it. The app must stop it, which delivers
+    # the queued records.
     if agent_config := config.to_agent_config():
         await guard_agent(agent_config).stop()
 
@@ -123,7 +123,7 @@ async def login(user: Annotated[str, Body()], password: Annotated[str, Body()]) 
 
 
 def account_of(_request: Any, token: str) -> str | None:
-    """Finds the account a bearer token belongs to, comparing in constant time."""
+    """Finds the account of a bearer token, comparing in constant time."""
     given = token.encode()
     return next((TOKENS[t] for t in TOKENS if secrets.compare_digest(t.encode(), given)), None)
 
@@ -172,5 +172,5 @@ async def csp_report(request: Request) -> Response:
 
 
 if __name__ == "__main__":
-    # proxy_headers=False: fastapi-guard alone judges X-Forwarded-For.
+    # proxy_headers=False: only fastapi-guard evaluates X-Forwarded-For.
     uvicorn.run(app, port=int(os.environ.get("APP_PORT", "8401")), proxy_headers=False)

@@ -42,7 +42,7 @@ config = SecurityConfig(
 app = Flask(__name__)
 FlaskAPIGuard(app, config=config)
 
-# The guard has given the process its agent already; every handler stands in front of that one.
+# The guard has already created the process's agent. All handlers share it.
 agent_config = config.to_agent_config()
 assert isinstance(agent_config, AgentConfig)
 agent = guard_agent(agent_config)
@@ -74,5 +74,5 @@ def login() -> tuple[str, int]:
 
 @app.get("/telemetry")
 def telemetry() -> dict[str, Any]:
-    """What the agent has taken, sent and lost. Show it to operators only."""
+    """What the agent has accepted, sent and lost. Show it to operators only."""
     return agent.get_stats()

@@ -71,13 +71,13 @@ class Login(SecurityHandler):
 
 class Telemetry(SecurityHandler):
     def get(self) -> None:
-        """What the agent has taken, sent and lost. Show it to operators only."""
+        """What the agent has accepted, sent and lost. Show it to operators only."""
         self.write(self.settings["agent"].get_stats())
 
 
 async def main() -> None:
     security_middleware = SecurityMiddleware(config=config)
-    # The guard has given the process its agent already; every handler stands in front of that one.
+    # The guard has already created the process's agent. All handlers share it.
     agent_config = config.to_agent_config()
     assert isinstance(agent_config, AgentConfig)
     agent = guard_agent(agent_config)
@@ -98,7 +98,7 @@ async def main() -> None:
     server.add_sockets(sockets)
     print(f"listening on http://127.0.0.1:{sockets[0].getsockname()[1]}", flush=True)
 
-    # Without a handler of its own a signal would end the process before anything is delivered.
+    # Without this handler a signal would end the process before anything is delivered.
     ending = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ending.set)

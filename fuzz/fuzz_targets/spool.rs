@@ -1,4 +1,4 @@
-//! The spool's reader, on arbitrary files and on arbitrary changes to sound ones.
+//! Fuzzes the spool's reader with arbitrary files and with arbitrary changes to valid files.
 //!
 //!     cargo +nightly fuzz run spool
 #![no_main]

@@ -28,7 +28,7 @@ from report import KINDS, Progress, Report
 from traffic import Traffic
 
 HERE = Path(__file__).resolve().parent
-SUMMARY_EVERY = 30  # lines of progress, one a second
+SUMMARY_EVERY = 30  # progress lines, one per second
 
 
 def setting(name: str, default: int | None) -> int | None:
@@ -73,7 +73,7 @@ class Demo:
             await self.start_app()
             print(f"page     {self.server_url}/\nAPI key  {self.api_key}\n", flush=True)
             await self.send_traffic(stop)
-            # The app's end delivers what is still queued; the server's answers are read after it.
+            # Stopping the app delivers the queued records, so read the server's figures after it.
             await self.app.stop()
             report = await self.report()
         finally:
@@ -145,8 +145,8 @@ class Demo:
         except aiohttp.ClientError as error:
             words = self.server.last_words()
             raise DemoError(f"guard-server does not say what arrived ({error}): {words}") from None
-        # The app writes its count ten times a second: one written after the server's figures
-        # holds whatever they hold.
+        # The app writes its count ten times a second. A count written after the server's figures
+        # includes all records in them.
         await asyncio.sleep(0.2)
         produced = json.loads((self.folder / "produced.json").read_text())
         return Report(produced, {kind: summary[kind]["by_type"] for kind in KINDS})

@@ -1,7 +1,7 @@
-"""The example app, counting what fastapi-guard hands to the agent.
+"""The example app, with a counter for the records that fastapi-guard passes to the agent.
 
-The count is taken in front of the agent, so what arrives at the server is compared with a figure
-in which the agent has no part. It goes to the file named by DEMO_PRODUCED, ten times a second
+The counter runs before the agent, so the server's figure is compared with one that does not
+depend on the agent. The count goes to the file named by DEMO_PRODUCED, ten times a second
 and once more after the agent has stopped.
 """
 
@@ -42,7 +42,7 @@ class CountingHandler:
 
 
 def write_produced() -> None:
-    """Replaces the file at once, so that a reader never sees half of it."""
+    """Replaces the file atomically, so that a reader never sees half of it."""
     fresh = produced_file.with_suffix(".fresh")
     fresh.write_text(json.dumps(produced))
     fresh.replace(produced_file)
@@ -58,7 +58,7 @@ def make_counting_handler(config: guard_agent.AgentConfig) -> Any:
     return CountingHandler(make_handler(config))
 
 
-# The app and fastapi-guard import the factory from guard_agent: it is replaced before they do.
+# The app and fastapi-guard import the factory from guard_agent. Replace it before they do.
 guard_agent.guard_agent = make_counting_handler
 
 from main import app  # noqa: E402

@@ -1,4 +1,4 @@
-"""Starting and stopping the demo's two processes."""
+"""Starts and stops the demo's two processes."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ import aiohttp
 
 
 class DemoError(Exception):
-    """What keeps the demo from running, in words for its user."""
+    """A reason why the demo cannot run, as text for its user."""
 
 
 def require_free_port(port: int, setting: str) -> None:
@@ -27,10 +27,10 @@ def require_free_port(port: int, setting: str) -> None:
 
 
 class Process:
-    """A process whose output goes to a log file, in a session of its own.
+    """A process whose output goes to a log file, in its own session.
 
-    The session keeps a Ctrl-C meant for the demo from reaching the process, which is stopped in
-    its turn.
+    In a separate session, a Ctrl-C for the demo does not reach the process. The demo stops the
+    process itself.
     """
 
     def __init__(self, name: str, log: Path) -> None:
@@ -76,7 +76,7 @@ class Process:
         return "\n  ".join([f"see {self.log}", *lines])
 
     async def stop(self) -> None:
-        """Asks the process to end, and ends it after 30 seconds if it has not."""
+        """Asks the process to stop, and kills it if it still runs after 30 seconds."""
         if self.process is None or self.process.returncode is not None:
             return
         self.process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What the demo prints: one line of progress, and the table of produced and delivered."""
+"""The demo's output: a progress line, and the table of produced and delivered records."""
 
 import sys
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Whether exactly what was produced was delivered, type by type."""
+        """Whether produced and delivered records are equal, type by type."""
         return all(self.produced[kind] == self.delivered[kind] for kind in KINDS)
 
     def progress(self, seconds: float, requests: int) -> str:
@@ -39,7 +39,7 @@ class Report:
 
 
 class Progress:
-    """Shows a line that changes in place on a terminal, and every fifth line elsewhere."""
+    """Shows a line that updates in place on a terminal, and every fifth line elsewhere."""
 
     def __init__(self) -> None:
         self.terminal = sys.stdout.isatty()
@@ -53,7 +53,7 @@ class Progress:
         self.shown += 1
 
     def end(self) -> None:
-        """Leaves the line, so that what is printed next starts on its own."""
+        """Ends the progress line, so that further output starts on a new line."""
         if self.terminal and self.shown:
             print()
         self.shown = 0

@@ -1,4 +1,4 @@
-"""The demo's traffic: customers, machines and attackers, each a stream of real requests."""
+"""The demo's traffic: customers, machines and attackers, each sending real requests."""
 
 import asyncio
 import itertools
@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-# Values that fastapi-guard's detection knows; every attack below carries one in its query.
+# Values that fastapi-guard detects; every attack below has one in its query.
 INJECTIONS = [
     "1' OR '1'='1",
     "' UNION SELECT password FROM users--",
@@ -34,7 +34,7 @@ CSP_REPORT = {
 
 @dataclass
 class Call:
-    """One request, from the client that X-Forwarded-For names."""
+    """One request, from the client in its X-Forwarded-For header."""
 
     client: str
     path: str
@@ -46,12 +46,12 @@ class Call:
 
 
 def someone() -> str:
-    """An address out of the range set aside for load tests, 198.18.0.0/15."""
+    """An address from the range reserved for load tests, 198.18.0.0/15."""
     return f"198.{random.randint(18, 19)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
 
 
 def visits(length: int) -> Iterator[str]:
-    """Addresses that each stay for `length` requests."""
+    """Addresses; each is used for `length` requests."""
     while True:
         yield from itertools.repeat(someone(), length)
 
@@ -77,7 +77,7 @@ def shop_clients() -> Iterator[Call]:
 
 
 def injections() -> Iterator[Call]:
-    # Five tries get an address banned; what it sends afterwards is refused at the door.
+    # Five attempts get an address banned; its later requests are rejected immediately.
     for client in visits(8):
         yield Call(client, "/search", query={"q": random.choice(INJECTIONS)})
 
@@ -106,8 +106,8 @@ def scraping() -> Iterator[Call]:
         yield Call(client, "/prices")
 
 
-# Detection takes tens of milliseconds of the app's one core: the streams that pass through it
-# are slow, those that are refused before it or excluded from it are fast.
+# Detection takes tens of milliseconds of the app's one core. So streams that are checked are
+# slow; streams that are rejected earlier or excluded are fast.
 STREAMS: list[tuple[Callable[[], Iterator[Call]], int]] = [
     (page_loads, 60),
     (page_loads, 60),
@@ -122,7 +122,7 @@ STREAMS: list[tuple[Callable[[], Iterator[Call]], int]] = [
 
 
 class Traffic:
-    """Sends every stream's requests to the app until stopped.
+    """Sends all streams' requests to the app until stopped.
 
     `answers` counts the answers by status; a request without an answer counts as 0.
     """
@@ -133,7 +133,7 @@ class Traffic:
         self.stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Returns after `stop`, when the last request was answered."""
+        """Returns after `stop`, once the last request was answered."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as session:
             await asyncio.gather(
                 *(self.send(session, stream(), per_second) for stream, per_second in STREAMS)
