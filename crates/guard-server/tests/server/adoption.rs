@@ -1,4 +1,4 @@
-//! Who has which version of the rules.
+//! Which agents have which version of the rules.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ use crate::support::{AT, KEY, Server, batch, read, refused};
 
 const PATH: &str = "/api/v1/rules/adoption";
 
-/// A process of an agent as it talks to the server.
+/// A process of an agent that talks to the server.
 struct Agent<'s> {
     server: &'s Server,
     install: &'static str,
@@ -41,7 +41,7 @@ impl Agent<'_> {
         assert_eq!(request.send().await.unwrap().status(), 200);
     }
 
-    /// As guard-core does.
+    /// Sends the event that guard-core sends when it has applied rules.
     async fn tell_applied(&self, version: i64) {
         let event = json!({ "timestamp": AT, "event_type": "dynamic_rule_applied",
             "ip_address": "system", "metadata": { "version": version } });
@@ -62,7 +62,7 @@ fn agent<'s>(server: &'s Server, install: &'static str, holds: bool) -> Agent<'s
     }
 }
 
-/// A change of the rules unlike those before.
+/// Publishes a document that differs from the ones before.
 async fn publish(server: &Server) {
     static CHANGES: AtomicU64 = AtomicU64::new(0);
     let endpoint = format!("/{}", CHANGES.fetch_add(1, Ordering::Relaxed));
@@ -77,7 +77,7 @@ async fn who(server: &Server, query: &str) -> Value {
     found
 }
 
-/// The state of each agent, by its installation.
+/// The state of each agent, with its installation.
 async fn states(server: &Server, query: &str) -> Vec<(String, String)> {
     let found = who(server, query).await;
     let agents = found["agents"].as_array().unwrap().iter();
@@ -95,7 +95,7 @@ fn expect(states: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn an_agent_waits_then_has_fetched_and_then_applied_a_version() {
+async fn an_agent_waits_for_fetches_and_applies_a_version() {
     let server = Server::start().await;
     let a = agent(&server, "a", true);
     publish(&server).await;
@@ -117,7 +117,7 @@ async fn an_agent_waits_then_has_fetched_and_then_applied_a_version() {
 }
 
 #[tokio::test]
-async fn who_has_a_later_version_has_what_an_earlier_one_said() {
+async fn an_agent_with_a_later_version_counts_for_an_earlier_one() {
     let server = Server::start().await;
     publish(&server).await;
     agent(&server, "a", true).fetch().await;
@@ -130,7 +130,7 @@ async fn who_has_a_later_version_has_what_an_earlier_one_said() {
 }
 
 #[tokio::test]
-async fn each_process_of_an_installation_is_told_apart() {
+async fn each_process_of_an_installation_is_listed_separately() {
     let server = Server::start().await;
     publish(&server).await;
     let (one, two) = (agent(&server, "a", true), agent(&server, "a", true));
@@ -153,7 +153,7 @@ async fn each_process_of_an_installation_is_told_apart() {
 }
 
 #[tokio::test]
-async fn an_agent_that_asks_without_waiting_takes_its_interval() {
+async fn a_polling_agent_learns_of_changes_at_its_interval() {
     let server = Server::start().await;
     publish(&server).await;
     let (slow, quick) = (agent(&server, "slow", false), agent(&server, "quick", true));
@@ -181,7 +181,7 @@ async fn an_agent_that_asks_without_waiting_takes_its_interval() {
 }
 
 #[tokio::test]
-async fn an_agent_that_refused_a_document_is_named_with_its_reason() {
+async fn an_agent_that_refused_a_document_is_listed_with_its_reason() {
     let server = Server::start().await;
     let a = agent(&server, "a", true);
     publish(&server).await;
@@ -193,14 +193,14 @@ async fn an_agent_that_refused_a_document_is_named_with_its_reason() {
     let found = who(&server, "").await;
     assert_eq!(found["agents"][0]["state"], "refused");
     assert_eq!(found["agents"][0]["refused"], format!("{why}[2J"));
-    // It is no matter any more once it has what is in force.
+    // The refusal no longer matters once the agent has the rules in force.
     a.report(json!({ "status": "healthy", "errors": errors, "rules_version": 1 }))
         .await;
     assert_eq!(states(&server, "").await, expect(&[("a", "applied")]));
 }
 
 #[tokio::test]
-async fn an_agent_that_is_not_heard_of_for_long_is_silent() {
+async fn an_agent_without_signals_for_long_is_silent() {
     let server = Server::start().await;
     publish(&server).await;
     agent(&server, "holding", true).fetch().await;
@@ -243,7 +243,7 @@ async fn a_version_that_was_never_set_is_an_error() {
 }
 
 #[tokio::test]
-async fn without_rules_nobody_is_missing_any() {
+async fn without_rules_no_agent_is_behind() {
     let server = Server::start().await;
     agent(&server, "a", true).fetch().await;
     let found = who(&server, "").await;
@@ -257,7 +257,7 @@ async fn without_rules_nobody_is_missing_any() {
 }
 
 #[tokio::test]
-async fn what_was_heard_outlives_the_server_and_is_told_on_the_command_line() {
+async fn check_ins_survive_a_restart_and_appear_on_the_command_line() {
     let data = tempfile::tempdir().unwrap();
     let run = |words: &[&str]| {
         let output = command(data.path(), &[["rules"].as_slice(), words].concat()).output();

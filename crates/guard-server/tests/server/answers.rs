@@ -1,4 +1,4 @@
-//! The answers agents get, word for word where they read them so.
+//! The answers that agents get, word for word where agents depend on the words.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -21,7 +21,7 @@ use crate::process::Process;
 use crate::support::{Server, Setup, batch, client, event, gzip, metric, read, refused, serve};
 
 #[tokio::test]
-async fn a_batch_is_answered_as_the_contract_has_it() {
+async fn the_answer_to_a_batch_matches_the_contract() {
     let server = Server::start().await;
     let body = batch("1", &[event("a"), event("b")], &[metric(1.0)]);
     let answer = server.take("/api/v1/events", body).await;
@@ -35,7 +35,7 @@ async fn a_batch_is_answered_as_the_contract_has_it() {
 }
 
 #[tokio::test]
-async fn each_path_takes_both_kinds() {
+async fn each_path_accepts_both_kinds() {
     let server = Server::start().await;
     for (path, id) in [("/api/v1/events", "1"), ("/api/v1/metrics", "2")] {
         server
@@ -51,7 +51,7 @@ async fn each_path_takes_both_kinds() {
 }
 
 #[tokio::test]
-async fn an_empty_batch_is_taken() {
+async fn an_empty_batch_is_accepted() {
     let server = Server::start().await;
     let answer = server.take("/api/v1/events", r#"{"events": []}"#).await;
     assert_eq!(answer["events_received"], 0);
@@ -61,7 +61,7 @@ async fn an_empty_batch_is_taken() {
 }
 
 #[tokio::test]
-async fn a_status_report_is_answered_and_the_latest_of_each_installation_kept() {
+async fn the_latest_status_report_of_each_installation_is_kept() {
     let server = Server::start().await;
     for (install, status) in [("one", "healthy"), ("two", "healthy"), ("one", "degraded")] {
         let body = json!({ "status": status, "uptime": 1.5, "errors": [], "more": { "x": 1 } });
@@ -135,7 +135,7 @@ async fn broken_compression_is_refused_with_the_reason() {
     assert_eq!(status, 415);
 }
 
-/// Spaces after a document do not change it.
+/// Pads a document with spaces, which do not change its meaning.
 fn padded(text: &str, size: usize) -> String {
     text.to_owned() + &" ".repeat(size - text.len())
 }
@@ -165,7 +165,7 @@ async fn a_body_over_the_encoded_limit_is_refused_and_the_answer_is_read() {
 }
 
 #[test]
-fn a_refusal_is_read_by_a_client_that_writes_all_of_its_body_first() {
+fn a_client_that_writes_its_whole_body_first_receives_the_refusal() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::with_key(data.path());
     let address = server.origin.strip_prefix("http://").unwrap();
@@ -192,7 +192,7 @@ fn a_refusal_is_read_by_a_client_that_writes_all_of_its_body_first() {
 }
 
 #[test]
-fn a_client_that_asks_before_it_sends_its_body_is_refused_at_once() {
+fn a_client_that_sends_expect_is_refused_before_its_body() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::with_key(data.path());
     let address = server.origin.strip_prefix("http://").unwrap();
@@ -206,7 +206,7 @@ fn a_client_that_asks_before_it_sends_its_body_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_body_that_inflates_over_the_decoded_limit_is_refused() {
+async fn a_body_over_the_decoded_limit_is_refused() {
     let limits = Limits {
         encoded: 1 << 20,
         decoded: 100_000,
@@ -232,14 +232,14 @@ async fn a_body_that_inflates_over_the_decoded_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_said_in_json() {
+async fn an_unknown_path_is_answered_in_json() {
     let server = Server::start().await;
     assert_eq!(refused(server.get("/nowhere")).await.0, 404);
     let wrong_method = server.request(Method::DELETE, "/api/v1/events");
     assert_eq!(refused(wrong_method).await.0, 405);
 }
 
-/// A store that takes nothing.
+/// A store that fails every call.
 struct Failing(StoreError);
 
 impl Failing {
@@ -334,7 +334,7 @@ impl Telemetry for Failing {
 }
 
 #[tokio::test]
-async fn a_store_that_is_busy_or_broken_is_answered_503_with_a_time_to_retry() {
+async fn a_busy_or_broken_store_gives_503_and_retry_after() {
     for error in [StoreError::Busy, StoreError::Unavailable] {
         let limits = Limits {
             encoded: 4096,

@@ -27,7 +27,7 @@ async fn either_key_header_is_read_in_any_case() {
 }
 
 #[tokio::test]
-async fn a_request_is_let_in_when_one_of_its_two_keys_is_known() {
+async fn a_request_is_accepted_if_one_of_its_two_keys_is_known() {
     let server = Server::start().await;
     let response = server
         .get("/api/v1/summary")
@@ -39,7 +39,7 @@ async fn a_request_is_let_in_when_one_of_its_two_keys_is_known() {
 }
 
 #[tokio::test]
-async fn every_path_with_data_wants_a_known_key() {
+async fn every_path_with_data_requires_a_known_key() {
     let server = Server::start().await;
     for (method, path) in [
         (Method::POST, "/api/v1/events"),
@@ -97,7 +97,7 @@ async fn a_signature_may_cover_the_plain_or_the_compressed_bytes() {
 }
 
 #[tokio::test]
-async fn a_signed_batch_over_the_decoded_limit_is_refused_for_its_size() {
+async fn a_signed_batch_over_the_decoded_limit_gets_a_413() {
     let setup = Setup {
         signing_secret: Some(SECRET),
         limits: Limits {
@@ -151,7 +151,7 @@ async fn with_a_signing_secret_unsigned_and_wrongly_signed_requests_are_refused(
 }
 
 #[tokio::test]
-async fn without_a_signing_secret_signatures_are_not_looked_at() {
+async fn without_a_signing_secret_signatures_are_ignored() {
     let server = Server::start().await;
     let request = server.post("/api/v1/events", batch("1", &[event("1")], &[]));
     let response = request.header("X-Payload-Signature", "v1=00").send().await;
@@ -159,7 +159,7 @@ async fn without_a_signing_secret_signatures_are_not_looked_at() {
 }
 
 #[tokio::test]
-async fn wrong_keys_are_counted_logged_now_and_then_and_slowed_and_right_ones_are_not() {
+async fn wrong_keys_are_counted_logged_and_delayed_and_valid_keys_are_not() {
     let server = Logged::start();
     let url = format!("{}/api/v1/summary", server.process.origin);
     let client = client();
@@ -189,7 +189,7 @@ async fn wrong_keys_are_counted_logged_now_and_then_and_slowed_and_right_ones_ar
 }
 
 #[tokio::test]
-async fn a_wrong_password_of_the_page_is_a_wrong_key() {
+async fn a_wrong_password_for_the_page_counts_as_a_wrong_key() {
     let setup = Setup {
         access: Access::ApiKey,
         ..Setup::default()

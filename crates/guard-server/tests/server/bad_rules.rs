@@ -1,5 +1,5 @@
-//! Rules that cannot be used: refused by their field, over HTTP and on the
-//! command line, and nothing changes.
+//! Invalid rules are refused over HTTP and on the command line. The error names the field, and
+//! nothing changes.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use crate::operations::{ask, document, post};
 use crate::process::{Process, command};
 use crate::support::Server;
 
-/// A field, and a value that it must not have.
+/// A field and an invalid value for it.
 type Bad = (&'static str, Value);
 
-/// Of each collection a good body, and bad values of its fields.
+/// For each collection, a valid body and invalid values for its fields.
 fn collections() -> Vec<(&'static str, Value, Vec<Bad>)> {
     vec![
         (
@@ -100,7 +100,7 @@ fn collections() -> Vec<(&'static str, Value, Vec<Bad>)> {
     ]
 }
 
-/// Fields that may stand beside each operation.
+/// Invalid values for the fields that every operation may have.
 fn common() -> Vec<Bad> {
     vec![
         ("duration_s", json!(0)),
@@ -127,7 +127,7 @@ async fn each_operation_refuses_bad_unknown_and_missing_fields_by_their_name() {
             let detail = answer["detail"].as_str().unwrap_or_default();
             let told = detail.starts_with(&format!("rules field `{field}`: "));
             assert!(status == 400 && told, "{collection} {body}: {answer}");
-            // What guards could not use is not used by a confirmation either.
+            // A confirmation does not make invalid rules acceptable.
             body.as_object_mut()
                 .unwrap()
                 .entry("confirm")
@@ -156,7 +156,7 @@ async fn each_operation_refuses_bad_unknown_and_missing_fields_by_their_name() {
     assert_eq!(document(&server).await, json!({}));
 }
 
-/// Documents, and the field that makes each unusable.
+/// Invalid documents, each with the field that makes it invalid.
 fn documents() -> Vec<(Value, &'static str)> {
     vec![
         (
@@ -215,7 +215,7 @@ fn documents() -> Vec<(Value, &'static str)> {
 }
 
 #[tokio::test]
-async fn a_document_is_refused_by_the_path_of_its_field() {
+async fn a_refused_document_names_the_path_of_the_field() {
     let server = Server::start().await;
     for (document, field) in documents() {
         for path in ["published", "draft"] {
@@ -238,7 +238,7 @@ async fn a_document_is_refused_by_the_path_of_its_field() {
     assert_eq!(ask(&server, Method::GET, "draft", json!({})).await.0, 404);
 }
 
-/// A project's data, and the command on it: its exit code and what it said.
+/// A data directory, and the `rules` command that runs on it.
 struct CommandLine {
     data: tempfile::TempDir,
 }
@@ -264,7 +264,7 @@ impl CommandLine {
 }
 
 #[test]
-fn the_command_line_refuses_each_operation_by_its_field() {
+fn the_command_line_names_the_wrong_field_of_each_operation() {
     let line = CommandLine::start();
     let long = "a".repeat(1001);
     for (args, code, told) in [
@@ -303,7 +303,7 @@ fn the_command_line_refuses_each_operation_by_its_field() {
 }
 
 #[test]
-fn the_command_line_refuses_a_document_by_the_path_of_its_field() {
+fn the_command_line_names_the_path_of_a_documents_wrong_field() {
     let line = CommandLine::start();
     let file = line.data.path().join("rules.json");
     for (mut document, field) in documents() {
@@ -320,7 +320,7 @@ fn the_command_line_refuses_a_document_by_the_path_of_its_field() {
 }
 
 #[test]
-fn the_command_line_asks_for_a_confirmation_of_what_is_risky() {
+fn the_command_line_asks_to_confirm_risky_changes() {
     let line = CommandLine::start();
     let file = line.data.path().join("rules.json");
     std::fs::write(&file, r#"{"version": 7, "ip_blacklist": ["0.0.0.0/0"]}"#).unwrap();

@@ -1,4 +1,4 @@
-//! A clock that is set, forwards and backwards.
+//! The clock is set forwards and backwards.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::{KEY, Server, Setup, client, read, serve_state};
 
 const MONTH: i64 = 30 * 24 * 3600;
 
-/// A clock that the test sets, and time that goes by when the test says so.
+/// A clock that the test sets, with a time that passes only when the test says so.
 struct TestClock(Mutex<(Timestamp, Duration)>);
 
 impl TestClock {
@@ -53,7 +53,7 @@ async fn start(now: &str) -> (Server, Arc<TestClock>) {
     (setup.start().await, clock)
 }
 
-/// Another server on the store of one that ended; its origin.
+/// Starts another server on the store of one that ended. Returns its origin.
 async fn restart(server: &Server, clock: &Arc<TestClock>) -> (String, Arc<AppState>) {
     let setup = Setup::default();
     let state = AppState::new(
@@ -66,7 +66,7 @@ async fn restart(server: &Server, clock: &Arc<TestClock>) -> (String, Arc<AppSta
     (origin, state)
 }
 
-/// The document in force: for how long it bans is checked.
+/// The document in force, after a check of how long it bans.
 async fn rules_within_a_lease(server: &Server) -> Value {
     let rules = document(server).await;
     let seconds = rules["ip_ban_duration"].as_i64().unwrap();
@@ -75,7 +75,7 @@ async fn rules_within_a_lease(server: &Server) -> Value {
 }
 
 #[tokio::test]
-async fn operations_keep_the_time_that_is_left_wherever_the_clock_is_set() {
+async fn operations_keep_their_remaining_time_when_the_clock_is_set() {
     for steps in [
         &[MONTH, -MONTH][..],
         &[-MONTH, MONTH],
@@ -125,7 +125,7 @@ async fn operations_keep_the_time_that_is_left_wherever_the_clock_is_set() {
 }
 
 #[tokio::test]
-async fn a_change_right_after_the_clock_was_set_ends_nothing() {
+async fn a_change_right_after_setting_the_clock_ends_nothing() {
     let (server, clock) = start("2026-11-22T14:00:00Z").await;
     let ban = json!({ "ip": "192.0.2.7", "duration_s": 3600 });
     post(&server, "bans", ban).await;
@@ -141,7 +141,7 @@ async fn a_change_right_after_the_clock_was_set_ends_nothing() {
 }
 
 #[tokio::test]
-async fn bans_made_by_a_clock_that_was_set_back_while_no_server_ran_go_on_and_end() {
+async fn bans_continue_and_end_if_the_clock_is_set_back_while_no_server_runs() {
     let (before, _) = start("2026-12-22T14:00:00Z").await;
     let ban = json!({ "ip": "192.0.2.7", "duration_s": 3600 });
     post(&before, "bans", ban).await;
@@ -171,7 +171,7 @@ async fn bans_made_by_a_clock_that_was_set_back_while_no_server_ran_go_on_and_en
 }
 
 #[tokio::test]
-async fn a_published_document_ends_by_the_clock_and_comes_back_with_it() {
+async fn a_published_document_ends_and_returns_with_the_clock() {
     let (server, clock) = start("2026-11-22T14:00:00Z").await;
     let document = json!({ "message": "m", "expires_at": "2026-11-30T00:00:00Z" });
     let body = json!({ "document": document });
@@ -193,7 +193,7 @@ async fn a_published_document_ends_by_the_clock_and_comes_back_with_it() {
     assert_eq!(message(-MONTH).await, "other", "it was replaced since");
 }
 
-/// What is known of the agents of a server, asked for at `origin`.
+/// The agents that the server at `origin` knows.
 async fn agents(origin: &str) -> Vec<(String, String, Timestamp)> {
     let request = client().get(format!("{origin}/api/v1/rules/adoption"));
     let request = request.header("X-API-Key", KEY).send().await.unwrap();
@@ -215,7 +215,7 @@ async fn fetch(origin: &str, install: &str) {
 }
 
 #[tokio::test]
-async fn agents_are_neither_forgotten_nor_silent_wherever_the_clock_is_set() {
+async fn setting_the_clock_neither_removes_agents_nor_makes_them_silent() {
     for steps in [[MONTH, -MONTH], [-MONTH, MONTH]] {
         let (server, clock) = start("2026-11-22T14:00:00Z").await;
         post(&server, "countries", json!({ "country": "FR" })).await;
@@ -243,7 +243,7 @@ async fn agents_are_neither_forgotten_nor_silent_wherever_the_clock_is_set() {
 }
 
 #[tokio::test]
-async fn what_was_heard_when_the_clock_is_set_is_told_by_the_clock_as_it_is() {
+async fn check_ins_move_with_the_clock_when_it_is_set() {
     let (server, clock) = start("2026-11-22T14:00:00Z").await;
     post(&server, "countries", json!({ "country": "FR" })).await;
     fetch(&server.origin, "a").await;
@@ -254,7 +254,7 @@ async fn what_was_heard_when_the_clock_is_set_is_told_by_the_clock_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_agent_that_was_heard_of_before_the_clock_was_set_back_is_heard_of_again() {
+async fn an_agent_known_from_before_the_clock_was_set_back_is_updated() {
     let (before, _) = start("2026-12-22T14:00:00Z").await;
     post(&before, "countries", json!({ "country": "FR" })).await;
     fetch(&before.origin, "a").await;

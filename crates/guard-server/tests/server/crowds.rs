@@ -1,4 +1,4 @@
-//! More clients than there are places, few of which behave.
+//! More clients than there are places, and most of them misbehave.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::support::{KEY, Server, Setup};
 
 const OPEN: usize = 8;
-/// Far longer than anything here takes: only a hang reaches it.
+/// Far longer than anything here takes. Only a hang reaches it.
 const GENEROUS: Duration = Duration::from_secs(60);
 
 async fn small_server(held: usize) -> Server {
@@ -25,7 +25,7 @@ async fn small_server(held: usize) -> Server {
     setup.start().await
 }
 
-/// Connections that say `said` and read so many bytes of what they are answered.
+/// Opens connections that send `said` and read `reads` bytes of the answer.
 async fn crowd(server: &Server, said: &str, reads: usize) -> Vec<TcpStream> {
     let address = server.origin.strip_prefix("http://").unwrap();
     let mut crowd = Vec::new();
@@ -46,7 +46,7 @@ async fn answers_health(server: &Server) {
 }
 
 #[tokio::test]
-async fn clients_that_pipeline_and_never_read_keep_nobody_out() {
+async fn clients_that_pipeline_and_never_read_block_nobody() {
     let server = small_server(0).await;
     let pipelined = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(5_000);
     let address = server.origin.strip_prefix("http://").unwrap();
@@ -55,7 +55,7 @@ async fn clients_that_pipeline_and_never_read_keep_nobody_out() {
         let stream = TcpStream::connect(address).await.unwrap();
         let (reader, mut writer) = stream.into_split();
         let pipelined = pipelined.clone();
-        // The server stops reading them sooner or later.
+        // The server stops reading from these clients at some point.
         tokio::spawn(async move { writer.write_all(pipelined.as_bytes()).await });
         crowd.push(reader);
     }
@@ -63,13 +63,13 @@ async fn clients_that_pipeline_and_never_read_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn clients_that_drip_their_heads_keep_nobody_out() {
+async fn clients_that_send_heads_slowly_block_nobody() {
     let server = small_server(0).await;
     let mut crowd = crowd(&server, "GET /health HTTP/1.1\r\n", 0).await;
     let dripping = tokio::spawn(async move {
         loop {
             for stream in &mut crowd {
-                // Those that were closed fail.
+                // Writes on closed connections fail.
                 let _ = stream.write_all(b"A: b\r\n").await;
             }
             tokio::task::yield_now().await;
@@ -80,7 +80,7 @@ async fn clients_that_drip_their_heads_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn clients_that_drip_their_bodies_keep_nobody_out() {
+async fn clients_that_send_bodies_slowly_block_nobody() {
     let server = small_server(0).await;
     let said = format!(
         "POST /api/v1/events HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 9\r\n\r\n{{"
@@ -90,14 +90,14 @@ async fn clients_that_drip_their_bodies_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn idle_clients_keep_nobody_out() {
+async fn idle_clients_block_nobody() {
     let server = small_server(0).await;
     let _crowd = crowd(&server, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", 15).await;
     answers_health(&server).await;
 }
 
 #[tokio::test]
-async fn requests_that_wait_for_rules_keep_nobody_out_and_more_are_answered_at_once() {
+async fn requests_that_wait_for_rules_block_nobody_and_more_are_answered_at_once() {
     let server = small_server(2 * OPEN).await;
     let path = "/api/v1/rules";
     let first = server.get(path).send().await.unwrap();
@@ -111,8 +111,8 @@ async fn requests_that_wait_for_rules_keep_nobody_out_and_more_are_answered_at_o
         held.spawn(wait());
     }
     let at_once = loop {
-        // It is held itself while not all others are, and then gives its place up; or its
-        // connection was idle and is closed for another one.
+        // Try again in two cases: this request was held itself, because not all others were held
+        // yet; the timeout frees its place. Or its idle connection was closed for another one.
         let answer = tokio::time::timeout(Duration::from_secs(1), wait()).await;
         if let Ok(Ok(answer)) = answer {
             break answer;

@@ -1,4 +1,4 @@
-//! Documents that are written before they are published.
+//! Drafts: documents that are prepared before they are published.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ async fn ask(server: &Server, method: Method, path: &str, body: Value) -> (u16, 
 }
 
 #[tokio::test]
-async fn a_draft_changes_nothing_until_it_is_published_and_then_is_gone() {
+async fn a_draft_changes_nothing_until_it_is_published_and_removed() {
     let server = Server::start().await;
     let body = json!({ "document": { "message": "m" }, "author": "me" });
     let (status, changes) = ask(&server, Method::PUT, "/draft", body).await;
@@ -35,7 +35,7 @@ async fn a_draft_changes_nothing_until_it_is_published_and_then_is_gone() {
 }
 
 #[tokio::test]
-async fn a_bad_draft_is_refused_and_a_risky_one_is_published_when_confirmed() {
+async fn a_bad_draft_is_refused_and_a_risky_one_needs_a_confirmation() {
     let server = Server::start().await;
     let body = json!({ "document": { "suspicious_patterns": ["(a+)+"] } });
     assert_eq!(ask(&server, Method::PUT, "/draft", body).await.0, 400);
@@ -47,7 +47,7 @@ async fn a_bad_draft_is_refused_and_a_risky_one_is_published_when_confirmed() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_published_since_is_replaced_only_when_that_is_confirmed() {
+async fn replacing_what_somebody_else_published_needs_a_confirmation() {
     let server = Server::start().await;
     let save = async || {
         let body = json!({ "document": { "message": "mine" } });
@@ -76,7 +76,7 @@ async fn what_somebody_else_published_since_is_replaced_only_when_that_is_confir
 }
 
 #[tokio::test]
-async fn a_document_can_be_published_on_condition_that_nobody_else_published() {
+async fn a_document_can_be_published_only_if_nobody_else_published() {
     let server = Server::start().await;
     let tag = async || {
         let response = server.get("/api/v1/rules/published").send().await.unwrap();
@@ -131,7 +131,7 @@ async fn a_discarded_draft_is_gone_and_the_rules_stay() {
 }
 
 #[tokio::test]
-async fn drafts_are_kept_compared_and_published_on_the_command_line() {
+async fn drafts_are_saved_compared_and_published_on_the_command_line() {
     let data = tempfile::tempdir().unwrap();
     drop(Process::with_key(data.path()));
     let file = data.path().join("rules.json");

@@ -1,11 +1,11 @@
-//! At least once on the way, once in the store.
+//! Records are delivered at least once, and stored once.
 
 use serde_json::json;
 
 use crate::support::{AT, Server, batch, event, metric};
 
 #[tokio::test]
-async fn a_record_sent_again_is_confirmed_but_not_stored_again() {
+async fn a_repeated_record_is_acknowledged_but_not_stored_again() {
     let server = Server::start().await;
     let keyed =
         json!({ "idempotency_key": "m", "timestamp": AT, "metric_type": "error_rate", "value": 1 });
@@ -49,7 +49,7 @@ async fn an_event_and_a_metric_may_share_a_key() {
 }
 
 #[tokio::test]
-async fn batches_without_keys_and_with_an_empty_id_are_unlike() {
+async fn batches_without_keys_and_with_an_empty_id_are_distinct() {
     let server = Server::start().await;
     for _ in 0..2 {
         let body = batch("", &[], &[metric(1.0)]);
@@ -59,7 +59,7 @@ async fn batches_without_keys_and_with_an_empty_id_are_unlike() {
 }
 
 #[tokio::test]
-async fn a_batch_without_keys_that_is_sent_again_is_known_by_its_id() {
+async fn a_repeated_batch_without_keys_is_recognized_by_its_id() {
     let server = Server::start().await;
     let body = batch(
         "1795357738000-0a1b2c3d",
@@ -77,7 +77,7 @@ async fn a_batch_without_keys_that_is_sent_again_is_known_by_its_id() {
 }
 
 #[tokio::test]
-async fn halves_that_kept_the_id_of_their_batch_are_both_stored_and_the_whole_is_known() {
+async fn halves_with_the_id_of_their_batch_are_stored_and_the_whole_is_recognized() {
     let server = Server::start().await;
     let metrics = [metric(1.0), metric(2.0), metric(3.0), metric(4.0)];
     server
@@ -115,7 +115,7 @@ async fn without_key_and_batch_id_everything_is_stored() {
 }
 
 #[tokio::test]
-async fn requests_at_the_same_time_store_a_record_once() {
+async fn concurrent_requests_store_a_record_once() {
     let server = Server::start().await;
     let body = batch("1", &[event("a")], &[metric(1.0)]);
     let sends = (0..20).map(|_| server.post("/api/v1/events", body.clone()).send());

@@ -25,7 +25,7 @@ fn seal(plain: &str) -> String {
 }
 
 #[tokio::test]
-async fn both_kinds_are_taken_and_known_again_by_the_batch_id_outside() {
+async fn both_kinds_are_accepted_and_recognized_by_the_outer_batch_id() {
     let server = server().await;
     let plain = json!({ "events": [event("a")], "metrics": [metric(1.0)] }).to_string();
     let answer = server.take(PATH, seal(&plain)).await;
@@ -39,7 +39,7 @@ async fn both_kinds_are_taken_and_known_again_by_the_batch_id_outside() {
 }
 
 #[tokio::test]
-async fn what_python_writes_inside_is_read_as_tolerantly_as_outside() {
+async fn python_json_in_a_payload_is_read_as_tolerantly_as_outside() {
     let server = server().await;
     let plain = format!(
         r#"{{"metrics": [{{"timestamp": "{AT}", "metric_type": "error_rate", "value": NaN}}]}}"#
@@ -49,7 +49,7 @@ async fn what_python_writes_inside_is_read_as_tolerantly_as_outside() {
 }
 
 #[tokio::test]
-async fn a_payload_that_does_not_open_is_refused_in_the_words_agents_know() {
+async fn a_payload_that_cannot_be_decrypted_is_refused_with_the_expected_words() {
     let server = server().await;
     let sealed =
         seal("{\"events\": []}").replace("\"encrypted_payload\":\"", "\"encrypted_payload\":\"A");
@@ -71,7 +71,7 @@ async fn a_payload_that_does_not_open_is_refused_in_the_words_agents_know() {
 }
 
 #[tokio::test]
-async fn a_payload_that_opens_to_no_batch_is_refused() {
+async fn a_payload_that_decrypts_to_no_batch_is_refused() {
     let server = server().await;
     for plain in ["", "[]", "{}"] {
         let (status, detail) = refused(server.post(PATH, seal(plain))).await;
@@ -81,7 +81,7 @@ async fn a_payload_that_opens_to_no_batch_is_refused() {
 }
 
 #[tokio::test]
-async fn a_project_without_encryption_key_says_what_it_lacks() {
+async fn a_project_without_encryption_key_reports_the_missing_key() {
     let server = Server::start().await;
     let (status, detail) = refused(server.post(PATH, seal("{\"events\": []}"))).await;
     assert_eq!(status, 400);

@@ -1,4 +1,4 @@
-//! What comes to an end, by itself or because somebody ends it.
+//! The ends of bans and other operations, by time or by command.
 
 use std::net::Ipv4Addr;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::versions::{Book, operation};
 
-/// Each kind of operation, and the field of the document that it changes.
+/// Each kind of operation, with the field of the document that it changes.
 fn operations() -> Vec<(&'static str, Value, &'static str)> {
     vec![
         ("ban", json!({ "ip": "192.0.2.7" }), "ip_blacklist"),
@@ -57,7 +57,7 @@ fn operations() -> Vec<(&'static str, Value, &'static str)> {
 }
 
 #[tokio::test]
-async fn every_operation_ends_at_its_time_with_a_version_of_its_own() {
+async fn every_operation_ends_at_its_time_with_a_new_version() {
     let mut book = Book::open().await;
     book.publish(json!({})).await;
     let before = book.document().await;
@@ -78,7 +78,7 @@ async fn every_operation_ends_at_its_time_with_a_version_of_its_own() {
 }
 
 #[tokio::test]
-async fn bans_of_addresses_end_one_by_one_by_unbanning() {
+async fn bans_of_addresses_end_one_by_one_through_unbans() {
     let mut book = Book::open().await;
     book.ban("192.0.2.1", Some(60)).await;
     book.ban("192.0.2.2", None).await;
@@ -102,7 +102,7 @@ async fn bans_of_addresses_end_one_by_one_by_unbanning() {
 }
 
 #[tokio::test]
-async fn no_lease_outlasts_the_ban_of_a_block_which_runs_out_by_itself() {
+async fn no_lease_outlasts_the_ban_of_a_block() {
     let mut book = Book::open().await;
     book.ban("192.0.2.0/24", Some(60)).await;
     book.ban("198.51.100.7", None).await;
@@ -124,7 +124,7 @@ async fn no_lease_outlasts_the_ban_of_a_block_which_runs_out_by_itself() {
 }
 
 #[tokio::test]
-async fn a_ban_that_ended_while_the_server_was_away_is_lifted_when_it_is_back() {
+async fn a_ban_that_ended_while_no_server_ran_is_lifted_at_the_start() {
     let mut book = Book::open().await;
     book.ban("192.0.2.1", Some(60)).await;
     book.ban("192.0.2.2", None).await;
@@ -136,7 +136,7 @@ async fn a_ban_that_ended_while_the_server_was_away_is_lifted_when_it_is_back() 
 }
 
 #[tokio::test]
-async fn an_address_that_is_published_no_more_is_unbanned_whatever_took_it_away() {
+async fn an_address_that_leaves_the_published_bans_is_unbanned() {
     let mut book = Book::open().await;
     let lifted = (json!([]), json!(["192.0.2.7"]));
     book.publish(json!({})).await;
@@ -157,7 +157,7 @@ async fn an_address_that_is_published_no_more_is_unbanned_whatever_took_it_away(
 }
 
 #[tokio::test]
-async fn an_unban_takes_an_address_off_the_published_document_for_good() {
+async fn an_unban_removes_an_address_from_the_published_document() {
     let mut book = Book::open().await;
     let document =
         json!({ "ip_blacklist": ["::ffff:192.0.2.7", "192.0.2.8/32", "203.0.113.9/24"] });
@@ -175,7 +175,7 @@ async fn an_unban_takes_an_address_off_the_published_document_for_good() {
 }
 
 #[tokio::test]
-async fn a_document_or_a_rollback_bans_again_whom_an_unban_just_let_in() {
+async fn a_document_or_a_rollback_can_ban_an_unbanned_address_again() {
     let book = Book::open().await;
     let banned = (json!(["192.0.2.7"]), json!([]));
     book.publish(json!({ "ip_blacklist": ["192.0.2.7"] })).await;
@@ -188,7 +188,7 @@ async fn a_document_or_a_rollback_bans_again_whom_an_unban_just_let_in() {
 }
 
 #[tokio::test]
-async fn a_ban_takes_an_address_off_the_published_unbans_and_the_other_way_round() {
+async fn a_ban_removes_a_published_unban_and_the_reverse() {
     let mut book = Book::open().await;
     book.publish(json!({ "ip_whitelist": ["192.0.2.50", "192.0.2.51"] }))
         .await;
@@ -204,7 +204,7 @@ async fn a_ban_takes_an_address_off_the_published_unbans_and_the_other_way_round
 }
 
 #[tokio::test]
-async fn a_short_ban_does_not_shorten_those_of_the_published_document() {
+async fn a_short_ban_does_not_shorten_published_bans() {
     let mut book = Book::open().await;
     book.publish(json!({ "ip_blacklist": ["198.51.100.8"] }))
         .await;
@@ -227,7 +227,7 @@ async fn a_short_ban_does_not_shorten_those_of_the_published_document() {
 }
 
 #[tokio::test]
-async fn a_large_list_can_be_published_taken_off_and_published_again_in_its_order() {
+async fn a_large_list_can_be_published_removed_and_published_again_in_order() {
     let mut book = Book::open().await;
     let many = (0..60_000_u32).map(|n| Ipv4Addr::from_bits(0x0b00_0000 + n).to_string());
     let many = json!(many.collect::<Vec<_>>());

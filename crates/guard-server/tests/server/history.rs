@@ -1,4 +1,4 @@
-//! What became of the rules, when, by whom and why.
+//! The history of the rules: what changed, when, by whom and why.
 
 use reqwest::Method;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::{Server, read};
 use crate::versions::{Book, operation};
 
 #[tokio::test]
-async fn renewals_in_time_do_not_crowd_out_what_people_did() {
+async fn renewals_do_not_push_human_changes_out_of_the_history() {
     let mut book = Book::open().await;
     book.publish(json!({ "message": "m" })).await;
     book.ban("192.0.2.0/24", None).await;
@@ -58,7 +58,7 @@ async fn history_names_what_ended() {
 }
 
 #[tokio::test]
-async fn history_comes_in_pages_and_each_version_with_its_document() {
+async fn history_has_pages_and_each_version_has_its_document() {
     let server = Server::start().await;
     for country in ["FR", "NZ", "AQ"] {
         let body = json!({ "country": country, "author": "me", "reason": "a test" });
@@ -127,7 +127,7 @@ async fn an_author_or_reason_is_one_line_of_at_most_a_thousand_characters() {
 }
 
 #[tokio::test]
-async fn changes_that_come_together_are_all_made_each_with_a_version_of_its_own() {
+async fn concurrent_changes_all_succeed_each_with_its_own_version() {
     let server = Server::start().await;
     let number = 60;
     let changes = (1..=number).map(|host| {

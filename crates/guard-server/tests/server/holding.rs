@@ -13,7 +13,7 @@ use crate::process::{Process, command};
 use crate::support::{KEY, Server, client};
 
 const PATH: &str = "/api/v1/rules";
-/// Far longer than anything here takes: only a hang reaches it.
+/// Far longer than anything here takes. Only a hang reaches it.
 const GENEROUS: Duration = Duration::from_secs(60);
 const AGENTS: usize = 1000;
 
@@ -59,7 +59,7 @@ async fn a_held_request_is_answered_when_the_rules_change() {
 }
 
 #[tokio::test]
-async fn a_held_request_is_answered_304_when_its_time_is_up() {
+async fn a_held_request_is_answered_304_after_its_wait() {
     let server = Server::start().await;
     let known = current_tag(server.get(PATH)).await;
     let answer = waiting(server.get(PATH), &known, 1).send().await.unwrap();
@@ -69,7 +69,7 @@ async fn a_held_request_is_answered_304_when_its_time_is_up() {
 }
 
 #[tokio::test]
-async fn who_does_not_know_the_rules_in_force_is_answered_at_once() {
+async fn an_agent_with_other_rules_is_answered_at_once() {
     let server = Server::start().await;
     publish(&server, &json!({ "version": 2 })).await;
     let answer = waiting(server.get(PATH), "\"another\"", 60).send();
@@ -81,7 +81,7 @@ async fn who_does_not_know_the_rules_in_force_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn nobody_is_held_once_the_server_is_stopping() {
+async fn no_request_is_held_while_the_server_stops() {
     let server = Server::start().await;
     let known = current_tag(server.get(PATH)).await;
     let held = tokio::spawn(waiting(server.get(PATH), &known, 60).send());
@@ -95,7 +95,7 @@ async fn nobody_is_held_once_the_server_is_stopping() {
 }
 
 #[tokio::test]
-async fn held_requests_do_not_keep_a_server_from_stopping() {
+async fn held_requests_do_not_delay_a_shutdown() {
     let data = tempfile::tempdir().unwrap();
     let mut server = Process::with_key(data.path());
     let agents = client();
@@ -112,7 +112,7 @@ async fn held_requests_do_not_keep_a_server_from_stopping() {
     assert_eq!(get().send().await.unwrap().status(), 200);
     server.signal("-TERM");
     assert_eq!(server.wait(), Some(0));
-    // A connection that had brought no request yet is closed; none was cut off by force.
+    // The server closes a connection without a request. None was cut off by force.
     let answers = held.join_all().await.into_iter().filter_map(Result::ok);
     let statuses: Vec<_> = answers.map(|answer| answer.status().as_u16()).collect();
     assert!(
@@ -122,7 +122,7 @@ async fn held_requests_do_not_keep_a_server_from_stopping() {
 }
 
 #[tokio::test]
-async fn a_thousand_agents_that_wait_are_cheap_and_all_hear_of_new_rules() {
+async fn a_thousand_waiting_agents_are_cheap_and_all_receive_new_rules() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::with_key(data.path());
     let url = format!("{}{PATH}", server.origin);
@@ -161,7 +161,7 @@ impl JsonVersion for Response {
     }
 }
 
-/// The sockets that a process has open, less the one that listens.
+/// The number of open sockets of a process, without the listening one.
 fn connections(pid: u32) -> usize {
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());

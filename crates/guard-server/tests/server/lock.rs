@@ -1,4 +1,4 @@
-//! One server for each database.
+//! Only one server may use a database.
 
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::process::{Process, command, fails};
 use crate::support::KEY;
 
-/// A server that is to start beside another one, with a key that would replace that one's.
+/// Tries to start a second server, with a key that would replace the first one's.
 fn second(data: &Path) -> String {
     let options = ["--api-key", "fg_another_key", "--listen", "127.0.0.1:0"];
     fails(command(data, &options), 1)
@@ -35,7 +35,7 @@ async fn a_second_server_is_refused_and_replaces_nothing() {
 }
 
 #[tokio::test]
-async fn a_database_has_one_lock_whichever_way_it_is_named() {
+async fn a_database_has_one_lock_under_all_its_names() {
     let data = tempfile::tempdir().unwrap();
     let _first = Process::with_key(data.path());
     let other = tempfile::tempdir().unwrap();
@@ -50,7 +50,7 @@ async fn a_database_has_one_lock_whichever_way_it_is_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_was_killed_locks_nothing_out() {
+async fn a_killed_server_leaves_no_lock_behind() {
     let data = tempfile::tempdir().unwrap();
     Process::with_key(data.path()).kill();
     assert!(data.path().join("guard.db.lock").exists());
@@ -59,7 +59,7 @@ async fn a_server_that_was_killed_locks_nothing_out() {
 }
 
 #[test]
-fn a_lock_that_cannot_be_written_is_said_in_one_line() {
+fn an_unwritable_lock_file_is_reported_in_one_line() {
     let data = tempfile::tempdir().unwrap();
     let path = data.path().join("guard.db.lock");
     let _socket = UnixListener::bind(path).unwrap();

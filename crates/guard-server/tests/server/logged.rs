@@ -1,4 +1,4 @@
-//! A server whose log can be read.
+//! A server whose log the test can read.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::process::{Process, command};
 use crate::support::{KEY, batch, client, event};
 
-/// A running server, and its data.
+/// A running server and its data directory.
 pub(crate) struct Logged {
     pub(crate) data: TempDir,
     pub(crate) process: Process,
@@ -34,7 +34,7 @@ impl Logged {
         self.data.path().join(name)
     }
 
-    /// Lines of the log that contain `text`.
+    /// The number of log lines that contain `text`.
     pub(crate) fn logged(&self, text: &str) -> usize {
         let log = self.log();
         log.lines().filter(|line| line.contains(text)).count()
@@ -50,18 +50,18 @@ impl Logged {
         request.body(batch("b", events, &[])).send().await.unwrap()
     }
 
-    /// What `path` is answered, which needs no key.
+    /// The status of `path`, which needs no key.
     pub(crate) async fn status(&self, path: &str) -> StatusCode {
         let url = format!("{}{path}", self.process.origin);
         client().get(url).send().await.unwrap().status()
     }
 
-    /// Asks until the answer is another one: answers are kept for a second.
+    /// Asks until the status is `expected`: the server reuses a result for a second.
     pub(crate) async fn becomes(&self, expected: StatusCode) {
         while self.status("/ready").await != expected {}
     }
 
-    /// Everything that takes records refuses them for now, and the server lives.
+    /// Checks that every path that stores records refuses them, and that the server still runs.
     pub(crate) async fn takes_nothing(&self) {
         for _ in 0..30 {
             let response = self.post(&[event("lost")]).await;
@@ -72,7 +72,7 @@ impl Logged {
         assert_eq!(self.status("/health").await, 200);
     }
 
-    /// Ends it and answers its data.
+    /// Stops the server. Returns its data directory.
     pub(crate) fn stop(mut self) -> TempDir {
         self.process.signal("-TERM");
         assert_eq!(self.process.wait(), Some(0));

@@ -1,5 +1,5 @@
-//! The server as its clients see it: each test starts one on a real socket,
-//! over a store in a temporary directory.
+//! The server as its clients see it. Each test starts a server on a real socket, with a store in a
+//! temporary directory.
 
 mod adoption;
 mod answers;

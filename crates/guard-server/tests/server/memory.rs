@@ -1,4 +1,4 @@
-//! What clients can make the server hold in memory.
+//! How much memory clients can make the server use.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use crate::process::Process;
 use crate::support::{AT, KEY, Server, Setup, batch, client, event, gzip, read, refused};
 
 const MIB: usize = 1 << 20;
-/// Far longer than anything here takes: only a hang reaches it.
+/// Far longer than anything here takes. Only a hang reaches it.
 const GENEROUS: Duration = Duration::from_secs(60);
 
 async fn limited(limits: Limits) -> Server {
@@ -22,10 +22,10 @@ async fn limited(limits: Limits) -> Server {
     setup.start().await
 }
 
-/// A connection that says this and reads nothing.
+/// Opens a connection that sends `said` and reads nothing.
 fn says(server: &str, said: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(server.strip_prefix("http://").unwrap()).unwrap();
-    // The server stops reading sooner or later.
+    // The server stops reading at some point.
     stream
         .set_write_timeout(Some(Duration::from_millis(100)))
         .unwrap();
@@ -33,7 +33,7 @@ fn says(server: &str, said: &[u8]) -> TcpStream {
     stream
 }
 
-/// A batch of `len` bytes that lacks its last one.
+/// A batch of `len` bytes without its last byte.
 fn unfinished(len: usize) -> Vec<u8> {
     let head = format!(
         "POST /api/v1/events HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {len}\r\n\r\n"
@@ -44,7 +44,7 @@ fn unfinished(len: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_status_report_is_bounded_as_it_is_sent_and_inflated() {
+async fn a_status_report_is_limited_before_and_after_decompression() {
     let server = limited(Limits {
         status: 2000,
         ..Limits::default()
@@ -62,7 +62,7 @@ async fn a_status_report_is_bounded_as_it_is_sent_and_inflated() {
 }
 
 #[tokio::test]
-async fn a_batch_of_too_many_records_is_refused_as_too_large_before_they_are_read() {
+async fn a_batch_of_too_many_records_is_refused_before_parsing() {
     let server = limited(Limits {
         records: 1000,
         ..Limits::default()
@@ -86,7 +86,7 @@ async fn a_batch_of_too_many_records_is_refused_as_too_large_before_they_are_rea
 }
 
 #[tokio::test]
-async fn a_rules_document_of_too_many_values_is_refused_before_a_tree_is_built() {
+async fn a_rules_document_of_too_many_values_is_refused_before_parsing() {
     let server = Server::start().await;
     let body = json!({ "document": { "ip_blacklist": vec![0; 200_000] } }).to_string();
     let request = server
@@ -99,7 +99,7 @@ async fn a_rules_document_of_too_many_values_is_refused_before_a_tree_is_built()
 }
 
 #[tokio::test]
-async fn while_unfinished_bodies_take_the_memory_large_ones_are_refused_and_small_ones_taken() {
+async fn small_bodies_are_accepted_while_unfinished_bodies_use_the_memory() {
     let server = limited(Limits {
         encoded: MIB,
         decoded: MIB,
@@ -117,7 +117,7 @@ async fn while_unfinished_bodies_take_the_memory_large_ones_are_refused_and_smal
         loop {
             let answer = server.post("/api/v1/events", large.clone()).send();
             let answer = answer.await.unwrap();
-            // Not all of the others were read yet.
+            // The server has not read all of the others yet.
             if answer.status() != 200 {
                 break answer;
             }
@@ -134,7 +134,7 @@ async fn while_unfinished_bodies_take_the_memory_large_ones_are_refused_and_smal
 }
 
 #[test]
-fn unfinished_bodies_take_no_more_memory_than_the_budget() {
+fn unfinished_bodies_use_no_more_memory_than_the_budget() {
     let data = tempfile::tempdir().unwrap();
     let limits = [
         "--max-body-bytes",
@@ -151,7 +151,7 @@ fn unfinished_bodies_take_no_more_memory_than_the_budget() {
 }
 
 #[tokio::test]
-async fn clients_that_do_not_read_a_large_list_take_little_memory_each() {
+async fn clients_that_do_not_read_a_large_list_use_little_memory_each() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::with_key(data.path());
     let url = |path: &str| format!("{}{path}", server.origin);
@@ -172,7 +172,7 @@ async fn clients_that_do_not_read_a_large_list_take_little_memory_each() {
         .map(|_| says(&server.origin, ask.as_bytes()))
         .collect();
     for stream in &unread {
-        // The server is at it.
+        // The server is working on the list.
         stream.peek(&mut [0]).unwrap();
     }
     let (status, list) = server.get("/api/v1/events?limit=1000", KEY).await;

@@ -1,4 +1,4 @@
-//! Changes to the rules as people think of them.
+//! Operations: the changes that people make to the rules.
 
 use guard_server::rules::Provenance;
 use guard_server::rules::operation::{Ban, Operation};
@@ -61,7 +61,7 @@ async fn a_ban_is_listed_and_an_unban_lists_the_address_for_unbanning() {
 }
 
 #[tokio::test]
-async fn every_operation_reaches_the_document_and_can_be_taken_back() {
+async fn every_operation_reaches_the_document_and_can_be_removed() {
     let server = Server::start().await;
     for (path, body, field, value) in [
         (
@@ -138,7 +138,7 @@ async fn every_operation_reaches_the_document_and_can_be_taken_back() {
 }
 
 #[tokio::test]
-async fn an_entry_is_taken_back_by_its_id_in_its_collection() {
+async fn an_entry_is_removed_by_its_id_in_its_collection() {
     let server = Server::start().await;
     let ban = json!({ "ip": "192.0.2.0/24", "duration_s": 600 });
     let (_, made) = post(&server, "bans", ban.clone()).await;
@@ -176,7 +176,7 @@ async fn an_entry_is_taken_back_by_its_id_in_its_collection() {
 }
 
 #[tokio::test]
-async fn the_command_line_lifts_no_ban_that_is_not_there_and_says_who_follows() {
+async fn the_command_line_refuses_to_lift_a_missing_ban_and_counts_processes() {
     let data = tempfile::tempdir().unwrap();
     drop(Process::with_key(data.path()));
     let run = |args: &[&str]| {
@@ -267,7 +267,7 @@ async fn locking_out_everyone_loopback_or_oneself_needs_a_confirmation() {
 }
 
 #[tokio::test]
-async fn a_document_that_locks_many_out_needs_a_confirmation() {
+async fn a_document_that_locks_out_many_clients_needs_a_confirmation() {
     let server = Server::start().await;
     let blocks = (0..55_000_u32).map(|n| format!("{}.{}.0.0/16", n / 256 + 1, n % 256));
     let blocks: Vec<_> = blocks.filter(|block| !block.starts_with("127.")).collect();
@@ -303,7 +303,7 @@ async fn a_document_that_locks_many_out_needs_a_confirmation() {
 }
 
 #[tokio::test]
-async fn an_unban_that_a_block_makes_vain_needs_a_confirmation() {
+async fn an_unban_within_a_banned_block_needs_a_confirmation() {
     let server = Server::start().await;
     post(&server, "bans", json!({ "ip": "192.0.2.0/24" })).await;
     let unban = json!({ "ip": "192.0.2.7" });
@@ -319,7 +319,7 @@ async fn an_unban_that_a_block_makes_vain_needs_a_confirmation() {
 }
 
 #[tokio::test]
-async fn a_rollback_is_a_new_version_that_unbans_what_was_banned_since() {
+async fn a_rollback_is_a_new_version_that_lifts_later_bans() {
     let server = Server::start().await;
     post(&server, "countries", json!({ "country": "FR" })).await;
     post(&server, "bans", json!({ "ip": "192.0.2.7" })).await;
@@ -341,7 +341,7 @@ async fn a_rollback_is_a_new_version_that_unbans_what_was_banned_since() {
 }
 
 #[tokio::test]
-async fn a_rollback_to_a_pattern_that_is_refused_today_is_refused() {
+async fn a_rollback_to_a_pattern_that_is_refused_today_fails() {
     let server = Server::start().await;
     post(&server, "countries", json!({ "country": "FR" })).await;
     let project = server.store.project_named("default").await;
@@ -386,7 +386,7 @@ async fn published_rules_keep_the_bans() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
-    fn versions_rise_with_every_change_over_ends_rollbacks_and_restarts(
+    fn versions_rise_with_every_change_end_rollback_and_restart(
         steps in prop::collection::vec((0..4_u8, 1..5000_i64), 1..12),
     ) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -430,7 +430,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn the_command_line_works_beside_a_running_server() {
+async fn the_command_line_works_while_a_server_runs() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::with_key(data.path());
     let run = |args: &[&str]| {
@@ -464,7 +464,7 @@ async fn the_command_line_works_beside_a_running_server() {
 }
 
 #[tokio::test]
-async fn every_operation_can_be_made_and_taken_back_on_the_command_line() {
+async fn every_operation_can_be_added_and_removed_on_the_command_line() {
     let data = tempfile::tempdir().unwrap();
     drop(Process::with_key(data.path()));
     let run = |args: &[&str]| {
@@ -554,7 +554,7 @@ async fn every_operation_can_be_made_and_taken_back_on_the_command_line() {
 }
 
 #[tokio::test]
-async fn the_command_line_lists_what_is_in_force_and_until_when() {
+async fn the_command_line_lists_the_operations_in_force_and_their_ends() {
     let data = tempfile::tempdir().unwrap();
     drop(Process::with_key(data.path()));
     let run = |args: &[&str]| {

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{AT, KEY, Server, Setup, batch};
 
 #[tokio::test]
-async fn what_was_received_is_shown_and_what_agents_sent_is_escaped() {
+async fn the_page_shows_received_records_and_escapes_their_text() {
     let server = Server::start().await;
     let attack = "<script>alert('1')</script>";
     let event = json!({ "timestamp": AT, "event_type": attack, "ip_address": "192.0.2.7",
@@ -30,7 +30,7 @@ async fn what_was_received_is_shown_and_what_agents_sent_is_escaped() {
 }
 
 #[tokio::test]
-async fn a_long_text_is_shown_by_its_start() {
+async fn the_page_shows_only_the_start_of_a_long_text() {
     let server = Server::start().await;
     let long = "é".repeat(10_000);
     let event = json!({ "timestamp": AT, "event_type": "x", "reason": long, "method": [long] });
@@ -44,7 +44,7 @@ async fn a_long_text_is_shown_by_its_start() {
 }
 
 #[tokio::test]
-async fn of_many_types_the_rare_ones_share_a_row() {
+async fn rare_types_share_a_row() {
     let server = Server::start().await;
     let of = |name: String| json!({ "timestamp": AT, "event_type": name });
     let rare = (0..150).map(|n| of(format!("rare-{n}")));
@@ -62,7 +62,7 @@ async fn of_many_types_the_rare_ones_share_a_row() {
 }
 
 #[tokio::test]
-async fn the_policy_lets_nothing_run_or_load_but_the_one_style() {
+async fn the_content_policy_allows_only_the_one_style() {
     let server = Server::start().await;
     let response = server.request(Method::GET, "/").send().await.unwrap();
     let policy = response.headers()["Content-Security-Policy"]
@@ -93,7 +93,7 @@ async fn on_loopback_only_a_loopback_name_opens_the_page() {
 }
 
 #[tokio::test]
-async fn elsewhere_the_page_asks_for_the_api_key() {
+async fn on_other_addresses_the_page_asks_for_the_api_key() {
     let setup = Setup {
         access: Access::ApiKey,
         ..Setup::default()
@@ -115,7 +115,7 @@ async fn elsewhere_the_page_asks_for_the_api_key() {
 }
 
 #[tokio::test]
-async fn who_has_the_rules_is_shown_and_escaped() {
+async fn the_adoption_of_rules_is_shown_and_escaped() {
     let server = Server::start().await;
     let page = async || {
         let response = server.request(Method::GET, "/").send().await.unwrap();

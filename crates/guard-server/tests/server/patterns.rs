@@ -1,4 +1,4 @@
-//! Patterns and versions at their limits: what is refused, and what an earlier server let in.
+//! Patterns and versions at their limits: what is refused, and what an earlier server accepted.
 
 use guard_server::store::{Change, KeepVersions, Projects as _, RulesStore as _, StoredRules};
 use guard_wire::rules::DynamicRules;
@@ -10,10 +10,10 @@ use crate::operations::{ask, document, post};
 use crate::process::{Process, command};
 use crate::support::{Server, read};
 
-/// The version from which a server could not count on.
+/// The highest version: an earlier server had no next one after it.
 const LAST: i64 = 9_007_199_254_740_991;
 
-/// Stores rules as an earlier server could, unchecked.
+/// Stores rules unchecked, as an earlier server could.
 async fn store(server: &Server, version: i64, rules: DynamicRules, entries: Value) {
     let project = server.store.project_named("default").await;
     let rules = DynamicRules { version, ..rules };
@@ -39,7 +39,7 @@ async fn store(server: &Server, version: i64, rules: DynamicRules, entries: Valu
 }
 
 #[tokio::test]
-async fn a_pattern_over_the_limits_that_an_earlier_server_took_breaks_no_later_change() {
+async fn an_oversized_pattern_from_an_earlier_server_breaks_no_later_change() {
     let server = Server::start().await;
     let pattern = "a{4000000000}";
     let rules = DynamicRules {
@@ -66,7 +66,7 @@ async fn a_pattern_over_the_limits_that_an_earlier_server_took_breaks_no_later_c
     assert_eq!(rules["ip_blacklist"], json!(["192.0.2.7"]));
 }
 
-/// A document of a hundred kilobytes of patterns, each of which takes some milliseconds to judge.
+/// A document with a hundred kilobytes of patterns. Checking each one takes some milliseconds.
 fn large_document(salt: usize) -> Value {
     let pattern = |n: usize| format!("{salt}-{n}-{}", r"\w{3}x".repeat(160));
     let patterns: Vec<_> = (0..100).map(pattern).collect();
@@ -74,7 +74,7 @@ fn large_document(salt: usize) -> Value {
 }
 
 #[tokio::test]
-async fn requests_are_answered_while_large_drafts_are_judged() {
+async fn requests_are_answered_while_large_drafts_are_checked() {
     let server = std::sync::Arc::new(Server::start().await);
     let drafts: Vec<_> = (0..2)
         .map(|salt| {
@@ -83,7 +83,7 @@ async fn requests_are_answered_while_large_drafts_are_judged() {
             tokio::spawn(async move { ask(&server, Method::PUT, "draft", body).await.0 })
         })
         .collect();
-    // All this is one thread: while it judges, it answers nothing.
+    // All of this runs on one thread: if it checked the patterns, it would answer nothing.
     let mut answered = 0;
     while !drafts.iter().all(tokio::task::JoinHandle::is_finished) {
         let health = server.request(Method::GET, "/health").send().await;
@@ -97,7 +97,7 @@ async fn requests_are_answered_while_large_drafts_are_judged() {
 }
 
 #[tokio::test]
-async fn changes_go_on_behind_the_highest_version_that_an_earlier_server_took() {
+async fn changes_continue_after_the_highest_version_of_an_earlier_server() {
     let server = Server::start().await;
     store(&server, LAST, DynamicRules::default(), json!([])).await;
     let (status, answer) = post(&server, "bans", json!({ "ip": "192.0.2.7" })).await;
@@ -112,7 +112,7 @@ async fn changes_go_on_behind_the_highest_version_that_an_earlier_server_took() 
 }
 
 #[test]
-fn a_version_that_leaves_no_room_is_refused_with_a_way_out() {
+fn a_version_without_room_above_is_refused_with_a_remedy() {
     let data = tempfile::tempdir().unwrap();
     drop(Process::with_key(data.path()));
     let file = data.path().join("rules.json");

@@ -1,4 +1,4 @@
-//! The real binary: how it starts, how it stops, and what it keeps.
+//! The real binary: how it starts, how it stops, and what it stores.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::{KEY, batch, client, event, read};
 
-/// A running binary; killed when the test ends.
+/// A running binary. It is killed when the test ends.
 pub(crate) struct Process {
     child: Child,
     pub(crate) origin: String,
@@ -31,18 +31,18 @@ impl Process {
         self.child.id()
     }
 
-    /// Its exit code, once it ended.
+    /// Waits for the end of the process. Returns its exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
-    /// Ends it as a crash does.
+    /// Kills the process, as a crash would.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Starts on a free port and reads on until `lines` lines were printed.
+    /// Starts it on a free port, and reads until it has printed `lines` lines.
     pub(crate) fn start(data: &Path, args: &[&str], lines: usize) -> Self {
         Self::run(command(data, args), lines)
     }
@@ -80,7 +80,7 @@ impl Process {
         matches!(request.send().await, Ok(response) if response.status() == 200)
     }
 
-    /// The most memory that it had in use.
+    /// The highest memory use of the process.
     pub(crate) fn peak_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -102,14 +102,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_kill_and_only_once() {
+async fn acknowledged_records_are_stored_once_after_a_kill() {
     let data = tempfile::tempdir().unwrap();
     let mut acknowledged = 0;
     for round in 0..4 {
@@ -127,7 +127,7 @@ async fn what_was_acknowledged_is_there_after_a_kill_and_only_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_amid_requests_loses_none_that_was_acknowledged() {
+async fn a_kill_during_requests_loses_no_acknowledged_record() {
     let data = tempfile::tempdir().unwrap();
     let mut server = Process::with_key(data.path());
     let url = format!("{}/api/v1/events", server.origin);
@@ -199,7 +199,7 @@ async fn the_first_start_prints_a_key_and_later_ones_do_not() {
 }
 
 #[tokio::test]
-async fn a_key_given_later_replaces_the_one_before() {
+async fn a_new_key_replaces_the_old_one() {
     let data = tempfile::tempdir().unwrap();
     drop(Process::with_key(data.path()));
     let server = Process::start(data.path(), &["--api-key", "fg_a_new_key"], 2);
@@ -209,7 +209,7 @@ async fn a_key_given_later_replaces_the_one_before() {
 
 #[cfg(unix)]
 #[test]
-fn the_data_is_readable_for_its_owner_only() {
+fn only_the_owner_can_read_the_data() {
     use std::os::unix::fs::PermissionsExt as _;
     let parent = tempfile::tempdir().unwrap();
     let data = parent.path().join("guard-data");
@@ -223,7 +223,7 @@ fn the_data_is_readable_for_its_owner_only() {
 }
 
 #[test]
-fn a_database_that_is_named_by_a_uri_is_readable_for_its_owner_only_too() {
+fn only_the_owner_can_read_a_database_named_by_a_uri() {
     use std::os::unix::fs::PermissionsExt as _;
     let parent = tempfile::tempdir().unwrap();
     let data = parent.path().join("guard-data");
@@ -244,7 +244,7 @@ fn a_database_that_is_named_by_a_uri_is_readable_for_its_owner_only_too() {
 }
 
 #[test]
-fn a_request_in_flight_is_finished_when_the_server_is_told_to_stop() {
+fn a_shutdown_finishes_the_request_in_flight() {
     for signal in ["-TERM", "-INT"] {
         let data = tempfile::tempdir().unwrap();
         let mut server = Process::with_key(data.path());
@@ -252,7 +252,7 @@ fn a_request_in_flight_is_finished_when_the_server_is_told_to_stop() {
         let mut stream = TcpStream::connect(address).unwrap();
         let body = batch("b", &[event("in flight")], &[]);
         let (head, tail) = body.split_at(20);
-        // The server asks for the body once the request is in its hands.
+        // The server asks for the body once it handles the request.
         write!(
             stream,
             "POST /api/v1/events HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nExpect: 100-continue\r\n\
@@ -266,7 +266,7 @@ fn a_request_in_flight_is_finished_when_the_server_is_told_to_stop() {
         assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         server.signal(signal);
-        // Nobody new is let in any more.
+        // New connections are refused now.
         while TcpStream::connect(address).is_ok() {
             std::thread::yield_now();
         }
@@ -279,7 +279,7 @@ fn a_request_in_flight_is_finished_when_the_server_is_told_to_stop() {
 }
 
 #[tokio::test]
-async fn a_server_that_was_stopped_leaves_one_file() {
+async fn a_stopped_server_leaves_one_file() {
     let data = tempfile::tempdir().unwrap();
     let mut server = Process::with_key(data.path());
     assert!(server.post(batch("b", &[event("a")], &[])).await);
@@ -292,7 +292,7 @@ async fn a_server_that_was_stopped_leaves_one_file() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_written_stops_nothing() {
+async fn an_unwritable_log_stops_nothing() {
     let data = tempfile::tempdir().unwrap();
     let mut command = command(data.path(), &["--api-key", KEY]);
     command.stderr(File::options().write(true).open("/dev/full").unwrap());
@@ -301,7 +301,7 @@ async fn a_log_that_cannot_be_written_stops_nothing() {
     let refuse =
         "CREATE TRIGGER refuse BEFORE INSERT ON events BEGIN SELECT RAISE(FAIL, 'no'); END";
     database.execute_batch(refuse).unwrap();
-    // The failure is logged by the thread that writes.
+    // The writer thread logs the failure.
     assert!(!server.post(batch("b", &[event("a")], &[])).await);
     database.execute_batch("DROP TRIGGER refuse").unwrap();
     assert!(server.post(batch("b", &[event("a")], &[])).await);
@@ -310,7 +310,7 @@ async fn a_log_that_cannot_be_written_stops_nothing() {
 }
 
 #[test]
-fn a_server_whose_log_nobody_reads_any_more_ends_in_order() {
+fn a_server_with_a_closed_log_pipe_stops_in_order() {
     let data = tempfile::tempdir().unwrap();
     let mut command = command(data.path(), &["--api-key", KEY]);
     command.stderr(Stdio::piped());
@@ -321,7 +321,7 @@ fn a_server_whose_log_nobody_reads_any_more_ends_in_order() {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_is_said_in_one_line() {
+fn an_unwritable_output_is_reported_in_one_line() {
     let data = tempfile::tempdir().unwrap();
     let _server = Process::with_key(data.path());
     let mut command = command(data.path(), &["rules", "show"]);
@@ -339,7 +339,7 @@ pub(crate) fn fails(mut command: Command, code: i32) -> String {
 }
 
 #[test]
-fn a_port_in_use_is_said_in_one_line() {
+fn a_port_in_use_is_reported_in_one_line() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::with_key(data.path());
     let address = server.origin.strip_prefix("http://").unwrap();
@@ -352,7 +352,7 @@ fn a_port_in_use_is_said_in_one_line() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_made_is_said_in_one_line() {
+fn a_directory_that_cannot_be_created_is_reported_in_one_line() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let stderr = fails(command(&file.path().join("data"), &[]), 1);
     assert!(
@@ -362,7 +362,7 @@ fn a_directory_that_cannot_be_made_is_said_in_one_line() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_said_in_one_line() {
+fn a_file_that_is_not_a_database_is_reported_in_one_line() {
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join("guard.db"), "no database, ".repeat(100)).unwrap();
     let stderr = fails(command(data.path(), &[]), 1);
@@ -370,7 +370,7 @@ fn a_file_that_is_no_database_is_said_in_one_line() {
 }
 
 #[test]
-fn bad_keys_are_said_in_one_line_that_does_not_show_them() {
+fn bad_keys_are_reported_in_one_line_without_the_key() {
     let data = tempfile::tempdir().unwrap();
     for option in ["--api-key", "--encryption-key"] {
         let stderr = fails(command(data.path(), &[option, "hush"]), 2);
@@ -382,7 +382,7 @@ fn bad_keys_are_said_in_one_line_that_does_not_show_them() {
 }
 
 #[tokio::test]
-async fn rules_are_set_beside_a_running_server() {
+async fn rules_can_be_set_while_a_server_runs() {
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("rules.json");
     std::fs::write(&file, r#"{"version": 7, "ip_blacklist": ["192.0.2.7"]}"#).unwrap();

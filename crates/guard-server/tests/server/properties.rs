@@ -1,4 +1,4 @@
-//! Whatever is posted, the server answers and stays up.
+//! The server answers any body and keeps running.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ const PATHS: [&str; 4] = [
     "/api/v1/status",
 ];
 
-/// Bytes from noise to nearly valid batches.
+/// Bodies from random bytes to nearly valid batches.
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let json = r#"[\[\]{}:,"\\a-z0-9NaInfity\-. ]{0,200}"#;
     let record = prop_oneof![
@@ -35,7 +35,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn any_body_is_answered_and_the_server_stays_up() {
+fn any_body_is_answered_and_the_server_keeps_running() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(Server::start());
     let case = (

@@ -1,4 +1,4 @@
-//! Reading back what was received.
+//! Queries for received records.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{AT, Server, Setup, batch, event, read, refused};
 
 #[tokio::test]
-async fn an_empty_server_answers_zeros() {
+async fn an_empty_server_returns_zeros() {
     let server = Server::start().await;
     let none = json!({ "total": 0, "by_type": {} });
     let zeros = json!({ "events": 0, "metrics": 0 });
@@ -106,7 +106,7 @@ async fn the_newest_records_come_first() {
 }
 
 #[tokio::test]
-async fn pages_that_follow_one_another_hold_every_record_once() {
+async fn consecutive_pages_contain_every_record_once() {
     let server = Server::start().await;
     let events: Vec<_> = (0..25).map(|n| event(&n.to_string())).collect();
     server
@@ -122,7 +122,7 @@ async fn pages_that_follow_one_another_hold_every_record_once() {
                 .iter()
                 .map(|it| it["idempotency_key"].clone().to_string()),
         );
-        // What comes in while somebody pages does not disturb them.
+        // Records that arrive while a client reads pages do not affect the pages.
         server
             .take("/api/v1/events", batch("2", &[event("late")], &[]))
             .await;
@@ -139,7 +139,7 @@ async fn pages_that_follow_one_another_hold_every_record_once() {
 }
 
 #[tokio::test]
-async fn a_list_of_large_records_ends_early_and_the_next_one_goes_on() {
+async fn a_list_of_large_records_ends_early_and_the_next_page_continues() {
     let server = for_large_records().await;
     let large = |n: usize| json!({ "timestamp": AT, "event_type": "x", "n": n, "reason": "x".repeat(1 << 20) });
     let events: Vec<_> = (0..20).map(large).collect();
@@ -161,7 +161,7 @@ async fn a_list_of_large_records_ends_early_and_the_next_one_goes_on() {
 }
 
 #[tokio::test]
-async fn a_record_that_fills_a_list_by_itself_is_in_it() {
+async fn a_record_that_fills_a_whole_list_is_included() {
     let server = for_large_records().await;
     for n in 0..2 {
         let event =
@@ -174,7 +174,7 @@ async fn a_record_that_fills_a_list_by_itself_is_in_it() {
 }
 
 #[tokio::test]
-async fn large_reports_are_in_a_summary_as_far_as_there_is_room() {
+async fn a_summary_includes_large_reports_up_to_its_limit() {
     let server = for_large_records().await;
     for install in 0..4 {
         let report = json!({ "status": "healthy", "more": "x".repeat(8 << 20) }).to_string();
@@ -203,7 +203,7 @@ async fn for_large_records() -> Server {
 }
 
 #[tokio::test]
-async fn parameters_out_of_range_are_refused_by_name() {
+async fn an_error_names_a_parameter_out_of_range() {
     let server = Server::start().await;
     for query in [
         "limit=0",

@@ -1,4 +1,4 @@
-//! Whether the server can store records, and what becomes of them while it cannot.
+//! Whether the server can store records, and how it behaves when it cannot.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -22,10 +22,10 @@ async fn a_server_that_stores_records_is_ready() {
     assert_eq!((status, answer), (200, json!({ "status": "ready" })));
 }
 
-/// Something done to a file of the database.
+/// Something that a test does to a file of the database.
 type Act = fn(&Path);
 
-/// Puts a copy of a file in its place.
+/// Replaces a file with a copy of it.
 fn replace(path: &Path) {
     let copy = path.with_extension("copy");
     fs::copy(path, &copy).unwrap();
@@ -33,7 +33,7 @@ fn replace(path: &Path) {
 }
 
 #[tokio::test]
-async fn files_of_the_database_that_are_gone_or_replaced_are_noticed_and_said_once() {
+async fn missing_or_replaced_database_files_are_noticed_and_logged_once() {
     let actions: [Act; 2] = [|path| fs::remove_file(path).unwrap(), replace];
     for name in ["guard.db", "guard.db-wal", "guard.db-shm"] {
         for act in actions {
@@ -63,7 +63,7 @@ async fn a_database_that_is_put_back_is_used_again() {
 }
 
 #[tokio::test]
-async fn a_backup_that_took_its_place_gets_nothing_of_the_log_of_the_one_before() {
+async fn a_restored_backup_gets_nothing_from_the_old_log() {
     let data = data().await;
     let backup = fs::read(data.path().join("guard.db")).unwrap();
     let mut server = Logged::start_in(data, "info");
@@ -89,12 +89,12 @@ fn limit_files(server: &Logged, bytes: Option<u64>) {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_once_and_once_when_it_is_over() {
+async fn a_full_disk_is_logged_once_and_its_end_once() {
     let server = Logged::start();
     assert_eq!(server.post(&[event("a")]).await.status(), 200);
     server.becomes(StatusCode::OK).await;
     let log = server.path("guard.db-wal").metadata().unwrap().len();
-    // A small commit still fits, a large one does not.
+    // A small commit still fits; a large one does not.
     limit_files(&server, Some(log + 100_000));
     let mut large = event("b");
     large["reason"] = json!("x".repeat(200_000));
@@ -115,7 +115,7 @@ async fn a_full_disk_is_said_once_and_once_when_it_is_over() {
     assert_eq!(server.logged("ERROR"), 1);
 }
 
-/// Writes garbage over all but the first page.
+/// Overwrites all but the first page with garbage.
 fn damage(path: &Path) {
     let mut file = OpenOptions::new().write(true).open(path).unwrap();
     let len = file.metadata().unwrap().len();
@@ -125,7 +125,7 @@ fn damage(path: &Path) {
 }
 
 #[tokio::test]
-async fn a_database_that_is_damaged_while_the_server_runs_is_noticed_and_said_once() {
+async fn damage_to_the_database_at_runtime_is_noticed_and_logged_once() {
     let server = Logged::start();
     assert_eq!(server.post(&[event("a")]).await.status(), 200);
     let server = Logged::start_in(server.stop(), "info");
@@ -135,7 +135,7 @@ async fn a_database_that_is_damaged_while_the_server_runs_is_noticed_and_said_on
     assert_eq!(server.logged("nothing is stored from now on"), 1);
 }
 
-/// Data with one event, of a server that was stopped.
+/// The data directory of a stopped server with one event.
 async fn data() -> TempDir {
     let server = Logged::start();
     assert_eq!(server.post(&[event("a")]).await.status(), 200);
@@ -143,7 +143,7 @@ async fn data() -> TempDir {
 }
 
 #[tokio::test]
-async fn a_database_that_was_there_and_is_not_whole_is_refused_with_the_remedy_and_kept() {
+async fn a_damaged_database_is_refused_with_a_remedy_and_kept() {
     let empty = |path: &Path| drop(File::create(path).unwrap());
     let cut = |path: &Path| {
         let file = OpenOptions::new().write(true).open(path).unwrap();
@@ -174,7 +174,7 @@ async fn a_database_that_was_there_and_is_not_whole_is_refused_with_the_remedy_a
 }
 
 #[tokio::test]
-async fn a_database_that_is_gone_while_its_log_is_there_is_not_replaced() {
+async fn a_missing_database_with_a_log_is_not_replaced() {
     let mut server = Logged::start();
     assert_eq!(server.post(&[event("a")]).await.status(), 200);
     server.process.signal("-KILL");
@@ -187,7 +187,7 @@ async fn a_database_that_is_gone_while_its_log_is_there_is_not_replaced() {
 }
 
 #[tokio::test]
-async fn a_first_start_that_was_interrupted_is_begun_again() {
+async fn an_interrupted_first_start_can_be_repeated() {
     let data = tempfile::tempdir().unwrap();
     fs::write(data.path().join("guard.db-new"), "half of it").unwrap();
     let server = Logged::start_in(data, "info");

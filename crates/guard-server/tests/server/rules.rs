@@ -1,4 +1,4 @@
-//! What agents get for rules.
+//! The rules as agents receive them.
 
 use guard_server::rules::Provenance;
 use guard_server::rules::set;
@@ -27,14 +27,14 @@ async fn set_rules(server: &Server, document: &Value) -> Result<i64, ChangeError
 }
 
 #[tokio::test]
-async fn while_none_are_set_the_rules_are_empty() {
+async fn the_rules_are_empty_while_none_are_set() {
     let server = Server::start().await;
     let response = server.get(PATH).send().await.unwrap();
     assert_eq!(read(response).await, (200, json!({})));
 }
 
 #[tokio::test]
-async fn rules_that_were_set_are_answered_whole() {
+async fn rules_are_returned_whole() {
     let server = Server::start().await;
     let document = json!({ "version": 2, "ip_blacklist": ["192.0.2.0/24"], "message": "m" });
     assert_eq!(set_rules(&server, &document).await.unwrap(), 2);
@@ -46,7 +46,7 @@ async fn rules_that_were_set_are_answered_whole() {
 }
 
 #[tokio::test]
-async fn known_rules_are_not_sent_again_until_they_change() {
+async fn known_rules_are_sent_again_only_after_a_change() {
     let server = Server::start().await;
     let tag = |response: &reqwest::Response| response.headers()["ETag"].clone();
     let ask = async |tag: &reqwest::header::HeaderValue| {
@@ -87,7 +87,7 @@ async fn a_version_that_does_not_rise_is_refused_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn rules_that_guards_would_refuse_are_refused_by_field() {
+async fn rules_that_guards_would_refuse_are_refused_with_the_field() {
     let server = Server::start().await;
     let error = set_rules(&server, &json!({ "auto_ban_threshold": 0 }))
         .await
@@ -96,7 +96,7 @@ async fn rules_that_guards_would_refuse_are_refused_by_field() {
 }
 
 #[tokio::test]
-async fn rules_that_operations_could_not_make_are_refused_too() {
+async fn rules_that_operations_could_not_create_are_refused_too() {
     let server = Server::start().await;
     for field in ["suspicious_patterns", "blocked_user_agents"] {
         let document = json!({ "version": 1, field: ["ok", "(a+)+"] });

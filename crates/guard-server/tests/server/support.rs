@@ -1,4 +1,4 @@
-//! A server to talk to, and short ways to say things to it.
+//! A test server, and helpers for requests to it.
 
 use std::io::Write as _;
 use std::sync::{Arc, Once};
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 pub(crate) const KEY: &str = "fg_test_key";
 pub(crate) const AT: &str = "2026-11-22T14:28:58Z";
 
-/// A client that needs no certificates.
+/// A client without TLS certificates.
 pub(crate) fn client() -> Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
@@ -29,7 +29,7 @@ pub(crate) fn client() -> Client {
     Client::builder().no_proxy().build().unwrap()
 }
 
-/// A server in this process. It ends with the test's runtime.
+/// A server in this process. It stops with the test's runtime.
 pub(crate) struct Server {
     pub(crate) origin: String,
     pub(crate) store: Arc<Sqlite>,
@@ -38,7 +38,7 @@ pub(crate) struct Server {
     _directory: TempDir,
 }
 
-/// How a server differs from the usual one.
+/// The settings of a test server.
 pub(crate) struct Setup {
     pub(crate) encryption_key: Option<&'static str>,
     pub(crate) signing_secret: Option<&'static str>,
@@ -46,7 +46,7 @@ pub(crate) struct Setup {
     pub(crate) access: Access,
     pub(crate) connections: ConnectionLimits,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Whether it does by itself what must go on beside the requests.
+    /// Whether the background loop runs.
     pub(crate) is_maintained: bool,
 }
 
@@ -98,20 +98,20 @@ impl Setup {
     }
 }
 
-/// Serves any stores on a free port; returns its origin.
+/// Serves the given stores on a free port. Returns the origin.
 pub(crate) async fn serve(stores: Stores, limits: Limits, access: Access) -> String {
     let state = Arc::new(AppState::new(stores, limits, access));
     maintain(&state);
     serve_state(state, Setup::default().connections).await
 }
 
-/// Has the server do what must go on beside the requests.
+/// Starts the background loop.
 fn maintain(state: &Arc<AppState>) {
     let state = Arc::clone(state);
     tokio::spawn(async move { maintenance::run(&state).await });
 }
 
-/// Serves a state on a free port; returns its origin.
+/// Serves a state on a free port. Returns the origin.
 pub(crate) async fn serve_state(state: Arc<AppState>, limits: ConnectionLimits) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -143,7 +143,7 @@ impl Server {
             .body(body)
     }
 
-    /// Posts a batch that must be taken; answers what the server said.
+    /// Posts a batch that must be accepted. Returns the answer.
     pub(crate) async fn take(&self, path: &str, body: impl Into<reqwest::Body>) -> Value {
         let response = self.post(path, body).send().await.unwrap();
         let (status, answer) = read(response).await;
@@ -167,14 +167,14 @@ impl Server {
     }
 }
 
-/// The status and the JSON of a response.
+/// The status and the JSON body of a response.
 pub(crate) async fn read(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let body = response.bytes().await.unwrap();
     (status, serde_json::from_slice(&body).unwrap())
 }
 
-/// Sends a request that must be refused; answers the status and the detail.
+/// Sends a request that must be refused. Returns the status and the detail.
 pub(crate) async fn refused(request: RequestBuilder) -> (u16, String) {
     let (status, answer) = read(request.send().await.unwrap()).await;
     (status, answer["detail"].as_str().unwrap().to_owned())

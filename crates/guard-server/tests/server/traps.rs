@@ -1,4 +1,4 @@
-//! What agents in the field send that a strict server would stumble over.
+//! Input from real agents that a strict server would refuse.
 
 use guard_server::Limits;
 use reqwest::Method;
@@ -26,7 +26,7 @@ async fn times_with_a_space_a_t_or_no_offset_are_the_same_time() {
 }
 
 #[tokio::test]
-async fn bare_nan_and_infinity_are_taken_and_stored_as_null() {
+async fn bare_nan_and_infinity_are_accepted_and_stored_as_null() {
     let server = Server::start().await;
     let body = format!(
         r#"{{"metrics": [{{"timestamp": "{AT}", "metric_type": "error_rate", "value": NaN,
@@ -45,7 +45,7 @@ async fn bare_nan_and_infinity_are_taken_and_stored_as_null() {
 }
 
 #[tokio::test]
-async fn numbers_beyond_the_range_of_a_double_are_taken_and_stored_as_null() {
+async fn numbers_beyond_the_range_of_a_double_are_accepted_and_stored_as_null() {
     let server = Server::start().await;
     let body = format!(
         r#"{{"events": [{{"timestamp": "{AT}", "event_type": "seen", "response_time": 1e400}}]}}"#
@@ -69,7 +69,7 @@ async fn numbers_beyond_the_range_of_a_double_are_taken_and_stored_as_null() {
 }
 
 #[tokio::test]
-async fn surrogates_without_a_partner_are_replaced() {
+async fn unpaired_surrogates_are_replaced() {
     let server = Server::start().await;
     let body = format!(
         r#"{{"events": [{{"timestamp": "{AT}", "event_type": "x", "endpoint": "/\udc80",
@@ -82,7 +82,7 @@ async fn surrogates_without_a_partner_are_replaced() {
 }
 
 #[tokio::test]
-async fn a_bad_record_is_left_out_counted_and_named_and_the_rest_is_taken() {
+async fn a_bad_record_is_left_out_counted_and_named_and_the_rest_is_accepted() {
     let server = Server::start().await;
     let events = [
         event("a"),
@@ -164,7 +164,7 @@ async fn a_field_that_is_too_long_leaves_its_record_out_with_the_reason() {
 }
 
 #[tokio::test]
-async fn however_many_are_bad_the_answer_stays_small() {
+async fn the_answer_stays_small_with_many_bad_records() {
     let server = Server::start().await;
     let events = vec![json!(0); 5000];
     let answer = server
@@ -176,7 +176,7 @@ async fn however_many_are_bad_the_answer_stays_small() {
 }
 
 #[tokio::test]
-async fn unknown_keys_are_kept_and_the_record_stays_as_it_was_sent() {
+async fn unknown_keys_are_kept_and_the_record_stays_unchanged() {
     let server = Server::start().await;
     let event = json!({
         "timestamp": AT, "event_type": "a_type_of_tomorrow", "ip_address": "", "zz": [1, 2.50],
@@ -188,7 +188,7 @@ async fn unknown_keys_are_kept_and_the_record_stays_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn what_guard_core_adds_to_an_event_is_stored_as_it_was_sent() {
+async fn fields_that_guard_core_adds_are_stored_unchanged() {
     let server = Server::start().await;
     let events = [0, 50, 100].map(|score| {
         let mut event = event(&format!("e{score}"));
@@ -210,7 +210,7 @@ async fn what_guard_core_adds_to_an_event_is_stored_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn gzip_of_several_members_is_one_body() {
+async fn gzip_with_several_members_is_one_body() {
     let server = Server::start().await;
     let body = batch("1", &[event("a")], &[]);
     let (head, tail) = body.as_bytes().split_at(body.len() / 2);
@@ -222,7 +222,7 @@ async fn gzip_of_several_members_is_one_body() {
 }
 
 #[tokio::test]
-async fn a_record_that_nests_too_deep_is_left_out() {
+async fn a_record_with_too_deep_nesting_is_left_out() {
     let server = Server::start().await;
     let deep = format!(
         r#"{{"timestamp":"{AT}","event_type":"x","metadata":{}{}}}"#,

@@ -1,4 +1,4 @@
-//! A server's rules under a clock of the test's own.
+//! The rules of a server with a test clock.
 
 use guard_server::rules::Provenance;
 use guard_server::rules::draft;
@@ -18,7 +18,7 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// Of a server that does nothing by itself.
+    /// Opens the rules of a server without background work.
     pub(crate) async fn open() -> Self {
         let setup = Setup {
             is_maintained: false,
@@ -33,7 +33,7 @@ impl Book {
         }
     }
 
-    /// Makes an operation, for so many seconds or without end.
+    /// Adds an operation, for this many seconds or without end.
     pub(crate) async fn make(&self, operation: Operation, seconds: Option<i64>) {
         let by = Provenance {
             confirmed: true,
@@ -94,13 +94,13 @@ impl Book {
         serde_json::from_str(&self.stored().await.document).unwrap()
     }
 
-    /// The addresses that are banned, and those that are unbanned.
+    /// The banned addresses and the unbanned ones.
     pub(crate) async fn bans(&self) -> (Value, Value) {
         let rules = self.document().await;
         (rules["ip_blacklist"].clone(), rules["ip_whitelist"].clone())
     }
 
-    /// Lets time go by; the document in force then, and how long its lease is.
+    /// Advances the clock. Returns the document in force then, and the length of its lease.
     pub(crate) async fn later(&mut self, seconds: i64) -> (Value, i64) {
         self.now += SignedDuration::from_secs(seconds);
         compose_due(&*self.server.store, self.now).await.unwrap();
@@ -119,7 +119,7 @@ impl Book {
     }
 }
 
-/// An operation as it is written in JSON.
+/// Parses an operation from JSON fields.
 pub(crate) fn operation(kind: &str, fields: Value) -> Operation {
     let mut operation = fields;
     operation["kind"] = json!(kind);

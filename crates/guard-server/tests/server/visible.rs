@@ -1,4 +1,4 @@
-//! What others wrote, shown so that it cannot pass for something else.
+//! Text from others is shown so that it cannot imitate other content.
 
 use std::process::Output;
 
@@ -9,12 +9,12 @@ use crate::logged::Logged;
 use crate::process::command;
 use crate::support::{AT, KEY, Server, batch, client};
 
-/// Right to left from here on, and the C1 form of the escape that clears a screen.
+/// A right-to-left override, and the C1 form of the escape that clears a screen.
 const UNRULY: &str = "/\u{202e}exe.\u{9b}2J";
 const SHOWN: &str = r"/\u{202e}exe.\u{9b}2J";
 
 #[tokio::test]
-async fn the_page_shows_characters_that_would_hide_or_turn_text() {
+async fn the_page_shows_characters_that_would_hide_or_reverse_text() {
     let server = Server::start().await;
     let event = json!({ "timestamp": AT, "event_type": UNRULY, "endpoint": UNRULY });
     server
@@ -27,9 +27,9 @@ async fn the_page_shows_characters_that_would_hide_or_turn_text() {
 }
 
 #[tokio::test]
-async fn the_command_line_shows_them_too_and_no_field_looks_like_another() {
+async fn the_command_line_shows_them_too_and_no_field_imitates_another() {
     let server = Logged::start();
-    // Control characters are refused here.
+    // The command line refuses control characters.
     let turned = "\u{202e}exe.";
     let ban = [
         "rules",
@@ -69,8 +69,8 @@ async fn the_command_line_shows_them_too_and_no_field_looks_like_another() {
 }
 
 #[tokio::test]
-async fn what_is_sent_forges_no_line_of_the_log() {
-    // What is refused is logged as well.
+async fn received_text_cannot_forge_a_log_line() {
+    // Refused input is logged too.
     let server = Logged::start_in(tempfile::tempdir().unwrap(), "guard_server=debug");
     let forged = "x\n2026-11-22T14:28:58Z ERROR all is lost \u{202e}";
     let body = json!({ "ip": "192.0.2.7", forged: 1 }).to_string();
@@ -96,7 +96,7 @@ fn an_error_message_is_one_line() {
 }
 
 #[tokio::test]
-async fn an_answer_does_not_repeat_all_that_was_sent() {
+async fn an_answer_does_not_repeat_all_received_text() {
     let server = Server::start().await;
     let body = json!({ "events": "x".repeat(50_000) }).to_string();
     let answer = server.post("/api/v1/events", body).send().await.unwrap();
