@@ -1,4 +1,4 @@
-//! The agent as its users hold it.
+//! The agent's public interface.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,11 +19,12 @@ use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::{fork, install_id, threads};
 
-/// Collects records and delivers them. Cheap to clone; all clones are one
-/// agent. Dropping the last one closes it, which may take the shutdown timeout. Nothing is dropped
-/// of a `static`, and nothing at all by [`std::process::exit`]: see [`close_on_drop`](Self::close_on_drop).
+/// Collects records and delivers them. Cheap to clone; all clones are one agent. Dropping
+/// the last clone closes the agent, which may take the shutdown timeout. Rust never drops a
+/// `static`, and [`std::process::exit`] drops nothing: see [`close_on_drop`](Self::close_on_drop).
 ///
-/// Safe to use on both sides of a fork: the child gets a queue and a worker of
+/// Safe to use on both sides of a fork: the child gets its own queue and worker. The parent
+/// sends the records that it accepted, once.
 /// its own, and what the parent had accepted is sent by the parent, once.
 #[derive(Clone)]
 pub struct Agent {
@@ -43,15 +44,14 @@ impl Agent {
         }
     }
 
-    /// Queues an event. Never blocks, but under
-    /// [`OverflowPolicy::Block`](crate::OverflowPolicy::Block). Never touches
-    /// the network. An event that cannot be encoded is counted and reported.
+    /// Queues an event. Blocks only under [`OverflowPolicy::Block`](crate::OverflowPolicy::Block),
+    /// and never touches the network. An event that cannot be encoded is counted and reported.
     ///
     /// # Errors
     ///
-    /// [`SendError`] when the buffer is full, under
-    /// [`OverflowPolicy::Raise`](crate::OverflowPolicy::Raise), or when the
-    /// agent stopped while the call waited for room.
+    /// [`SendError`] when the buffer is full under
+    /// [`OverflowPolicy::Raise`](crate::OverflowPolicy::Raise), or when the agent stopped while
+    /// the call waited for room.
     pub fn send_event(&self, event: &SecurityEvent) -> Result<(), SendError> {
         self.record(Kind::Event, event.fields())
     }
@@ -65,7 +65,7 @@ impl Agent {
         self.record(Kind::Metric, metric.fields())
     }
 
-    /// Queues a record given as fields: the one intake for both kinds.
+    /// Queues a record given as fields. Both kinds use this function.
     ///
     /// # Errors
     ///
@@ -83,13 +83,13 @@ impl Agent {
     }
 
     /// Like [`record`](Self::record), but under
-    /// [`OverflowPolicy::Block`](crate::OverflowPolicy::Block) a full buffer is
-    /// an error at once. A panic in `fields`, or in the agent, is a lost record: counted as
-    /// invalid and reported.
+    /// [`OverflowPolicy::Block`](crate::OverflowPolicy::Block) a full buffer causes an error at
+    /// once. If `fields` or the agent panics, the record is lost: it is counted as invalid and
+    /// reported.
     ///
     /// # Errors
     ///
-    /// [`SendError`] when the buffer is full and nothing may be dropped for room.
+    /// [`SendError`] when the buffer is full and the policy allows no drop.
     pub fn try_record(&self, kind: Kind, fields: impl Fields) -> Result<(), SendError> {
         let core = self.core();
         intake::guarded(&core.shared, kind, || {
@@ -99,8 +99,9 @@ impl Agent {
         })
     }
 
-    /// Like [`try_record`](Self::try_record), for a record that waits for room since the
-    /// agent had stopped `stops` times: it starts no agent that was stopped meanwhile.
+    /// Like [`try_record`](Self::try_record), for a record that waited for room. `stops` is the
+    /// value of [`stops`](Self::stops) when the wait began. If the agent was stopped since, the
+    /// call does not start it again unless the record is accepted.
     ///
     /// # Errors
     ///
@@ -114,24 +115,24 @@ impl Agent {
         })
     }
 
-    /// Whether a full buffer makes callers wait.
+    /// True if callers wait when the buffer is full.
     pub fn blocks(&self) -> bool {
         intake::blocks(&self.core().shared)
     }
 
-    /// Waits until the buffer has room for the record that it refused last, at most
-    /// `timeout`; whether it has. Gives up once the agent has stopped more than `stops` times.
+    /// Waits at most `timeout` until the buffer has room for the record that it refused last.
+    /// Returns true if it has. Gives up once the agent has stopped more than `stops` times.
     pub fn wait_for_room(&self, timeout: Duration, stops: u64) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         self.core().shared.queue.wait_for_room(deadline, stops)
     }
 
-    /// How often the agent was stopped. Who waits for room gives up when it changes.
+    /// Number of times the agent was stopped. Callers that wait for room give up when it changes.
     pub fn stops(&self) -> u64 {
         self.core().shared.queue.releases()
     }
 
-    /// For how long the buffer has refused every record; zero if it took the last one.
+    /// How long the buffer has refused every record; zero if it accepted the last one.
     pub fn full_for(&self) -> Duration {
         let shared = &self.core().shared;
         let since = shared.queue.full_since();
@@ -140,24 +141,23 @@ impl Agent {
         })
     }
 
-    /// Starts the worker now, rather than with the first record. Does nothing
-    /// when it runs.
+    /// Starts the worker now instead of with the first record. Does nothing if it runs.
     pub fn start(&self) {
         self.ensure_running();
     }
 
-    /// Whether the worker runs.
+    /// True if the worker runs.
     pub fn is_running(&self) -> bool {
         self.core().is_running()
     }
 
-    /// Sends everything that was queued before the call and waits until it is
-    /// delivered or lost, at most `timeout`; whether it is. What memory had no room
-    /// for and rests in the store alone is not waited for. Batches that wait
-    /// for another attempt are tried at once.
+    /// Sends all records queued before the call, and waits at most `timeout` until they are
+    /// delivered or lost. Returns true if they are. It does not wait for records that are only
+    /// in the store because memory had no room for them. Batches that wait for another attempt
+    /// are tried at once.
     ///
-    /// On a thread of the agent's own, as in [`on_report`](crate::AgentBuilder::on_report),
-    /// it sends nothing and returns false at once: the thread would wait for itself.
+    /// On the agent's own threads, as in [`on_report`](crate::AgentBuilder::on_report), it sends
+    /// nothing and returns false at once: the thread would wait for itself.
     pub fn flush(&self, timeout: Duration) -> bool {
         let core = self.core();
         let shared = &core.shared;
@@ -173,45 +173,46 @@ impl Agent {
         shared.queue.wait_for_flush(generation, timeout)
     }
 
-    /// Delivers what was queued before the call, as far as the shutdown timeout
-    /// allows, and ends the worker; whether all of it was delivered, or is lost. With a store what
-    /// could not be delivered rests there, synced; without one it stays queued: another
-    /// [`start`](Self::start), or another record, goes on with it. What one stop has just tried in
-    /// vain the next does not try again, nor does [`close`](Self::close), within the same time.
+    /// Delivers the records queued before the call, as far as the shutdown timeout allows, and
+    /// ends the worker. Returns true if all of them were delivered or lost. With a store,
+    /// undelivered records stay in it, synced. Without one they stay queued, and the next
+    /// [`start`](Self::start) or record continues with them. If a stop has just failed to deliver
+    /// records, another stop or [`close`](Self::close) within the shutdown timeout does not try
+    /// them again.
     ///
-    /// A record that comes while it delivers starts the agent again, as one does that comes later.
+    /// A record that arrives during or after the stop starts the agent again.
     ///
-    /// On a thread of the agent's own, as in [`on_report`](crate::AgentBuilder::on_report), it
-    /// stops nothing and returns false: the thread would wait for itself.
+    /// On the agent's own threads, as in [`on_report`](crate::AgentBuilder::on_report), it stops
+    /// nothing and returns false: the thread would wait for itself.
     pub fn stop(&self) -> bool {
         let core = self.core();
         core.stop(core.shared.config.settings.shutdown_timeout)
     }
 
-    /// Like [`stop`](Self::stop), within another time than the shutdown timeout.
+    /// Like [`stop`](Self::stop), with `timeout` instead of the shutdown timeout.
     pub fn stop_within(&self, timeout: Duration) -> bool {
         self.core().stop(timeout)
     }
 
-    /// Stops for good: what can neither be delivered nor saved within the shutdown
-    /// timeout is counted as lost. That makes room for records that wait for it: their
-    /// callers are not refused while the process ends. What comes while it delivers is
-    /// delivered too, but not what comes even then.
+    /// Stops for good. Records that can neither be delivered nor saved within the shutdown
+    /// timeout are counted as lost. This makes room for callers that wait for it, so they are
+    /// not refused while the process ends. Records that arrive while it delivers are delivered
+    /// too. Those that arrive during that second delivery are not.
     pub fn close(&self) {
         self.close_within(self.core().shared.config.settings.shutdown_timeout);
     }
 
-    /// Like [`close`](Self::close), within another time than the shutdown timeout.
+    /// Like [`close`](Self::close), with `timeout` instead of the shutdown timeout.
     pub fn close_within(&self, timeout: Duration) {
         if self.may_wait() {
             self.core().close(timeout);
         }
     }
 
-    /// Closes the agent when what this returns is dropped, such as at the end of `main`: for an
-    /// agent in a `static`, which Rust never drops. Leave `main` by its [`ExitCode`]:
-    /// [`std::process::exit`] and [`std::process::abort`] drop nothing, and what is queued is then
-    /// lost without a word. Where the program must call them, [`close`](Self::close) comes before.
+    /// Returns a guard that closes the agent when it is dropped, for example at the end of
+    /// `main`. Use it for an agent in a `static`, which Rust never drops. Return an [`ExitCode`]
+    /// from `main`: [`std::process::exit`] and [`std::process::abort`] drop nothing, so queued
+    /// records are lost without a message. If you must call them, call [`close`](Self::close) first.
     ///
     /// ```no_run
     /// use std::process::ExitCode;
@@ -237,11 +238,10 @@ impl Agent {
         CloseOnDrop(self.clone())
     }
 
-    /// The rules in force; nothing when the backend has none, or none could be
-    /// had. The first call has the rules followed from then on, and waits for an
-    /// answer, at most the request timeout. Once rules are known it answers at
-    /// once; when they are older than their time to live, and no held request
-    /// would tell of a change, the backend is asked in the background.
+    /// Returns the rules in force; `None` if the backend has none, or none could be fetched. The
+    /// first call starts following the rules and waits for an answer, at most the request
+    /// timeout. Once rules are known, it returns at once. If they are older than their time to
+    /// live and no held request would report a change, the backend is asked in the background.
     pub fn rules(&self) -> Option<Arc<Rules>> {
         let shared = self.follow_rules();
         let wall = Timestamp::try_from(shared.clock().wall()).unwrap_or_default();
@@ -253,7 +253,7 @@ impl Agent {
         shared.rules.ask(shared.clock().now(), wall, patience)
     }
 
-    /// Tells of rules that come into force, and has them followed from now on.
+    /// Notifies about rules that come into force, and follows the rules from now on.
     ///
     /// ```no_run
     /// # async fn example(agent: guard_agent::Agent) {
@@ -270,19 +270,19 @@ impl Agent {
         self.follow_rules().rules.updates()
     }
 
-    /// The numbers of this moment.
+    /// The current statistics.
     pub fn stats(&self) -> Stats {
         let core = self.core();
         Stats::of(&core.shared, core.is_running())
     }
 
-    /// The identity that goes with every request.
+    /// The install id, sent with every request.
     pub fn install_id(&self) -> String {
         self.core().shared.install_id.clone()
     }
 
-    /// Puts another configuration in force. Records and numbers are kept; a
-    /// running worker is replaced.
+    /// Applies another configuration. Records and statistics are kept. A running worker is
+    /// replaced.
     pub(crate) fn adopt(&self, config: Config) {
         let core = self.core();
         let (old, new) = (&core.shared.config.settings, &config.settings);
@@ -306,8 +306,9 @@ impl Agent {
         self.ensure_running_after(&self.core(), None);
     }
 
-    /// Starts the worker after a record came to `core`, unless it runs, or the agent has stopped
-    /// more than `stops` times. Not before: a worker that is ending might not see the record.
+    /// Starts the worker after a record was added to `core`, unless it runs or the agent has
+    /// stopped more than `stops` times. It must come after the record: a worker that is ending
+    /// might not see the record.
     fn ensure_running_after(&self, core: &Core, stops: Option<u64>) {
         if core.is_running() || core.ensure_running(stops) {
             return;
@@ -316,7 +317,7 @@ impl Agent {
         while !self.core().ensure_running(stops) {}
     }
 
-    /// Whether this thread may wait for what the agent does. Its own threads may not.
+    /// True if this thread may wait for the agent. The agent's own threads may not.
     pub(crate) fn may_wait(&self) -> bool {
         !threads::is_own(&self.core().shared)
     }
@@ -328,7 +329,7 @@ impl Agent {
         shared
     }
 
-    /// The core of this process: after a fork, a fresh one.
+    /// The core of this process. After a fork it is a new one.
     fn core(&self) -> Guard<Arc<Core>> {
         let core = self.inner.core.load();
         if core.fork_generation == fork::fork_generation() {
@@ -338,21 +339,21 @@ impl Agent {
         self.inner.core.load()
     }
 
-    /// Leaves the parent's core behind.
+    /// Replaces the parent's core by a new one.
     fn renew(&self, of_parent: Arc<Core>) {
         let shared = &of_parent.shared;
         let fresh = Core::new(Shared::new(
             shared.config.clone(),
             shared.install_id.clone(),
         ));
-        // A guard's thread that asked for rules may not exist here.
+        // The thread that asked for rules may not exist here.
         if shared.rules.is_wanted() {
             fresh.shared.rules.want();
         }
         let cores = &self.inner.core;
         let seen = cores.compare_and_swap(&of_parent, Arc::new(fresh));
-        // The parent's core is left alone for ever: its locks may be held by
-        // threads that do not exist here, its worker is not ours to stop.
+        // The parent's core is never touched again: threads that do not exist here may hold
+        // its locks, and its worker belongs to the parent.
         if Arc::ptr_eq(&seen, &of_parent) {
             of_parent.shared.durability.release_after_fork();
             std::mem::forget(of_parent);
@@ -377,7 +378,7 @@ impl Drop for Inner {
         if core.fork_generation != fork::fork_generation() {
             std::mem::forget(core);
         } else if threads::is_own(&core.shared) {
-            // A hook held the last agent. The worker cannot wait for itself.
+            // A hook held the last clone. The worker cannot wait for itself.
             core.let_end(timeout);
         } else {
             core.close(timeout);

@@ -1,5 +1,5 @@
-//! Outtake: from queued records to records that leave. What the caller's thread only
-//! copied is encoded here, on the thread that takes it out.
+//! Batching: takes queued records out in batches. Records that the caller's thread only
+//! copied are encoded here, on the thread that takes them.
 
 use std::slice;
 
@@ -17,7 +17,7 @@ pub(crate) fn next_batch(shared: &Shared) -> Option<(Kind, Vec<QueuedRecord>)> {
         let now = shared.clock().now();
         let (kind, taken) = shared.queue.take(now, room)?;
         let mut batch = encoded(shared, kind, taken);
-        // A copy says only about how long the record is.
+        // The encoded length of a copy is only an estimate.
         let rest = batch.split_off(fitting(&batch, room).min(batch.len()));
         shared.queue.give_back(kind, rest, now);
         if !batch.is_empty() {
@@ -26,7 +26,7 @@ pub(crate) fn next_batch(shared: &Shared) -> Option<(Kind, Vec<QueuedRecord>)> {
     }
 }
 
-/// Hands over everything that waits of a kind, oldest first.
+/// Takes all waiting records of a kind, oldest first.
 pub(crate) fn withdraw(shared: &Shared, kind: Kind) -> Vec<Vec<u8>> {
     let records = encoded(shared, kind, shared.queue.take_all(kind));
     shared.queue.lose(kind, &records, LossReason::Withdrawn);
@@ -34,7 +34,7 @@ pub(crate) fn withdraw(shared: &Shared, kind: Kind) -> Vec<Vec<u8>> {
     bytes.collect()
 }
 
-/// Has what waits saved too, from now on: a store takes nothing but what is encoded.
+/// Enables saving, also for waiting records. A store accepts only encoded records.
 pub(crate) fn enable_persistence(shared: &Shared) {
     if shared.queue.enable_persistence() {
         for kind in Kind::ALL {
@@ -46,8 +46,8 @@ pub(crate) fn enable_persistence(shared: &Shared) {
     shared.queue.mark_unsaved();
 }
 
-/// Encodes those that were only copied. What cannot be, which a copy rules out, is lost,
-/// counted and reported.
+/// Encodes copied records. A record that cannot be encoded is lost, counted and reported; the
+/// checks at the time of the copy should prevent that.
 fn encoded(shared: &Shared, kind: Kind, mut records: Vec<QueuedRecord>) -> Vec<QueuedRecord> {
     let mut scratch = Scratch::default();
     records.retain_mut(|record| {

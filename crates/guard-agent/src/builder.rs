@@ -1,4 +1,4 @@
-//! What users write: an agent's configuration, field by field.
+//! The builder: an agent's configuration, field by field.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -65,13 +65,13 @@ macro_rules! setters {
 }
 
 impl Agent {
-    /// Starts to configure an agent; the key is the only thing required.
+    /// Starts to configure an agent. Only the key is required.
     pub fn builder(api_key: impl Into<String>) -> AgentBuilder {
         AgentBuilder::new(api_key.into())
     }
 
-    /// Puts another configuration in force. Records and numbers are kept; a
-    /// running worker is replaced.
+    /// Applies another configuration. Records and statistics are kept. A running worker is
+    /// replaced.
     ///
     /// # Errors
     ///
@@ -103,8 +103,8 @@ impl AgentBuilder {
         }
     }
 
-    /// Where the backend answers: http or https and a host; a trailing
-    /// `/api/v1` is ignored. Default [`DEFAULT_ENDPOINT`].
+    /// Address of the backend: http or https and a host. A trailing `/api/v1` is ignored.
+    /// Default [`DEFAULT_ENDPOINT`].
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = endpoint.into();
@@ -136,43 +136,42 @@ impl AgentBuilder {
         self
     }
 
-    /// Hears what the agent has to say, instead of `tracing`. Called on any
-    /// thread, also the caller's and the agent's own; must not block. It may call the agent, but
-    /// on the agent's own threads nothing waits there: [`Agent::flush`] and [`Agent::stop`]
-    /// return false at once, [`Agent::close`] does nothing, and [`Agent::reconfigure`] is an error.
+    /// Receives the agent's reports instead of `tracing`. Called on any thread, including the
+    /// caller's and the agent's own, so it must not block. It may call the agent. But on the
+    /// agent's own threads nothing waits: [`Agent::flush`] and [`Agent::stop`] return false at
+    /// once, [`Agent::close`] does nothing, and [`Agent::reconfigure`] returns an error.
     #[must_use]
     pub fn on_report(mut self, hook: impl Fn(&Report) + Send + Sync + 'static) -> Self {
         self.hook = Some(Arc::new(hook));
         self
     }
 
-    /// Called when other rules are in force, or none any more; [`Agent::rules`]
-    /// then answers with them. Outlives forks and [`Agent::reconfigure`], unlike
-    /// [`RulesUpdates`](crate::rules::RulesUpdates). Called on the worker's thread: must not
-    /// block, and may call the agent as [`on_report`](Self::on_report) may.
+    /// Called when other rules, or none, are in force; [`Agent::rules`] then returns them. Stays
+    /// active after forks and [`Agent::reconfigure`], unlike
+    /// [`RulesUpdates`](crate::rules::RulesUpdates). Called on the worker's thread, so it must
+    /// not block. It may call the agent under the same limits as [`on_report`](Self::on_report).
     #[must_use]
     pub fn on_rules_changed(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.rules_hook = Some(Arc::new(hook));
         self
     }
 
-    /// Another clock than the system's, for tests.
+    /// Uses another clock than the system's, for tests.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Another transport than HTTP.
+    /// Uses another transport than HTTP.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self
     }
 
-    /// Keeps records in a store of one's own until they are delivered. `open` is
-    /// called on the agent's journal thread, again after it failed, once in each
-    /// process that sends.
+    /// Saves records in your own store until they are delivered. `open` is called on the agent's
+    /// journal thread, once in each process that sends, and again after a failure.
     #[must_use]
     pub fn store(
         mut self,
@@ -188,11 +187,11 @@ impl AgentBuilder {
         /// Queued records at which a send is due, and the hard limit under
         /// [`OverflowPolicy::Block`] and [`OverflowPolicy::Raise`].
         buffer_size: usize;
-        /// The longest a record waits before a send is due.
+        /// Maximum time that a record waits before a send is due.
         flush_interval: Duration;
         /// The share of `buffer_size` at which a send starts, above 0 and up to 1.
         high_watermark_ratio: f64;
-        /// Batches in flight at once.
+        /// Maximum number of batches in flight.
         max_concurrent_flushes: usize;
         /// The hard limit on records in memory. Default [`DEFAULT_MAX_BUFFERED`](crate::defaults::DEFAULT_MAX_BUFFERED)
         /// under [`OverflowPolicy::Drop`], else `buffer_size`.
@@ -204,9 +203,9 @@ impl AgentBuilder {
         max_batch_bytes: usize;
         /// What happens when the buffer is full.
         overflow_policy: OverflowPolicy;
-        /// Whether events are taken at all.
+        /// Whether events are accepted.
         enable_events: bool;
-        /// Whether metrics are taken at all.
+        /// Whether metrics are accepted.
         enable_metrics: bool;
         /// Resends in one round, after which a batch rests before the next.
         retry_attempts: u32;
@@ -219,62 +218,62 @@ impl AgentBuilder {
         /// Names whose values are redacted, in addition to
         /// `proxy-authorization` and `set-cookie`.
         sensitive_headers: Vec<String>;
-        /// What events say of the client's address.
+        /// How much events reveal of the client's address.
         anonymize: Anonymize;
         /// Whether bodies are compressed.
         compression_enabled: bool;
-        /// Bodies from this many bytes up are compressed.
+        /// Bodies of at least this many bytes are compressed.
         compression_threshold: usize;
         /// Time between status reports.
         status_interval: Duration;
-        /// Time between two looks for rules at a backend that does not hold requests
-        /// until they change; at least [`MIN_RULES_INTERVAL`](crate::defaults::MIN_RULES_INTERVAL). A shorter time to live
-        /// of the rules shortens it.
+        /// Polling interval for rules, for a backend that does not hold requests until the rules
+        /// change; at least [`MIN_RULES_INTERVAL`](crate::defaults::MIN_RULES_INTERVAL). A shorter
+        /// time to live of the rules shortens it.
         dynamic_rule_interval: Duration;
-        /// A file that keeps the last good rules, for a start while the backend is
-        /// away. Without it they are kept in memory only. A relative path is one from the
-        /// working directory of [`build`](Self::build).
+        /// A file that stores the last good rules, for a start while the backend is unavailable.
+        /// Without it they are kept in memory only. A relative path is resolved against the
+        /// working directory at [`build`](Self::build).
         rules_cache_path: impl Into<PathBuf> => Some;
-        /// What [`Agent::stop`] may take.
+        /// Maximum time that [`Agent::stop`] may take.
         shutdown_timeout: Duration;
         /// The version of the guard in front of the agent.
         guard_version: impl Into<String> => Some;
         /// The version of guard-core.
         guard_core_version: impl Into<String> => Some;
-        /// What the agent calls its version, for packages built on this crate.
+        /// The agent version to report, for packages built on this crate.
         agent_version: impl Into<String> => std::convert::identity::<String>;
-        /// Names this installation, instead of the identity kept on disk.
+        /// The install id to use instead of the one stored on disk.
         install_id: impl Into<String> => Some;
         #[cfg(feature = "spool")]
-        /// Saves records below this directory until they are delivered, so that
-        /// they outlive the process. Made if it is missing, for this user alone;
-        /// several processes may share it, several projects must not. A relative path is one
-        /// from the working directory of [`build`](Self::build).
+        /// Saves records below this directory until they are delivered, so that they outlive the
+        /// process. A missing directory is created, accessible only to this user. Several processes
+        /// may share it, several projects must not. A relative path is resolved against the working
+        /// directory at [`build`](Self::build).
         spool_dir: impl Into<PathBuf> => Some;
         #[cfg(feature = "spool")]
-        /// The bound of the spool on disk, in bytes; at least
+        /// Maximum size of the spool on disk, in bytes; at least
         /// [`MIN_SPOOL_MAX_BYTES`](crate::defaults::MIN_SPOOL_MAX_BYTES), and 8 times
         /// `max_batch_bytes`.
         spool_max_bytes: u64;
         #[cfg(feature = "spool")]
-        /// When what was written to the spool is made safe against the loss of power.
+        /// When written records are synced, so that they survive a loss of power.
         spool_fsync: SpoolFsync;
         #[cfg(feature = "redis")]
-        /// The room that the project's records take in Redis at most, of all processes
-        /// together; at least [`MIN_REDIS_MAX_BYTES`].
+        /// Maximum bytes of the project's records in Redis, of all processes together; at least
+        /// [`MIN_REDIS_MAX_BYTES`].
         redis_max_bytes: u64;
     }
 
-    /// Validates the configuration and makes the agent. Starts nothing: the
-    /// worker starts with the first record.
+    /// Validates the configuration and creates the agent. It starts no thread: the worker starts
+    /// with the first record.
     ///
-    /// What is queued is delivered when the last [`Agent`] is dropped. An agent in a `static` is
-    /// never dropped, and [`std::process::exit`] drops nothing: what is queued is lost then, unless
-    /// [`Agent::close_on_drop`] or [`Agent::close`] comes before.
+    /// Queued records are delivered when the last [`Agent`] is dropped. An agent in a `static` is
+    /// never dropped, and [`std::process::exit`] drops nothing. Queued records are lost then, unless
+    /// you call [`Agent::close`] before or use [`Agent::close_on_drop`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for the first field that cannot be used.
+    /// [`ConfigError`] for the first invalid field.
     pub fn build(self) -> Result<Agent, ConfigError> {
         Ok(Agent::new(self.validate()?))
     }
@@ -366,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_field_is_named_with_its_value_and_a_remedy() {
+    fn an_invalid_field_is_named_with_its_value_and_a_remedy() {
         let cases = [
             (builder().buffer_size(0), "buffer_size = 0: give 1 or more"),
             (
@@ -474,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_is_reduced_to_where_the_api_hangs() {
+    fn the_endpoint_is_reduced_to_the_base_of_the_api() {
         for (given, reduced) in [
             ("http://host:1/", "http://host:1/"),
             ("https://host/api/v1/", "https://host/"),
@@ -486,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_paths_are_those_of_the_working_directory_of_the_build() {
+    fn relative_paths_are_resolved_against_the_working_directory_at_build() {
         let paths = builder().spool_dir("spool").rules_cache_path("rules.json");
         let settings = paths.validate().expect("valid").settings;
         let here = std::env::current_dir().expect("a working directory");
@@ -495,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_holds_at_most_half_of_what_the_spool_may() {
+    fn memory_is_limited_to_half_of_the_spool_size() {
         let limit = |builder: AgentBuilder| builder.validate().expect("valid").max_bytes();
         let small = || builder().spool_max_bytes(32 << 20);
         assert_eq!(limit(small().spool_dir("/spool")), 16 << 20);

@@ -1,17 +1,17 @@
-//! Time, as the agent waits on it. Injected, so that tests can move it.
+//! The agent's clock. It is injected, so that tests can control time.
 
 use std::time::{Instant, SystemTime};
 
 use futures_util::future::BoxFuture;
 
-/// Where the agent takes time from. Waiting is monotonic; wall time only
-/// stamps records and reads dates.
+/// Source of time for the agent. Waits use monotonic time. Wall time is only used for
+/// timestamps and to interpret dates.
 pub trait Clock: Send + Sync + 'static {
     /// Monotonic time.
     fn now(&self) -> Instant;
     /// Wall time.
     fn wall(&self) -> SystemTime;
-    /// Ends once [`now`](Self::now) has reached `at`.
+    /// Resolves once [`now`](Self::now) has reached `at`.
     fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()>;
 }
 

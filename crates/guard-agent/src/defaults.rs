@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-/// Where the service that started all this answers.
+/// Endpoint of the hosted FastAPI Guard service.
 pub const DEFAULT_ENDPOINT: &str = "https://api.fastapi-guard.com";
-/// The shortest API key that is taken for one.
+/// The shortest accepted API key.
 pub const MIN_API_KEY: usize = 10;
 /// Queued records at which a send is due.
 pub const DEFAULT_BUFFER_SIZE: usize = 100;
-/// The longest a record waits before a send is due.
+/// Maximum time that a record waits before a send is due.
 pub const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 /// The share of the buffer size at which a send starts.
 pub const DEFAULT_HIGH_WATERMARK: f64 = 0.8;
-/// Batches in flight at once.
+/// Maximum number of batches in flight.
 pub const DEFAULT_CONCURRENT_FLUSHES: usize = 1;
 /// The hard limit on records held in memory.
 pub const DEFAULT_MAX_BUFFERED: usize = 100_000;
@@ -21,7 +21,7 @@ pub const DEFAULT_MAX_BUFFERED: usize = 100_000;
 pub const DEFAULT_MAX_BUFFER_BYTES: usize = 64 * 1024 * 1024;
 /// The largest body of a batch, before compression.
 pub const DEFAULT_MAX_BATCH_BYTES: usize = 262_144;
-/// The smallest `max_batch_bytes` that is taken.
+/// The smallest accepted `max_batch_bytes`.
 pub const MIN_BATCH_BYTES: usize = 4096;
 /// Resends in one round.
 pub const DEFAULT_RETRY_ATTEMPTS: u32 = 3;
@@ -33,21 +33,21 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DEFAULT_MAX_PAYLOAD_SIZE: usize = 1024;
 /// Names whose values are redacted.
 pub const DEFAULT_SENSITIVE_HEADERS: [&str; 3] = ["authorization", "cookie", "x-api-key"];
-/// Bodies from this many bytes up are compressed.
+/// Bodies of at least this many bytes are compressed.
 pub const DEFAULT_COMPRESSION_THRESHOLD: usize = 1024;
 /// Time between status reports.
 pub const DEFAULT_STATUS_INTERVAL: Duration = Duration::from_secs(300);
-/// Time between two looks for rules at a backend that does not hold requests.
+/// Polling interval for rules, for a backend that does not hold requests.
 pub const DEFAULT_RULES_INTERVAL: Duration = Duration::from_secs(300);
-/// The shortest such time that is taken.
+/// The smallest accepted polling interval.
 pub const MIN_RULES_INTERVAL: Duration = Duration::from_secs(60);
-/// The bound of the spool on disk.
+/// Maximum size of the spool on disk.
 pub const DEFAULT_SPOOL_MAX_BYTES: u64 = 1024 * 1024 * 1024;
-/// The smallest `spool_max_bytes` that is taken.
+/// The smallest accepted `spool_max_bytes`.
 pub const MIN_SPOOL_MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// The room that the records of a project take in Redis at most.
+/// Maximum bytes of a project's records in Redis.
 pub const DEFAULT_REDIS_MAX_BYTES: u64 = 256 * 1024 * 1024;
-/// The smallest `redis_max_bytes` that is taken.
+/// The smallest accepted `redis_max_bytes`.
 pub const MIN_REDIS_MAX_BYTES: u64 = 1024 * 1024;
-/// What stopping may take.
+/// Maximum time for stopping.
 pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,7 +1,7 @@
-//! Noticing that the program has closed file descriptors that are the agent's.
+//! Detects that the program has closed file descriptors of the agent.
 //!
-//! Daemons close all that they did not open. Their numbers may be files of the program's by
-//! then: what was made with them must neither be used nor closed any more.
+//! Daemons close all descriptors that they did not open. The numbers may already belong to
+//! files of the program. So the agent must neither use nor close such descriptors any more.
 
 use std::fs::File;
 use std::future::{Future, poll_fn};
@@ -16,30 +16,30 @@ use futures_util::task::AtomicWaker;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time;
 
-/// How often the worker looks after its descriptors.
+/// How often the worker checks its descriptors.
 const LOOK: Duration = Duration::from_secs(1);
 
 static LOSSES: AtomicU32 = AtomicU32::new(0);
 
-/// How often descriptors were found lost in this process, for packages built on this crate.
+/// Number of times descriptors were found lost in this process, for packages built on this crate.
 #[doc(hidden)]
 #[must_use]
 pub fn losses() -> u32 {
     LOSSES.load(Ordering::Relaxed)
 }
 
-/// A socket or pipe of the agent's, which is used and closed only while its descriptor is its own.
+/// A socket or pipe of the agent. It is used and closed only while the descriptor is still its own.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Kept {
     file: Option<File>,
     identity: Option<Identity>,
     is_lost: AtomicBool,
-    /// Losses before it was opened.
+    /// Number of losses when it was opened.
     losses: u32,
 }
 
-/// No other file that is open has the same.
+/// Device and inode. Unique among open files.
 type Identity = (u64, u64);
 
 impl Kept {
@@ -54,14 +54,14 @@ impl Kept {
         }
     }
 
-    /// The file, unless its descriptor was closed.
+    /// The file, or `None` if its descriptor was closed.
     pub fn get(&self) -> Option<&File> {
         let file = self.file.as_ref()?;
         if !self.is_lost.load(Ordering::Relaxed) && identity(file) == self.identity {
             return Some(file);
         }
         self.is_lost.store(true, Ordering::Relaxed);
-        // What was open at the same time was lost at the same time: it counts once.
+        // Descriptors open at the same time were lost together, so this counts as one loss.
         let (before, after) = (self.losses, self.losses + 1);
         let _ = LOSSES.compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed);
         None
@@ -89,7 +89,7 @@ fn identity(_: &File) -> Option<Identity> {
     None
 }
 
-/// A descriptor that is closed when all are.
+/// A descriptor that shows whether the program closed all descriptors.
 #[derive(Debug)]
 pub(crate) struct Witness(Option<Kept>);
 
@@ -108,18 +108,18 @@ impl Witness {
         Ok(Self(None))
     }
 
-    /// Whether the descriptors that were opened about when this was are closed.
+    /// True if the descriptors opened at about the same time as this one are closed.
     pub(crate) fn is_lost(&self) -> bool {
         self.0.as_ref().is_some_and(|kept| kept.get().is_none())
     }
 }
 
-/// A runtime that is left alone when its descriptors are lost.
+/// Creates a runtime that is leaked instead of dropped if its descriptors are lost.
 pub(crate) fn runtime() -> io::Result<Holding<Runtime>> {
     runtime_with(Arc::new(Witness::new()?), || {})
 }
 
-/// The same, which calls `before_wait` before it waits for its descriptors.
+/// Like [`runtime`], but calls `before_wait` before the runtime waits for its descriptors.
 pub(crate) fn runtime_with(
     witness: Arc<Witness>,
     before_wait: impl Fn() + Send + Sync + 'static,
@@ -131,8 +131,8 @@ pub(crate) fn runtime_with(
     Ok(Holding::new(runtime, witness))
 }
 
-/// Does `work` in a runtime until it is done, or until the runtime's descriptors are lost: nothing
-/// then. Wakes the runtime by none that is lost.
+/// Runs `work` in a runtime until it is done. Returns `None` if the runtime's descriptors are
+/// lost meanwhile. Never wakes the runtime through a lost descriptor.
 pub(crate) async fn unless_lost<T>(
     witness: &Arc<Witness>,
     work: impl Future<Output = T>,
@@ -153,7 +153,7 @@ pub(crate) async fn unless_lost<T>(
             .map(Some)
     });
     let looking = async {
-        // A lost descriptor wakes nobody.
+        // A lost descriptor causes no wake-up.
         while !witness.is_lost() {
             time::sleep(LOOK).await;
         }
@@ -165,7 +165,7 @@ pub(crate) async fn unless_lost<T>(
     }
 }
 
-/// What wakes the work of a runtime.
+/// The waker for work in a runtime.
 struct Gate {
     witness: Arc<Witness>,
     runtime: AtomicWaker,
@@ -183,8 +183,8 @@ impl Wake for Gate {
     }
 }
 
-/// Something that holds descriptors of a runtime: it is left alone rather than dropped when they
-/// are lost.
+/// A value that holds descriptors of a runtime. It is leaked instead of dropped if they are
+/// lost.
 pub(crate) struct Holding<T> {
     held: Option<T>,
     witness: Arc<Witness>,
@@ -196,12 +196,12 @@ impl<T> Holding<T> {
         Self { held, witness }
     }
 
-    /// What is held, which must not be used if its descriptors are lost.
+    /// The value, even if its descriptors are lost. It must not be used then.
     pub(crate) fn peek(&self) -> Option<&T> {
         self.held.as_ref()
     }
 
-    /// What is held, unless its descriptors are lost.
+    /// The value, or `None` if its descriptors are lost.
     pub(crate) fn get(&self) -> Option<&T> {
         self.held.as_ref().filter(|_| !self.witness.is_lost())
     }
@@ -210,7 +210,7 @@ impl<T> Holding<T> {
         Arc::clone(&self.witness)
     }
 
-    /// Hands it over, unless its descriptors are lost.
+    /// Unwraps the value. `None` if its descriptors are lost.
     pub(crate) fn into_held(mut self) -> Option<T> {
         if self.witness.is_lost() {
             return None;
@@ -224,7 +224,7 @@ impl<T: Future + Unpin> Future for Holding<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T::Output> {
         if self.witness.is_lost() {
-            // It will be dropped: others have its descriptors.
+            // The future will be dropped, because its descriptors belong to others now.
             return Poll::Pending;
         }
         match &mut self.held {

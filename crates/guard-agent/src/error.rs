@@ -1,31 +1,31 @@
-//! Errors: a configuration that cannot be used, and a record that was not taken.
+//! Errors: an invalid configuration, and a record that was not accepted.
 
 use thiserror::Error;
 
-/// A configuration that cannot be used. Names the field and says what to give;
-/// secrets are not repeated.
+/// An invalid configuration. The message names the field and the remedy. It does not repeat
+/// secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// A field holds what it must not.
+    /// A field has an invalid value.
     #[error("{field} = {value}: {remedy}")]
     Field {
         /// The name of the field.
         field: &'static str,
-        /// What it holds.
+        /// The invalid value.
         value: String,
-        /// What to give instead.
+        /// The remedy.
         remedy: &'static str,
     },
-    /// A secret cannot be used.
+    /// A secret is invalid.
     #[error("{field}: {remedy}")]
     Secret {
         /// The name of the field.
         field: &'static str,
-        /// What to give instead.
+        /// The remedy.
         remedy: String,
     },
-    /// It was given on a thread of the agent's own, as in
-    /// [`on_report`](crate::AgentBuilder::on_report), which cannot replace itself.
+    /// `reconfigure` was called on a thread of the agent, as in
+    /// [`on_report`](crate::AgentBuilder::on_report). The thread cannot replace itself.
     #[error(
         "an agent's own thread cannot give it another configuration; do that on another thread"
     )]
@@ -33,7 +33,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// An error where `is_wrong`.
+    /// Returns an error if `is_wrong`.
     pub(crate) fn reject_if(
         is_wrong: bool,
         field: &'static str,
@@ -52,10 +52,10 @@ impl ConfigError {
     }
 }
 
-/// The record was not taken, and is not counted: the caller still has it.
+/// The record was not accepted and is not counted. The caller still has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the buffer is full ({limit} records); wait, or raise buffer_size or max_buffered")]
 pub struct SendError {
-    /// The bound that was reached.
+    /// The limit that was reached.
     pub limit: usize,
 }

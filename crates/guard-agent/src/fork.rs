@@ -1,7 +1,7 @@
-//! Noticing that this process is the child of a fork.
+//! Detects that this process is the child of a fork.
 //!
-//! An agent must know before every record. Asking the system for the process id
-//! costs as much as encoding half of it, so the C library is asked to count.
+//! An agent must check this before every record. Asking the system for the process id costs
+//! as much as encoding half a record. So a handler registered with the C library counts forks.
 
 use std::process;
 use std::sync::Once;
@@ -11,8 +11,8 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 static COUNTED: AtomicBool = AtomicBool::new(false);
 static REGISTER: Once = Once::new();
 
-/// Tells a process from the one it was forked from, for packages built on this crate: two
-/// calls give the same number exactly when no fork lies between them, whoever made it.
+/// Distinguishes a process from the one it was forked from, for packages built on this crate. Two
+/// calls return the same number exactly if no fork lies between them, no matter what code forked.
 #[doc(hidden)]
 #[must_use]
 pub fn fork_generation() -> u32 {
@@ -24,7 +24,7 @@ pub fn fork_generation() -> u32 {
     }
 }
 
-/// Has the C library count forks in the child; whether it does.
+/// Registers a handler that counts forks in the child. Returns true on success.
 #[cfg(unix)]
 fn register() -> bool {
     extern "C" fn count() {

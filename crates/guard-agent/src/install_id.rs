@@ -1,4 +1,4 @@
-//! The identity of an installation, kept on disk so that it outlives restarts.
+//! The install id, stored on disk so that it survives restarts.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,22 +6,21 @@ use std::{env, fs, io};
 
 use uuid::Uuid;
 
-/// Where the identity is kept, below the home directory.
+/// Default file of the install id, below the home directory.
 pub const DEFAULT_STATE_FILE: &str = ".guard-agent/install-id";
 
-/// An identity and, where it could not be kept, why.
+/// An install id and, if it could not be stored, the reason.
 #[derive(Debug)]
 pub struct InstallId {
-    /// The identity itself.
+    /// The id.
     pub id: String,
-    /// Set when the identity lasts only as long as this process.
+    /// Set if the id lasts only as long as this process.
     pub not_kept: Option<io::Error>,
 }
 
-/// The identity of this installation: `id` if given, else what `state_file`
-/// (by default [`DEFAULT_STATE_FILE`] in the home directory) holds, else a fresh
-/// UUID that is written there. Never fails: without a place to keep it, a fresh
-/// identity is returned together with the reason.
+/// The id of this installation: `id` if given, else the content of `state_file` (by default
+/// [`DEFAULT_STATE_FILE`] in the home directory), else a new UUID that is written there.
+/// Never fails: if the id cannot be stored, a new one is returned together with the reason.
 ///
 /// ```
 /// let chosen = guard_agent::install_id::resolve(None, Some("host-7"));
@@ -63,8 +62,8 @@ fn read_or_create(file: &Path, fresh: impl Fn() -> String) -> io::Result<String>
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
-    // Written aside and linked into place, so that of several processes that
-    // start at once one wins and the others read what it wrote.
+    // Written to a temporary file and linked into place. So if several processes start at
+    // once, one wins and the others read its id.
     let aside = file.with_extension(fresh());
     let id = fresh();
     let kept = fs::File::create_new(&aside)
@@ -73,7 +72,7 @@ fn read_or_create(file: &Path, fresh: impl Fn() -> String) -> io::Result<String>
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             other => other,
         });
-    // What is left aside is harmless.
+    // A remaining temporary file is harmless.
     drop(fs::remove_file(&aside));
     kept?;
     match read(file)? {
@@ -82,7 +81,7 @@ fn read_or_create(file: &Path, fresh: impl Fn() -> String) -> io::Result<String>
     }
 }
 
-/// What the file holds, if it is a usable identity.
+/// Reads the file. `None` if it holds no valid id.
 fn read(file: &Path) -> io::Result<Option<String>> {
     match fs::read_to_string(file) {
         Ok(text) => {
@@ -102,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identity_lasts_and_is_shared_by_all_that_start_at_once() {
+    fn an_identity_lasts_and_is_shared_by_processes_that_start_at_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("deep/install-id");
         let ids: Vec<String> = std::thread::scope(|scope| {
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_cannot_be_written_gives_a_fresh_identity_and_the_reason() {
+    fn an_unwritable_path_gives_a_new_identity_and_the_reason() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("file");
         fs::write(&file, "").expect("written");

@@ -14,39 +14,39 @@ use crate::queue::{Incoming, Pushed};
 use crate::report::Level;
 use crate::shared::Shared;
 
-/// The scratch space of a thread is given back beyond this many bytes.
+/// A scratch buffer of a thread that grew beyond this many bytes is freed.
 const KEPT_SCRATCH: usize = 64 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Encodes and queues one record. What cannot be sent is counted and reported,
-/// never an error.
+/// Encodes and queues one record. A record that cannot be sent is counted and reported; this is
+/// not an error.
 pub(crate) fn take(shared: &Shared, kind: Kind, fields: impl Fields) -> Result<(), SendError> {
     if !is_enabled(shared, kind) {
         return Ok(());
     }
     let with_scratch = SCRATCH.try_with(|scratch| {
-        // Reading fields and reporting may run code of the host's, which may send: a
-        // second record of the same thread within the first gets a buffer of its own.
+        // Reading fields and reporting may run code of the host, which may send a record.
+        // Such a nested record gets its own buffer.
         match scratch.try_borrow_mut() {
             Ok(mut buffer) => take_into(shared, kind, fields, &mut buffer),
             Err(_) => take_into(shared, kind, fields, &mut Vec::new()),
         }
     });
-    // A destructor that runs at the end of a thread may find it gone.
+    // A destructor that runs at the end of a thread may find the buffer destroyed.
     with_scratch.unwrap_or_else(|_| take_into(shared, kind, fields, &mut Vec::new()))
 }
 
-/// Whatever goes wrong in `work`, which takes a record, the caller goes on: a panic is counted as
-/// an invalid record, and reported.
+/// Runs `work`, which takes a record. A panic does not reach the caller: the record is counted
+/// as invalid and reported.
 pub(crate) fn guarded(
     shared: &Shared,
     kind: Kind,
     work: impl FnOnce() -> Result<(), SendError>,
 ) -> Result<(), SendError> {
-    // Every state behind a lock of this crate is whole between two statements.
+    // Data behind this crate's locks is consistent between any two statements.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         shared.queue.refuse(kind, LossReason::Invalid);
         shared.error("intake", "panic", || {
@@ -81,8 +81,8 @@ fn take_into(
     outcome
 }
 
-/// Queues a copy of a record, which is encoded when it is taken out. Nothing for one that
-/// may turn out to be invalid, and where a store needs it encoded at once.
+/// Queues a copy of a record, to be encoded when it is taken out. Returns `None` for a record
+/// that may be invalid, and if a store needs it encoded at once.
 fn copy(shared: &Shared, kind: Kind, fields: impl Fields, buffer: &mut Vec<u8>) -> Option<Pushed> {
     if shared.config.store.is_some() {
         return None;
@@ -94,8 +94,8 @@ fn copy(shared: &Shared, kind: Kind, fields: impl Fields, buffer: &mut Vec<u8>) 
     Some(shared.queue.push(kind, Incoming::Tape { bytes, size }, now))
 }
 
-/// Encodes one record and leaves it to the caller. Nothing for one that cannot be
-/// sent, which is counted and reported, or that is of a kind that is not taken.
+/// Encodes one record and returns it. Returns `None` for a record that cannot be sent (it is
+/// counted and reported) and for a kind that is disabled.
 pub(crate) fn encode(shared: &Shared, kind: Kind, fields: impl Fields) -> Option<Vec<u8>> {
     if !is_enabled(shared, kind) {
         return None;
@@ -110,7 +110,7 @@ pub(crate) fn encode(shared: &Shared, kind: Kind, fields: impl Fields) -> Option
     }
 }
 
-/// Queues a record that is encoded.
+/// Queues an encoded record.
 pub(crate) fn enqueue(shared: &Shared, kind: Kind, bytes: &[u8]) -> Result<(), SendError> {
     let now = || shared.clock().now();
     outcome(shared, shared.queue.push(kind, Incoming::Json(bytes), now))
@@ -128,7 +128,7 @@ fn outcome(shared: &Shared, pushed: Pushed) -> Result<(), SendError> {
             });
             Ok(())
         }
-        // What is encoded is never refused for that.
+        // An encoded record is never refused with `NotEncoded`.
         Pushed::Full | Pushed::NotEncoded => Err(SendError {
             limit: shared.config.max_items(),
         }),
@@ -157,7 +157,7 @@ fn is_enabled(shared: &Shared, kind: Kind) -> bool {
     }
 }
 
-/// Whether callers wait for room.
+/// True if callers wait for room.
 pub(crate) fn blocks(shared: &Shared) -> bool {
     shared.config.settings.overflow_policy == OverflowPolicy::Block
 }

@@ -1,8 +1,7 @@
-//! The ledger: every record an agent was handed, and what became of it.
+//! The ledger: counts every record that an agent received, and its outcome.
 //!
-//! A plain table of numbers. It lives inside the queue's lock, so that
-//! `accepted = delivered + queued + spooled + dropped` holds at every moment at which
-//! anyone can look.
+//! A plain table of numbers. It is guarded by the queue's lock, so that every reader sees
+//! `accepted = delivered + queued + spooled + dropped`.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +13,21 @@ use guard_wire::status::LedgerReport;
 pub enum LossReason {
     /// The buffer was full.
     QueueFull,
-    /// The record lacked a required field or held what cannot be sent.
+    /// The record lacked a required field or had content that cannot be sent.
     Invalid,
-    /// The record alone is larger than a batch may be.
+    /// The record alone exceeds the maximum batch size.
     TooLarge,
-    /// The backend refuses this record and takes others.
+    /// The backend refuses this record but accepts others.
     Rejected,
     /// The process ended before the record could be delivered.
     Stopped,
     /// The spool was full.
     SpoolFull,
-    /// The record cannot be read from the spool any more.
+    /// The record can no longer be read from the spool.
     SpoolDamaged,
-    /// The program took the record back, or had it forgotten.
+    /// The program withdrew the record or discarded it.
     Withdrawn,
-    /// The program's own buffer did not take the record.
+    /// The program's own buffer did not accept the record.
     BufferFailed,
 }
 
@@ -66,20 +65,20 @@ impl LossReason {
     }
 }
 
-/// The numbers for one kind of record.
+/// The counts for one kind of record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Handed in, or found in the store of a process that died.
+    /// Received from the application, or found in the store of a process that died.
     pub accepted: u64,
     /// Confirmed by the backend.
     pub delivered: u64,
     /// Waiting in memory, or in flight.
     pub queued: u64,
-    /// At rest in the store, no longer in memory.
+    /// Only in the store, no longer in memory.
     pub spooled: u64,
-    /// Those of `accepted` that were found in the store of a process that died.
+    /// Part of `accepted`: found in the store of a process that died.
     pub recovered: u64,
-    /// Those of `queued` that a buffer of the program's own holds.
+    /// Part of `queued`: held by the program's own buffer.
     held: u64,
     dropped: [u64; LossReason::ALL.len()],
 }
@@ -90,30 +89,30 @@ impl Account {
         self.dropped[reason.index()]
     }
 
-    /// Lost for whatever reason.
+    /// Lost for any reason.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().sum()
     }
 
-    /// Lost against the program's will.
+    /// Lost for any reason other than a withdrawal by the program.
     pub fn failed(&self) -> u64 {
         self.dropped_total() - self.dropped(LossReason::Withdrawn)
     }
 }
 
-/// The numbers for both kinds.
+/// The counts for both kinds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
     accounts: [Account; 2],
 }
 
 impl Ledger {
-    /// The numbers for one kind.
+    /// The counts for one kind.
     pub fn account(&self, kind: Kind) -> &Account {
         &self.accounts[kind.index()]
     }
 
-    /// The sum over both kinds, as it is reported.
+    /// The sum over both kinds, in the form of reports.
     pub fn report(&self) -> LedgerReport {
         let mut report = LedgerReport::default();
         let mut dropped = BTreeMap::new();
@@ -133,43 +132,43 @@ impl Ledger {
         report
     }
 
-    /// A record was handed in and waits.
+    /// Counts a record that was received and queued.
     pub(crate) fn queue(&mut self, kind: Kind) {
         let account = self.account_mut(kind);
         account.accepted += 1;
         account.queued += 1;
     }
 
-    /// A record was handed in and lost at once.
+    /// Counts a record that was received and lost at once.
     pub(crate) fn refuse(&mut self, kind: Kind, reason: LossReason) {
         let account = self.account_mut(kind);
         account.accepted += 1;
         account.dropped[reason.index()] += 1;
     }
 
-    /// Records that waited were delivered.
+    /// Counts queued records that were delivered.
     pub(crate) fn deliver(&mut self, kind: Kind, records: u64) {
         let account = self.account_mut(kind);
         account.queued -= records;
         account.delivered += records;
     }
 
-    /// Records that waited were lost.
+    /// Counts queued records that were lost.
     pub(crate) fn lose(&mut self, kind: Kind, reason: LossReason, records: u64) {
         let account = self.account_mut(kind);
         account.queued -= records;
         account.dropped[reason.index()] += records;
     }
 
-    /// Records that waited rest in the store alone.
+    /// Counts queued records that were evicted to the store.
     pub(crate) fn spool(&mut self, kind: Kind, records: u64) {
         let account = self.account_mut(kind);
         account.queued -= records;
         account.spooled += records;
     }
 
-    /// Records that rested in the store wait again. Those beyond what this
-    /// process had left there were found: a process that died accepted them.
+    /// Counts records loaded from the store. Records beyond those that this process had evicted
+    /// were found: a process that died had accepted them.
     pub(crate) fn unspool(&mut self, kind: Kind, records: u64) {
         let account = self.account_mut(kind);
         let own = records.min(account.spooled);
@@ -179,14 +178,14 @@ impl Ledger {
         account.queued += records;
     }
 
-    /// A record was handed in, and the program's own buffer is to hold it.
+    /// Counts a record received for the program's own buffer.
     pub(crate) fn hold(&mut self, kind: Kind) {
         self.queue(kind);
         self.account_mut(kind).held += 1;
     }
 
-    /// Records of the program's own buffer were delivered. It may have held some
-    /// before this agent was made.
+    /// Counts records of the program's own buffer that were delivered. It may have held some before
+    /// this agent was created.
     pub(crate) fn deliver_held(&mut self, kind: Kind, records: u64) {
         let account = self.account_mut(kind);
         let known = records.min(account.held);
@@ -196,7 +195,7 @@ impl Ledger {
         self.deliver(kind, records);
     }
 
-    /// A record that the program's own buffer was to hold is lost.
+    /// Counts a record that was lost before it reached the program's own buffer.
     pub(crate) fn lose_held(&mut self, kind: Kind) {
         let account = self.account_mut(kind);
         if account.held > 0 {
@@ -205,8 +204,8 @@ impl Ledger {
         }
     }
 
-    /// Another process took over records that rested in the store, and has
-    /// accepted them as found.
+    /// Counts evicted records that another process took over. That process has counted them as
+    /// found.
     pub(crate) fn hand_over(&mut self, kind: Kind, records: u64) {
         let account = self.account_mut(kind);
         let own = records.min(account.spooled);
@@ -224,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_of_a_record_keeps_the_balance() {
+    fn every_path_of_a_record_keeps_the_balance() {
         let mut ledger = Ledger::default();
         for _ in 0..5 {
             ledger.queue(Kind::Event);
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_programs_own_buffer_holds_keeps_the_balance() {
+    fn records_in_an_external_buffer_keep_the_balance() {
         let mut ledger = Ledger::default();
         ledger.queue(Kind::Event);
         for _ in 0..3 {
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_have_names_and_places_of_their_own() {
+    fn reasons_have_distinct_names_and_indexes() {
         for (index, reason) in LossReason::ALL.into_iter().enumerate() {
             assert_eq!(reason.index(), index);
         }

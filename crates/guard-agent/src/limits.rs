@@ -1,4 +1,4 @@
-//! Times and bounds that cannot be configured, each with its reason where it is defined.
+//! Times and limits that cannot be configured. The reason for each is where it is defined.
 
 pub use crate::delivery::backoff::{JITTER, MAX_DELAY, MAX_RETRY_AFTER, MIN_RETRY_AFTER, REST};
 pub use crate::delivery::breaker::{FAILURE_THRESHOLD, RECOVERY};

@@ -1,4 +1,4 @@
-//! The agent in one process: starts its worker, and ends it.
+//! The agent in one process: starts and ends its worker.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +15,12 @@ use crate::{batching, fork, threads};
 pub(crate) struct Core {
     pub(crate) fork_generation: u32,
     pub(crate) shared: Arc<Shared>,
-    /// Whether the worker was started and not stopped; read without the lock.
+    /// True if the worker was started and not stopped. Read without the lock.
     running: Arc<AtomicBool>,
     worker: Mutex<Option<Worker>>,
-    /// Another core has taken over: this one starts no worker any more. Set under the lock.
+    /// Another core has taken over, so this one starts no worker any more. Set under the lock.
     is_retired: AtomicBool,
-    /// When the last stop ended that left records behind.
+    /// Time when the last stop ended that left records behind.
     gave_up: Mutex<Option<Instant>>,
 }
 
@@ -39,10 +39,10 @@ impl Core {
         }
     }
 
-    /// Starts the worker unless it runs, or the agent has stopped more than `stops` times;
-    /// whether this core is still in force.
+    /// Starts the worker unless it runs or the agent has stopped more than `stops` times. Returns
+    /// true if this core is still in use.
     pub(crate) fn ensure_running(&self, stops: Option<u64>) -> bool {
-        // Whoever holds the lock may be waiting for the agent's own threads.
+        // The thread that holds the lock may be waiting for the agent's own threads.
         if self.is_running() || threads::is_own(&self.shared) {
             return true;
         }
@@ -58,14 +58,14 @@ impl Core {
         !self.is_retired.load(Ordering::Acquire)
     }
 
-    /// To be called under the lock; [`tell`](Self::tell) takes the outcome after it, because a
-    /// report may call the agent.
+    /// Starts the worker. Called under the lock. The caller passes the outcome to
+    /// [`tell`](Self::tell) after the lock is released, because a report may call the agent.
     fn start(&self, worker: &mut Option<Worker>) -> io::Result<()> {
         if self.is_running() || self.is_retired.load(Ordering::Acquire) {
             return Ok(());
         }
         if let Some(failed) = worker.take() {
-            // That it failed was reported.
+            // The failure was already reported.
             let _ = failed.stop(&self.shared, self.shared.clock().now());
         }
         self.running.store(true, Ordering::Release);
@@ -89,7 +89,7 @@ impl Core {
         self.running.load(Ordering::Acquire)
     }
 
-    /// Ends the worker, which may deliver until `deadline`.
+    /// Ends the worker. It may deliver until `deadline`.
     fn end_worker(&self, worker: &mut Option<Worker>, deadline: Instant) -> LeftBehind {
         let ended = worker.take();
         let behind = ended.map(|ended| ended.stop(&self.shared, deadline));
@@ -97,7 +97,7 @@ impl Core {
         behind.unwrap_or_default()
     }
 
-    /// Another core takes over; whether the worker ran.
+    /// Retires this core because another takes over. Returns true if the worker ran.
     pub(crate) fn retire(&self) -> bool {
         let mut worker = lock(&self.worker);
         self.is_retired.store(true, Ordering::Release);
@@ -108,8 +108,8 @@ impl Core {
         was_running
     }
 
-    /// Delivers what it can within `timeout` and ends the worker; whether nothing is left of what
-    /// was queued before.
+    /// Delivers as much as possible within `timeout` and ends the worker. Returns true if none of
+    /// the records queued before are left.
     pub(crate) fn stop(&self, timeout: Duration) -> bool {
         let shared = &self.shared;
         if threads::is_own(shared) || self.has_just_given_up() {
@@ -128,7 +128,7 @@ impl Core {
         left == 0
     }
 
-    /// Delivers what it can within `timeout`, ends the worker, and gives up on what is left.
+    /// Delivers as much as possible within `timeout`, ends the worker, and counts the rest as lost.
     pub(crate) fn close(&self, timeout: Duration) {
         let shared = &self.shared;
         let deadline = shared.clock().now() + timeout;
@@ -151,21 +151,21 @@ impl Core {
         shared.durability.close();
     }
 
-    /// Delivers what it can until `deadline` and ends the worker. Unless that is for good, those
-    /// who wait for room give up, and what came meanwhile starts the worker again.
+    /// Delivers as much as possible until `deadline` and ends the worker. Unless it is for good,
+    /// callers that wait for room give up, and records that came meanwhile start the worker again.
     fn end(&self, deadline: Instant, for_good: bool) -> Left {
         let queue = &self.shared.queue;
         if queue.fill().items > 0 {
             self.ensure_running(None);
         }
-        // Held to the end: what is queued meanwhile, or waits for room, starts no other worker.
+        // Held to the end, so that records queued meanwhile start no other worker.
         let mut worker = lock(&self.worker);
         let mark = queue.mark();
         let behind = self.end_worker(&mut worker, deadline);
         if !for_good {
             queue.release();
         }
-        // Whoever queues a record after this look sees that no worker runs.
+        // A caller that queues a record after this check sees that no worker runs.
         let left = queue.left_since(&mark);
         let started = if left.is_late && !for_good {
             self.start(&mut worker)
@@ -178,8 +178,8 @@ impl Core {
         left
     }
 
-    /// Whether a stop left records behind a moment ago, and nothing came in since: whoever
-    /// ends a process may ask several times, and waits once.
+    /// True if a stop has just left records behind and no worker was started since. A program may
+    /// stop the agent several times while it ends, but waits only once.
     fn has_just_given_up(&self) -> bool {
         let now = self.shared.clock().now();
         let within = self.shared.config.settings.shutdown_timeout;
@@ -187,7 +187,7 @@ impl Core {
             && lock(&self.gave_up).is_some_and(|at| now.saturating_duration_since(at) < within)
     }
 
-    /// Has the worker end by itself within `timeout`, and waits for nothing.
+    /// Makes the worker end by itself within `timeout`, without waiting for it.
     pub(crate) fn let_end(&self, timeout: Duration) {
         if let Some(worker) = lock(&self.worker).take() {
             worker.let_end(self.shared.clock().now() + timeout);

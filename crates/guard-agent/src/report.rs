@@ -1,5 +1,5 @@
-//! What the agent has to say: to a hook, else to `tracing`. Rate limited, so
-//! that an outage does not fill the log.
+//! Reports of the agent, sent to a hook or to `tracing`. They are rate limited, so that an
+//! outage does not fill the log.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -9,38 +9,37 @@ use guard_wire::Kind;
 
 use crate::sync::lock;
 
-/// The same topic is reported at most once in this time.
+/// Each topic is reported at most once in this time.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How much a report matters.
+/// Severity of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Good to know.
+    /// For information.
     Info,
-    /// Something needs attention; nothing is lost yet, or little.
+    /// Something needs attention. No records, or only a few, are lost yet.
     Warning,
     /// Records are lost or cannot be delivered.
     Error,
 }
 
-/// One thing the agent has to say.
+/// A report of the agent.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// How much it matters.
+    /// Severity.
     pub level: Level,
-    /// Where it arose: `intake`, `transport_send`, `encryption`,
+    /// Where the problem arose: `intake`, `transport_send`, `encryption`,
     /// `flush_events`, `flush_metrics`, `status`, `rules`, `spool` or `worker`.
     pub stage: &'static str,
-    /// What happened, and the remedy. Holds no secrets.
+    /// What happened, and the remedy. Contains no secrets.
     pub message: String,
-    /// How many records the batch holds that it is about, in `flush_events` and
-    /// `flush_metrics`.
+    /// Number of records in the batch concerned, for `flush_events` and `flush_metrics`.
     pub batch_size: Option<usize>,
-    /// How many reports of the topic were held back since the last one.
+    /// Number of reports of this topic suppressed since the last one.
     pub suppressed: u64,
 }
 
-/// The stage of bringing records of a kind to the backend.
+/// The stage for delivering records of a kind.
 pub(crate) const fn flush_stage(kind: Kind) -> &'static str {
     match kind {
         Kind::Event => "flush_events",
@@ -50,10 +49,10 @@ pub(crate) const fn flush_stage(kind: Kind) -> &'static str {
 
 pub(crate) type Hook = Arc<dyn Fn(&Report) + Send + Sync>;
 
-/// Passes reports on.
+/// Sends reports to the hook or the log.
 pub(crate) struct Reporter {
     hook: Option<Hook>,
-    /// By topic: when it was last passed on, and how many were held back since.
+    /// By topic: time of the last report, and number suppressed since.
     topics: Mutex<HashMap<&'static str, (Instant, u64)>>,
 }
 
@@ -63,8 +62,8 @@ impl Reporter {
         Self { hook, topics }
     }
 
-    /// Reports `message` unless the topic was reported less than
-    /// [`REPORT_INTERVAL`] before `now`.
+    /// Reports `message`, unless the topic was reported less than [`REPORT_INTERVAL`] before
+    /// `now`.
     pub(crate) fn report(
         &self,
         now: Instant,
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_speaks_once_in_its_interval_and_tells_what_it_held_back() {
+    fn a_topic_is_reported_once_per_interval_with_the_number_suppressed() {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&heard);
         let reporter = Reporter::new(Some(Arc::new(move |report: &Report| {

@@ -1,4 +1,4 @@
-//! Numbers about requests, beside the ledger's about records.
+//! Statistics about requests. The ledger counts records.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -9,10 +9,10 @@ use jiff::Timestamp;
 
 use crate::sync::lock;
 
-/// How many of the last recent_errors a status report names.
+/// Number of recent errors in a status report.
 const REMEMBERED: usize = 5;
 
-/// Counted since the agent was made.
+/// Counters since the agent was created.
 pub(crate) struct RequestCounters {
     pub(crate) started: Instant,
     requests: AtomicU64,
@@ -32,28 +32,28 @@ struct Recent {
     recent_errors: VecDeque<String>,
 }
 
-/// A copy of all numbers.
+/// A snapshot of the counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestStats {
-    /// Requests made, of any kind.
+    /// Number of requests of any kind.
     pub requests_sent: u64,
-    /// Attempts to deliver a batch that failed.
+    /// Number of failed attempts to deliver a batch.
     pub requests_failed: u64,
-    /// Bytes of bodies posted, after compression.
+    /// Bytes of posted bodies, after compression.
     pub bytes_sent: u64,
-    /// Redirects answered, never followed.
+    /// Number of redirects received. They are never followed.
     pub redirects: u64,
-    /// Status reports that failed.
+    /// Number of failed status reports.
     pub status_failures: u64,
-    /// Fetches of rules that failed.
+    /// Number of failed fetches of rules.
     pub rules_failures: u64,
-    /// Rules documents fetched.
+    /// Number of rules documents fetched.
     pub rules_fetched: u64,
-    /// When a batch was last delivered.
+    /// Time of the last delivered batch.
     pub last_delivery: Option<Timestamp>,
-    /// Whether the last status report was taken; nothing before the first.
+    /// Whether the backend accepted the last status report; `None` before the first.
     pub last_status_ok: Option<bool>,
-    /// The last recent_errors, oldest first.
+    /// The most recent errors, oldest first.
     pub recent_errors: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ impl RequestCounters {
         add(&self.rules_failures, u64::from(!is_ok));
     }
 
-    /// Keeps what went wrong; whether it is another error than the last one.
+    /// Remembers an error. Returns true if it differs from the last one.
     pub(crate) fn remember(&self, error: String) -> bool {
         let mut recent = lock(&self.recent);
         if recent.recent_errors.back() == Some(&error) {

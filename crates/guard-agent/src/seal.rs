@@ -1,4 +1,4 @@
-//! Sealing: from records to a body that stays the same over all retries.
+//! Sealing: builds a request body from records. The body stays the same over all retries.
 
 use std::io::Write as _;
 
@@ -13,22 +13,22 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::transport::Request;
 
-/// How much effort goes into compression: telemetry repeats itself, so even
-/// the least effort shrinks it to about a tenth.
+/// Compression level. Telemetry is repetitive, so even the lowest level shrinks it to about
+/// a tenth.
 const EFFORT: u32 = 1;
 
-/// Turns records into requests under one configuration.
+/// Builds requests from records under one configuration.
 pub(crate) struct Sealer {
     envelope: Envelope,
     config: Config,
 }
 
-/// A batch as it is posted.
+/// A batch ready to post.
 #[derive(Debug, Clone)]
 pub(crate) struct Sealed {
-    /// What to send; cheap to clone.
+    /// The request. Cheap to clone.
     pub(crate) request: Request,
-    /// The size of the body before compression, which is what backends limit.
+    /// Size of the body before compression. Backends limit this size.
     pub(crate) plain_len: usize,
 }
 
@@ -49,18 +49,18 @@ impl Sealer {
         }
     }
 
-    /// How many bytes of records fit into a body of `max` bytes.
+    /// Number of record bytes that fit into a body of `max` bytes.
     pub(crate) fn room(&self, max: usize) -> usize {
         let room = max.saturating_sub(self.envelope.overhead());
         match self.config.encryptor {
-            // Nonce and tag are 28 bytes, base64 makes 4 of 3.
+            // Nonce and tag take 28 bytes, and base64 turns 3 bytes into 4.
             Some(_) => (room / 4 * 3).saturating_sub(64),
             None => room,
         }
     }
 
-    /// Signs, encrypts and compresses a batch. With an encryption key nothing
-    /// is ever posted in the clear.
+    /// Signs, encrypts and compresses a batch. With an encryption key, nothing is ever posted in
+    /// plain text.
     pub(crate) fn seal<R: AsRef<[u8]>>(
         &self,
         kind: Kind,
@@ -111,7 +111,7 @@ impl Sealer {
         self.envelope.plain(&head, kind, records)
     }
 
-    /// A signed request with a small JSON body, such as a status report.
+    /// Builds a signed request with a small JSON body, such as a status report.
     pub(crate) fn post(&self, path: &'static str, body: Vec<u8>) -> Request {
         let mut headers = vec![("Content-Type", "application/json".to_owned())];
         if let Some(signature) = self.sign(&body) {
@@ -137,7 +137,7 @@ impl Sealer {
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::new(EFFORT));
-    // Writing into a Vec has no way to fail.
+    // Writing into a Vec cannot fail.
     let written = encoder.write_all(body);
     debug_assert!(written.is_ok(), "a Vec takes everything");
     encoder.finish().unwrap_or_default()
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_batch_is_compressed_and_signed_before_that() {
+    fn a_large_batch_is_signed_and_then_compressed() {
         let record = format!("{{\"text\":\"{}\"}}", "x".repeat(2000));
         let sealed = seal(builder().payload_signing_secret("k"), &[&record]);
         assert_eq!(header(&sealed, "Content-Encoding"), Some("gzip"));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encrypted_batch_holds_no_record_in_the_clear() {
+    fn an_encrypted_batch_holds_no_record_in_plain_text() {
         let sealed = seal(
             builder().project_encryption_key(KEY),
             &["{\"n\":\"visible\"}"],

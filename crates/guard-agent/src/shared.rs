@@ -1,4 +1,4 @@
-//! What the caller's side and the worker of one agent have in common.
+//! State shared by the caller's side and the worker of one agent.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,8 +24,8 @@ use crate::store::durability::Durability;
 use crate::sync::lock;
 use crate::transport::{Request, Response, Transport, TransportError};
 
-/// State of an agent under one configuration. Queue, requests and rules outlive a
-/// change of configuration.
+/// State of an agent under one configuration. Queue, request statistics and rules outlive a
+/// configuration change.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) encoder: Encoder,
@@ -39,18 +39,18 @@ pub(crate) struct Shared {
     reporter: Reporter,
     /// Set when the worker starts, in the process that sends.
     transport: Mutex<Option<Holding<Arc<dyn Transport>>>>,
-    /// The largest body the backend was seen to take.
+    /// The largest body that the backend is known to accept.
     batch_cap: AtomicUsize,
-    /// Batches that rest between rounds.
+    /// Number of batches that rest between rounds.
     resting: AtomicUsize,
-    /// Cuts pauses short.
+    /// Ends pauses early.
     backoff_interrupt: Notify,
-    /// Has the next status report come soon.
+    /// Makes the next status report come soon.
     status_change: Notify,
 }
 
 impl Shared {
-    /// A fresh state, under the name of this installation.
+    /// Creates the state, with the install id of this installation.
     pub(crate) fn identified(config: Config) -> Self {
         let found = install_id::resolve(None, config.settings.install_id.as_deref());
         let shared = Self::new(config, found.id);
@@ -78,9 +78,8 @@ impl Shared {
         )
     }
 
-    /// The same records and numbers under another configuration. A store that was
-    /// opened stays for as long as the process: it has records that others would
-    /// not find.
+    /// Keeps records and statistics under another configuration. An open store stays open until
+    /// the process ends, because no other store would find its records.
     pub(crate) fn reconfigured(&self, mut config: Config, install_id: String) -> Self {
         if let Some(open) = &self.config.store
             && self.durability.was_opened()
@@ -148,7 +147,7 @@ impl Shared {
         self.config.clock.as_ref()
     }
 
-    /// What carries requests from now on, of a runtime that has `witness`.
+    /// Sets the transport for requests. It belongs to the runtime of `witness`.
     pub(crate) fn set_transport(&self, transport: Arc<dyn Transport>, witness: Arc<Witness>) {
         *lock(&self.transport) = Some(Holding::new(transport, witness));
     }
@@ -159,7 +158,7 @@ impl Shared {
         Some((Arc::clone(held.peek()?), held.witness()))
     }
 
-    /// One request and its answer, counted.
+    /// Sends one request, counts it, and returns its answer.
     pub(crate) async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
         let Some((transport, witness)) = self.transport() else {
             return Err(TransportError::Connect("the agent is not running".into()));
@@ -171,7 +170,7 @@ impl Shared {
         Ok(response)
     }
 
-    /// How many bytes of records go into the next batch.
+    /// Number of record bytes for the next batch.
     pub(crate) fn batch_room(&self) -> usize {
         self.sealer.room(self.batch_cap.load(Ordering::Relaxed))
     }
@@ -181,7 +180,7 @@ impl Shared {
         self.batch_cap.fetch_min(cap, Ordering::Relaxed);
     }
 
-    /// Waits, unless something wants all batches tried at once.
+    /// Waits until `until`, or until all batches must be tried at once.
     pub(crate) async fn pause(&self, until: Instant) {
         tokio::select! {
             () = self.clock().sleep_until(until) => {}
@@ -194,17 +193,17 @@ impl Shared {
         self.backoff_interrupt.notify_waiters();
     }
 
-    /// There is something that the next status report should tell soon.
+    /// Notes that the next status report should come soon.
     pub(crate) fn mark_status_dirty(&self) {
         self.status_change.notify_one();
     }
 
-    /// Waits until there is.
+    /// Waits until a status report should come soon.
     pub(crate) async fn status_dirty(&self) {
         self.status_change.notified().await;
     }
 
-    /// Counts a batch as resting until the guard is dropped.
+    /// Counts a batch as resting until the returned guard is dropped.
     pub(crate) fn resting(&self) -> Resting<'_> {
         self.resting.fetch_add(1, Ordering::Relaxed);
         self.queue.wake();
@@ -215,7 +214,7 @@ impl Shared {
         self.resting.load(Ordering::Relaxed)
     }
 
-    /// Remembers and reports what keeps batches from being delivered.
+    /// Remembers and reports an error that prevents deliveries.
     pub(crate) fn delivery_failed(&self, error: &DeliveryError) {
         self.requests.remember(error.message());
         let topic = match error {
@@ -267,7 +266,7 @@ impl Shared {
             .report(now, level, stage, topic, None, message);
     }
 
-    /// Reports what became of a batch of this many records.
+    /// Reports the outcome of a batch of this many records.
     pub(crate) fn report_batch(
         &self,
         level: Level,
@@ -282,7 +281,7 @@ impl Shared {
     }
 }
 
-/// Redacts the key in what answers it: messages and the log quote answers, and must not show it.
+/// Redacts the key in an answer, because messages and the log quote answers and must not show it.
 fn hide(key: &str, body: &mut Vec<u8>) {
     if let Ok(text) = std::str::from_utf8(body)
         && text.contains(key)
@@ -291,7 +290,7 @@ fn hide(key: &str, body: &mut Vec<u8>) {
     }
 }
 
-/// A batch that rests.
+/// Guard for a batch that rests.
 pub(crate) struct Resting<'s>(&'s Shared);
 
 impl Drop for Resting<'_> {

@@ -1,4 +1,4 @@
-//! A look at an agent from outside.
+//! Statistics of an agent.
 
 use std::time::Duration;
 
@@ -14,38 +14,38 @@ use crate::status;
 pub use crate::store::durability::DurabilityStats;
 use crate::sync::lock;
 
-/// The numbers of an agent at one moment.
+/// Statistics of an agent at one moment.
 #[derive(Debug, Clone)]
 pub struct Stats {
-    /// Whether the worker runs.
+    /// True if the worker runs.
     pub running: bool,
-    /// Since the agent was made.
+    /// Time since the agent was created.
     pub uptime: Duration,
-    /// Every record accounted for.
+    /// Counts of all records and their outcomes.
     pub ledger: Ledger,
     /// Events waiting for a send.
     pub events_waiting: usize,
     /// Metrics waiting for a send.
     pub metrics_waiting: usize,
-    /// Bytes waiting or in flight.
+    /// Bytes that wait or are in flight.
     pub buffered_bytes: usize,
-    /// The nearer of the buffer's limits, as a share used.
+    /// Used share of the buffer limit that is closer to being reached.
     pub buffer_fill: f64,
-    /// What the circuit breaker lets through.
+    /// State of the circuit breaker.
     pub breaker: BreakerState,
-    /// Failures in a row.
+    /// Number of consecutive failures.
     pub breaker_failures: u32,
-    /// About requests.
+    /// Statistics about requests.
     pub requests: RequestStats,
-    /// How the agent is.
+    /// Health of the agent.
     pub health: Health,
-    /// Whether rules are known.
+    /// True if rules are in force.
     pub has_rules: bool,
-    /// Their version.
+    /// Version of the rules.
     pub rules_version: Option<i64>,
-    /// When rules were last taken over.
+    /// Time when rules were last accepted.
     pub rules_updated: Option<Timestamp>,
-    /// How well records are saved, if there is a store.
+    /// Saving state, if there is a store.
     pub durability: Option<DurabilityStats>,
 }
 

@@ -1,4 +1,4 @@
-//! The status loop's errand: telling the backend how this agent is.
+//! Status reports: sends the agent's state to the backend.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use crate::sync::lock;
 
 const PATH: &str = "/api/v1/status";
 
-/// Above this share of its limits the buffer makes the agent degraded.
+/// The agent counts as degraded if its buffer is filled beyond this share.
 pub const DEGRADED_FILL: f64 = 0.90;
-/// Above this share of failed attempts the agent is degraded.
+/// The agent counts as degraded if more than this share of attempts failed.
 pub const DEGRADED_FAILURES: f64 = 0.10;
-/// Above this share of its limits the buffer makes the agent fail.
+/// The agent counts as failed if its buffer is filled beyond this share.
 pub const FAILED_FILL: f64 = 0.95;
-/// Above this share of failed attempts the agent fails.
+/// The agent counts as failed if more than this share of attempts failed.
 pub const FAILED_FAILURES: f64 = 0.50;
 
-/// How soon a report tells of other rules, or that some were refused. What happens
-/// meanwhile is in the same report.
+/// Delay of a report after rules changed or were refused. Further changes in this time are in
+/// the same report.
 pub const STATUS_CHANGE_DELAY: Duration = Duration::from_secs(5);
-/// The share of that by which reports are earlier, so that not all agents report at once.
+/// Share of the delay by which reports may be earlier, so that not all agents report at once.
 pub const STATUS_CHANGE_JITTER: f64 = 0.4;
 
-/// How the agent is, from the numbers at hand.
+/// Health of the agent, from the current statistics.
 pub(crate) fn health(shared: &Shared) -> Health {
     let fill = shared.queue.fill().ratio;
     let requests = shared.requests.stats();
@@ -43,14 +43,14 @@ pub(crate) fn health(shared: &Shared) -> Health {
     }
 }
 
-/// Posts one report. A failure is counted, not repeated: the next report says
-/// the same and more.
+/// Posts one report. A failure is counted but not repeated, because the next report contains
+/// the same data and more.
 pub(crate) async fn push(shared: &Shared) {
     let body = serde_json::to_vec(&report(shared)).unwrap_or_default();
     post(shared, body).await;
 }
 
-/// Posts a report's JSON; whether it was taken.
+/// Posts the JSON of a report. Returns true if the backend accepted it.
 pub(crate) async fn post(shared: &Shared, body: Vec<u8>) -> bool {
     let answer = shared.exchange(shared.sealer.post(PATH, body)).await;
     let verdict = classify(&answer, shared.clock().wall());

@@ -1,7 +1,7 @@
 //! The worker's thread: from its start to its end, or until the program closes its descriptors.
 //!
-//! A runtime whose descriptors are lost must not wait on them any more, and not close them either:
-//! they may be files of the program's. So its thread waits for ever, and another one goes on.
+//! A runtime whose descriptors are lost must neither wait on them nor close them, because they
+//! may be files of the program by now. So its thread parks forever, and a new thread continues.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -25,26 +25,26 @@ use crate::transport::Transport;
 use crate::transport::http::{HttpOptions, HttpTransport, headers};
 use crate::{pipeline, threads};
 
-/// What a thread of the worker works with.
+/// State of one thread of the worker.
 pub(crate) struct Tenure {
     shared: Arc<Shared>,
     running: Arc<AtomicBool>,
     stopped: watch::Receiver<Option<Instant>>,
     witness: Arc<Witness>,
-    /// Here while the thread waits, so that it can be dropped then.
+    /// Stored here while the thread waits, so that it can be dropped then.
     pipeline: Mutex<Option<BoxFuture<'static, ()>>>,
-    /// Dropped at the end of the worker.
+    /// Dropped when the worker ends.
     end: Mutex<Option<Sender<()>>>,
 }
 
-/// A tenure that can begin.
+/// A tenure that is ready to begin.
 pub(crate) struct Prepared {
     tenure: Arc<Tenure>,
     runtime: Holding<Runtime>,
 }
 
 impl Prepared {
-    /// Starts the thread, which lowers `running` should it fail.
+    /// Starts the thread. If the worker panics, it clears `running`.
     pub(crate) fn begin(self) -> io::Result<()> {
         let Self { tenure, runtime } = self;
         let shared = Arc::clone(&tenure.shared);
@@ -54,14 +54,14 @@ impl Prepared {
 }
 
 impl Tenure {
-    /// Everything but the thread. `end` is dropped when the worker ends.
+    /// Prepares everything but the thread. `end` is dropped when the worker ends.
     pub(crate) fn prepare(
         shared: Arc<Shared>,
         running: Arc<AtomicBool>,
         stopped: watch::Receiver<Option<Instant>>,
         end: Option<Sender<()>>,
     ) -> io::Result<Prepared> {
-        // Before the others: it has the lowest number of them all.
+        // Opened first, so that it has the lowest descriptor number.
         let witness = Arc::new(Witness::new()?);
         let (theirs, stop) = (Arc::clone(&shared), stopped.clone());
         let run = Box::pin(async move { pipeline::run(&theirs, stop).await });
@@ -94,7 +94,7 @@ impl Tenure {
                         .to_owned()
                 });
             }
-            // A lookup that hangs in the system's resolver must not hold the end up.
+            // A name lookup that hangs in the system's resolver must not delay this.
             runtime.shutdown_background();
         } else {
             self.hand_over();
@@ -115,18 +115,18 @@ impl Tenure {
         })
     }
 
-    /// Called by the runtime, which would wait now.
+    /// Called when the runtime is about to wait.
     fn before_wait(&self) {
         if self.witness.is_lost() {
             self.hand_over();
-            // To return is to wait for a descriptor of others, and to unwind is to close it.
+            // Returning would wait on a foreign descriptor, and unwinding would close it.
             loop {
                 thread::park();
             }
         }
     }
 
-    /// Has another thread go on. What is in flight goes back to the queue first.
+    /// Continues on another thread. The batches in flight first go back to the queue.
     fn hand_over(&self) {
         drop(lock(&self.pipeline).take());
         self.shared.warn("worker", "descriptors", || {
@@ -145,7 +145,7 @@ impl Tenure {
     }
 }
 
-/// What carries requests under a configuration.
+/// The transport for requests under a configuration.
 pub(crate) fn transport(shared: &Shared) -> Arc<dyn Transport> {
     let config = &shared.config;
     if let Some(transport) = &config.transport {

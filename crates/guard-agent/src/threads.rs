@@ -1,5 +1,5 @@
 //! The agent's own threads. They run hooks and transports of the program, which may call the
-//! agent: what waits for such a thread must not be called there.
+//! agent. Functions that wait for such a thread must not be called on it.
 
 use std::cell::Cell;
 use std::io;
@@ -10,7 +10,7 @@ use crate::queue::Queue;
 use crate::shared::Shared;
 
 thread_local! {
-    /// The queue of the agent that this thread works for. Needs no destructor, so that it can be
+    /// The queue of the agent that this thread works for. Has no destructor, so that it can be
     /// read until the very end of the thread.
     static QUEUE: Cell<*const Queue> = const { Cell::new(std::ptr::null()) };
 }
@@ -28,7 +28,7 @@ pub(crate) fn spawn(
     })
 }
 
-/// Whether this thread works for the agent of `shared`.
+/// True if this thread works for the agent of `shared`.
 pub(crate) fn is_own(shared: &Shared) -> bool {
     QUEUE.get() == Arc::as_ptr(&shared.queue)
 }

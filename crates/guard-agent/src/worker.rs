@@ -1,4 +1,4 @@
-//! The worker: one thread with a runtime of its own.
+//! The worker: a dedicated thread with its own runtime.
 
 use std::io;
 use std::sync::Arc;
@@ -12,12 +12,11 @@ use crate::journal::thread::JournalThread;
 use crate::shared::Shared;
 use crate::tenure::Tenure;
 
-/// How long after its deadline a worker may still take to end. Beyond it hangs
-/// in something that is not ours, and is left alone.
+/// Extra time after the deadline for a worker to end. If it takes longer, it hangs in foreign
+/// code and is left behind.
 const END_GRACE: Duration = Duration::from_millis(200);
 
-/// The part of the time for the end, one in so many, that is kept for saving what
-/// cannot be delivered.
+/// One part in this many of the time for the end is reserved for saving undelivered records.
 const SAVING_SHARE: u32 = 4;
 
 /// A running worker.
@@ -29,7 +28,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread, which lowers `running` should it fail.
+    /// Starts the thread. If the worker panics, it clears `running`.
     pub(crate) fn start(shared: Arc<Shared>, running: Arc<AtomicBool>) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(None);
         let (end, ended) = channel();
@@ -46,8 +45,8 @@ impl Worker {
         })
     }
 
-    /// Ends the worker: it delivers what it can until `deadline`, and saves the
-    /// rest if there is a store. Returns soon after that at the latest.
+    /// Ends the worker. It delivers as much as possible until `deadline`, and saves the rest if
+    /// there is a store. Returns shortly after the deadline at the latest.
     pub(crate) fn stop(self, shared: &Shared, deadline: Instant) -> LeftBehind {
         let left = || deadline.saturating_duration_since(shared.clock().now());
         let saving = self.journal.as_ref().map(|_| left() / SAVING_SHARE);
@@ -61,7 +60,7 @@ impl Worker {
         }
     }
 
-    /// Has the worker deliver what it can until `deadline`, and end by itself.
+    /// Makes the worker deliver as much as possible until `deadline` and end by itself.
     pub(crate) fn let_end(self, deadline: Instant) {
         self.stop.send_replace(Some(deadline));
         if let Some(journal) = self.journal {
@@ -70,7 +69,7 @@ impl Worker {
     }
 }
 
-/// What did not end in its time.
+/// The threads that did not end in time.
 #[must_use]
 #[derive(Default)]
 pub(crate) struct LeftBehind {
@@ -79,7 +78,7 @@ pub(crate) struct LeftBehind {
 }
 
 impl LeftBehind {
-    /// Reports it.
+    /// Reports the threads that did not end.
     pub(crate) fn tell(self, shared: &Shared) {
         if self.worker {
             shared.error("worker", "worker_end", || {
