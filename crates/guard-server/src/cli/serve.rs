@@ -72,6 +72,7 @@ pub async fn run(
     let address = listener.local_addr().map_err(listen_error)?;
     let new_key = settle_project(&*stores.projects, config.settings).await?;
     announce(out, &format!("http://{address}"), new_key.as_ref())?;
+    tracing::info!(database = ?config.database, "records and rules are stored here");
 
     let access = Access::listening_on(address.ip());
     let state = Arc::new(AppState::new(stores, config.limits, access));

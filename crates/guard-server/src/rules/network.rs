@@ -3,97 +3,84 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::{self, Display, Formatter};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-/// The IPv6 prefix of an IPv4-mapped address.
+use ipnet::{IpNet, Ipv4Net};
+
+/// The IPv6 prefix before an IPv4 address that is written as an IPv6 one.
 const MAPPED_BITS: u8 = 96;
 
-/// The canonical form: host bits are cleared, and IPv4-mapped addresses are IPv4, as guards read
-/// them (`::ffff:192.0.2.7`).
+/// A network in canonical form, so that equal networks compare equal: the host bits are zero,
+/// and an IPv4 network that is written as IPv6 (`::ffff:192.0.2.7`) is IPv4, as guards read
+/// client addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Network {
-    address: IpAddr,
-    bits: u8,
-}
+pub(super) struct Network(IpNet);
 
 impl Network {
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.trim().parse().ok()?;
-        let bits = match prefix {
-            Some(prefix) if prefix.bytes().all(|byte| byte.is_ascii_digit()) => {
-                prefix.parse().ok()?
+        let network = match text.split_once('/') {
+            Some((address, prefix)) => {
+                let is_number = prefix.bytes().all(|byte| byte.is_ascii_digit());
+                let bits = is_number.then(|| prefix.parse().ok())??;
+                IpNet::new(address.trim().parse().ok()?, bits).ok()?
             }
-            Some(_) => return None,
-            None => longest(address),
+            None => IpNet::from(text.trim().parse::<IpAddr>().ok()?),
         };
-        (bits <= longest(address)).then(|| Self::of(address, bits))
+        Some(Self::canonical(network))
     }
 
-    fn of(address: IpAddr, bits: u8) -> Self {
-        let is_mapped = address.to_canonical().is_ipv4() && address.is_ipv6();
-        if is_mapped && bits >= MAPPED_BITS {
-            return Self::of(address.to_canonical(), bits - MAPPED_BITS);
+    fn canonical(network: IpNet) -> Self {
+        if let IpNet::V6(v6) = network
+            && let Some(address) = v6.addr().to_ipv4_mapped()
+            && let Some(bits) = v6.prefix_len().checked_sub(MAPPED_BITS)
+            && let Ok(v4) = Ipv4Net::new(address, bits)
+        {
+            return Self(IpNet::V4(v4.trunc()));
         }
-        let host = u32::from(longest(address) - bits);
-        let address = match address {
-            IpAddr::V4(v4) => {
-                let mask = u32::MAX.checked_shl(host).unwrap_or(0);
-                Ipv4Addr::from_bits(v4.to_bits() & mask).into()
-            }
-            IpAddr::V6(v6) => {
-                let mask = u128::MAX.checked_shl(host).unwrap_or(0);
-                Ipv6Addr::from_bits(v6.to_bits() & mask).into()
-            }
-        };
-        Self { address, bits }
+        Self(network.trunc())
     }
 
     /// Whether it holds more than one address.
     pub(super) fn is_block(self) -> bool {
-        self.bits < longest(self.address)
+        self.0.prefix_len() < self.0.max_prefix_len()
     }
 
-    /// Whether its prefix is shorter than this many bits, given for IPv4 and for IPv6.
+    /// Whether its prefix is shorter than the given one for IPv4 or IPv6.
     pub(super) fn is_wider_than(self, (v4, v6): (u8, u8)) -> bool {
-        self.bits < if self.address.is_ipv4() { v4 } else { v6 }
+        self.0.prefix_len() < if self.0.addr().is_ipv4() { v4 } else { v6 }
     }
 
     pub(super) fn holds(self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.address.is_ipv4() && Self::of(address, self.bits) == self
+        self.0.contains(&address.to_canonical())
     }
 
     /// 0 for IPv4 or 1 for IPv6, then the first and the last address. For IPv6, these are the upper
     /// 64 bits.
     fn range(self) -> (usize, u64, u64) {
-        let (family, first, length) = match self.address {
+        let (family, first, length) = match self.0.addr() {
             IpAddr::V4(v4) => (0, u64::from(v4.to_bits()), 32),
             IpAddr::V6(v6) => {
                 let [a, b, c, d, ..] = v6.segments().map(u64::from);
                 (1, a << 48 | b << 32 | c << 16 | d, 64)
             }
         };
-        let hosts = length - u32::from(self.bits).min(length);
+        let hosts = length - u32::from(self.0.prefix_len()).min(length);
         let rest = u64::MAX.checked_shr(64 - hosts).unwrap_or(0);
         (family, first, first | rest)
     }
 
     /// Whether the two networks share addresses.
     pub(super) fn meets(self, other: Self) -> bool {
-        self.holds(other.address) || other.holds(self.address)
+        self.0.contains(&other.0) || other.0.contains(&self.0)
     }
 }
 
 impl Display for Network {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.is_block() {
-            write!(f, "{}/{}", self.address, self.bits)
+            self.0.fmt(f)
         } else {
-            self.address.fmt(f)
+            self.0.addr().fmt(f)
         }
     }
 }
@@ -108,7 +95,7 @@ pub(super) struct Networks {
 impl FromIterator<Network> for Networks {
     fn from_iter<I: IntoIterator<Item = Network>>(networks: I) -> Self {
         let all: HashSet<_> = networks.into_iter().collect();
-        let bits = all.iter().map(|network| network.bits).collect();
+        let bits = all.iter().map(|network| network.0.prefix_len()).collect();
         Self { all, bits }
     }
 }
@@ -117,8 +104,10 @@ impl Networks {
     /// The widest network that holds the address.
     pub(super) fn around(&self, address: IpAddr) -> Option<Network> {
         let address = address.to_canonical();
-        let bits = self.bits.range(..=longest(address));
-        let mut networks = bits.map(|bits| Network::of(address, *bits));
+        let mut networks = self.bits.iter().filter_map(|bits| {
+            let network = IpNet::new(address, *bits).ok()?;
+            Some(Network(network.trunc()))
+        });
         networks.find(|network| self.all.contains(network))
     }
 }
@@ -137,10 +126,6 @@ pub(super) fn covered(networks: impl IntoIterator<Item = Network>) -> [Option<u3
         }
     }
     [(sums[0], 32), (sums[1], 64)].map(|(sum, bits)| Some(bits - sum.checked_ilog2()?.min(bits)))
-}
-
-fn longest(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
 }
 
 #[cfg(test)]

@@ -120,6 +120,11 @@ impl Asked {
             self.state.follow_clock().await?;
             off_thread(change).await??
         };
+        tracing::info!(
+            project = self.project.name,
+            version,
+            "the rules were changed"
+        );
         self.state.feed.refresh(self.project.id).await?;
         Ok(Json(json!({ "version": version })))
     }
