@@ -1,6 +1,6 @@
 """Fixtures of every suite.
 
-They run in an environment that has fastapi-guard-agent and tests/requirements.txt. Tests with a
+They need an environment with fastapi-guard-agent and tests/requirements.txt. Tests with a
 server run the binary named by GUARD_SERVER_BIN, or else the debug build:
 
     cargo build -p guard-server && pytest tests/e2e
@@ -28,7 +28,7 @@ REDIS_FIXTURES = {"redis_url", "start_redis"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by what they start."""
+    """Marks tests by the processes they start."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "server_binary" in fixtures:
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def cleanup() -> Iterator[ExitStack]:
-    """Stops what a test has started, the last first."""
+    """Stops everything that a test has started, in reverse order."""
     with ExitStack() as stack:
         yield stack
 
@@ -62,7 +62,7 @@ def api_key() -> str:
 def new_server(
     server_binary: Path, api_key: str, tmp_path: Path, cleanup: ExitStack
 ) -> Callable[..., GuardServer]:
-    """Makes a server that is not started yet, from its command line's options."""
+    """Creates a server with command-line options, without starting it."""
 
     def make(*options: str) -> GuardServer:
         server = GuardServer(server_binary, tmp_path, options, api_key)
@@ -104,13 +104,13 @@ def start_relay(cleanup: ExitStack) -> Callable[[GuardServer], Relay]:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """Signs certificates that no system trusts by itself."""
+    """Signs certificates that no system trusts by default."""
     return Authority(tmp_path)
 
 
 @pytest.fixture
 def redis_url(tmp_path: Path, cleanup: ExitStack) -> str:
-    """A real Redis that listens on a socket of its own and keeps nothing."""
+    """A real Redis that listens on a private socket and keeps nothing on disk."""
     program = shutil.which("redis-server")
     assert program, "redis-server is missing; install it, as by apt-get install redis-server"
     socket = tmp_path / "redis.sock"

@@ -31,11 +31,11 @@ IMPORT = re.compile(r"\bcrate::(?:(\w+)|\{([^}]*)\})")
 
 
 def imports_of_agent() -> dict[str, set[str]]:
-    """For each module at the top, the others that its code imports; tests may import anything."""
+    """The other top-level modules that each module imports. Tests may import anything."""
     imports: dict[str, set[str]] = {}
     for path in AGENT.glob("**/*.rs"):
         module = path.relative_to(AGENT).parts[0].removesuffix(".rs")
-        # These only export what others define.
+        # These modules only re-export.
         if path.name == "tests.rs" or module in ("lib", "limits"):
             continue
         source = path.read_text().partition("#[cfg(test)]\nmod tests {")[0]
@@ -47,7 +47,7 @@ def imports_of_agent() -> dict[str, set[str]]:
 
 
 def circles(imports: dict[str, set[str]]) -> list[str]:
-    """The first circle, if there is one."""
+    """The first import cycle, or None."""
     try:
         TopologicalSorter(imports).prepare()
     except CycleError as error:

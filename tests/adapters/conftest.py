@@ -1,4 +1,4 @@
-"""Fixtures of the adapters' tests: every guard from PyPI, unmodified, in a server of its own."""
+"""Fixtures of the adapters' tests: every guard from PyPI, unmodified, in its own server."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ from adapters.shop import Shop
 
 @pytest.fixture
 def open_shop(server: GuardServer, tmp_path: Path, cleanup: ExitStack) -> Callable[..., Shop]:
-    """Starts an app of a name in `shop.COMMANDS`, reporting to `server`."""
+    """Starts the app with the given name in `shop.COMMANDS`, reporting to `server`."""
 
     def start(name: str, *options: str, **settings: str) -> Shop:
         shop = Shop(name, tmp_path, server.url, options, settings)

@@ -1,4 +1,4 @@
-"""The same small shop behind each of the guards, in the server its framework is run by."""
+"""The same small shop behind each guard, in the usual server of its framework."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ EXAMPLES = ROOT / "examples"
 UVICORN: list[str | Path] = [sys.executable, "-m", "uvicorn", "--port", "0", "--no-proxy-headers"]
 GUNICORN: list[str | Path] = [
     *(sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket"),
-    # Each request is logged with the process that served it.
+    # Logs each request with the process that served it.
     *("--access-logfile", "-", "--access-logformat", "served by %(p)s"),
 ]
 
@@ -40,7 +40,7 @@ COMMANDS: dict[str, Serve] = {
 }
 SHOPS = ["fastapi", "fastapi-pure-asgi", "flask", "django", "django-asgi", "tornado"]
 
-# What none of the apps may say, whatever is done to it.
+# Text that must not appear in any app's log.
 WRONG = [
     "was never awaited",
     "failed to start",
@@ -69,7 +69,7 @@ class Shop(App):
     def request(
         self, path: str, client: str = "198.18.0.1", method: str = "GET", **parts: Any
     ) -> requests.Response:
-        """Sends a request as `client`, on a connection of its own."""
+        """Sends a request as `client`, on a new connection."""
         with requests.Session() as http:
             return self.send(http, path, client, method, **parts)
 
@@ -78,9 +78,9 @@ class Shop(App):
 
 
 def wrong_words(log: str) -> list[str]:
-    """The lines that tell of something that went wrong.
+    """Returns the log lines that report a problem.
 
-    A worker that guard-core starved is none of it: uvicorn starts another.
+    Ignores a worker that guard-core starved of CPU time: uvicorn starts another one.
     """
     lines = STARVED_WORKER.sub("", log).splitlines()
     return [line for line in lines if any(word in line for word in WRONG)]

@@ -1,4 +1,4 @@
-"""Each guard tells of the agent by its `agent_stats`, before its first request and after it."""
+"""Each guard reports the agent in its `agent_stats`, before and after its first request."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ config = SecurityConfig(
 )
 """
 
-# Each makes a guard, and visits its app.
+# Each program creates a guard and visits its app.
 GUARDS = {
     "fastapi": """
 from fastapi import FastAPI

@@ -1,4 +1,4 @@
-"""Each guard is attacked over HTTP; what it does about it arrives at the server."""
+"""Each guard is attacked over HTTP, and its reactions arrive at the server."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SQL_INJECTION = "' UNION SELECT password FROM users--"
 
 @dataclass
 class Visit:
-    """All that came of visiting one shop, from its opening until after its end."""
+    """The results of one visit to a shop, from its start until after it has stopped."""
 
     statuses: dict[str, list[int]]
     stats: dict[str, Any]
@@ -25,7 +25,7 @@ class Visit:
     stored: dict[str, int]
 
     def event(self, client: str, event_type: str) -> dict[str, Any]:
-        """The one event of a type about a client."""
+        """The only event of a type about a client."""
         [event] = [
             event
             for event in self.events
@@ -35,7 +35,7 @@ class Visit:
 
 
 def call_on(shop: Shop) -> dict[str, list[int]]:
-    """Orders, mistakes and attacks, each kind of attack from an address of its own."""
+    """Sends orders, mistakes and attacks; each kind of attack comes from its own address."""
     scanner = {"User-Agent": "sqlmap/1.8"}
     injection = {"q": SQL_INJECTION}
     return {
@@ -129,7 +129,7 @@ def test_every_request_that_reached_the_shop_is_measured_exactly_once(visit: Vis
 
 
 def test_everything_that_the_agent_took_has_arrived(visit: Visit) -> None:
-    # Of its own request the status page knows nothing yet, so that more arrives than it says.
+    # The status page does not count its own request, so one more record arrives.
     buffer = visit.stats["buffer_stats"]
     assert visit.stored["metrics"] == buffer["metrics_buffered"] + 2
     assert visit.stored["events"] >= buffer["events_buffered"]

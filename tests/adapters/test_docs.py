@@ -1,4 +1,4 @@
-"""The programs of the documentation's pages work as they stand there."""
+"""The programs in the documentation work exactly as printed."""
 
 import os
 import re
@@ -25,7 +25,7 @@ SERVED: dict[str, tuple[list[str | Path], str]] = {
     "tornado": ([sys.executable, "main.py"], "listening on"),
 }
 
-# The status page of a project of Django's own making.
+# The status page of a project that Django generated.
 DJANGO_URLS = """
 from django.http import JsonResponse
 from django.urls import path
@@ -51,7 +51,7 @@ def programs(page: Path, server: GuardServer) -> list[str]:
 def assert_reports(
     server: GuardServer, tmp_path: Path, cleanup: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., None]:
-    """Serves the program in the temporary folder, and looks for what its one request is worth."""
+    """Serves the program in the temporary folder and checks the records of its one request."""
 
     def serve(command: list[str | Path], listening: str) -> None:
         monkeypatch.chdir(tmp_path)
@@ -80,7 +80,7 @@ def test_a_page_s_program_reports_what_it_serves(
 
 @pytest.fixture
 def django_project(server: GuardServer, tmp_path: Path) -> Path:
-    """What `django-admin startproject` makes, with what the page says pasted into it."""
+    """A project from `django-admin startproject`, with the page's settings pasted in."""
     subprocess.run([sys.executable, "-m", "django", "startproject", "mysite", tmp_path], check=True)
     settings, telemetry = programs(PAGES / "django.md", server)
     with (tmp_path / "mysite" / "settings.py").open("a") as file:

@@ -1,4 +1,4 @@
-"""However many handlers an application makes, and whenever it does, they are of one agent."""
+"""All handlers of an application share one agent, however many there are and whenever created."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def test_handlers_of_every_moment_end_in_one_agent(
 
     assert taken.keys() == {"import", start, "request"}
     assert len(set(taken.values())) == 1
-    # Two metrics of the first request, by the guard's own handler, and an event by each here.
+    # Two metrics of the first request, from the guard's handler, and one event per handler here.
     assert in_a_thread == dict.fromkeys(("thread", "import"), taken["import"] + 4)
     made = {name: count for name, count in server.counts("events").items() if "made_at" in name}
     assert made == {

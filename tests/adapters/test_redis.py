@@ -1,4 +1,4 @@
-"""Guards with Redis: records outlive the process that took them, and are stored once."""
+"""Guards with Redis: records survive the process that accepted them, and are stored once."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def test_what_a_killed_app_had_taken_is_stored_once(
         for _ in range(50):
             assert shop.status("/") == 200
             assert shop.status("/", headers={"User-Agent": "sqlmap"}) == 403
-        # Undisturbed by requests, which are records themselves.
+        # No requests meanwhile, because requests are records themselves.
         taken = eventually(lambda: all_kept(client, shop))
         assert len(taken) >= 150
 
@@ -39,14 +39,14 @@ def test_what_a_killed_app_had_taken_is_stored_once(
 
 
 def kill(shop: Shop) -> int:
-    """Kills the process that serves; returns its id."""
+    """Kills the serving process; returns its id."""
     pid: int = shop.request("/").json()["pid"]
     os.kill(pid, signal.SIGKILL)
     return pid
 
 
 def revive(shop: Shop, killed: int) -> None:
-    """Has another process serve; gunicorn starts one by itself."""
+    """Starts another serving process; gunicorn does that itself."""
     assert shop.process.child
     if killed == shop.process.child.pid:
         shop.process.child.wait()
@@ -61,7 +61,7 @@ def kept(client: Any) -> set[str]:
 
 
 def all_kept(client: Any, shop: Shop) -> set[str]:
-    """What is in Redis if that is all that the app has taken."""
+    """The number of records in Redis, if Redis holds all that the app has accepted."""
     ledger = shop.request("/telemetry").json()["ledger"]
     found = kept(client)
     return found if ledger["queued"] <= len(found) else set()

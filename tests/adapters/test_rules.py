@@ -1,4 +1,4 @@
-"""The rules that the server gives are applied by each guard."""
+"""Each guard applies the server's rules."""
 
 from collections.abc import Callable
 
@@ -29,10 +29,10 @@ def test_an_address_that_the_rules_ban_is_kept_out(
 
     shop = open_shop(name, *options)
 
-    # The guard asks for the rules when its first request comes.
+    # The guard asks for the rules on its first request.
     assert eventually(lambda: shop.status("/", BANNED) == 403)
     assert shop.status("/") == 200
-    # What comes later applies at once, long before the guard's next poll.
+    # Later changes apply at once, long before the guard's next poll.
     rules.add("bans", ip=BANNED_LATER)
     assert eventually(lambda: shop.status("/", BANNED_LATER) == 403)
     log = shop.stop()

@@ -1,4 +1,4 @@
-"""Servers of several processes: each has an agent of its own, and nothing is lost or doubled."""
+"""Servers with several processes: each has its own agent, and no record is lost or duplicated."""
 
 import re
 from collections import Counter

@@ -19,7 +19,7 @@ COMMAND = Path(sys.executable).with_name("guard-agent")
 
 @pytest.fixture
 def start_backend(cleanup: ExitStack) -> Callable[..., Scripted]:
-    """Starts a scripted backend whose rules are empty, with a certificate or without."""
+    """Starts a scripted backend with empty rules, with or without a certificate."""
 
     def start(certificate: Path | None = None) -> Scripted:
         backend = Scripted(certificate)
@@ -32,7 +32,7 @@ def start_backend(cleanup: ExitStack) -> Callable[..., Scripted]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """An environment of nothing but a home and the server's key."""
+    """An environment with only a home and the server's key."""
     home = tmp_path / "home"
     home.mkdir()
     return {"PATH": os.environ["PATH"], "HOME": str(home), "GUARD_AGENT_API_KEY": API_KEY}

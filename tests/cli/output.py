@@ -1,10 +1,10 @@
-"""What the command says."""
+"""The command's output."""
 
 import subprocess
 
 
 class Output:
-    """What a run of the command printed, and its exit code."""
+    """The output of a run of the command, and its exit code."""
 
     def __init__(self, run: "subprocess.CompletedProcess[str]") -> None:
         self.code = run.returncode
@@ -13,7 +13,7 @@ class Output:
         self.lines = [line.partition(" ") for line in run.stdout.splitlines()]
 
     def says(self, level: str, what: str) -> str:
-        """The one line about `what`, which must be of this level."""
+        """The only line about `what`, which must have this level."""
         found = [(how, rest.strip()) for how, _, rest in self.lines]
         about = [(how, rest) for how, rest in found if rest.startswith(f"{what}  ")]
         assert len(about) == 1, self.text

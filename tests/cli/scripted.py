@@ -1,4 +1,4 @@
-"""A backend that answers as told, with or without TLS."""
+"""A backend with scripted responses, with or without TLS."""
 
 import ssl
 import threading
@@ -18,7 +18,7 @@ class Scripted:
     """Listens on a free port of this machine.
 
     Attributes:
-        answers: What each path is answered with; any other with 404.
+        answers: The response for each path; other paths get 404.
         date: The Date header; None sends the time, "" no header.
     """
 
@@ -47,7 +47,7 @@ class Scripted:
 def _handler(backend: Scripted) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def handle(self) -> None:
-            # A client that does not trust the certificate, or speaks no TLS, just goes.
+            # A client that rejects the certificate, or speaks no TLS, just disconnects.
             try:
                 super().handle()
             except OSError:
@@ -66,6 +66,6 @@ def _handler(backend: Scripted) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Requests are no news."""
+            """Keeps requests out of the output."""
 
     return Handler

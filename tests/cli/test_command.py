@@ -1,4 +1,4 @@
-"""What every command shares."""
+"""The behaviour that all commands share."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The documents of the command and of troubleshooting say what is so."""
+"""The documents about the command and about troubleshooting match the code."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from support.redis_server import RedisServer
 
 from cli.output import Output
 
-# Made by `make bench`.
+# Created by `make bench`.
 MADE = {ROOT / "bench" / "RESULTS.md"}
 WHAT = re.compile(r"^(?:ok|warn|fail) +(.+?)  ", re.MULTILINE)
 
@@ -31,7 +31,7 @@ def test_the_documents_name_what_doctor_checks(
 
 
 def sources() -> str:
-    """All code of the agent and the package, with its texts in one piece."""
+    """All code of the agent and the package, with string literals joined."""
     files = [
         *ROOT.glob("crates/guard-agent*/src/**/*.rs"),
         *ROOT.glob("crates/guard-wire/src/**/*.rs"),
@@ -57,11 +57,11 @@ def test_every_message_of_troubleshooting_is_one_that_is_said() -> None:
 
 
 def warnings(code: str) -> Iterator[str]:
-    """What is logged as a warning or worse, as it is written in the code."""
+    """The messages logged as a warning or worse, as written in the code."""
     for call in re.finditer(r"(?:_logger|shared|self)\.(?:warn|error|warning|exception)\(", code):
         statement = code[call.end() : call.end() + 400].partition("\n\n")[0]
         texts = re.findall(r'"((?:[^"\\]|\\.)*)"', statement)
-        # Before it may stand the names of a stage and a topic.
+        # The names of a stage and a topic may precede the message.
         yield from [text for text in texts if text.count(" ") > 1][:1]
 
 

@@ -1,4 +1,4 @@
-"""guard-agent doctor, against a real server and against all that can be wrong."""
+"""guard-agent doctor, against a real server and against every possible problem."""
 
 import re
 import socket
@@ -93,7 +93,7 @@ def test_a_trusted_certificate_is_shown_with_its_end(
 def test_an_authoritys_certificate_is_told_by_doctor_and_by_the_agent(
     authority: Authority, start_backend: StartBackend, guard_agent: Command
 ) -> None:
-    # As openssl makes it unless told otherwise, but with a name that Python takes.
+    # A default openssl certificate, except for a name that Python accepts.
     certificate = authority.self_signed("localhost", "-addext", "subjectAltName=DNS:localhost")
     backend = start_backend(certificate)
     for command, step in (("doctor", "tls"), ("send-test-event", "test event")):
@@ -183,7 +183,7 @@ def test_a_proxy_of_the_environment_is_used_and_its_password_not_shown(
     assert "pass-word" not in output.text
 
 
-# Nobody listens there: a discard port of this machine.
+# A discard port of this machine, where nothing listens.
 NOWHERE = "127.0.0.1:9"
 
 

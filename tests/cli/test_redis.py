@@ -1,4 +1,4 @@
-"""What doctor says of the Redis that `redis_url` names."""
+"""Doctor's checks of the Redis that `redis_url` names."""
 
 from collections.abc import Callable
 
@@ -53,7 +53,7 @@ def test_a_redis_that_is_down_is_told(start_redis: Start, doctor: Doctor) -> Non
     found = output.says("fail", "redis")
     assert found.startswith(f"the Redis at 127.0.0.1:{server.port}/0 cannot be reached (")
     assert found.endswith(" - see whether it runs")
-    # It goes on: the agent works without, in memory.
+    # Doctor continues, because the agent works without Redis, in memory.
     assert output.says("ok", "key") == "the backend takes it"
 
 

@@ -1,4 +1,4 @@
-"""`guard-agent spool` and what doctor says of it."""
+"""`guard-agent spool` and doctor's check of the spool."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def spool(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def left(environment: dict[str, str], spool: Path) -> Path:
-    """A spool in which a program, that reached nobody, has left five events."""
+    """A spool with five events, left by a program that could not reach a backend."""
     leave(environment, spool)
     return spool
 

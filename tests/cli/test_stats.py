@@ -1,4 +1,4 @@
-"""guard-agent stats, against a real server that a program has reported to."""
+"""guard-agent stats, against a real server that has a program's report."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ input()
 def program(
     server: GuardServer, environment: dict[str, str], cleanup: ExitStack
 ) -> "subprocess.Popen[bytes]":
-    """A program of this installation that has reported to the server, and still runs."""
+    """A running program of this installation that has reported to the server."""
     settings = {"GUARD_AGENT_ENDPOINT": server.url}
     program = subprocess.Popen(
         [sys.executable, "-c", PROGRAM], env=environment | settings, stdin=subprocess.PIPE

@@ -1,4 +1,4 @@
-"""A program that uses an agent as its documentation says; the same for every agent.
+"""A program that uses an agent as documented; the same for every agent.
 
 Reads from stdin {"config": {...}, "events": [...], "metrics": [...], "rules": false}: AgentConfig's
 fields, the records' fields beside their timestamps, and whether to ask for the rules first.

@@ -8,5 +8,5 @@ import pytest
 
 @pytest.fixture
 def encryption_key() -> str:
-    """A fresh 256-bit key as projects are given it; it begins with a hyphen, as one of 64 does."""
+    """A new 256-bit key as projects get it. It begins with a hyphen, as one in 64 keys does."""
     return base64.urlsafe_b64encode(b"\xf8" + os.urandom(31)).decode()

@@ -1,4 +1,4 @@
-"""What fastapi-guard blocks arrives at the server as events that say who, where and what."""
+"""Attacks that fastapi-guard blocks arrive at the server as events with client, path and reason."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The demo ends by itself, delivers what it produced, and says what keeps it from running."""
+"""The demo ends by itself, delivers all it produced, and reports why it cannot run."""
 
 import os
 import socket

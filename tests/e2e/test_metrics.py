@@ -1,4 +1,4 @@
-"""The metrics of every request arrive, no more and no fewer."""
+"""The metrics of every request arrive exactly once."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Records outlive the server's absence: nothing is lost, and nothing is stored twice."""
+"""Records survive a server outage: none is lost, and none is stored twice."""
 
 import socket
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def test_a_server_that_comes_late_gets_everything(
         port = nobody.getsockname()[1]
         app = start_app(f"http://127.0.0.1:{port}", GUARD_DETECTION="off")
         send(app, 120)
-        # The agent has called, and nobody answers: the connection is closed as it is.
+        # The agent has connected and gets no answer; the connection is then closed.
         nobody.accept()[0].close()
 
     server = new_server().start(port)
@@ -65,7 +65,7 @@ def test_a_batch_whose_acknowledgement_was_lost_is_stored_once(
     relay = start_relay(server)
 
     def crash_once(exchange: Exchange) -> bool:
-        """Kills the server when it has stored the first batch, before the agent hears of it."""
+        """Kills the server after it stored the first batch, before the agent gets the response."""
         if not exchange.carries_records or len(relay.batches()) > 1:
             return True
         server.kill()

@@ -1,6 +1,6 @@
-"""The public agents, unmodified from PyPI, report to guard-server as they do to their own backend.
+"""The public agents, unmodified from PyPI, report to guard-server as to their own backend.
 
-Each has a virtual environment under the build folder, made once.
+Each has a virtual environment in the build folder, created once.
 """
 
 import json
@@ -21,14 +21,14 @@ CLIENT = Path(__file__).with_name("client.py")
 ENVIRONMENTS = ROOT / ".build" / "e2e"
 FIRST = "fastapi-guard-agent==0.1.1"
 LATEST = "guard-agent==3.2.4"
-COUNT = 250  # more than two of the agents' own batches
+COUNT = 250  # more than two batches of the agents' default size
 
 
 def python_with(requirement: str) -> Path:
-    """The interpreter of an environment that has `requirement`, made when it is not there."""
+    """The interpreter of an environment with `requirement`; creates the environment if missing."""
     folder = ENVIRONMENTS / requirement.replace("==", "-")
     python = folder / "bin" / "python"
-    # The mark is written last, so that a half-made environment is made again.
+    # Write the marker last, so that an incomplete environment is created again.
     mark = folder / "complete"
     if not mark.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
@@ -38,7 +38,7 @@ def python_with(requirement: str) -> Path:
 
 
 def run(requirement: str, server: GuardServer, task: dict[str, Any], **config: Any) -> None:
-    """Has a public agent do what client.py is told."""
+    """Runs client.py with a public agent."""
     config = {
         "api_key": API_KEY,
         "endpoint": server.url,
@@ -58,7 +58,7 @@ def run(requirement: str, server: GuardServer, task: dict[str, Any], **config: A
 
 
 def report(requirement: str, server: GuardServer, **config: str) -> None:
-    """Has a public agent report COUNT events and COUNT metrics."""
+    """Makes a public agent report COUNT events and COUNT metrics."""
     task = {
         "events": [
             {
@@ -137,7 +137,7 @@ def test_who_has_the_rules_is_told_of_our_agent_at_once_and_of_a_public_one_by_i
     rules.add("bans", ip="203.0.113.7")
 
     def reached() -> Any:
-        """Our agent and the public one, once ours has applied the second version."""
+        """Returns our agent and the public one, once ours has applied the second version."""
         found = server.adoption()
         agents = {agent["agent"].partition("/")[0]: agent for agent in found["agents"]}
         ours = agents.get("fastapi-guard-agent")

@@ -1,4 +1,4 @@
-"""With a Redis of its own the agent's records outlive the app's process, however it ends."""
+"""With its own Redis the agent's records survive the app's process, however it ends."""
 
 import os
 import signal
@@ -54,7 +54,7 @@ def test_what_a_killed_app_leaves_in_redis_is_delivered_once_by_the_next(
     endpoint = server.url
     first = start_app(endpoint, **settings(redis.url))
     send(first, REQUESTS)
-    # What came in within the last 10 ms may be lost.
+    # Records of the last 10 ms may be lost.
     eventually(lambda: len(redis.keys("metric")) == 2 * REQUESTS)
     left = redis.keys("metric", "event")
     first.process.stop(signal.SIGKILL)
@@ -85,7 +85,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def send_to(tmp_path: Path, cleanup: ExitStack) -> Callable[..., Path]:
-    """Starts a program that sends one event; its log."""
+    """Starts a program that sends one event; returns its log."""
 
     def start(redis_url: str, **settings: str) -> Path:
         settings |= {"GUARD_AGENT_REDIS_URL": redis_url, "GUARD_AGENT_ENDPOINT": NOWHERE}
@@ -126,7 +126,7 @@ def test_a_certificate_that_signs_itself_is_taken_once_it_is_made_as_the_agent_s
     authority: Authority,
     send_to: Callable[..., Path],
 ) -> None:
-    # What openssl makes unless told otherwise: trusted, and an authority's.
+    # Openssl's default: the certificate is trusted, and it is also an authority.
     certificate = authority.self_signed("localhost")
     redis = start_tls_redis(certificate, certificate)
     log = send_to(redis.url, SSL_CERT_FILE=str(certificate))

@@ -1,4 +1,4 @@
-"""Encryption, signatures, and what must never leave the process."""
+"""Encryption, signatures, and secrets that must never leave the process."""
 
 import hashlib
 import hmac
@@ -19,7 +19,7 @@ SIGNING_SECRET = "a-signing-secret-of-the-project"
 
 
 def report(python: str | Path, endpoint: str, events: list[Any], **config: str) -> None:
-    """Has an agent report events, by the client program."""
+    """Makes an agent report events, through the client program."""
     task = {
         "config": {"api_key": API_KEY, "endpoint": endpoint, **config},
         "events": events,

@@ -1,4 +1,4 @@
-"""With a spool, records outlive the application's process, however it ends."""
+"""With a spool, records survive the application's process, however it ends."""
 
 import signal
 import socket
@@ -20,7 +20,7 @@ def spool(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def port() -> int:
-    """A port that nobody listens on, until a server is started there."""
+    """A port where nothing listens until a server starts there."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port: int = held.getsockname()[1]
@@ -32,7 +32,7 @@ def saved_bytes(spool: Path) -> int:
 
 
 def settled(spool: Path) -> bool:
-    """Whether nothing more is being written: what was sent lies on disk."""
+    """Whether writing has stopped, so that all sent records are on disk."""
     seen = [saved_bytes(spool)]
 
     def unchanged() -> bool:
@@ -64,7 +64,7 @@ def test_what_an_app_leaves_in_an_outage_is_delivered_once_by_the_next(
     first = start_app(endpoint, **settings)
     send(first, REQUESTS)
     if ending == signal.SIGKILL:
-        # What came in within the last 10 ms may be lost.
+        # Records of the last 10 ms may be lost.
         settled(spool)
     first.process.stop(ending)
     server = new_server().start(port)

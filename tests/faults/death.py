@@ -1,4 +1,4 @@
-"""The end of a process by SIGKILL, and for how long the system had not let it save before that."""
+"""Kills a process by SIGKILL, and measures how long it had no CPU time to save before that."""
 
 import contextlib
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.process import eventually
 
-# Who appends, and who opens the spool for it; of a name the kernel keeps fifteen letters.
+# The thread that appends, and the one that opens the spool; the kernel keeps 15 letters of a name.
 WRITER, JOURNAL = "guard-agent-wri", "guard-agent-jou"
 # The first thread of the process, whatever its name.
 SENDER = "sender"
@@ -22,25 +22,25 @@ class Death:
     """All times are nanoseconds.
 
     Attributes:
-        at: From before the signal, by the machine's monotonic clock.
-        counts: When the process was looked at, and how long the thread that saves, and the one
-            that sends, had waited for a processor until then.
+        at: Taken before the signal, by the machine's monotonic clock.
+        counts: The time of the measurement, and how long the saving thread and the sending
+            thread had waited for a processor until then.
     """
 
     at: int
     counts: list[tuple[int, int]]
 
     def starved_since(self, moment: int) -> int:
-        """For how long the two were ready to run since then, and had no processor.
+        """Returns how long the two threads were ready to run since then, without a processor.
 
-        The one that sends may be stopped while it holds the lock that the other one waits for.
+        The sending thread may be stopped while it holds the lock that the other one waits for.
         """
         before = [waited for at, waited in self.counts if at <= moment]
         return self.counts[-1][1] - (before[-1] if before else 0)
 
 
 class Life:
-    """Follows a process until it is killed."""
+    """Observes a process until it is killed."""
 
     def __init__(self, child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
         self.child = child
@@ -51,7 +51,7 @@ class Life:
         self._follower.start()
 
     def kill(self) -> Death:
-        """Stops it, for the kernel counts a wait when it is over; looks at it, and kills it."""
+        """Stops the process, because the kernel counts a wait when it ends; measures, kills."""
         at = time.monotonic_ns()
         self.child.send_signal(signal.SIGSTOP)
         eventually(self._is_stopped)

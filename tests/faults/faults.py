@@ -1,4 +1,4 @@
-"""Faults with real processes and a real server; those with simulated time are tested in Rust."""
+"""Faults with real processes and a real server. Rust tests cover faults with simulated time."""
 
 import random
 import signal
@@ -23,13 +23,13 @@ from faults.outcome import Accepted, Outcome
 from faults.senders import ENVIRONMENT, NOWHERE, Sender, Spool, has_sent, recover
 from faults.small_disk import SmallDisk
 
-# What the agent logs as its disk goes and comes.
+# The agent's log messages when its disk fails and returns.
 MEMORY_ONLY = "records are kept in memory only"
 BACK = "the spool works again"
 
-# How long a process lives at most before it is killed.
+# The longest life of a process before it is killed.
 LONGEST_LIFE_SECONDS = 0.6
-# All of them write to the same disk and share the processors.
+# All senders write to the same disk and share the processors.
 AT_ONCE = 2
 CUT_ANSWERS = 3
 EVENTS = 3000
@@ -45,7 +45,7 @@ class Trial:
         self.accepted = accepted
 
     def lives(self, live: Callable[[Path], Death], count: int) -> None:
-        """Lives are given a file for their record, and return when they were killed."""
+        """Runs the given lives. Each gets a file for its record and returns its time of death."""
 
         def life(number: int) -> tuple[Path, Death]:
             record = self.folder / f"life-{number}"
@@ -95,7 +95,7 @@ def killed(binary: Path, folder: Path, kills: int, window_ms: float) -> Outcome:
 
 
 def committed_then_cut(binary: Path, folder: Path) -> Outcome:
-    """The server stores a batch, and the connection ends before the answer."""
+    """The server stores a batch, but the connection ends before the response."""
     record = folder / "sender"
     with trial(binary, folder, 0) as run:
         relay = Relay(run.server.url)
@@ -152,7 +152,7 @@ def terminated_then_killed(
 
 
 def full_disk(binary: Path, folder: Path, window_ms: float, seconds: float) -> Outcome:
-    """A disk without room; a SIGKILL once there is room and the agent is back, within `seconds`."""
+    """A full disk; SIGKILL once it has room and the agent uses it again, within `seconds`."""
 
     def suffer(disk: SmallDisk, sender: Sender) -> None:
         sender.wait_for_first()
@@ -165,7 +165,7 @@ def full_disk(binary: Path, folder: Path, window_ms: float, seconds: float) -> O
 
 
 def read_only_disk(binary: Path, folder: Path, window_ms: float, seconds: float) -> Outcome:
-    """A disk that is read-only as the process starts; else as `full_disk`."""
+    """A disk that is read-only when the process starts; otherwise like `full_disk`."""
 
     def suffer(disk: SmallDisk, sender: Sender) -> None:
         eventually(lambda: sender.said(MEMORY_ONLY))
@@ -201,7 +201,7 @@ def bad_disk(
 
 
 def hold(url: str) -> None:
-    """Makes a request that is never answered, and ends with the server."""
+    """Sends a request that never gets a response, and ends with the server."""
 
     def get() -> None:
         try:
@@ -213,17 +213,17 @@ def hold(url: str) -> None:
 
 
 def simulated() -> list[Outcome]:
-    """The rows that tests in Rust print, which go by simulated clocks and disks."""
+    """The table rows that Rust tests print; those use simulated clocks and disks."""
     return [*rust_rows("agent", "faults::", "spool::", "spool_lost::"), *rust_rows("damage")]
 
 
 def rust_rows(target: str, *filters: str) -> list[Outcome]:
-    # The whole workspace, as everybody builds it, so that no dependency is built anew.
+    # Build the whole workspace as usual, so that no dependency is built again.
     command = ["cargo", "test", "--quiet", "--locked", "--workspace", "--test", target]
     command += ["--", "--nocapture", *filters]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = [line[line.index("FAULT\t") :] for line in run.stdout.splitlines() if "FAULT\t" in line]
-    # They come in the order in which tests end.
+    # The rows appear in the order in which the tests end.
     rows = [row(line.split("\t")[1:]) for line in sorted(lines)]
     if run.returncode or not rows:
         raise AssertionError(f"{' '.join(command)} failed:\n{run.stdout}{run.stderr}")

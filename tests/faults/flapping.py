@@ -1,4 +1,4 @@
-"""A way to the server that is there only now and then."""
+"""An unreliable connection to the server."""
 
 import contextlib
 import random
@@ -13,10 +13,10 @@ LONGEST_SECONDS = 1.0
 
 
 class Flapping:
-    """Passes connections on while it is up, and cuts them wherever they are as it goes down.
+    """Forwards connections while it is up, and cuts them when it goes down.
 
     Goes up and down at random moments until `stay_up`. A request that was cut off may have been
-    stored: its answer is lost.
+    stored: its response is lost.
     """
 
     def __init__(self, server_url: str) -> None:
@@ -59,7 +59,7 @@ class Flapping:
 
     def _cut(self) -> None:
         for connection in list(self.live):
-            # It may have ended by itself.
+            # The connection may have closed by itself.
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 

@@ -1,4 +1,4 @@
-"""What became of records under a fault: what was accepted beside what the store holds."""
+"""The result of a fault: accepted records compared with stored records."""
 
 import math
 from collections import Counter
@@ -18,8 +18,8 @@ class Outcome:
     """A row of the table.
 
     Attributes:
-        delivered: Or found again, where it is a disk that was at fault.
-        lost: Outside the documented window.
+        delivered: Delivered records; for a disk fault, also those found on disk again.
+        lost: Lost outside the documented window.
     """
 
     fault: str
@@ -36,17 +36,17 @@ class Outcome:
 
 
 def written(path: Path) -> dict[str, int]:
-    """The keys in a sender's record, with the time each was accepted."""
-    # A sender that was killed may have left half a line.
+    """The keys in a sender's record, with the time when each was accepted."""
+    # A killed sender may leave an incomplete line.
     lines = [line.split() for line in path.read_text().split("\n")[:-1]]
     return {key: int(at) for at, key in lines}
 
 
 class Accepted:
-    """What senders wrote down; of those that were killed, all but what the window may have taken.
+    """The records that senders wrote down, except those that the window may have lost.
 
-    A record's age is the time from its acceptance to the kill, less the time for which the thread
-    that saves, or the one that sends, was ready to run meanwhile and had no processor.
+    A record's age is the time from its acceptance to the kill, minus the time in which the saving
+    or the sending thread was ready to run but had no processor.
     """
 
     def __init__(self, window_ms: float = 0) -> None:
@@ -57,7 +57,7 @@ class Accepted:
         self._lives.append((record, death))
 
     def compare(self, fault: str, window: str, server: GuardServer) -> Outcome:
-        """Compares by idempotency key with all that the server has stored."""
+        """Compares the keys with all records that the server has stored."""
         events = [event for event in server.records("events") if "own_key" in event["metadata"]]
         stored = Counter(event["metadata"]["own_key"] for event in events)
         other = [e for e in events if e["idempotency_key"] != e["metadata"]["own_key"]]
@@ -84,7 +84,7 @@ class Accepted:
         return outcome
 
     def _records(self) -> Iterator[tuple[str, float, int]]:
-        """The key of each, its age when its process was killed, and how much of it was starved."""
+        """Each record's key, its age when its process was killed, and the starved part of it."""
         for path, death in self._lives:
             for key, at in written(path).items():
                 if death:

@@ -1,6 +1,6 @@
-"""Faults of a Redis in which four processes under load keep their records by `redis_url`.
+"""Faults of a Redis in which four processes under load save their records by `redis_url`.
 
-The backend is away until the fault is over, so that every record is saved in Redis first.
+The backend is down until the fault is over, so every record is saved in Redis first.
 """
 
 import time
@@ -18,7 +18,7 @@ from faults.senders import Sender, has_sent
 PROCESSES = 4
 PER_SECOND = 250
 EVENTS = 2500
-# How long Redis is away each time that it is killed.
+# How long Redis is down after each kill.
 DOWN_SECONDS = 1
 NO_MEMORY_SECONDS = 2
 
@@ -26,7 +26,7 @@ Trouble = Callable[[RedisServer], None]
 
 
 def killed_redis(binary: Path, folder: Path) -> Outcome:
-    """SIGKILL to redis-server, twice; it comes back with what it wrote to disk."""
+    """SIGKILL to redis-server, twice; it restarts with the data on its disk."""
 
     def trouble(redis: RedisServer) -> None:
         for _ in range(2):
@@ -40,7 +40,7 @@ def killed_redis(binary: Path, folder: Path) -> Outcome:
 
 
 def frozen_redis(binary: Path, folder: Path, seconds: float) -> Outcome:
-    """SIGSTOP: connections stay open, and nothing is answered."""
+    """SIGSTOP: connections stay open but get no response."""
 
     def trouble(redis: RedisServer) -> None:
         redis.freeze()
@@ -51,7 +51,7 @@ def frozen_redis(binary: Path, folder: Path, seconds: float) -> Outcome:
 
 
 def full_redis(binary: Path, folder: Path) -> Outcome:
-    """Redis refuses to write for want of memory, for a time."""
+    """Redis rejects writes for a while because it is out of memory."""
 
     def trouble(redis: RedisServer) -> None:
         with redis.client() as client:
@@ -63,9 +63,9 @@ def full_redis(binary: Path, folder: Path) -> Outcome:
 
 
 def wait_for_more(redis: RedisServer) -> int:
-    """Waits until what all processes send in a second is saved besides, or all there will be.
+    """Waits until Redis holds another second's worth of records, or all remaining ones.
 
-    Returns how much is saved.
+    Returns the number of saved records.
     """
     enough = min(redis.waiting() + PROCESSES * PER_SECOND, PROCESSES * EVENTS)
     eventually(lambda: redis.waiting() >= enough)
@@ -73,7 +73,7 @@ def wait_for_more(redis: RedisServer) -> int:
 
 
 def suffer(binary: Path, folder: Path, fault: str, trouble: Trouble) -> Outcome:
-    """Has the processes send while there is trouble, and then everything be delivered."""
+    """Lets the processes send during the fault, and then delivers everything."""
     redis = RedisServer(folder, *DURABLE)
     records = [folder / f"sender-{number}" for number in range(PROCESSES)]
     with ExitStack() as cleanup, trial(binary, folder, 0) as run:
@@ -92,7 +92,7 @@ def suffer(binary: Path, folder: Path, fault: str, trouble: Trouble) -> Outcome:
         run.server.start()
         for sender in senders:
             sender.finish()
-        # What they could not deliver at their end is delivered by the next.
+        # The next process delivers the records left over when these ended.
         last = start(folder / "last", 0)
         eventually(lambda: redis.waiting() == 0)
         last.finish()

@@ -1,10 +1,10 @@
-"""Prints fault by fault what became of the records.
+"""Runs each fault and prints what happened to the records.
 
     make faults                   500 kills; about ten minutes
     make faults FAULTS=--quick    a few of each
 
-Exits with 1 when anything was lost outside the documented windows, or stored twice, and when a
-fault could not be tried.
+Exits with 1 if a record was lost outside the documented windows or stored twice, or if a
+fault could not be tested.
 """
 
 import argparse
@@ -31,7 +31,7 @@ BACK_WITHIN_SECONDS = 5
 
 
 def table(rows: list[Outcome]) -> str:
-    """Markdown, with numbers to the right."""
+    """A Markdown table with right-aligned numbers."""
     cells = [
         (row.fault, row.accepted, row.delivered, row.duplicated, row.lost, row.window)
         for row in rows

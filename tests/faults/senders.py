@@ -1,4 +1,4 @@
-"""Processes that send a thousand events a second and write down what was accepted."""
+"""Processes that send a thousand events a second and write down the accepted ones."""
 
 import json
 import os
@@ -20,12 +20,12 @@ NOWHERE = "http://127.0.0.1:1"
 
 @dataclass
 class Spool:
-    """Where processes keep their spools.
+    """The directory for the processes' spools.
 
     Attributes:
-        path: As they name it.
-        seen: As everybody else does.
-        enter: The beginning of a command that sees it at `path`.
+        path: The path inside the processes.
+        seen: The path outside them.
+        enter: The start of a command that sees the directory at `path`.
     """
 
     path: Path
@@ -41,10 +41,10 @@ class Spool:
 
 
 class Sender:
-    """A process of `programs/sender.py`, whose record is at `record`."""
+    """A process of `programs/sender.py` that writes its record to `record`."""
 
     def __init__(self, record: Path, place: Spool | str, endpoint: str, *rate: int) -> None:
-        """The place may be the URL of a Redis; `rate` is how many events, and how many a second."""
+        """The place may be the URL of a Redis; `rate` is COUNT and PER_SECOND of the program."""
         self.record = record
         self.log = record.with_suffix(".log")
         enter, name = (place.enter, place.path) if isinstance(place, Spool) else ([], place)
@@ -61,7 +61,7 @@ class Sender:
         self.life = Life(self.child)
 
     def wait_for_first(self) -> None:
-        """Waits until something is accepted."""
+        """Waits until the first event is accepted."""
         eventually(lambda: has_sent(self.record))
 
     def said(self, words: str) -> bool:
@@ -71,13 +71,13 @@ class Sender:
         return self.log.read_text()
 
     def finish(self) -> None:
-        """Has it end in order; nothing may be dropped then."""
+        """Ends the process normally; no event may be dropped."""
         printed, _ = self.child.communicate(timeout=PATIENCE_SECONDS)
         assert self.child.returncode == 0, self.output()
         assert_balanced(printed)
 
     def kill(self) -> Death:
-        """Ends it at once, in the midst of its work."""
+        """Kills the process while it works."""
         assert self.child.poll() is None, self.output()
         return self.life.kill()
 
@@ -93,7 +93,7 @@ def has_sent(record: Path) -> bool:
 
 
 def assert_balanced(printed: str) -> None:
-    """The ledger that a sender printed at its end, in which nothing may be dropped."""
+    """The ledger that a sender printed when it ended. No event may be dropped."""
     ledger = json.loads(printed)
     dropped = sum(ledger["dropped"].values())
     parts = ledger["delivered"] + ledger["queued"] + ledger["spooled"] + dropped
@@ -102,10 +102,10 @@ def assert_balanced(printed: str) -> None:
 
 
 def recover(folder: Path, spool: Spool, endpoint: str) -> None:
-    """Starts a process that adopts what dead ones left, and lets it end when all is delivered."""
+    """Starts a process that adopts the records of dead ones, and ends it after delivery."""
     left = spool.directories()
     with closing(Sender(folder / "last", spool, endpoint, 0)) as sender:
-        # A directory that was adopted is removed when all in it is delivered.
+        # An adopted directory is removed once all its records are delivered.
         eventually(lambda: not any(path.exists() for path in left))
         sender.finish()
     assert not spool.directories(), spool.directories()

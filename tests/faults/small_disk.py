@@ -1,4 +1,4 @@
-"""A real disk that can be filled and made read-only: a small tmpfs that no other process sees."""
+"""A small tmpfs that can be filled and made read-only. Other processes do not see it."""
 
 import subprocess
 from pathlib import Path
@@ -7,12 +7,12 @@ from faults.senders import Spool
 
 SIZE = "64m"
 _MOUNT = 'mount -t tmpfs -o size="$1" none "$0" && echo mounted && exec cat'
-# It must end for lack of room.
+# Only the lack of space may end the write.
 _FILL = '! cat /dev/zero > "$0"'
 
 
 class SmallDisk:
-    """Is there within a `with` block. Needs Linux, and the right to make user namespaces."""
+    """Exists within a `with` block. Needs Linux, and the right to create user namespaces."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -33,7 +33,7 @@ class SmallDisk:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # It reads until its input ends.
+        # The helper reads until its input ends.
         self._holder.communicate()
 
     @property
@@ -49,7 +49,7 @@ class SmallDisk:
         self._run("rm", str(self.place / "ballast"))
 
     def forbid_writing(self) -> None:
-        """Can be done only while no file is open for writing."""
+        """Works only while no file is open for writing."""
         self._run("mount", "-o", "remount,ro", str(self.place))
 
     def allow_writing(self) -> None:

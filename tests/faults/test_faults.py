@@ -1,7 +1,7 @@
-"""Under every fault: what was accepted before the documented window is stored, once.
+"""Under every fault, each record accepted before the documented window is stored exactly once.
 
-Few repetitions; `make faults` does many, and holds the window to 10 ms and the return to a disk to
-5 seconds. Here both are longer, for a machine whose disk others keep busy.
+These tests repeat little; `make faults` repeats more, with a window of 10 ms and 5 seconds to
+return to a disk. Both limits are longer here, for machines with a busy disk.
 """
 
 from pathlib import Path

@@ -12,7 +12,7 @@ from support.guard_server import API_KEY, GuardServer
 
 @pytest.fixture
 def without_rust(tmp_path: Path) -> dict[str, str]:
-    """An environment in which no Rust tool can be found."""
+    """An environment without any Rust tool on its path."""
     return {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "CARGO_HOME": str(tmp_path)}
 
 

@@ -1,4 +1,4 @@
-"""What the agents accepted, compared with what the server stored."""
+"""Compares the records that the agents accepted with those the server stored."""
 
 from collections import Counter
 from pathlib import Path
@@ -25,9 +25,9 @@ class Accepted:
         return {f"{name}:{n}" for name, count in self.senders().items() for n in range(count)}
 
     def assert_stored_once(self, server: GuardServer) -> None:
-        """All that was accepted is stored, under keys of their own, and none was sent twice.
+        """Checks that every accepted record is stored under its own key and was sent once.
 
-        More may be stored: what was accepted after a program told, while it ended.
+        The server may store more: records accepted while the program ended, after its last report.
         """
         ids = self.ids()
         assert ids, "nothing was accepted"

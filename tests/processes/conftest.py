@@ -20,13 +20,13 @@ def accepted(tmp_path: Path) -> Accepted:
 
 @pytest.fixture
 def settings(server: GuardServer, accepted: Accepted) -> Settings:
-    """Has programs report to `server` and tell in `accepted` what their agents took."""
+    """Makes programs report to `server` and write to `accepted` what their agents accepted."""
     return Settings(endpoint=server.url, accepted=accepted.path)
 
 
 @pytest.fixture
 def start(settings: Settings, cleanup: ExitStack) -> Callable[..., Program]:
-    """Starts a program of the folder `programs`."""
+    """Starts a program from the folder `programs`."""
 
     def start(*arguments: str) -> Program:
         program = Program(arguments, settings)

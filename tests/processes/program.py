@@ -1,4 +1,4 @@
-"""Programs that are guests' hosts: whole interpreters, from start to exit."""
+"""Programs that use the agent: whole interpreters, from start to exit."""
 
 import os
 import signal
@@ -12,13 +12,13 @@ from pathlib import Path
 from support.guard_server import API_KEY
 
 PROGRAMS = Path(__file__).parent / "programs"
-# Bounds a hang, and is no part of what is tested.
+# Stops a hanging test; it is not a tested limit.
 HANG_SECONDS = 120
 
 
 @dataclass
 class Settings:
-    """What `programs/host.py` reads from the environment."""
+    """The settings that `programs/host.py` reads from the environment."""
 
     endpoint: str
     accepted: Path
@@ -39,7 +39,7 @@ class Settings:
 
 @dataclass
 class Ended:
-    """How a program ended; `at` is in seconds of `time.monotonic`, which is the machine's."""
+    """How a program ended; `at` is in seconds of `time.monotonic`, which all processes share."""
 
     code: int
     output: str
@@ -48,7 +48,7 @@ class Ended:
 
 
 class Program:
-    """A running interpreter: `python -m` what `arguments` say, among the programs."""
+    """A running interpreter, started as `python -m` with `arguments` in the programs' folder."""
 
     def __init__(self, arguments: Sequence[str], settings: Settings) -> None:
         self.child = subprocess.Popen(
@@ -69,7 +69,7 @@ class Program:
         return line.rstrip()
 
     def ask(self) -> None:
-        """Writes a line of the program's input."""
+        """Writes a line to the program's input."""
         assert self.child.stdin
         self.child.stdin.write("\n")
         self.child.stdin.flush()
@@ -83,7 +83,7 @@ class Program:
         return Ended(self.child.returncode, output, errors, time.monotonic())
 
     def kill(self) -> None:
-        """Ends what a failed test has left."""
+        """Kills a process that a failed test left running."""
         if self.child.poll() is None:
             self.child.kill()
             self.child.communicate()

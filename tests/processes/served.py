@@ -17,25 +17,25 @@ LISTENING = {"uvicorn": "Uvicorn running on", "gunicorn": "Listening at:"}
 
 
 class Served:
-    """A server that was started, and that listens."""
+    """A server that has started and listens."""
 
     def __init__(self, command: list[str], settings: Settings, log: Path, *how: str) -> None:
-        """`how` is what `programs/served.py` finds set in the environment, such as UNDER_LOAD."""
+        """`how` lists environment variables for `programs/served.py`, such as UNDER_LOAD."""
         self.process = Process([sys.executable, "-m", *command], log)
         environment = settings.environment() | {"PYTHONPATH": str(PROGRAMS)}
         environment |= {f"HOST_{each}": "yes" for each in how}
         self.url = self.process.start(environment, LISTENING[command[0]])
 
     def get(self) -> int:
-        """Makes a request on a connection of its own; the process that answered it."""
+        """Makes a request on a new connection; returns the process that answered it."""
         return int(requests.get(self.url, timeout=PATIENCE_SECONDS).text)
 
     def wait_for_workers(self, count: int) -> None:
-        """Waits until so many workers serve."""
+        """Waits until the given number of workers serve."""
         eventually(lambda: self.process.output().count("Application startup complete") >= count)
 
     def stop(self) -> int:
-        """Ends it as an operator would; its exit code."""
+        """Ends the server as an operator would; returns its exit code."""
         self.process.stop()
         assert self.process.child
         code: int = self.process.child.returncode

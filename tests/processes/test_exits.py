@@ -55,9 +55,9 @@ def test_what_was_accepted_before_the_end_is_delivered(
 
 
 def stop(serve: Serve, command: list[str], workers: int, turn: int) -> tuple[int, str]:
-    """The exit code of a server that is ended under load, and all it said.
+    """Ends a server under load; returns its exit code and its output.
 
-    By turns the app leaves the end to the agent, and stops it itself.
+    Alternately the agent handles the end by itself, and the app stops the agent.
     """
     served = serve(command, "UNDER_LOAD", *(["STOPS_AGENT"] if turn % 2 else []))
     served.wait_for_workers(workers)
@@ -70,7 +70,7 @@ def test_what_was_accepted_is_delivered_when_uvicorn_is_ended(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         stops = list(pool.map(lambda turn: stop(serve, UVICORN, 1, turn), range(10)))
 
-    # uvicorn shuts down, and then lets the signal end the process.
+    # uvicorn shuts down, and then the signal ends the process.
     assert [code for code, _ in stops] == [-signal.SIGTERM] * 10
     assert not any("Error" in said or "lost" in said for _, said in stops)
     assert len(accepted.senders()) == 10 * 2
@@ -141,6 +141,6 @@ def test_a_backend_that_never_answers_does_not_keep_a_server_from_ending(
 
 
 def seconds(exits: list[Ended]) -> str:
-    """From the program's last line to its end, at the median and at most."""
+    """The median and the maximum time from the program's last line to its end."""
     took = [ended.at - float(ended.output.split()[-1]) for ended in exits]
     return f"{statistics.median(took):.2f} s, at most {max(took):.2f} s"

@@ -38,7 +38,7 @@ def test_every_childs_records_arrive_and_the_parents_once(
     ended = start("forks", way, str(children)).end()
 
     assert (ended.code, ended.errors) == (0, "")
-    # The parent sends too, and in a nest so does the one that forks first.
+    # The parent sends too, and in a nest so does the child that forks again.
     assert len(accepted.senders()) == children + (2 if way == "nested" else 1)
     accepted.assert_stored_once(server)
 
@@ -55,7 +55,7 @@ def test_a_childs_first_records_arrive_by_themselves_within_two_flush_intervals(
         return sum(each.startswith(f"{program.child.pid}-") for each in ids)
 
     eventually(lambda: len(accepted.senders()) == 4 and parents() == 1)
-    # Each record that the parent sends once the one before is stored takes an interval.
+    # If the parent sends each record after the previous one is stored, each takes one interval.
     for sent in (2, 3):
         program.ask()
         eventually(lambda sent=sent: parents() == sent)
@@ -78,7 +78,7 @@ def test_every_process_keeps_its_own_records_in_redis_by_a_connection_of_its_own
     server.stop()
     program = start("forks", "living", "4")
     assert program.line() == "forked"
-    # One metric of the parent's, three of each child's.
+    # One metric from the parent, three from each child.
     assert eventually(lambda: sorted(redis.pending().values()) == [1, 3, 3, 3, 3])
     with redis.client() as client:
         others = {each["id"] for each in client.client_list() if each["cmd"] != "client|list"}
@@ -105,7 +105,7 @@ def test_every_worker_of_a_preloaded_gunicorn_reports(
     eventually(lambda: answered.add(gunicorn.get()) or len(answered) == 4)
     asked = time.monotonic()
 
-    # What the master and the workers told so far: they live on.
+    # The counts of the master and the workers so far: they are still running.
     eventually(lambda: all_stored(accepted, server))
     print(f"4 workers, flush interval 1 s: stored after {time.monotonic() - asked:.2f} s")
 

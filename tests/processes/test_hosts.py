@@ -1,4 +1,4 @@
-"""Programs whose processes or threads are not Python's own: celery, gevent, eventlet and trio."""
+"""Programs with foreign processes or threads: celery, gevent, eventlet and trio."""
 
 import signal
 import threading
@@ -67,7 +67,7 @@ def test_a_worker_of_gevents_serves_while_a_backend_keeps_the_rules(
 ) -> None:
     settings.endpoint = cleanup.enter_context(silent_backend())
     served = serve(GEVENT)
-    # A wait for rules that held up the worker would take the 30 seconds of the default timeout.
+    # If waiting for rules blocked the worker, it would take the default timeout of 30 seconds.
     assert len({served.get() for _ in range(3)}) == 1
     assert "TIMEOUT" not in served.process.output()
 

@@ -1,6 +1,6 @@
-"""Makes a handler at every moment of an application's life, and sends an event through each.
+"""Creates a handler at every stage of an application's life and sends an event through each.
 
-STARTING says by which means FastAPI is told what to do at its start: "lifespan" or "events".
+STARTING selects how FastAPI learns what to do at startup: "lifespan" or "events".
 """
 
 import os
@@ -62,7 +62,7 @@ app.add_middleware(SecurityMiddleware, config=config)
 
 @app.get("/")
 async def in_the_loop() -> dict[str, int]:
-    """How much the agent has taken, by the handler that was asked."""
+    """How many records the agent has accepted, according to the given handler."""
     handlers["request"] = guard_agent(agent_config)
     for moment, handler in handlers.items():
         await handler.send_event(event(moment))
@@ -71,7 +71,7 @@ async def in_the_loop() -> dict[str, int]:
 
 @app.get("/in-a-thread")
 def in_a_thread() -> dict[str, int]:
-    """The same outside of the event loop, where calls are not awaited."""
+    """The same outside the event loop, where calls are not awaited."""
     handler = SyncGuardAgentHandler(agent_config)
     handler.send_event(event("thread"))
     _ = handlers["import"].send_event(event("import"))

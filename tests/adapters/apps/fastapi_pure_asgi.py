@@ -1,4 +1,4 @@
-"""The shop of the examples, on FastAPI behind the middleware that is pure ASGI."""
+"""The shop of the examples, on FastAPI behind the pure ASGI middleware."""
 
 from fastapi_shop import make_app
 from guard import PureASGISecurityMiddleware

@@ -1,4 +1,4 @@
-"""An app whose guard has Redis."""
+"""An app whose guard uses Redis."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""Makes a handler at every moment of an application's life, and sends an event through each."""
+"""Creates a handler at every stage of an application's life and sends an event through each."""
 
 from typing import cast
 
@@ -30,7 +30,7 @@ def make_app() -> Flask:
 
     @app.get("/")
     def report() -> dict[str, int]:
-        """How much the agent has taken, by the handler that was asked."""
+        """How many records the agent has accepted, according to the given handler."""
         handlers["request"] = SyncGuardAgentHandler(agent_config)
         for moment, handler in handlers.items():
             handler.send_event(

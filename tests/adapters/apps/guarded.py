@@ -1,4 +1,4 @@
-"""How these apps configure their guards, whichever framework they are on."""
+"""The guard configuration of these apps, for every framework."""
 
 import os
 from typing import Any

@@ -1,6 +1,6 @@
 """An ASGI app whose agent sends a thousand events a second, and that answers no request.
 
-A server that is told to end waits for the requests it has, and so for this one forever.
+During shutdown a server waits for its open requests, so it waits for this app forever.
 """
 
 import asyncio

@@ -1,14 +1,14 @@
 """Sends events, and writes down the key of each once the agent has accepted it.
 
     sender.py RECORD PLACE ENDPOINT         a thousand a second, until it is killed
-    sender.py RECORD PLACE ENDPOINT COUNT   so many, then until its input ends
+    sender.py RECORD PLACE ENDPOINT COUNT   COUNT events, then waits until its input ends
     sender.py RECORD PLACE ENDPOINT COUNT PER_SECOND
 
-The place where records are kept is a directory, or the URL of a Redis.
+PLACE is where records are saved: a directory, or the URL of a Redis.
 
 Each line of the record: when the event was accepted, in nanoseconds of the machine's monotonic
-clock, and its idempotency key. Lines are written at once, so they outlive a kill. At an end in
-order the ledger is printed.
+clock, and its idempotency key. Lines are written at once, so they survive a kill. After a normal
+end the ledger is printed.
 """
 
 import itertools
@@ -25,7 +25,7 @@ PER_SECOND = 1000
 
 
 class Sender:
-    """An agent with a place for its records, and the record of what it accepted."""
+    """An agent that saves its records at a place, and the list of records it accepted."""
 
     def __init__(self, record: str, place: str, endpoint: str) -> None:
         self.record = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -40,13 +40,13 @@ class Sender:
 
     def send(self) -> None:
         event = SecurityEvent(timestamp=datetime.now(timezone.utc), event_type="ip_banned")
-        # The store would give away a record that was sent again under another key.
+        # Shows in the store whether a record was sent again under another key.
         event.metadata["own_key"] = key = str(event.idempotency_key)
         self.agent.send_event(event)
         os.write(self.record, f"{time.monotonic_ns()} {key}\n".encode())
 
     def send_on(self, count: int | None = None, per_second: int = PER_SECOND) -> None:
-        """Keeps to the rate, and makes up for delays."""
+        """Keeps the rate, and catches up after delays."""
         start = time.monotonic()
         for number in range(count) if count is not None else itertools.count():
             time.sleep(max(0, start + number / per_second - time.monotonic()))

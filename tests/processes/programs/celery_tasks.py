@@ -1,4 +1,4 @@
-"""An application of celery, whose tasks send. By itself it asks for as many as its argument says.
+"""A celery application whose tasks send. When run, it requests as many tasks as its argument says.
 
 Its broker is the folder HOST_BROKER.
 """

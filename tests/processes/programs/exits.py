@@ -1,6 +1,6 @@
 """Ends in the way that its argument names, while a daemon thread sends as fast as it can.
 
-Prints the time, in seconds of time.monotonic, at which it ends.
+Prints the time, in seconds of time.monotonic, just before it ends.
 """
 
 import asyncio

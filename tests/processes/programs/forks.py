@@ -1,6 +1,6 @@
-"""Forks in the way that its argument names; the parent sends as well, most often as fast as it can.
+"""Forks in the way that its argument names. The parent also sends, mostly as fast as it can.
 
-Usage: python -m forks WAY COUNT. Every child sends records of its own.
+Usage: python -m forks WAY COUNT. Every child sends its own records.
 """
 
 import concurrent.futures
@@ -22,7 +22,7 @@ WORKERS = 4
 
 
 def fork(child: Callable[[], None]) -> int:
-    """A plain fork, whose child does what has to be done before os._exit."""
+    """A plain fork. The child does the required steps before os._exit."""
     pid = os.fork()
     if pid == 0:
         child()
@@ -37,7 +37,7 @@ def wait_for(pids: list[int]) -> None:
 
 
 def plain(count: int) -> None:
-    """As many children at once as there are workers."""
+    """As many concurrent children as there are workers."""
     for start in range(0, count, WORKERS):
         wait_for([fork(send_and_tell) for _ in range(min(WORKERS, count - start))])
 
@@ -54,7 +54,7 @@ def nested(count: int) -> None:
 
 
 def leaving(count: int) -> None:
-    """Children that end as the interpreter does, by sys.exit."""
+    """Children that exit normally, by sys.exit."""
     pids = []
     for _ in range(count):
         pid = os.fork()
@@ -66,7 +66,7 @@ def leaving(count: int) -> None:
 
 
 def abrupt(count: int) -> None:
-    """Children that end by os._exit, and have done nothing for it."""
+    """Children that end by os._exit without any preparation."""
     pids = []
     for _ in range(count):
         pid = os.fork()
@@ -78,7 +78,7 @@ def abrupt(count: int) -> None:
 
 
 def unseen(count: int) -> None:
-    """Children that C forks, which tells Python nothing of it."""
+    """Children forked by C code, so that Python does not notice."""
     c = ctypes.PyDLL(None)
     pids = []
     for _ in range(count):
@@ -91,7 +91,7 @@ def unseen(count: int) -> None:
 
 
 def replaced(count: int) -> None:
-    """Children that another program takes the place of."""
+    """Children that replace themselves with another program."""
     pids = []
     for _ in range(count):
         pid = os.fork()
@@ -103,7 +103,7 @@ def replaced(count: int) -> None:
 
 
 def living(count: int) -> None:
-    """Children that live on until the input ends: what they send has to go by itself.
+    """Children that live until the input ends, so their records must be sent automatically.
 
     For each line of the input the parent sends a record.
     """
@@ -175,9 +175,9 @@ UNDER_LOAD = {
     "replaced": replaced,
 }
 WITH_METHOD = {"process": process, "executor": executor, "pool": pool}
-# "early": the worker of the parent has only just been started.
-# "unseen": without Python's help no child works that was forked while threads contend for the lock
-# of the interpreter.
+# "early": the parent's worker thread has only just started.
+# "unseen": if threads contend for the GIL during a fork that Python does not notice, the child
+# cannot work.
 QUIETLY = {"early": plain, "living": living, "unseen": unseen}
 
 

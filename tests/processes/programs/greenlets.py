@@ -1,7 +1,7 @@
-"""Calls the agent in a program whose threads its argument's library has replaced by greenlets.
+"""Calls the agent in a program whose threads are replaced by greenlets of the argument's library.
 
-The backend is served by greenlets of the same thread: a call that held up the others would wait for
-ever.
+Greenlets of the same thread serve the backend: a call that blocked the others would wait
+forever.
 """
 
 import sys
@@ -39,7 +39,7 @@ heard: "queue.Queue[tuple[str, Any]]" = queue.Queue()
 
 
 def is_here() -> bool:
-    """Whether this greenlet is of the main thread's."""
+    """Whether this greenlet belongs to the main thread."""
     greenlet = getcurrent()
     while greenlet.parent is not None:
         greenlet = greenlet.parent
@@ -52,7 +52,7 @@ class Log(logging.Handler):
 
 
 class Manager:
-    """guard-core's, of which the module is looked for."""
+    """A stand-in for guard-core's module, which the agent looks up."""
 
     _instance: "Manager"
     update_task = object()
@@ -151,6 +151,6 @@ with Backend() as backend:
     agent.stop()
     assert len(backend.events) == 9, len(backend.events)
     agent.send_event(event())
-    # The end of the process delivers it, and that takes other greenlets too.
+    # The process delivers it at exit, which also needs other greenlets to run.
     agent.stop()
 print("done")

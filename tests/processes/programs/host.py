@@ -1,4 +1,4 @@
-"""What the programs of these tests have in common: an agent, and senders that count."""
+"""The common part of these programs: an agent, and senders that count."""
 
 import itertools
 import os
@@ -7,18 +7,18 @@ from uuid import uuid4
 
 from guard_agent import AgentConfig, SyncGuardAgentHandler
 
-# Under "block" nothing is dropped however fast the senders are.
+# With "block" no record is dropped, however fast the senders are.
 CONFIG = AgentConfig(
     api_key=os.environ["HOST_API_KEY"],
     endpoint=os.environ["HOST_ENDPOINT"],
     flush_interval=int(os.environ["HOST_FLUSH_INTERVAL"]),
     buffer_size=5000,
-    # A process that waits for an answer before it ends is seen to hang.
+    # A long timeout makes a process that waits for an answer at exit visibly hang.
     timeout=3600,
     buffer_overflow_policy="block",
     redis_url=os.environ.get("HOST_REDIS_URL"),
 )
-# With so many records on their way a process is under load.
+# With this many records on their way a process counts as under load.
 LOADED = 300
 
 agent = SyncGuardAgentHandler(CONFIG)
@@ -54,14 +54,14 @@ class Sender:
                 self.loaded.set()
 
     def start(self) -> threading.Thread:
-        """Sends on in a daemon thread; returns when the process is under load."""
+        """Starts sending in a daemon thread; returns when the process is under load."""
         thread = threading.Thread(target=self.send_on, daemon=True)
         thread.start()
         self.loaded.wait()
         return thread
 
     def tell(self) -> None:
-        """Writes down how many records were accepted, in one piece."""
+        """Writes the number of accepted records atomically."""
         line = f"{self.name} {self.accepted}\n".encode()
         file = os.open(os.environ["HOST_ACCEPTED"], os.O_WRONLY | os.O_APPEND)
         os.write(file, line)
@@ -69,7 +69,7 @@ class Sender:
 
 
 def send_and_tell(count: int = 3) -> None:
-    """What a child does."""
+    """The work of a child."""
     sender = Sender()
     sender.send(count)
     sender.tell()

@@ -1,8 +1,8 @@
-"""An ASGI app, whose process sends as fast as it can while it is served under load.
+"""An ASGI app whose process sends as fast as it can while it serves requests under load.
 
-GET / answers with the process id after the agent accepted one more record. Imported by gunicorn
-before it forks, it has its agent send from there too. It leaves the end to the agent, or stops it
-itself if HOST_STOPS_AGENT is set.
+GET / answers with the process id after the agent accepted one more record. If gunicorn imports
+the app before it forks, the parent's agent sends too. The agent handles the process's end, or
+the app stops the agent if HOST_STOPS_AGENT is set.
 """
 
 import os
@@ -17,7 +17,7 @@ send_and_tell()
 
 
 async def lifespan(receive: Any, send: Any) -> None:
-    """Sends on from start to end."""
+    """Sends from startup to shutdown."""
     await receive()
     sender = Sender()
     thread = sender.start() if UNDER_LOAD else None

@@ -1,4 +1,4 @@
-"""Compares the handlers of all signals before and after the agent's life."""
+"""Compares all signal handlers before and after the agent's life."""
 
 import signal
 import threading
@@ -9,12 +9,12 @@ def handlers() -> list[object]:
 
 
 def dispositions() -> str:
-    """Which signals the process blocks, ignores and catches, as the kernel says."""
+    """The signals that the process blocks, ignores and catches, according to the kernel."""
     with open("/proc/self/status") as status:
         return "".join(line for line in status if line.startswith("Sig"))
 
 
-# The C library takes a signal for itself with a process's first thread.
+# The C library reserves a signal when the process starts its first thread.
 first = threading.Thread()
 first.start()
 first.join()
