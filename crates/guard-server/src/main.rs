@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::format;
 #[tokio::main]
 async fn main() -> ExitCode {
     log_to_stderr();
-    outlive_file_size_limit();
+    catch_file_size_signal();
     let args = Args::parse();
     let outcome = match &args.command {
         Some(Command::Rules(command)) => cli::rules(&args, command).await,
@@ -70,7 +70,7 @@ async fn run(args: Args) -> Result<(), (u8, String)> {
 
 /// Turns writes beyond the file size limit into errors, as on a full disk. Without a handler, the
 /// system's signal would end the process.
-fn outlive_file_size_limit() {
+fn catch_file_size_signal() {
     let kind = SignalKind::from_raw(Signal::XFSZ.as_raw());
     if let Err(error) = signal(kind) {
         tracing::warn!(%error, "a file that grows to its limit will end the server");

@@ -87,10 +87,10 @@ pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
                 .await
                 .map_err(refused)?
         }
-        RulesCommand::Operation(command) => operate(&stores, &project, command).await?,
+        RulesCommand::Operation(command) => add_or_remove(&stores, &project, command).await?,
         RulesCommand::Unban { ip, note } => {
             let ban = Operation::Ban(Ban { ip: ip.clone() });
-            take_back(&stores, &project, ban, note).await?
+            remove_operation(&stores, &project, ban, note).await?
         }
         RulesCommand::Rollback { version, note } => {
             let now = Timestamp::now();
@@ -158,7 +158,7 @@ fn argument(schema: &Schema, field: &str) -> String {
 
 /// Removes an operation. A ban must be in the rules, unless the command confirms: a guard may have
 /// made the ban itself.
-async fn take_back(
+async fn remove_operation(
     stores: &Stores,
     project: &Project,
     operation: Operation,
@@ -194,12 +194,16 @@ fn by(note: &Note) -> Provenance {
     }
 }
 
-async fn operate(stores: &Stores, project: &Project, command: &OperationCommand) -> Outcome<i64> {
+async fn add_or_remove(
+    stores: &Stores,
+    project: &Project,
+    command: &OperationCommand,
+) -> Outcome<i64> {
     let (schema, term, now) = (command.schema, &command.term, Timestamp::now());
     let refused = |error: RulesError| refused_by(schema)(error.into());
     let operation = command.operation().map_err(refused)?;
     if term.remove {
-        return take_back(stores, project, operation, &term.note).await;
+        return remove_operation(stores, project, operation, &term.note).await;
     }
     let by = by(&term.note);
     let entry = Entry::new(operation, term.seconds, &by, now).map_err(refused)?;

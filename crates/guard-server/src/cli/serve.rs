@@ -70,7 +70,7 @@ pub async fn run(
         .await
         .map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
-    let new_key = settle_project(&*stores.projects, config.settings).await?;
+    let new_key = apply_project_settings(&*stores.projects, config.settings).await?;
     announce(out, &format!("http://{address}"), new_key.as_ref())?;
     tracing::info!(database = ?config.database, "records and rules are stored here");
 
@@ -100,7 +100,7 @@ pub async fn run(
 }
 
 /// Applies the operator's settings. A new project gets a key, which is returned.
-async fn settle_project(
+async fn apply_project_settings(
     projects: &dyn Projects,
     mut settings: ProjectSettings,
 ) -> Result<Option<Secret>, ServeError> {

@@ -20,7 +20,7 @@ where
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
         let field = named(&message).map_or(path, str::to_owned);
-        problem(&field, in_plain_words(&message))
+        problem(&field, without_rust_terms(&message))
     })
 }
 
@@ -32,7 +32,7 @@ fn named(message: &str) -> Option<&str> {
 }
 
 /// Serde's message without the names of Rust types.
-fn in_plain_words(message: &str) -> String {
+fn without_rust_terms(message: &str) -> String {
     message
         .replace("expected i64", "expected a whole number")
         .replace("expected a sequence", "expected a list")
@@ -53,7 +53,7 @@ mod tests {
         numbers: Vec<i64>,
     }
 
-    fn told(json: Value) -> String {
+    fn error_of(json: Value) -> String {
         read::<Sample, _>(json).unwrap_err().to_string()
     }
 
@@ -70,9 +70,9 @@ mod tests {
             ),
             (json!({}), "rules field `numbers`: missing field `numbers`"),
         ] {
-            assert_eq!(told(json), expected);
+            assert_eq!(error_of(json), expected);
         }
-        let unknown = told(json!({ "numbers": [], "other": 1 }));
+        let unknown = error_of(json!({ "numbers": [], "other": 1 }));
         assert!(unknown.starts_with("rules field `other`: unknown field"));
     }
 }

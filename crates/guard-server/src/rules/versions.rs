@@ -30,7 +30,7 @@ pub enum ChangeError {
     #[error(transparent)]
     Rules(#[from] RulesError),
     /// Guards would ignore the document, because its version is not above the stored one.
-    #[error("rules field `version`: {given} is not above the stored {current}; {}", way_above(*.current))]
+    #[error("rules field `version`: {given} is not above the stored {current}; {}", remedy_for_version(*.current))]
     Version {
         /// The document's version.
         given: i64,
@@ -59,7 +59,7 @@ pub enum ChangeError {
 }
 
 /// How to get a version above this one.
-fn way_above(current: i64) -> String {
+fn remedy_for_version(current: i64) -> String {
     if current < MAX_VERSION {
         format!("give {} or more", current + 1)
     } else {

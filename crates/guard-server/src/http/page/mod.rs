@@ -203,7 +203,12 @@ fn figures(summary: &Summary) -> String {
 fn counts(title: &str, summary: &KindSummary) -> String {
     let mut rows: Vec<_> = summary.by_type.iter().collect();
     rows.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
-    let row = |name: &str, n| format!("<tr><td>{}</td><td class=\"n\">{n}</td></tr>", shown(name));
+    let row = |name: &str, n| {
+        format!(
+            "<tr><td>{}</td><td class=\"n\">{n}</td></tr>",
+            cell_text(name)
+        )
+    };
     let others = rows.split_off(rows.len().min(MAX_TYPES));
     let mut rows: String = rows.iter().map(|(name, n)| row(name, **n)).collect();
     let n = summary.other + others.iter().map(|(_, n)| **n).sum::<u64>();
@@ -224,9 +229,9 @@ fn agents(summary: &Summary) -> String {
             let time = agent.received_at.to_string();
             format!(
                 "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
-                shown(&agent.install_id),
+                cell_text(&agent.install_id),
                 cell(&status, "status"),
-                shown(&time)
+                cell_text(&time)
             )
         })
         .collect();
@@ -270,13 +275,13 @@ fn fields(object: &RawValue) -> HashMap<String, &RawValue> {
 fn cell(fields: &HashMap<String, &RawValue>, key: &str) -> String {
     let value = fields.get(key).map_or("null", |value| value.get());
     match serde_json::from_str::<Option<String>>(value) {
-        Ok(text) => shown(&text.unwrap_or_default()),
-        Err(_) => shown(value),
+        Ok(text) => cell_text(&text.unwrap_or_default()),
+        Err(_) => cell_text(value),
     }
 }
 
 /// The start of the text for a cell, with invisible characters made visible, escaped.
-fn shown(text: &str) -> String {
+fn cell_text(text: &str) -> String {
     let start = match text.char_indices().nth(MAX_CELL) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
         None => Cow::Borrowed(text),

@@ -1,6 +1,6 @@
 //! The part of the page that shows which agents have the rules in force.
 
-use super::{section, shown};
+use super::{cell_text, section};
 use crate::fleet::adoption::{Adopter, Adoption, AdoptionState};
 
 /// How many agents are listed, those that are furthest behind first.
@@ -52,7 +52,7 @@ fn row(agent: &Adopter) -> String {
     ];
     let cells: String = cells
         .iter()
-        .map(|cell| format!("<td>{}</td>", shown(cell)))
+        .map(|cell| format!("<td>{}</td>", cell_text(cell)))
         .collect();
     format!("<tr>{cells}</tr>")
 }

@@ -51,7 +51,7 @@ impl File {
     }
 
     /// Why the path no longer leads to this file, if so.
-    fn wrong(&self) -> Option<String> {
+    fn mismatch(&self) -> Option<String> {
         match self.path.metadata() {
             Ok(found) if id(&found) == self.id => None,
             Ok(_) => Some("another file is in its place".to_owned()),
@@ -82,7 +82,7 @@ impl Health {
     /// Whether all files are in place.
     pub(super) fn in_place(&self) -> bool {
         let mut files = self.files.iter();
-        let wrong = files.find_map(|file| Some((&file.path, file.wrong()?)));
+        let wrong = files.find_map(|file| Some((&file.path, file.mismatch()?)));
         self.state().is_misplaced = wrong.is_some();
         if let Some((path, wrong)) = wrong {
             if self.places.failed(0, Instant::now()) {
@@ -106,10 +106,10 @@ impl Health {
         let Some((database, beside)) = self.files.split_first() else {
             return;
         };
-        if !database.path.exists() || database.wrong().is_none() {
+        if !database.path.exists() || database.mismatch().is_none() {
             return;
         }
-        for file in beside.iter().filter(|file| file.wrong().is_none()) {
+        for file in beside.iter().filter(|file| file.mismatch().is_none()) {
             if let Err(error) = fs::remove_file(&file.path) {
                 tracing::error!(
                     path = %file.path.display(), %error,

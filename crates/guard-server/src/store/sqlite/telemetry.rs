@@ -96,9 +96,9 @@ pub(super) fn append(
                 duplicates += 1;
             }
         }
-        tally_types(connection, batch.project, kind, &stored, types)?;
-        tally(connection, batch.project, kind, "duplicate", "", duplicates)?;
-        tally(
+        add_type_counts(connection, batch.project, kind, &stored, types)?;
+        add_to_counts(connection, batch.project, kind, "duplicate", "", duplicates)?;
+        add_to_counts(
             connection,
             batch.project,
             kind,
@@ -154,7 +154,7 @@ fn insert_record(
 
 /// Adds the stored records to the counts by type. If there are `limit` types already, new types are
 /// counted together.
-fn tally_types(
+fn add_type_counts(
     connection: &Connection,
     project: ProjectId,
     kind: Kind,
@@ -179,9 +179,9 @@ fn tally_types(
                 continue;
             }
         }
-        tally(connection, project, kind, "stored", type_name, *n)?;
+        add_to_counts(connection, project, kind, "stored", type_name, *n)?;
     }
-    tally(connection, project, kind, "stored", OTHER, others)
+    add_to_counts(connection, project, kind, "stored", OTHER, others)
 }
 
 fn count_types(connection: &Connection, project: ProjectId, kind: Kind) -> rusqlite::Result<u32> {
@@ -193,7 +193,7 @@ fn count_types(connection: &Connection, project: ProjectId, kind: Kind) -> rusql
         .query_row(params![project.0, kind.as_str(), OTHER], |row| row.get(0))
 }
 
-fn tally(
+fn add_to_counts(
     connection: &Connection,
     project: ProjectId,
     kind: Kind,
