@@ -1,5 +1,5 @@
-//! Every row of the table of answers, played by a real HTTP backend. After each
-//! the ledger's identity is checked: accepted = delivered + queued + dropped.
+//! Tests every row of the table of answers against a real HTTP backend. Each test checks
+//! the ledger afterwards: accepted = delivered + queued + dropped.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -47,7 +47,7 @@ fn every_2xx_that_does_not_say_otherwise_is_delivered() {
 }
 
 #[test]
-fn a_200_that_denies_keeps_the_batch_with_its_id_and_bytes() {
+fn a_200_with_a_denial_keeps_the_batch_with_its_id_and_bytes() {
     for denial in [
         r#"{"success":false}"#,
         r#"{"success":true,"errors":["full"]}"#,
@@ -110,7 +110,7 @@ fn an_answer_that_no_backend_wrote_keeps_the_batch_and_is_described() {
 }
 
 #[test]
-fn a_connection_that_closes_as_a_request_is_sent_is_replaced_at_once_and_without_a_word() {
+fn a_connection_that_closes_as_a_request_is_sent_is_replaced_at_once_and_silently() {
     let backend = Backend::start(|index, _| match index {
         1 => Answer::Close,
         _ => Answer::ok(),
@@ -134,8 +134,8 @@ fn a_connection_that_closes_as_a_request_is_sent_is_replaced_at_once_and_without
 }
 
 #[test]
-fn a_fresh_connection_that_closes_is_trouble_and_waits() {
-    // The second request goes over the connection of the first, then over a fresh one.
+fn a_new_connection_that_closes_is_a_failure_and_waits() {
+    // The second request uses the connection of the first, then a new one.
     for (asked, answered) in [(0, 0), (2, 1)] {
         let backend = Backend::start(move |index, _| match index {
             _ if index < answered || index > asked => Answer::ok(),
@@ -247,7 +247,7 @@ fn when_every_record_is_refused_all_are_kept_until_the_backend_changes_its_mind(
 }
 
 #[test]
-fn a_lone_refused_record_is_set_aside_once_others_are_taken() {
+fn a_lone_refused_record_is_rejected_once_others_are_accepted() {
     let backend = Backend::start(|_, request| {
         if has_bad(request) {
             Answer::status(422)
@@ -277,7 +277,7 @@ fn a_lone_refused_record_is_set_aside_once_others_are_taken() {
 }
 
 #[test]
-fn a_wrong_key_or_address_is_said_once_and_nothing_is_lost() {
+fn a_wrong_key_or_address_is_reported_once_and_nothing_is_lost() {
     for (status, words) in [(401, "api_key"), (403, "api_key"), (404, "endpoint")] {
         let said = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&said);
@@ -307,7 +307,7 @@ fn a_wrong_key_or_address_is_said_once_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_denial_that_is_longer_than_what_is_read_of_it_keeps_the_batch() {
+fn a_denial_longer_than_the_read_limit_keeps_the_batch() {
     let backend = Backend::start(|index, _| match index {
         0 => Answer::body(&json!({"success": true, "errors": vec!["full"; 20_000]}).to_string()),
         1 => Answer::body(&json!({"rows": vec!["row"; 20_000], "success": false}).to_string()),
@@ -330,7 +330,7 @@ fn a_denial_that_is_longer_than_what_is_read_of_it_keeps_the_batch() {
 }
 
 #[test]
-fn what_a_backend_leaves_out_of_a_batch_is_said() {
+fn records_that_a_backend_leaves_out_of_a_batch_are_reported() {
     let said = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&said);
     let backend = Backend::start(|_, _| {
@@ -355,7 +355,7 @@ fn what_a_backend_leaves_out_of_a_batch_is_said() {
 }
 
 #[test]
-fn what_a_backend_says_of_its_refusal_is_in_the_message_and_the_key_is_not() {
+fn the_reason_for_a_refusal_is_in_the_message_and_the_key_is_not() {
     for (status, words) in [
         (503, "backend answered 503: "),
         (401, "backend answered 401: "),
@@ -383,7 +383,7 @@ fn what_a_backend_says_of_its_refusal_is_in_the_message_and_the_key_is_not() {
 }
 
 #[test]
-fn a_smaller_cap_is_met_by_halving_and_remembered() {
+fn a_smaller_cap_is_found_by_halving_and_remembered() {
     let backend = Backend::start(|_, request| {
         if request.body.len() > 20_000 {
             Answer::status(413)
@@ -460,7 +460,7 @@ fn a_429_is_waited_out_never_early_and_does_not_open_the_breaker() {
         clock.wait_for_sleeper(0.5, 0.5);
         assert_eq!((backend.requests().len(), ledger(&agent).queued), (1, 1));
         clock.advance(Duration::from_millis(500));
-        // A date that has passed asks for no further wait, and gets the least.
+        // A date in the past asks for no further wait, and gets the minimum.
         let wait = if wait == 40.0 { 1.0 } else { wait };
         for asked in 2..=6 {
             backend.wait_for(asked);
@@ -494,7 +494,7 @@ fn a_503_with_retry_after_is_waited_out() {
 }
 
 #[test]
-fn a_5xx_is_retried_on_the_schedule_then_rests_then_goes_on() {
+fn a_5xx_is_retried_on_the_schedule_then_rests_then_continues() {
     let backend = Backend::start(|index, _| match index {
         0..4 => Answer::status(500),
         _ => Answer::ok(),
@@ -521,7 +521,7 @@ fn a_5xx_is_retried_on_the_schedule_then_rests_then_goes_on() {
 }
 
 #[test]
-fn five_failures_in_a_row_open_the_breaker_for_a_minute_then_one_probe_goes() {
+fn five_consecutive_failures_open_the_breaker_for_a_minute_then_one_probe_is_sent() {
     let backend = Backend::start(|index, _| match index {
         0..5 => Answer::status(500),
         _ => Answer::ok(),
@@ -544,7 +544,7 @@ fn five_failures_in_a_row_open_the_breaker_for_a_minute_then_one_probe_goes() {
         agent.stats().breaker == BreakerState::Open
     });
     assert_ne!(agent.stats().health, Health::Healthy);
-    // Not before the pause between attempts began: it would begin later then.
+    // Wait until the pause between attempts has begun; otherwise it would begin later.
     clock.wait_for_sleeper(0.0005, 0.03);
     clock.advance(Duration::from_millis(500));
     clock.wait_for_sleeper(59.0, 60.0);

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 #[test]
-fn what_guard_core_adds_to_an_event_arrives_as_it_was_given() {
+fn fields_that_guard_core_adds_to_an_event_arrive_unchanged() {
     let backend = Backend::start(|_, _| Answer::ok());
     let agent = builder(&backend.url()).build().expect("valid");
     for score in [0, 50, 100] {
@@ -61,7 +61,7 @@ fn requests_carry_the_headers_of_the_contract() {
 }
 
 #[test]
-fn events_and_metrics_go_each_their_way() {
+fn events_and_metrics_use_separate_endpoints() {
     let backend = Backend::start(|_, _| Answer::ok());
     let agent = builder(&backend.url()).build().expect("valid");
     send(&agent, 0, 2);
@@ -180,7 +180,7 @@ fn an_unusable_encryption_key_fails_at_construction() {
 }
 
 #[test]
-fn what_cannot_be_encoded_is_counted_and_reported_not_raised() {
+fn invalid_records_are_counted_and_reported_but_cause_no_error() {
     let agent = builder("http://127.0.0.1:1").build().expect("valid");
     agent
         .send_event(&SecurityEvent::new(""))
@@ -196,7 +196,7 @@ fn what_cannot_be_encoded_is_counted_and_reported_not_raised() {
 }
 
 #[test]
-fn a_kind_that_is_switched_off_is_not_taken() {
+fn a_disabled_kind_is_not_accepted() {
     let agent = builder("http://127.0.0.1:1")
         .enable_events(false)
         .build()
@@ -246,7 +246,7 @@ fn under_block_a_full_buffer_makes_callers_wait_and_loses_nothing() {
 }
 
 #[test]
-fn bytes_bound_the_buffer_as_records_do() {
+fn the_buffer_is_limited_by_bytes_and_by_records() {
     let large = || SecurityEvent::new("x").reason("y".repeat(2000));
     let bounded = |url: &str, policy| {
         builder(url)
@@ -264,7 +264,7 @@ fn bytes_bound_the_buffer_as_records_do() {
     let agent = bounded(&backend.url(), OverflowPolicy::Block);
     std::thread::scope(|scope| {
         let sending = scope.spawn(|| (0..20).all(|_| agent.send_event(&large()).is_ok()));
-        // Too few wait for a send to be due by itself.
+        // Too few records wait for a send to be due.
         eventually("sent", || {
             agent.flush(PATIENCE);
             ledger(&agent).delivered == 20
@@ -275,7 +275,7 @@ fn bytes_bound_the_buffer_as_records_do() {
 }
 
 #[test]
-fn stopping_delivers_what_waits() {
+fn stopping_delivers_waiting_records() {
     let backend = Backend::start(|_, _| Answer::ok());
     let agent = builder(&backend.url())
         .shutdown_timeout(PATIENCE)
@@ -297,7 +297,7 @@ fn stopping_delivers_what_waits() {
 }
 
 #[test]
-fn records_that_keep_coming_do_not_hold_up_the_end() {
+fn records_that_keep_coming_do_not_delay_the_stop() {
     let sender = Arc::new(OnceLock::<Agent>::new());
     let busy = Arc::clone(&sender);
     let backend = Backend::start(move |index, _| {
@@ -313,12 +313,12 @@ fn records_that_keep_coming_do_not_hold_up_the_end() {
     agent.stop();
     let report = ledger(&agent);
     assert_eq!((report.delivered, report.queued), (1, 1));
-    // For what came meanwhile, as for what comes later.
+    // It runs for the records that came meanwhile, as it would for later ones.
     assert!(agent.is_running());
 }
 
 #[test]
-fn stopping_ends_at_its_deadline_and_what_is_left_stays_or_is_counted() {
+fn stopping_ends_at_its_deadline_and_the_rest_stays_or_is_counted() {
     let backend = Backend::start(|_, _| Answer::Silence);
     let agent = builder(&backend.url())
         .shutdown_timeout(Duration::from_millis(100))
@@ -333,7 +333,7 @@ fn stopping_ends_at_its_deadline_and_what_is_left_stays_or_is_counted() {
 }
 
 #[test]
-fn what_a_stop_tried_in_vain_is_not_tried_again_at_once() {
+fn records_of_a_failed_stop_are_not_tried_again_at_once() {
     let backend = Backend::start(|_, _| Answer::Silence);
     let clock = ManualClock::new();
     let agent = builder(&backend.url())
@@ -376,7 +376,7 @@ fn another_configuration_takes_over_records_and_numbers() {
 }
 
 #[test]
-fn a_status_report_goes_out_at_the_start_and_tells_the_ledger() {
+fn a_status_report_is_sent_at_the_start_and_contains_the_ledger() {
     let (reported, reports) = mpsc::channel();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -414,7 +414,7 @@ fn a_status_report_goes_out_at_the_start_and_tells_the_ledger() {
 }
 
 #[test]
-fn a_panic_while_a_record_is_read_is_a_lost_record_and_nothing_more() {
+fn a_panic_while_a_record_is_read_only_loses_that_record() {
     #[derive(Clone, Copy)]
     struct Panics;
 

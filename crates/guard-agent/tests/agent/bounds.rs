@@ -1,4 +1,4 @@
-//! How much memory the agent takes while its backend is away for long.
+//! Memory use of the agent during a long outage of its backend.
 
 use std::process::Command;
 use std::time::Duration;
@@ -14,18 +14,18 @@ use crate::support::ledger;
 
 const PER_SECOND: usize = 5000;
 
-/// Set in the processes that are measured: the place of their spool, or nothing.
+/// Set in the measured processes: the path of their spool, or an empty string.
 const CHILD: &str = "GUARD_AGENT_TEST_BOUNDS_CHILD";
 
-/// More than memory holds, less than comes in.
+/// More than memory holds, less than the test sends.
 const SPOOL_BYTES: u64 = 128 << 20;
 
-/// What the spool takes: three segments of 2 MiB that are appended to or were, one that is
-/// read and one that is written anew.
+/// Memory of the spool: three segments of 2 MiB that are or were appended to, one that is
+/// read, and one that is rewritten.
 const SPOOL_MEMORY: usize = 5 * (2 << 20);
 
-/// What glibc keeps back of freed memory: twice the largest block that was freed, here a
-/// segment (mallopt(3), `M_TRIM_THRESHOLD` with a threshold for `mmap` that adjusts itself).
+/// Freed memory that glibc keeps: twice the largest freed block, here a segment (mallopt(3),
+/// `M_TRIM_THRESHOLD` with a dynamic `mmap` threshold).
 const KEPT_BACK: usize = 2 * (2 << 20);
 
 struct Away;
@@ -48,16 +48,15 @@ fn resident() -> usize {
     pages * 4096
 }
 
-/// What the process of a test does: hands in `count` events, more than there is
-/// room for.
+/// Runs in the measured process: sends `count` events, more than there is room for.
 fn away(spool: &str, count: usize) {
     let clock = ManualClock::new();
     let mut builder = builder("http://127.0.0.1:1")
         .max_payload_size(100_000)
         .transport(Away)
         .clock(clock.clone());
-    // What is in flight counts among the records; the body that is sent, and what it
-    // is compressed to, come on top.
+    // Records in flight count among the records. The body being sent and its compressed
+    // form come on top.
     let mut bound = DEFAULT_MAX_BUFFER_BYTES + 2 * DEFAULT_MAX_BATCH_BYTES + KEPT_BACK;
     if !spool.is_empty() {
         builder = builder.spool_dir(spool).spool_max_bytes(SPOOL_BYTES);
@@ -70,7 +69,7 @@ fn away(spool: &str, count: usize) {
     let text = "x".repeat(100_000);
     let base = resident();
     let (mut most, mut handed_in) = (0, 0);
-    // A long time away: a second of every ten minutes brings its 5,000 events.
+    // A long outage: one second of every ten minutes brings its 5,000 events.
     for number in 0..count {
         let size = 1000 + number * 7919 % 99_000;
         let event = SecurityEvent::new("x").reason(text[..size].to_owned());
@@ -89,7 +88,7 @@ fn away(spool: &str, count: usize) {
     println!("{handed_in} handed in, {taken} taken of {bound}, {base} before: {report:?}");
     let lost: u64 = report.dropped.values().sum();
     assert_eq!(report.accepted, report.queued + report.spooled + lost);
-    // With a spool memory is full only where the disk does not keep up with this loop.
+    // With a spool, memory is only full where the disk does not keep up with this loop.
     let known =
         |reason: &str| reason == "queue_full" || reason == "spool_full" && !spool.is_empty();
     assert!(
@@ -100,8 +99,8 @@ fn away(spool: &str, count: usize) {
     assert!(taken <= bound + bound / 10, "{taken} of {bound}");
 }
 
-/// Has the test run in a process of its own: only there its memory is that of the
-/// agent.
+/// Runs the test in a separate process, because only there the memory is that of the agent
+/// alone.
 fn measured(test: &str, spool: &str, count: usize) {
     if let Ok(spool) = std::env::var(CHILD) {
         return away(&spool, count);

@@ -1,4 +1,4 @@
-//! The agent on a store: what is saved, what comes back, what memory forgets.
+//! The agent with a store: which records are saved, loaded again, and evicted from memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::support::clock::ManualClock;
 use crate::support::shelf::Shelf;
 use crate::support::{PATIENCE, builder, eventually, ledger, send};
 
-/// A backend that answers 500 until it is up.
+/// A backend that answers 500 until the flag is set.
 fn flapping() -> (Backend, Arc<AtomicBool>) {
     let up = Arc::new(AtomicBool::new(false));
     let is_up = Arc::clone(&up);
@@ -37,7 +37,7 @@ fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|number| format!("#{number}")).collect()
 }
 
-/// The reasons of all events that came in, in order.
+/// The reasons of all received events, in order.
 fn received(backend: &Backend) -> Vec<String> {
     let requests = backend.requests();
     let mut all: Vec<String> = requests.iter().flat_map(|each| each.reasons()).collect();
@@ -46,7 +46,7 @@ fn received(backend: &Backend) -> Vec<String> {
 }
 
 #[test]
-fn what_cannot_be_delivered_is_saved_without_being_asked() {
+fn undelivered_records_are_saved_without_a_request() {
     let shelf = Shelf::default();
     let agent = durable("http://127.0.0.1:1", &shelf)
         .build()
@@ -59,7 +59,7 @@ fn what_cannot_be_delivered_is_saved_without_being_asked() {
 }
 
 #[test]
-fn what_comes_while_a_store_waits_by_parking_is_saved_all_the_same() {
+fn records_that_come_while_a_store_waits_by_parking_are_saved() {
     let shelf = Shelf::default();
     let agent = durable("http://127.0.0.1:1", &shelf)
         .build()
@@ -67,7 +67,7 @@ fn what_comes_while_a_store_waits_by_parking_is_saved_all_the_same() {
     let sender = agent.clone();
     shelf.state().meanwhile = Some(Box::new(move || {
         send(&sender, 1, 1);
-        // As a channel does that is waited on.
+        // As a channel does while a thread waits on it.
         thread::park_timeout(Duration::ZERO);
     }));
     send(&agent, 0, 1);
@@ -75,7 +75,7 @@ fn what_comes_while_a_store_waits_by_parking_is_saved_all_the_same() {
 }
 
 #[test]
-fn what_is_delivered_is_forgotten_by_the_store() {
+fn delivered_records_are_removed_from_the_store() {
     let shelf = Shelf::default();
     let backend = Backend::start(|_, _| Answer::ok());
     let agent = durable(&backend.url(), &shelf).build().expect("valid");
@@ -87,7 +87,7 @@ fn what_is_delivered_is_forgotten_by_the_store() {
 }
 
 #[test]
-fn at_the_end_everything_left_is_saved_synced_and_counted_as_spooled() {
+fn a_stop_saves_and_syncs_the_rest_and_counts_it_as_spooled() {
     let shelf = Shelf::default();
     let agent = durable("http://127.0.0.1:1", &shelf)
         .build()
@@ -105,7 +105,7 @@ fn at_the_end_everything_left_is_saved_synced_and_counted_as_spooled() {
 }
 
 #[test]
-fn the_next_process_delivers_what_the_last_one_left() {
+fn the_next_process_delivers_the_records_of_the_last_one() {
     let shelf = Shelf::default();
     let last = durable("http://127.0.0.1:1", &shelf)
         .build()
@@ -122,7 +122,7 @@ fn the_next_process_delivers_what_the_last_one_left() {
 }
 
 #[test]
-fn a_stopped_agent_goes_on_with_what_it_left() {
+fn a_stopped_agent_continues_with_its_records() {
     let shelf = Shelf::default();
     let (backend, up) = flapping();
     let agent = durable(&backend.url(), &shelf).build().expect("valid");
@@ -136,7 +136,7 @@ fn a_stopped_agent_goes_on_with_what_it_left() {
 }
 
 #[test]
-fn a_stopped_agent_that_had_failed_tries_again_what_it_left() {
+fn a_stopped_agent_that_had_failed_retries_its_records() {
     let shelf = Shelf::default();
     let (backend, up) = flapping();
     let agent = durable(&backend.url(), &shelf).build().expect("valid");
@@ -151,7 +151,7 @@ fn a_stopped_agent_that_had_failed_tries_again_what_it_left() {
 }
 
 #[test]
-fn when_memory_is_full_what_is_saved_leaves_it_and_comes_back() {
+fn full_memory_evicts_saved_records_and_loads_them_later() {
     let shelf = Shelf::default();
     let (backend, up) = flapping();
     let clock = ManualClock::new();
@@ -179,7 +179,7 @@ fn when_memory_is_full_what_is_saved_leaves_it_and_comes_back() {
 }
 
 #[test]
-fn a_store_that_fails_is_said_once_and_used_again_when_it_is_back() {
+fn a_failing_store_is_reported_once_and_used_again_when_it_works() {
     let shelf = Shelf::default();
     shelf.state().broken = true;
     let clock = ManualClock::new();
@@ -211,7 +211,7 @@ fn a_store_that_fails_is_said_once_and_used_again_when_it_is_back() {
 }
 
 #[test]
-fn under_drop_a_full_store_loses_its_oldest_and_counts_them() {
+fn under_drop_a_full_store_discards_and_counts_its_oldest_records() {
     let shelf = Shelf::default();
     shelf.state().limit = Some(20_000);
     let agent = durable("http://127.0.0.1:1", &shelf)
@@ -231,7 +231,7 @@ fn under_drop_a_full_store_loses_its_oldest_and_counts_them() {
 }
 
 #[test]
-fn under_raise_a_full_store_fills_memory_and_then_is_an_error() {
+fn under_raise_a_full_store_fills_memory_and_then_causes_an_error() {
     let shelf = Shelf::default();
     shelf.state().limit = Some(0);
     let agent = durable("http://127.0.0.1:1", &shelf)
@@ -247,7 +247,7 @@ fn under_raise_a_full_store_fills_memory_and_then_is_an_error() {
 }
 
 #[test]
-fn under_block_whoever_waits_goes_on_when_records_are_saved() {
+fn under_block_waiting_callers_continue_when_records_are_saved() {
     let shelf = Shelf::default();
     let agent = durable("http://127.0.0.1:1", &shelf)
         .buffer_size(5)
@@ -262,7 +262,7 @@ fn under_block_whoever_waits_goes_on_when_records_are_saved() {
 }
 
 #[test]
-fn under_block_whoever_waits_for_a_full_store_is_released_when_the_agent_stops() {
+fn under_block_callers_waiting_for_a_full_store_are_released_when_the_agent_stops() {
     let shelf = Shelf::default();
     shelf.state().limit = Some(0);
     let agent = durable("http://127.0.0.1:1", &shelf)
@@ -278,14 +278,14 @@ fn under_block_whoever_waits_for_a_full_store_is_released_when_the_agent_stops()
             agent.stop();
             waiting.is_finished()
         });
-        // Taken, if it looked while the five were on their way to the backend.
+        // It is accepted if it was checked while the five were in flight.
         let is_taken = waiting.join().expect("ends").is_ok();
         assert_eq!(ledger(&agent).accepted, 5 + u64::from(is_taken));
     });
 }
 
 #[test]
-fn a_record_that_the_backend_refuses_is_set_aside_with_its_reason() {
+fn a_refused_record_is_quarantined_with_its_reason() {
     let shelf = Shelf::default();
     let backend = Backend::start(|_, request| {
         if request.reasons().contains(&"#7".to_owned()) {
@@ -306,7 +306,7 @@ fn a_record_that_the_backend_refuses_is_set_aside_with_its_reason() {
 }
 
 #[test]
-fn records_handed_in_before_there_was_a_store_are_saved_too() {
+fn records_queued_before_there_was_a_store_are_saved_too() {
     let shelf = Shelf::default();
     let agent: Agent = builder("http://127.0.0.1:1")
         .clock(ManualClock::new())

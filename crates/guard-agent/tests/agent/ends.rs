@@ -1,4 +1,4 @@
-//! How an agent ends while others still send, and what its own threads may ask of it.
+//! How an agent stops while other threads still send, and what its own threads may call.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_millis(1);
 const FREE_RUNS: usize = 200;
 
-/// A backend in memory: keeps the reasons of events, and answers as `answer` says.
+/// A backend in memory. It records the reasons of events, and answers as `answer` says.
 struct Line<F> {
     arrived: Arc<Mutex<Vec<String>>>,
     answer: F,
@@ -49,7 +49,8 @@ impl<F: Fn(usize) -> u16 + Send + Sync + 'static> Transport for Line<F> {
     }
 }
 
-/// An agent whose batches go to `answer`, with how many events arrived before; and what arrived.
+/// An agent whose batches are answered by `answer`, which gets the number of events received
+/// before. Also returns the received events.
 fn agent_on(
     builder: AgentBuilder,
     answer: impl Fn(usize) -> u16 + Send + Sync + 'static,
@@ -75,7 +76,7 @@ fn count(arrived: &Mutex<Vec<String>>) -> usize {
     arrived.lock().expect("whole").len()
 }
 
-/// An agent that is sent one more record while its first batch is delivered.
+/// An agent that receives one more record while its first batch is delivered.
 fn agent_with_a_late_record(builder: AgentBuilder) -> (Agent, Arc<Mutex<Vec<String>>>) {
     let late = Arc::new(OnceLock::<Agent>::new());
     let sender = Arc::clone(&late);
@@ -91,7 +92,7 @@ fn agent_with_a_late_record(builder: AgentBuilder) -> (Agent, Arc<Mutex<Vec<Stri
 }
 
 #[test]
-fn a_record_that_comes_while_stop_delivers_is_delivered_without_another_one() {
+fn a_record_sent_during_stop_is_delivered_without_a_further_record() {
     let clock = ManualClock::new();
     let builder = patient().clock(clock.clone()).flush_interval(INTERVAL);
     let (agent, arrived) = agent_with_a_late_record(builder);
@@ -104,7 +105,7 @@ fn a_record_that_comes_while_stop_delivers_is_delivered_without_another_one() {
 }
 
 #[test]
-fn a_record_that_is_saved_while_stop_delivers_is_delivered_without_another_one() {
+fn a_record_saved_during_stop_is_delivered_without_a_further_record() {
     let shelf = Shelf::default();
     let builder = patient().store(shelf.opener());
     let (agent, arrived) = agent_with_a_late_record(builder.flush_interval(SOON));
@@ -113,7 +114,7 @@ fn a_record_that_is_saved_while_stop_delivers_is_delivered_without_another_one()
 }
 
 #[test]
-fn a_record_that_comes_while_the_agent_closes_is_delivered() {
+fn a_record_sent_while_the_agent_closes_is_delivered() {
     let (agent, arrived) = agent_with_a_late_record(patient());
     agent.close();
     assert_eq!(count(&arrived), 11);
@@ -122,7 +123,7 @@ fn a_record_that_comes_while_the_agent_closes_is_delivered() {
 }
 
 #[test]
-fn records_that_keep_coming_while_the_agent_closes_are_told_as_lost() {
+fn records_that_keep_coming_while_the_agent_closes_are_reported_as_lost() {
     let said = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&said);
     let builder = patient().on_report(move |report| {
@@ -147,7 +148,7 @@ fn records_that_keep_coming_while_the_agent_closes_are_told_as_lost() {
 }
 
 #[test]
-fn none_is_lost_of_a_sender_that_runs_freely_beside_stop() {
+fn a_sender_that_runs_in_parallel_to_stop_loses_nothing() {
     for _ in 0..FREE_RUNS {
         let (agent, arrived) = agent_on(patient(), |_| 200);
         let (begun, has_begun) = mpsc::channel();
@@ -170,7 +171,7 @@ fn none_is_lost_of_a_sender_that_runs_freely_beside_stop() {
 }
 
 #[test]
-fn a_record_sent_beside_another_configuration_is_delivered_without_another_one() {
+fn a_record_sent_during_a_reconfiguration_is_delivered_without_a_further_record() {
     for _ in 0..FREE_RUNS {
         let due_at_once = || patient().flush_interval(SOON);
         let (agent, old) = agent_on(due_at_once(), |_| 200);
@@ -190,7 +191,7 @@ fn a_record_sent_beside_another_configuration_is_delivered_without_another_one()
 }
 
 #[test]
-fn an_agent_that_is_never_dropped_delivers_when_its_guard_is() {
+fn an_agent_that_is_never_dropped_delivers_when_its_guard_is_dropped() {
     static AGENT: OnceLock<Agent> = OnceLock::new();
     let (agent, arrived) = agent_on(patient(), |_| 200);
     let agent = AGENT.get_or_init(|| agent);
@@ -223,7 +224,7 @@ fn the_destructor_of_a_thread_local_may_send() {
         thread::spawn(move || {
             AT_THE_END.set(Some(at_the_end));
             if already_used {
-                // What the agent keeps for this thread is destroyed first.
+                // The agent's own data for this thread is destroyed first.
                 AT_THE_END.with_borrow(|it| send(&it.as_ref().expect("set").0, 0, 1));
             }
         })
@@ -235,7 +236,7 @@ fn the_destructor_of_a_thread_local_may_send() {
 }
 
 #[test]
-fn a_hook_may_flush_stop_and_configure_but_does_not_make_the_worker_wait_for_itself() {
+fn a_hook_may_call_flush_stop_and_reconfigure_without_a_deadlock() {
     let (tell, told) = mpsc::channel();
     let cell = Arc::new(OnceLock::<Agent>::new());
     let own = Arc::clone(&cell);
@@ -279,7 +280,7 @@ fn a_hook_may_stop_an_agent_whose_worker_does_not_end() {
         }
     });
     let (agent, _) = agent_on(builder, move |_| {
-        // Hangs the worker's thread itself.
+        // Blocks the worker's thread itself.
         let _ = arrive.send(());
         let _ = wait.lock().expect("whole").recv();
         200

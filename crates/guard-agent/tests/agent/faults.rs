@@ -1,4 +1,5 @@
-//! Faults that are long by the clock, each compared with what the backend took.
+//! Long outages in simulated time. Each compares the sent records with those the backend
+//! accepted.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -14,16 +15,16 @@ use crate::support::clock::ManualClock;
 use crate::support::{Outcome, builder, eventually, ledger, send};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// The clock moves by whole seconds here, and nothing else that the agent waits for
-/// takes half seconds, so that requests under way are known by the time they end.
+/// The clock moves in whole seconds, and nothing else that the agent waits for uses half
+/// seconds. So requests in progress can be recognized by the time at which they end.
 const TIMEOUT: Duration = Duration::from_millis(29_500);
 const SLOW: Duration = Duration::from_secs(28);
 const OUTAGE_SECONDS: usize = 600;
-/// Fewer than it asks: time goes on while a request is being made.
+/// Fewer than it makes, because time passes while a request is made.
 const LEAST_ASKED: usize = 5;
 const DAY: i64 = 86_400;
 
-/// Answers that wait for their time.
+/// Answers that are sent at a later time.
 struct Late {
     clock: ManualClock,
     waiting: Mutex<Vec<(Instant, Sender<Answer>)>>,
@@ -50,7 +51,7 @@ impl Late {
     }
 }
 
-/// A backend that is ill until it is told to be well, and what it took.
+/// A backend that fails until it recovers, and the records that it accepted.
 struct Patient {
     backend: Backend,
     clock: ManualClock,
@@ -101,9 +102,9 @@ impl Patient {
             .clock(self.clock.clone())
     }
 
-    /// A second goes by once what was to happen by now has happened: whoever was to
-    /// wake is up, and no request is under way but those that the backend does not
-    /// answer yet. So none ends by its timeout that is answered.
+    /// Advances the clock by a second, once everything due has happened: all tasks due to wake
+    /// are awake, and the only requests in progress are those that the backend has not answered
+    /// yet. So no answered request ends by its timeout.
     fn second(&self, agent: &Agent) {
         eventually("all quiet", || {
             let arrived = self.backend.arrived() as u64;
@@ -115,7 +116,7 @@ impl Patient {
         self.late.release();
     }
 
-    /// Is well from now on, and waits until it has everything, in fast time.
+    /// Lets the backend recover, and advances the clock until it has everything.
     fn recover(&self, agent: &Agent) {
         self.well.store(true, Ordering::Relaxed);
         eventually("delivered", || {
@@ -135,7 +136,7 @@ impl Patient {
     }
 }
 
-/// Ten simulated minutes of an outage, in which ten events a second come in.
+/// Ten simulated minutes of an outage, with ten events a second.
 fn outage(fault: &str, answer: fn(&Late) -> Answer) {
     let patient = Patient::ill(answer);
     let agent = patient.builder().build().expect("valid");
@@ -153,31 +154,31 @@ fn outage(fault: &str, answer: fn(&Late) -> Answer) {
 }
 
 #[test]
-fn ten_minutes_of_500_cost_nothing() {
+fn ten_minutes_of_500_lose_nothing() {
     let fault = "backend answers 500 for 10 simulated minutes";
     outage(fault, |_| Answer::status(500));
 }
 
 #[test]
-fn ten_minutes_of_cut_connections_cost_nothing() {
+fn ten_minutes_of_cut_connections_lose_nothing() {
     let fault = "backend cuts every answer for 10 simulated minutes";
     outage(fault, |_| Answer::Cut);
 }
 
 #[test]
-fn ten_minutes_of_silence_cost_nothing() {
+fn ten_minutes_of_silence_lose_nothing() {
     let fault = "backend is silent for 10 simulated minutes";
     outage(fault, |_| Answer::Silence);
 }
 
 #[test]
-fn ten_minutes_of_slow_answers_cost_nothing() {
+fn ten_minutes_of_slow_answers_lose_nothing() {
     let fault = "backend takes 28 s for each answer, for 10 simulated minutes";
     outage(fault, |late| late.ok(SLOW));
 }
 
 #[test]
-fn whatever_retry_after_says_everything_comes_through() {
+fn every_retry_after_value_loses_nothing() {
     for value in ["0", "Sun, 06 Nov 1994 08:49:37 GMT", "1e9", "NaN", "-1"] {
         for status in [429, 503] {
             let patient = Patient::ill(move |_| Answer::with(status, "Retry-After", value));
@@ -195,7 +196,7 @@ fn whatever_retry_after_says_everything_comes_through() {
     }
 }
 
-/// A clock whose wall time can be set; what waits goes by the other.
+/// A clock whose wall time can be set. Waits use the monotonic clock.
 #[derive(Debug, Clone)]
 struct Stepping {
     clock: ManualClock,
@@ -223,7 +224,7 @@ impl Clock for Stepping {
 }
 
 #[test]
-fn steps_of_the_wall_clock_change_no_wait_and_no_order() {
+fn wall_clock_steps_change_no_wait_and_no_order() {
     for (step, name) in [
         (DAY, "a day on"),
         (-DAY, "a day back"),

@@ -1,4 +1,4 @@
-//! The agent as a whole, against a real HTTP backend that answers by script.
+//! Tests of the whole agent against a real HTTP backend with scripted answers.
 
 mod answers;
 mod behaviour;

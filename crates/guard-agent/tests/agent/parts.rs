@@ -1,5 +1,5 @@
-//! The agent's parts by themselves: a client without a queue, a buffer without
-//! a worker, and an agent whose records a program's own buffer holds.
+//! Parts of the agent used separately: a client without a queue, a buffer without a worker,
+//! and an agent whose records are held by a buffer of the program.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn reasons(records: &[Vec<u8>]) -> Vec<String> {
 }
 
 #[test]
-fn a_direct_client_splits_what_is_too_large_and_delivers_it_in_one_call() {
+fn a_direct_client_splits_large_batches_and_delivers_them_in_one_call() {
     let backend = Backend::start(|_, request| match request.reasons().len() {
         5.. => Answer::status(413),
         _ => Answer::ok(),
@@ -111,7 +111,7 @@ fn a_direct_client_that_is_closed_connects_again() {
 }
 
 #[test]
-fn a_buffer_gives_back_what_it_took_oldest_first() {
+fn a_buffer_returns_its_records_oldest_first() {
     let buffer = Buffer::new(builder("http://127.0.0.1:9").max_buffered(2_usize)).expect("valid");
     for number in 0..3 {
         let event = SecurityEvent::new("ip_banned").reason(format!("#{number}"));
@@ -125,7 +125,7 @@ fn a_buffer_gives_back_what_it_took_oldest_first() {
 }
 
 #[test]
-fn what_is_withdrawn_is_not_sent_and_no_failure() {
+fn withdrawn_records_are_not_sent_and_do_not_count_as_failures() {
     let backend = Backend::start(|_, _| Answer::ok());
     let clock = ManualClock::new();
     let agent = builder(&backend.url()).clock(clock).build().expect("valid");
@@ -144,7 +144,7 @@ fn what_is_withdrawn_is_not_sent_and_no_failure() {
 }
 
 #[test]
-fn what_another_buffer_holds_is_counted_like_the_queue() {
+fn records_in_an_external_buffer_are_counted_like_the_queue() {
     let agent = builder("http://127.0.0.1:9").build().expect("valid");
     let event = SecurityEvent::new("ip_banned");
     for _ in 0..3 {

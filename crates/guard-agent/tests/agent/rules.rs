@@ -1,5 +1,5 @@
-//! Rules: held requests and polls, what callers are answered, what is refused,
-//! what outlives a process.
+//! Rules: held requests and polls, results for callers, refused documents, and rules that
+//! outlive a process.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ fn document(version: usize) -> String {
     format!(r#"{{"rule_id":"r","version":{version},"ttl":60}}"#)
 }
 
-/// Rules as a backend that holds requests gives them.
+/// Rules as sent by a backend that holds requests.
 fn tagged(version: usize) -> Answer {
     let headers = vec![
         ("ETag", format!("\"{version}\"")),
@@ -34,7 +34,7 @@ fn tagged(version: usize) -> Answer {
     Answer::Plain(200, headers, document(version))
 }
 
-/// A backend that answers the first request for rules, and the others when told to.
+/// A backend that answers the first request for rules at once, and the others on command.
 fn holding_backend(first: Answer) -> (Backend, Sender<Answer>) {
     let (publish, published) = mpsc::channel();
     let mut first = Some(first);
@@ -48,7 +48,7 @@ fn holding_backend(first: Answer) -> (Backend, Sender<Answer>) {
             let published = Arc::clone(&published);
             std::thread::spawn(move || {
                 let next = published.lock().expect("whole").recv();
-                // The test may be over.
+                // The test may have ended.
                 let _ = next.map(|next| answer.send(next));
             });
             Answer::Later(held)
@@ -64,7 +64,7 @@ fn rules_requests(backend: &Backend) -> Vec<Received> {
 }
 
 #[test]
-fn nobody_asks_for_rules_before_somebody_wants_them() {
+fn no_request_for_rules_is_made_before_a_caller_wants_them() {
     let backend = Backend::start(|_, _| Answer::ok());
     let agent = builder(&backend.url()).build().expect("valid");
     send(&agent, 0, 1);
@@ -73,7 +73,7 @@ fn nobody_asks_for_rules_before_somebody_wants_them() {
 }
 
 #[test]
-fn a_held_request_brings_each_change_at_once_and_says_what_is_known() {
+fn a_held_request_brings_each_change_at_once_and_names_the_known_rules() {
     let (backend, publish) = holding_backend(tagged(1));
     let clock = ManualClock::new();
     let agent = builder(&backend.url())
@@ -106,7 +106,7 @@ fn a_held_request_brings_each_change_at_once_and_says_what_is_known() {
 }
 
 #[test]
-fn a_ban_right_after_the_start_is_as_fast_as_any_other() {
+fn a_ban_right_after_the_start_arrives_as_fast_as_a_later_one() {
     let headers = vec![
         ("ETag", "\"none\"".to_owned()),
         (WAIT_APPLIED.0, WAIT_APPLIED.1.to_owned()),
@@ -120,8 +120,8 @@ fn a_ban_right_after_the_start_is_as_fast_as_any_other() {
     assert_eq!(version(&agent), None);
     let updates = agent.rules_updates();
     for number in 1..=150 {
-        // The pause between two requests is at most 100 ms. A step may go to something else
-        // that sleeps as long; the pauses of a second that this is about take ten.
+        // The pause between two requests is at most 100 ms. A step may go to another sleep of
+        // the same length. The one-second pauses that this test excludes would take ten steps.
         let mut steps = 0;
         eventually("a held request", || {
             if clock.has_sleeper(0.05, 0.1) && rules_requests(&backend).len() == number {
@@ -141,7 +141,7 @@ fn a_ban_right_after_the_start_is_as_fast_as_any_other() {
 }
 
 #[test]
-fn a_held_request_holds_up_neither_records_nor_callers_nor_the_end() {
+fn a_held_request_delays_neither_records_nor_callers_nor_the_stop() {
     let (backend, _publish) = holding_backend(tagged(1));
     let clock = ManualClock::new();
     let agent = builder(&backend.url())
@@ -152,7 +152,7 @@ fn a_held_request_holds_up_neither_records_nor_callers_nor_the_end() {
     clock.wait_for_sleeper(0.05, 0.1);
     clock.advance(Duration::from_millis(100));
     eventually("a held request", || rules_requests(&backend).len() == 2);
-    // Older than their time to live; the held request would tell of a change.
+    // The rules are older than their time to live, but the held request would report a change.
     clock.advance(Duration::from_secs(61));
     assert_eq!(version(&agent), Some(1));
     send(&agent, 0, 3);
@@ -162,7 +162,7 @@ fn a_held_request_holds_up_neither_records_nor_callers_nor_the_end() {
 }
 
 #[test]
-fn a_backend_that_does_not_hold_is_polled_and_asked_when_rules_are_too_old() {
+fn a_backend_that_does_not_hold_is_polled_and_also_asked_when_rules_are_too_old() {
     let backend = Backend::start(|index, _| Answer::body(&document(index + 1)));
     let clock = ManualClock::new();
     let agent = builder(&backend.url())
@@ -170,7 +170,7 @@ fn a_backend_that_does_not_hold_is_polled_and_asked_when_rules_are_too_old() {
         .build()
         .expect("valid");
     assert_eq!((version(&agent), version(&agent)), (Some(1), Some(1)));
-    // Their time to live is a minute, from which the jitter takes off up to a fifth.
+    // The time to live is a minute, and the jitter subtracts up to a fifth.
     clock.wait_for_sleeper(48.0, 60.0);
     assert_eq!(backend.requests().len(), 1);
     clock.advance(Duration::from_secs(60));
@@ -179,7 +179,7 @@ fn a_backend_that_does_not_hold_is_polled_and_asked_when_rules_are_too_old() {
 }
 
 #[test]
-fn known_rules_are_answered_without_waiting_for_the_backend() {
+fn known_rules_are_returned_without_waiting_for_the_backend() {
     let backend = Backend::start(|index, _| match index {
         0 => Answer::body(&document(1)),
         _ => Answer::Silence,
@@ -196,7 +196,7 @@ fn known_rules_are_answered_without_waiting_for_the_backend() {
 }
 
 #[test]
-fn the_last_good_rules_stay_when_the_backend_fails_or_gives_what_cannot_be_used() {
+fn the_last_good_rules_stay_when_the_backend_fails_or_sends_invalid_ones() {
     let good = document(3);
     let backend = Backend::start(move |index, _| {
         let signed = |secret, body: &str| {
@@ -221,7 +221,7 @@ fn the_last_good_rules_stay_when_the_backend_fails_or_gives_what_cannot_be_used(
     });
     let (said, words) = mpsc::channel();
     let clock = ManualClock::new();
-    // No status report is due as late as the next request for rules.
+    // The next status report is due later than the next request for rules.
     let agent = builder(&backend.url())
         .payload_signing_secret("the-secret")
         .backoff_factor(60.0)
@@ -269,7 +269,7 @@ fn the_last_good_rules_stay_when_the_backend_fails_or_gives_what_cannot_be_used(
 }
 
 #[test]
-fn what_no_backend_wrote_leaves_rules_and_their_file_as_they_are_and_is_said_once() {
+fn answers_that_no_backend_wrote_change_nothing_and_are_reported_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("rules.json");
     let backend = Backend::start(|index, _| match index {
@@ -327,7 +327,7 @@ fn what_no_backend_wrote_leaves_rules_and_their_file_as_they_are_and_is_said_onc
 }
 
 #[test]
-fn a_proxy_that_cuts_held_requests_off_has_them_held_for_less_and_is_no_alarm() {
+fn a_proxy_that_cuts_held_requests_off_shortens_the_hold_without_a_warning() {
     for cut in [|| Answer::Close, || Answer::status(504)] as [fn() -> Answer; 2] {
         let (backend, publish) = holding_backend(tagged(1));
         let (said, words) = mpsc::channel();
@@ -347,7 +347,7 @@ fn a_proxy_that_cuts_held_requests_off_has_them_held_for_less_and_is_no_alarm() 
         assert_eq!(asked(2), "wait=30");
         clock.advance(Duration::from_secs(10));
         publish.send(cut()).expect("taken");
-        // At once, without moving the clock.
+        // At once, without advancing the clock.
         assert_eq!(asked(3), "wait=7");
         clock.advance(Duration::from_secs(7));
         let same = vec![(WAIT_APPLIED.0, "wait=7".to_owned())];
@@ -362,7 +362,7 @@ fn a_proxy_that_cuts_held_requests_off_has_them_held_for_less_and_is_no_alarm() 
 }
 
 #[test]
-fn a_document_in_gzip_is_taken_and_inflated_to_its_limit_only() {
+fn a_document_in_gzip_is_accepted_and_inflated_only_to_its_limit() {
     let large = format!(
         r#"{{"version":6,"message":"{}"}}"#,
         "x".repeat(64 * 1024 * 1024)
@@ -375,7 +375,7 @@ fn a_document_in_gzip_is_taken_and_inflated_to_its_limit_only() {
 }
 
 #[test]
-fn rules_that_end_are_dropped_at_their_time_and_that_is_announced() {
+fn expired_rules_are_dropped_on_time_and_that_is_announced() {
     let mut expiring =
         Some(r#"{"version":2,"ttl":9000,"expires_at":"2026-11-22T14:30:00Z"}"#.to_owned());
     let backend = Backend::start(move |_, _| {
@@ -396,10 +396,10 @@ fn rules_that_end_are_dropped_at_their_time_and_that_is_announced() {
 }
 
 #[test]
-fn kept_rules_are_used_when_the_backend_fails_and_named_to_it() {
+fn stored_rules_are_used_when_the_backend_fails_and_named_in_requests() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("rules.json");
-    // Rules, then nothing but failures; then a word that the kept ones are right.
+    // Answers: rules, then failures, then a confirmation of the kept rules.
     let backend = Backend::start(|_, request| match request.headers.get("if-none-match") {
         None => tagged(4),
         Some(_) => Answer::status(503),
@@ -417,14 +417,14 @@ fn kept_rules_are_used_when_the_backend_fails_and_named_to_it() {
     let before = backend.requests().len();
     assert_eq!(version(&agent()), Some(4));
     assert_eq!(backend.requests()[before].headers["if-none-match"], "\"4\"");
-    // Of another key's rules nothing is known.
+    // An agent with another key knows nothing of these rules.
     let other = Agent::builder("another-api-key").endpoint("http://127.0.0.1:1");
     let other = other.rules_cache_path(&path).build().expect("valid");
     assert_eq!(version(&other), None);
 }
 
 #[test]
-fn kept_rules_are_used_when_the_backend_takes_long_and_make_way_for_its_own() {
+fn stored_rules_are_used_when_the_backend_takes_long_and_replaced_by_its_own() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("rules.json");
     let (backend, publish) = holding_backend(tagged(4));
@@ -445,7 +445,7 @@ fn kept_rules_are_used_when_the_backend_takes_long_and_make_way_for_its_own() {
     clock.wait_for_sleeper(1.0, 1.0);
     clock.advance(Duration::from_secs(1));
     assert_eq!(version(&agent), Some(4));
-    // The first agent may have left a held request behind, which takes an answer too.
+    // The first agent may have left a held request, which also consumes an answer.
     for _ in 0..2 {
         publish.send(tagged(5)).expect("taken");
     }
@@ -472,7 +472,7 @@ fn rules_of_another_backend_are_forgotten_by_a_new_configuration() {
 }
 
 #[test]
-fn the_numbers_tell_the_version_in_force() {
+fn the_stats_contain_the_version_in_force() {
     let backend = Backend::start(|_, _| Answer::body(&document(12)));
     let agent = builder(&backend.url()).build().expect("valid");
     assert_eq!(agent.stats().rules_version, None);
@@ -480,7 +480,7 @@ fn the_numbers_tell_the_version_in_force() {
     assert_eq!(agent.stats().rules_version, Some(12));
 }
 
-/// What the newest status report says, once there are `count`.
+/// The newest status report, once there are `count`.
 fn report(backend: &Backend, count: usize) -> Value {
     eventually("a status report", || backend.reports().len() == count);
     let newest = backend.reports().pop().expect("there are some");
@@ -488,7 +488,7 @@ fn report(backend: &Backend, count: usize) -> Value {
 }
 
 #[test]
-fn other_rules_and_a_refusal_are_reported_soon() {
+fn changed_and_refused_rules_are_reported_soon() {
     let (backend, publish) = holding_backend(tagged(1));
     let clock = ManualClock::new();
     let agent = builder(&backend.url())
@@ -515,7 +515,7 @@ fn other_rules_and_a_refusal_are_reported_soon() {
     );
 }
 
-/// Runs a future that is ready, or nearly.
+/// Runs a future that is ready or nearly ready.
 fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .build()

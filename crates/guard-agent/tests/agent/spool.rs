@@ -1,4 +1,4 @@
-//! The agent on its spool on disk, real and simulated.
+//! The agent with its spool on disk, real and simulated.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -15,12 +15,12 @@ use crate::support::backend::{Answer, Backend};
 use crate::support::clock::ManualClock;
 use crate::support::{Outcome, PATIENCE, builder, eventually, ledger, send};
 
-/// Nobody listens there.
+/// An address where nothing listens.
 pub(crate) const NOWHERE: &str = "http://127.0.0.1:1";
 
 pub(crate) const ROOT: &str = "/spool";
 
-/// From the disk's return until records are on it again.
+/// Maximum time from the disk's return until records are saved on it again.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -57,16 +57,16 @@ pub(crate) fn simulated(fs: &SimFs, clock: &ManualClock, fsync: SpoolFsync) -> A
     })
 }
 
-/// The keys of the records that are left when the power fails now, and nothing
-/// that was not synced has reached the disk.
+/// The keys of the records that remain if the power fails now and no unsynced data has
+/// reached the disk.
 fn after_power_loss(fs: &SimFs, clock: &ManualClock) -> Vec<String> {
     let fs = fs.fork();
     fs.crash_losing_all();
     left(&fs, clock)
 }
 
-/// The keys of the records that are left when the process is killed now: what it
-/// wrote is in the page cache.
+/// The keys of the records that remain if the process is killed now. Written data is in the
+/// page cache.
 pub(crate) fn after_a_kill(fs: &SimFs, clock: &ManualClock) -> Vec<String> {
     left(&fs.fork(), clock)
 }
@@ -82,7 +82,7 @@ fn left(fs: &SimFs, clock: &ManualClock) -> Vec<String> {
     records.map(key).collect()
 }
 
-/// Fails unless all these records outlive a power cut now.
+/// Fails unless all these records survive a power cut now.
 fn all_found(fault: &str, records: usize, fs: &SimFs, clock: &ManualClock) {
     let found = after_power_loss(fs, clock);
     Outcome::compare(0..records, 0..records, &found).tell(fault, "none once saved");
@@ -93,7 +93,7 @@ pub(crate) fn saved(agent: &Agent) -> u64 {
 }
 
 #[test]
-fn a_power_cut_loses_only_what_the_last_interval_brought() {
+fn a_power_cut_loses_only_records_of_the_last_interval() {
     let (fs, clock) = (SimFs::new(1), ManualClock::new());
     let agent = simulated(&fs, &clock, SpoolFsync::Interval)
         .build()
@@ -115,9 +115,9 @@ fn a_power_cut_loses_only_what_the_last_interval_brought() {
 }
 
 #[test]
-fn what_was_accepted_survives_a_kill_without_any_interval() {
-    // Nothing is due while the clock stands still: the records themselves call the
-    // journal, which lets others gather for at most half of the time it has.
+fn accepted_records_survive_a_kill_without_any_interval() {
+    // The clock stands still, so nothing is due. The records themselves wake the journal,
+    // which lets others gather for at most half of its time.
     assert!(GATHER * 2 <= SAVED_WITHIN && SAVED_WITHIN == Duration::from_millis(10));
     let (fs, clock) = (SimFs::new(5), ManualClock::new());
     let agent = simulated(&fs, &clock, SpoolFsync::Interval)
@@ -132,7 +132,7 @@ fn what_was_accepted_survives_a_kill_without_any_interval() {
 }
 
 #[test]
-fn with_fsync_always_what_is_saved_outlives_a_power_cut_without_any_interval() {
+fn with_fsync_always_saved_records_survive_a_power_cut_without_any_interval() {
     // The clock stands still: each write is synced as soon as the disk is ready.
     let (fs, clock) = (SimFs::new(2), ManualClock::new());
     let agent = simulated(&fs, &clock, SpoolFsync::Always)
@@ -144,7 +144,7 @@ fn with_fsync_always_what_is_saved_outlives_a_power_cut_without_any_interval() {
 }
 
 #[test]
-fn the_end_syncs_what_is_left_whatever_the_interval() {
+fn stopping_syncs_the_rest_whatever_the_interval() {
     let (fs, clock) = (SimFs::new(3), ManualClock::new());
     let agent = simulated(&fs, &clock, SpoolFsync::Interval)
         .build()
@@ -156,7 +156,7 @@ fn the_end_syncs_what_is_left_whatever_the_interval() {
 }
 
 #[test]
-fn a_disk_that_is_full_broken_or_read_only_costs_nothing_once_it_is_back() {
+fn a_full_broken_or_read_only_disk_loses_nothing_once_it_is_back() {
     let none = Faults::default;
     for (fault, faults) in [
         (
@@ -242,7 +242,7 @@ fn segments(root: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_place_that_cannot_be_used_is_said_once_and_used_when_it_can() {
+fn an_unusable_directory_is_reported_once_and_used_when_it_works() {
     let folder = tempfile::tempdir().expect("a folder");
     let place = folder.path().join("spool");
     std::fs::write(&place, "in the way").expect("written");
@@ -270,7 +270,7 @@ fn a_place_that_cannot_be_used_is_said_once_and_used_when_it_can() {
 }
 
 #[test]
-fn what_the_backend_refuses_lies_in_quarantine_and_can_come_back() {
+fn refused_records_are_quarantined_and_can_be_requeued() {
     let folder = tempfile::tempdir().expect("a folder");
     let picky = Backend::start(|_, request| {
         if request.reasons().contains(&"#7".to_owned()) {

@@ -1,4 +1,4 @@
-//! The agent on a spool that others remove, move, cover or share while it runs.
+//! The agent with a spool that other programs remove, move, cover or share while it runs.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -21,7 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 type Heard = Arc<Mutex<Vec<String>>>;
 
-/// Keeps what the agent has to say of its spool.
+/// Collects the agent's reports about its spool.
 fn listening(builder: AgentBuilder) -> (AgentBuilder, Heard) {
     let heard = Heard::default();
     let sink = Arc::clone(&heard);
@@ -45,12 +45,12 @@ fn on_disk(root: &Path) -> Vec<String> {
         keys.push(event["idempotency_key"].as_str().expect("a key").to_owned());
         ControlFlow::Continue(())
     });
-    // What is written meanwhile is looked at again.
+    // Records written meanwhile are checked again.
     read.map_or(Vec::new(), |()| keys)
 }
 
-/// An agent without a backend, 500 events of which are saved in its spool; some wait, and
-/// some are on their way.
+/// An agent without a backend that has saved 500 events in its spool. Some of them wait and
+/// some are in flight.
 fn with_500(root: &Path, clock: &ManualClock) -> (Agent, Heard) {
     let (builder, heard) = listening(builder(NOWHERE).clock(clock.clone()).spool_dir(root));
     let agent = builder.build().expect("valid");
@@ -67,7 +67,7 @@ fn with_500(root: &Path, clock: &ManualClock) -> (Agent, Heard) {
     (agent, heard)
 }
 
-/// The only directory of a process below a root.
+/// The only process directory below a root.
 fn own(root: &Path) -> PathBuf {
     let entries = fs::read_dir(root).expect("read");
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.expect("read").path()).collect();
@@ -75,7 +75,7 @@ fn own(root: &Path) -> PathBuf {
     found.remove(0)
 }
 
-/// What others do to the spool at a root, with a place to move things to.
+/// A change to the spool at a root, with a path to move things to.
 type Act = fn(&Path, &Path);
 
 const ACTS: [(&str, Act); 7] = [
@@ -92,7 +92,7 @@ const ACTS: [(&str, Act); 7] = [
         fs::rename(own(root), aside).expect("moved");
     }),
     ("another file system over the spool", |root, aside| {
-        // To mount one takes root; to programs this looks the same.
+        // Mounting requires root. Programs see the same result.
         if !mount("mount", &["-t", "tmpfs", "tmpfs"], root) {
             fs::rename(root, aside).expect("moved");
             fs::create_dir(root).expect("made");
@@ -111,14 +111,14 @@ const ACTS: [(&str, Act); 7] = [
     }),
 ];
 
-/// Whether a command about mounts could be carried out.
+/// Returns true if a mount command succeeded.
 fn mount(command: &str, options: &[&str], place: &Path) -> bool {
     let mut command = Command::new(command);
     command.args(options).arg(place).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
-/// A place over which a file system may be mounted, which it is not afterwards.
+/// A path over which a file system may be mounted. It is unmounted on drop.
 struct Place(PathBuf);
 
 impl Drop for Place {
@@ -128,7 +128,7 @@ impl Drop for Place {
 }
 
 #[test]
-fn what_others_do_to_the_spool_is_noticed_within_a_second_and_made_good() {
+fn changes_to_the_spool_by_others_are_detected_within_a_second_and_repaired() {
     for (what, act) in ACTS {
         let folder = tempfile::tempdir().expect("a folder");
         let (root, aside) = (folder.path().join("spool"), folder.path().join("aside"));
@@ -137,7 +137,7 @@ fn what_others_do_to_the_spool_is_noticed_within_a_second_and_made_good() {
         act(&root, &aside);
         clock.advance(SECOND);
         eventually(what, || durability(&agent).failures == 1);
-        // Before it says anything better.
+        // Check this before the store works again.
         assert!(durability(&agent).degraded, "{what}");
         Outcome::compare(0..500, 0..500, &on_disk(&root))
             .tell(&format!("{what}, a kill 1 s later"), "none");
@@ -162,7 +162,7 @@ fn what_others_do_to_the_spool_is_noticed_within_a_second_and_made_good() {
 }
 
 #[test]
-fn a_power_cut_after_a_removal_finds_what_was_saved_again() {
+fn records_saved_again_after_a_removal_survive_a_power_cut() {
     let (fs, clock) = (SimFs::new(1), ManualClock::new());
     let agent = simulated(&fs, &clock, SpoolFsync::Interval)
         .build()
@@ -178,7 +178,7 @@ fn a_power_cut_after_a_removal_finds_what_was_saved_again() {
 }
 
 #[test]
-fn a_removal_just_before_the_end_is_made_good_by_the_end() {
+fn a_removal_just_before_the_stop_is_repaired_by_the_stop() {
     let (fs, clock) = (SimFs::new(2), ManualClock::new());
     let agent = simulated(&fs, &clock, SpoolFsync::Interval)
         .build()
@@ -192,7 +192,7 @@ fn a_removal_just_before_the_end_is_made_good_by_the_end() {
 }
 
 #[test]
-fn what_rested_in_a_spool_that_was_removed_is_counted_as_lost() {
+fn records_only_in_a_removed_spool_are_counted_as_lost() {
     let (fs, clock) = (SimFs::new(3), ManualClock::new());
     let agent = simulated(&fs, &clock, SpoolFsync::Interval)
         .max_buffered(20_usize)
@@ -212,7 +212,7 @@ fn what_rested_in_a_spool_that_was_removed_is_counted_as_lost() {
 }
 
 #[test]
-fn a_file_system_without_locks_is_told_once_and_is_not_filled_with_directories() {
+fn a_file_system_without_locks_is_reported_once_and_not_filled_with_directories() {
     let (fs, clock) = (SimFs::new(4), ManualClock::new());
     fs.create_dir_all(Path::new(ROOT)).expect("made");
     fs.set_faults(Faults {
@@ -222,7 +222,7 @@ fn a_file_system_without_locks_is_told_once_and_is_not_filled_with_directories()
     let (builder, heard) = listening(simulated(&fs, &clock, SpoolFsync::Interval));
     let agent = builder.build().expect("valid");
     for attempts in 1..20 {
-        // Has the journal look at the clock.
+        // Makes the journal check the clock.
         send(&agent, attempts, 1);
         eventually("tried", || durability(&agent).failures >= attempts as u64);
         clock.advance(60 * SECOND);
@@ -238,7 +238,7 @@ fn a_file_system_without_locks_is_told_once_and_is_not_filled_with_directories()
 }
 
 #[test]
-fn the_directory_of_another_user_is_no_failure() {
+fn the_directory_of_another_user_is_not_a_failure() {
     let (fs, clock) = (SimFs::new(5), ManualClock::new());
     for name in ["1700000000000-1-00000000", "quarantine"] {
         let path = Path::new(ROOT).join(name);

@@ -1,4 +1,4 @@
-//! Agents whose records are in a real Redis.
+//! Agents that save their records in a real Redis.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -30,7 +30,7 @@ fn durability(agent: &Agent) -> DurabilityStats {
     agent.stats().durability.expect("a store")
 }
 
-/// The reasons of all events that came in, and how many came in.
+/// The reasons of all received events, and the number of received events.
 fn received(backend: &Backend) -> (BTreeSet<String>, usize) {
     let requests = backend.requests();
     let all: Vec<String> = requests.iter().flat_map(|each| each.reasons()).collect();
@@ -38,8 +38,8 @@ fn received(backend: &Backend) -> (BTreeSet<String>, usize) {
     (all.into_iter().collect(), count)
 }
 
-/// One of the processes that share a Redis: this program again, with one test
-/// that finds itself in a worker.
+/// A process that shares a Redis with others: this program again, running one test that
+/// detects that it is the worker.
 struct Worker(Child);
 
 const ENDPOINT: &str = "TEST_WORKER_ENDPOINT";
@@ -77,8 +77,8 @@ impl Worker {
     }
 }
 
-/// Records events, sends them when told to, and takes over what others left,
-/// until its input ends.
+/// Sends and delivers events on command, and takes over records of other processes, until
+/// its input ends.
 fn work(endpoint: &str) {
     let var = |name| env::var(name).expect("given");
     let options = RedisOptions::new(&var(REDIS)).expect("a URL");
@@ -102,18 +102,18 @@ fn work(endpoint: &str) {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // It may be dead.
+        // It may have ended already.
         drop(self.0.kill());
         drop(self.0.wait());
     }
 }
 
 #[test]
-fn four_processes_share_a_redis_and_deliver_what_a_killed_one_left() {
+fn four_processes_share_a_redis_and_deliver_records_of_a_killed_one() {
     if let Ok(endpoint) = env::var(ENDPOINT) {
         return work(&endpoint);
     }
-    let test = "redis::agents::four_processes_share_a_redis_and_deliver_what_a_killed_one_left";
+    let test = "redis::agents::four_processes_share_a_redis_and_deliver_records_of_a_killed_one";
     let server = Server::start(&[]);
     let backend = Backend::start(|_, _| Answer::ok());
     let names = ["a", "b", "c", "d"];
@@ -153,7 +153,7 @@ fn redis_may_be_killed_under_load_and_come_back() {
 }
 
 #[test]
-fn what_redis_lost_but_memory_has_is_saved_again() {
+fn records_lost_by_redis_but_in_memory_are_saved_again() {
     let mut server = Server::start(&["--appendonly", "no"]);
     let agent = agent(&server, NOWHERE);
     send(&agent, 0, 100);
@@ -167,7 +167,7 @@ fn what_redis_lost_but_memory_has_is_saved_again() {
 }
 
 #[test]
-fn a_redis_that_hangs_keeps_nobody_waiting() {
+fn a_redis_that_hangs_does_not_block_callers() {
     let server = Server::start(&[]);
     let agent = agent(&server, NOWHERE);
     send(&agent, 0, 1);
@@ -180,7 +180,7 @@ fn a_redis_that_hangs_keeps_nobody_waiting() {
     eventually("saved", || server.ask::<u64>(RECORDS) == 1001);
 }
 
-/// What an agent warns of.
+/// The warnings of an agent.
 #[derive(Clone, Default)]
 struct Warnings(Arc<Mutex<Vec<String>>>);
 
@@ -201,7 +201,7 @@ impl Warnings {
 }
 
 #[test]
-fn a_redis_that_may_evict_is_warned_about() {
+fn an_eviction_policy_in_redis_causes_a_warning() {
     let server = Server::start(&["--maxmemory-policy", "allkeys-lru"]);
     let warnings = Warnings::default();
     let builder = builder(NOWHERE).redis_url(server.url());
@@ -213,7 +213,7 @@ fn a_redis_that_may_evict_is_warned_about() {
 }
 
 #[test]
-fn what_a_dead_one_left_is_delivered_though_somebody_destroyed_the_group() {
+fn records_of_a_dead_process_are_delivered_after_the_group_was_destroyed() {
     let server = Server::start(&[]);
     let backend = Backend::start(|_, _| Answer::ok());
     let options = RedisOptions::new(&server.url()).expect("a URL");
@@ -234,7 +234,7 @@ fn what_a_dead_one_left_is_delivered_though_somebody_destroyed_the_group() {
 }
 
 #[test]
-fn records_stay_in_the_redis_they_are_in_until_the_process_starts_again() {
+fn records_stay_in_their_redis_until_the_process_restarts() {
     let (first, second) = (Server::start(&[]), Server::start(&[]));
     let warnings = Warnings::default();
     let at = |server: &Server| builder(NOWHERE).redis_url(server.url());

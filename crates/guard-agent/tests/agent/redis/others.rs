@@ -1,4 +1,4 @@
-//! Keys in a real Redis that others change while agents use them.
+//! Keys in a real Redis that other programs change while agents use them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -9,29 +9,29 @@ use guard_agent::store::{REDIS_RECORD_OVERHEAD, RedisStore, Store, Stored};
 use super::server::Server;
 use super::store::{RECORDS, SIZE, append, let_leases_lapse, load, open, options, texts};
 
-/// A server that is never restarted, and so need not write to disk.
+/// A server that is never restarted, so it need not write to disk.
 fn start() -> Server {
     Server::start(&["--appendonly", "no"])
 }
 
-/// Lets a minute pass for these processes, of which each looks as often as it wants.
+/// Lets a minute pass for these processes. Each checks Redis as often as it wants.
 fn let_a_minute_pass(stores: &mut [&mut RedisStore]) {
     let_minute_pass(0, stores);
 }
 
-/// Lets the minute pass that comes after so many.
+/// Lets the minute with this number pass.
 fn let_minute_pass(minute: u64, stores: &mut [&mut RedisStore]) {
     let start = Instant::now() + Duration::from_secs(60 * minute);
     for seconds in 0..60 {
         let now = start + Duration::from_secs(seconds);
         for store in &mut *stores {
-            // After an error the journal tries again a second later.
+            // After an error, the journal tries again one second later.
             while store.tick(now).is_ok_and(|next| next <= Some(now)) {}
         }
     }
 }
 
-/// The bytes of all records, as they are.
+/// The actual bytes of all records.
 fn bytes(server: &Server) -> u64 {
     let entries: Vec<(String, HashMap<String, String>)> =
         server.ask(&format!("XRANGE {RECORDS} - +"));
@@ -42,7 +42,7 @@ fn bytes(server: &Server) -> u64 {
         .sum()
 }
 
-/// The size that agents go by.
+/// The stored size that agents use.
 fn size(server: &Server) -> Option<u64> {
     server.ask(&format!("GET {SIZE}"))
 }
@@ -67,7 +67,7 @@ fn append_numbered(store: &mut RedisStore, range: std::ops::Range<usize>) -> Vec
     append(store, Kind::Event, &records)
 }
 
-/// Leaves records of a process that died.
+/// Leaves records of a dead process.
 fn leave(server: &Server, range: std::ops::Range<usize>) {
     append_numbered(&mut open(server), range);
     let_leases_lapse(server);
@@ -82,7 +82,7 @@ fn all(range: std::ops::Range<usize>) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_the_dead_left_is_found_when_the_group_is_destroyed() {
+fn records_of_dead_processes_are_found_after_the_group_was_destroyed() {
     let server = start();
     leave(&server, 0..100);
     let mut heir = open(&server);
@@ -100,7 +100,7 @@ fn what_the_dead_left_is_found_when_the_group_is_destroyed() {
 }
 
 #[test]
-fn what_the_dead_left_is_found_when_their_consumer_is_deleted() {
+fn records_of_dead_processes_are_found_after_their_consumer_was_deleted() {
     let server = start();
     leave(&server, 0..100);
     let name = consumers(&server).remove(0);
@@ -119,7 +119,7 @@ fn what_the_dead_left_is_found_when_their_consumer_is_deleted() {
 }
 
 #[test]
-fn the_living_keep_their_own_whatever_becomes_of_group_and_consumers() {
+fn live_processes_keep_their_records_if_group_or_consumers_are_deleted() {
     for destroy in [true, false] {
         let server = start();
         let (mut one, mut other) = (open(&server), open(&server));
@@ -136,7 +136,7 @@ fn the_living_keep_their_own_whatever_becomes_of_group_and_consumers() {
             assert_eq!(store.usage().records, 10);
             assert_eq!((store.forgotten(), store.warning()), (vec![], None));
         }
-        // Pending again, they come to others when their process dies.
+        // They are pending again, so other processes get them when this one dies.
         one.remove(&tokens[..5]).unwrap();
         drop(one);
         let_leases_lapse(&server);
@@ -159,7 +159,7 @@ fn a_full_stream_that_is_purged_is_empty_at_once() {
         store.release(&tokens[..4]);
         server.ask::<()>(command);
         let_a_minute_pass(&mut [&mut store]);
-        // Without any new record.
+        // Without a new record.
         assert_eq!(size(&server), None);
         assert_eq!(store.forgotten(), tokens[4..]);
         assert_eq!((store.usage().records, store.usage().damaged), (0, [4, 0]));
@@ -169,7 +169,7 @@ fn a_full_stream_that_is_purged_is_empty_at_once() {
 }
 
 #[test]
-fn a_stream_that_was_just_purged_takes_records() {
+fn a_stream_that_was_just_purged_accepts_records() {
     let server = start();
     let room = REDIS_RECORD_OVERHEAD + 7;
     let mut store = RedisStore::open(options(&server).max_bytes(room)).unwrap();
@@ -180,7 +180,7 @@ fn a_stream_that_was_just_purged_takes_records() {
 }
 
 #[test]
-fn after_some_records_were_removed_the_size_is_true_and_each_is_accounted_for() {
+fn after_some_records_were_removed_the_size_is_correct_and_each_is_counted() {
     let server = start();
     let (mut one, mut other) = (open(&server), open(&server));
     let ones = append_numbered(&mut one, 0..50);
@@ -217,7 +217,7 @@ fn a_record_that_leaves_memory_before_its_loss_is_known_is_counted() {
 }
 
 #[test]
-fn a_database_that_is_flushed_is_filled_again() {
+fn after_a_database_flush_records_are_saved_again() {
     let server = start();
     let (mut one, mut other) = (open(&server), open(&server));
     append_numbered(&mut one, 0..10);
@@ -255,7 +255,7 @@ fn a_stream_that_is_renamed_and_comes_back_is_delivered() {
 }
 
 #[test]
-fn where_the_group_stands_in_the_stream_does_not_matter() {
+fn the_position_of_the_group_in_the_stream_does_not_matter() {
     for id in ["0", "$", "99999999999999-0"] {
         let server = start();
         leave(&server, 0..10);
@@ -270,7 +270,7 @@ fn where_the_group_stands_in_the_stream_does_not_matter() {
 }
 
 #[test]
-fn a_size_that_is_none_is_counted_again() {
+fn an_invalid_size_is_counted_again() {
     for command in [
         format!("DEL {SIZE}"),
         format!("SET {SIZE} much"),
@@ -290,14 +290,14 @@ fn a_size_that_is_none_is_counted_again() {
 }
 
 #[test]
-fn what_changes_while_the_size_is_counted_is_in_it_once() {
+fn changes_during_the_count_are_counted_once() {
     let server = start();
     let (mut store, mut other) = (open(&server), open(&server));
     let tokens = append_numbered(&mut store, 0..6000);
     server.ask::<u64>(&format!("DEL {SIZE}"));
     let now = Instant::now();
     assert_eq!(store.tick(now).unwrap(), Some(now), "there is more");
-    // Another one does not count beside it.
+    // Another process does not count at the same time.
     other.tick(now).unwrap();
     store.remove(&tokens[..100]).unwrap();
     store.remove(&tokens[5900..]).unwrap();
@@ -311,7 +311,7 @@ fn what_changes_while_the_size_is_counted_is_in_it_once() {
 }
 
 #[test]
-fn leases_that_are_none_are_made_again_and_protect_nobody() {
+fn invalid_leases_are_recreated_and_protect_no_process() {
     let server = start();
     leave(&server, 0..10);
     let mut store = open(&server);
@@ -329,12 +329,12 @@ fn leases_that_are_none_are_made_again_and_protect_nobody() {
 }
 
 #[test]
-fn what_others_put_into_the_stream_stays_and_is_no_record() {
+fn foreign_entries_stay_in_the_stream_and_are_not_records() {
     let server = start();
     let mut store = open(&server);
     append_numbered(&mut store, 0..5);
     server.ask::<String>(&format!("XADD {RECORDS} * of somebody"));
-    // What looks like a record is delivered like one.
+    // An entry that looks like a record is delivered like one.
     server.ask::<String>(&format!("XADD {RECORDS} * metric {{}}"));
     let_a_minute_pass(&mut [&mut store]);
     assert_eq!(texts(&load(&mut store)), ["{}"]);

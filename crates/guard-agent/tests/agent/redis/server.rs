@@ -1,4 +1,4 @@
-//! A Redis of a test's own.
+//! A Redis server for one test.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use crate::support::eventually;
 
-/// Debian's redis-server on a free port, with its data in a folder of its own.
-/// Writes every change to disk before it answers, unless told otherwise.
+/// Debian's redis-server on a free port, with its data in a temporary folder. By default it
+/// writes every change to disk before it answers.
 pub(crate) struct Server {
     folder: TempDir,
     port: u16,
@@ -35,7 +35,7 @@ impl Server {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    /// Ends it by SIGKILL, if it runs.
+    /// Kills it with SIGKILL if it runs.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -43,7 +43,7 @@ impl Server {
         }
     }
 
-    /// Starts it with what it wrote to disk.
+    /// Restarts it with the data that it wrote to disk.
     pub(crate) fn restart(&mut self) {
         let child = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
@@ -56,19 +56,19 @@ impl Server {
             .expect("redis-server is installed");
         self.child = Some(child);
         eventually("Redis answers", || {
-            // Also when it wants a password.
+            // This also works if the server requires a password.
             let connection = Client::open(self.url()).unwrap().get_connection();
             let answer = connection.and_then(|mut c| redis::cmd("PING").query::<()>(&mut c));
             answer.is_ok() || answer.is_err_and(|error| error.code() == Some("NOAUTH"))
         });
     }
 
-    /// A connection beside the agents'.
+    /// Opens a connection separate from the agents'.
     pub(crate) fn connect(&self) -> Connection {
         Client::open(self.url()).unwrap().get_connection().unwrap()
     }
 
-    /// The answer to one command, of words that are separated by spaces.
+    /// Runs one command, given as words separated by spaces, and returns the answer.
     pub(crate) fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
         let mut words = command.split(' ');
         let mut command = redis::cmd(words.next().unwrap());
@@ -78,7 +78,7 @@ impl Server {
         command.query(&mut self.connect()).unwrap()
     }
 
-    /// Stops it from answering, until [`wake`](Self::wake).
+    /// Stops it from answering until [`wake`](Self::wake).
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
     }

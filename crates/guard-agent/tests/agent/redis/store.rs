@@ -1,4 +1,4 @@
-//! What a store promises, against a real Redis.
+//! The promises of a store, tested on a real Redis.
 
 use std::collections::HashSet;
 use std::thread;
@@ -39,7 +39,7 @@ pub(crate) fn texts(records: &[Stored]) -> Vec<String> {
     texts.map(Result::unwrap).collect()
 }
 
-/// Looks around now, and again when whoever gave no sign of life is dead.
+/// Checks Redis now, and again when processes without a sign of life count as dead.
 fn take_over(store: &mut RedisStore) {
     let start = Instant::now();
     for wait in [0, 3600] {
@@ -48,7 +48,7 @@ fn take_over(store: &mut RedisStore) {
     }
 }
 
-/// Ends all leases, as time would.
+/// Deletes all leases, as if they had expired.
 pub(crate) fn let_leases_lapse(server: &Server) {
     for lease in server.ask::<Vec<String>>("KEYS *:lease:*") {
         server.ask::<()>(&format!("DEL {lease}"));
@@ -56,7 +56,7 @@ pub(crate) fn let_leases_lapse(server: &Server) {
 }
 
 #[test]
-fn records_of_a_process_that_died_come_to_another_newest_first() {
+fn records_of_a_dead_process_are_taken_over_newest_first() {
     let server = Server::start(&[]);
     let mut dead = open(&server);
     append(&mut dead, Kind::Event, &["{\"n\":1}", "{\"n\":2}"]);
@@ -75,7 +75,7 @@ fn records_of_a_process_that_died_come_to_another_newest_first() {
 }
 
 #[test]
-fn nothing_is_taken_from_a_process_that_lives() {
+fn no_records_are_taken_from_a_live_process() {
     let server = Server::start(&[]);
     let (mut one, mut other) = (open(&server), open(&server));
     append(&mut one, Kind::Event, &["{}"]);
@@ -84,7 +84,7 @@ fn nothing_is_taken_from_a_process_that_lives() {
 }
 
 #[test]
-fn after_an_outage_the_living_have_time_to_renew_their_leases() {
+fn after_an_outage_live_processes_have_time_to_renew_their_leases() {
     let server = Server::start(&[]);
     let (mut one, mut other) = (open(&server), open(&server));
     append(&mut one, Kind::Event, &["{}"]);
@@ -97,7 +97,7 @@ fn after_an_outage_the_living_have_time_to_renew_their_leases() {
 }
 
 #[test]
-fn two_never_take_the_same_record() {
+fn two_processes_never_take_the_same_record() {
     let server = Server::start(&[]);
     let mut dead = open(&server);
     let records: Vec<String> = (0..3000).map(|n| format!("{{\"n\":{n}}}")).collect();
@@ -122,7 +122,7 @@ fn two_never_take_the_same_record() {
 }
 
 #[test]
-fn what_is_delivered_is_gone_whole() {
+fn delivered_records_are_removed_completely() {
     let server = Server::start(&[]);
     let mut store = open(&server);
     let tokens = append(&mut store, Kind::Event, &["{}", "{\"n\":1}", "{}"]);
@@ -142,7 +142,7 @@ fn what_is_delivered_is_gone_whole() {
 }
 
 #[test]
-fn released_records_come_back_within_the_room_that_is_given() {
+fn released_records_are_loaded_within_the_given_room() {
     let server = Server::start(&[]);
     let mut store = open(&server);
     let tokens = append(
@@ -171,7 +171,7 @@ fn a_process_that_ends_leaves_its_records_to_others_at_once() {
 }
 
 #[test]
-fn a_process_that_goes_on_learns_what_others_took() {
+fn a_process_that_continues_learns_which_records_others_took() {
     let server = Server::start(&[]);
     let (mut slow, mut heir) = (open(&server), open(&server));
     let tokens = append(&mut slow, Kind::Event, &["{\"n\":1}", "{\"n\":2}"]);
@@ -184,7 +184,7 @@ fn a_process_that_goes_on_learns_what_others_took() {
 }
 
 #[test]
-fn a_full_store_makes_room_by_its_oldest_metrics_first() {
+fn a_full_store_discards_its_oldest_metrics_first() {
     let server = Server::start(&[]);
     let room = 3 * (REDIS_RECORD_OVERHEAD + 2);
     let mut store = RedisStore::open(options(&server).max_bytes(room)).unwrap();
@@ -204,7 +204,7 @@ fn a_full_store_makes_room_by_its_oldest_metrics_first() {
 }
 
 #[test]
-fn refused_records_are_set_aside_with_their_reason() {
+fn refused_records_are_quarantined_with_their_reason() {
     let server = Server::start(&[]);
     let mut store = open(&server);
     let tokens = append(&mut store, Kind::Event, &["{\"n\":1}"]);
@@ -219,7 +219,7 @@ fn refused_records_are_set_aside_with_their_reason() {
 }
 
 #[test]
-fn refused_records_can_be_put_back_for_those_that_live() {
+fn quarantined_records_can_be_requeued_for_live_processes() {
     let server = Server::start(&[]);
     let mut store = open(&server);
     let records: Vec<String> = (0..600).map(|n| format!("{{\"n\":{n}}}")).collect();
@@ -243,7 +243,7 @@ fn refused_records_can_be_put_back_for_those_that_live() {
 }
 
 #[test]
-fn without_room_what_was_set_aside_stays_there() {
+fn without_room_quarantined_records_stay_in_quarantine() {
     let server = Server::start(&[]);
     let mut store = open(&server);
     let tokens = append(&mut store, Kind::Event, &["{}"]);
@@ -256,7 +256,7 @@ fn without_room_what_was_set_aside_stays_there() {
 }
 
 #[test]
-fn a_redis_that_was_killed_has_everything_when_it_is_back() {
+fn a_killed_redis_has_all_records_after_its_restart() {
     let mut server = Server::start(&[]);
     let mut store = open(&server);
     let tokens = append(&mut store, Kind::Event, &["{\"n\":1}", "{\"n\":2}"]);
@@ -272,7 +272,7 @@ fn a_redis_that_was_killed_has_everything_when_it_is_back() {
 }
 
 #[test]
-fn what_redis_has_lost_is_told() {
+fn records_lost_by_redis_are_reported() {
     let mut server = Server::start(&["--appendonly", "no"]);
     let mut store = open(&server);
     let tokens = append(&mut store, Kind::Event, &["{}", "{}"]);
@@ -290,11 +290,11 @@ fn what_redis_has_lost_is_told() {
 }
 
 #[test]
-fn records_whose_saving_was_not_confirmed_are_not_kept_twice() {
+fn records_saved_without_confirmation_are_not_stored_twice() {
     let server = Server::start(&[]);
     let mut store = open(&server);
     append(&mut store, Kind::Event, &["{\"n\":1}"]);
-    // Frozen, Redis takes the command and does it when the caller is gone.
+    // A frozen Redis receives the command, and runs it when the caller is gone.
     server.freeze();
     let record: [(Kind, &[u8]); 1] = [(Kind::Event, b"{\"n\":2}")];
     let error = store.append(&record).unwrap_err().to_string();
@@ -312,7 +312,7 @@ fn records_whose_saving_was_not_confirmed_are_not_kept_twice() {
 }
 
 #[test]
-fn without_memory_redis_still_forgets_and_renews_and_hands_over() {
+fn without_memory_redis_still_removes_renews_and_hands_over() {
     let server = Server::start(&[]);
     let (mut store, mut heir) = (open(&server), open(&server));
     let tokens = append(&mut store, Kind::Event, &["{}", "{}", "{}"]);
@@ -337,7 +337,7 @@ fn without_memory_redis_still_forgets_and_renews_and_hands_over() {
 }
 
 #[test]
-fn a_redis_that_may_evict_is_warned_about_once() {
+fn an_eviction_policy_in_redis_causes_one_warning() {
     let server = Server::start(&["--maxmemory-policy", "allkeys-lru"]);
     let mut store = open(&server);
     let warning = store.warning().unwrap();
@@ -349,7 +349,7 @@ fn a_redis_that_may_evict_is_warned_about_once() {
 }
 
 #[test]
-fn a_wrong_password_is_told_without_it() {
+fn a_wrong_password_is_reported_without_showing_it() {
     let server = Server::start(&["--requirepass", "open-sesame"]);
     let with = |password: &str| server.url().replace("//", &format!("//:{password}@"));
     let open = |url: &str| RedisStore::open(RedisOptions::new(url).unwrap());

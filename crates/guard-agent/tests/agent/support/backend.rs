@@ -1,4 +1,4 @@
-//! A backend on a real socket that answers by script.
+//! A backend on a real socket with scripted answers.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -15,13 +15,13 @@ use serde_json::Value;
 
 use super::PATIENCE;
 
-/// A request as it came in.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
     pub(crate) path: String,
-    /// Names in lower case.
+    /// Names are in lower case.
     pub(crate) headers: BTreeMap<String, String>,
-    /// Inflated.
+    /// The inflated body.
     pub(crate) body: Vec<u8>,
 }
 
@@ -30,12 +30,12 @@ impl Received {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
-    /// The reasons of the events in it.
+    /// The reasons of its events.
     pub(crate) fn reasons(&self) -> Vec<String> {
         self.of_events("reason")
     }
 
-    /// The idempotency keys of the events in it.
+    /// The idempotency keys of its events.
     pub(crate) fn keys(&self) -> Vec<String> {
         self.of_events("idempotency_key")
     }
@@ -49,7 +49,7 @@ impl Received {
     }
 }
 
-/// What to answer.
+/// An answer to send.
 pub(crate) enum Answer {
     /// A status, headers and a body.
     Plain(u16, Vec<(&'static str, String)>, String),
@@ -57,13 +57,13 @@ pub(crate) enum Answer {
     Gzip(String),
     /// 200 and a body without end.
     Endless,
-    /// Half an answer, then the end of the connection.
+    /// Half an answer, then the connection closes.
     Cut,
-    /// The end of the connection, as when it closed just before the request came.
+    /// The connection closes, as if just before the request came.
     Close,
-    /// Nothing at all.
+    /// No answer.
     Silence,
-    /// What comes out of this, once it does.
+    /// The answer received from this channel.
     Later(Receiver<Answer>),
 }
 
@@ -90,23 +90,23 @@ type Script = Box<dyn FnMut(usize, &Received) -> Answer + Send>;
 struct Shared {
     script: Mutex<(Script, Vec<Received>)>,
     changed: Condvar,
-    /// How many requests came, of any kind.
+    /// Number of requests of any kind.
     arrived: AtomicUsize,
-    /// How many of them wait in vain.
+    /// Number of requests that never get an answer.
     silent: AtomicUsize,
     /// Status reports.
     reports: Mutex<Vec<Received>>,
 }
 
-/// Ends with the process: its threads hold nothing but their sockets.
+/// Ends with the process: its threads hold only their sockets.
 pub(crate) struct Backend {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
 impl Backend {
-    /// Answers the n-th request, counted from 0, by `script`. Status reports
-    /// are taken and counted apart.
+    /// Answers the n-th request, counted from 0, with `script`. Status reports are accepted and
+    /// counted separately.
     pub(crate) fn start(script: impl FnMut(usize, &Received) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -131,12 +131,12 @@ impl Backend {
         format!("http://{}", self.address)
     }
 
-    /// How many requests came so far, status reports among them.
+    /// Number of requests so far, including status reports.
     pub(crate) fn arrived(&self) -> usize {
         self.shared.arrived.load(Ordering::Relaxed)
     }
 
-    /// How many requests wait for an answer in vain at this moment.
+    /// Number of requests that wait for an answer in vain now.
     pub(crate) fn silent(&self) -> usize {
         self.shared.silent.load(Ordering::Relaxed)
     }
@@ -220,7 +220,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
     })
 }
 
-/// Writes an answer; nothing when the connection is done with.
+/// Writes an answer. Returns `None` when the connection must close.
 fn write(shared: &Shared, mut stream: &TcpStream, answer: Answer) -> Option<()> {
     match answer {
         Answer::Plain(status, headers, body) => {
@@ -256,7 +256,7 @@ fn write(shared: &Shared, mut stream: &TcpStream, answer: Answer) -> Option<()> 
         }
         Answer::Close => None,
         Answer::Silence => {
-            // Until the other side has had enough.
+            // Until the client gives up.
             shared.silent.fetch_add(1, Ordering::Relaxed);
             let end = stream.read_to_end(&mut Vec::new());
             shared.silent.fetch_sub(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! A clock that stands still until a test moves it.
+//! A clock that only moves when a test moves it.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -39,7 +39,7 @@ impl ManualClock {
         self.state.lock().expect("whole")
     }
 
-    /// Moves time on and wakes whoever slept until then.
+    /// Advances time and wakes the tasks that slept until then.
     pub(crate) fn advance(&self, by: Duration) {
         let mut state = self.state();
         state.elapsed += by;
@@ -50,15 +50,14 @@ impl ManualClock {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits until someone sleeps for a time within these bounds, in seconds
-    /// from now.
+    /// Waits until a task sleeps for a time within these bounds, in seconds from now.
     pub(crate) fn wait_for_sleeper(&self, least: f64, most: f64) {
         super::eventually(&format!("a sleeper for {least} to {most} s"), || {
             self.has_sleeper(least, most)
         });
     }
 
-    /// Whether someone sleeps for a time within these bounds, in seconds from now.
+    /// True if a task sleeps for a time within these bounds, in seconds from now.
     pub(crate) fn has_sleeper(&self, least: f64, most: f64) -> bool {
         let state = self.state();
         let now = self.origin + state.elapsed;
@@ -68,8 +67,8 @@ impl ManualClock {
         })
     }
 
-    /// How many sleep until a time with exactly this fraction of a second; nothing
-    /// while someone who was woken has not got up.
+    /// Number of tasks that sleep until a time with exactly this fraction of a second. `None`
+    /// while a woken task has not run yet.
     pub(crate) fn sleepers_at_fraction(&self, nanoseconds: u32) -> Option<usize> {
         let state = self.state();
         let now = self.origin + state.elapsed;
@@ -107,7 +106,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Sleeps from when it is first polled until it has ended or is dropped.
+/// Sleeps from the first poll until it ends or is dropped.
 struct Sleep {
     clock: ManualClock,
     until: Instant,
@@ -141,7 +140,7 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        // A test that fails drops what it has, and must not fail anew.
+        // A failing test drops its values. This must not panic again.
         if let (Some(id), Ok(mut state)) = (self.id, self.clock.state.lock()) {
             state.sleepers.remove(&id);
         }

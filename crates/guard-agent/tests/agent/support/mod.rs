@@ -1,5 +1,5 @@
-//! Parts for tests of the whole agent: a clock that is moved by hand, and a
-//! real HTTP backend that answers by script.
+//! Support for tests of the whole agent: a manually advanced clock, and a real HTTP backend
+//! with scripted answers.
 
 pub(crate) mod backend;
 pub(crate) mod clock;
@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use guard_agent::stats::LedgerReport;
 use guard_agent::{Agent, AgentBuilder, SecurityEvent};
 
-/// The longest a test waits for something that must happen.
+/// Maximum time that a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The longest a request may take, by clocks that tests move far while it is under way.
+/// Request timeout for tests that advance the clock far during a request.
 const TEN_YEARS: Duration = Duration::from_secs(3653 * 86_400);
 
-/// An agent for `url` that sends when told to, and that ends at once, whatever
-/// its clock says.
+/// An agent for `url` that sends only on request, and that stops at once, whatever its clock
+/// says.
 pub(crate) fn builder(url: &str) -> AgentBuilder {
     Agent::builder("the-api-key-of-the-test")
         .endpoint(url)
@@ -29,13 +29,12 @@ pub(crate) fn builder(url: &str) -> AgentBuilder {
         .timeout(TEN_YEARS)
 }
 
-/// What stands in the event of a number, as its reason and its idempotency key.
+/// The reason and idempotency key of the event with this number.
 fn key(number: usize) -> String {
     format!("#{number}")
 }
 
-/// Queues `count` events with the numbers from `first` as reasons and as
-/// idempotency keys.
+/// Queues `count` events. Their reasons and idempotency keys are the numbers from `first`.
 pub(crate) fn send(agent: &Agent, first: usize, count: usize) {
     for number in first..first + count {
         let event = SecurityEvent::new("ip_banned")
@@ -45,14 +44,14 @@ pub(crate) fn send(agent: &Agent, first: usize, count: usize) {
     }
 }
 
-/// The ledger, whose balance is checked whenever a test looks at it.
+/// The ledger. Each call checks its balance.
 pub(crate) fn ledger(agent: &Agent) -> LedgerReport {
     let report = agent.stats().ledger.report();
     assert!(report.is_balanced(), "{report:?}");
     report
 }
 
-/// Waits for a condition, looking often.
+/// Polls until a condition is true.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
@@ -61,19 +60,19 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// What became of records under a fault, compared by idempotency key.
+/// The outcome of records under a fault, compared by idempotency key.
 pub(crate) struct Outcome {
     accepted: usize,
-    /// Or found again, where a disk was at fault.
+    /// Delivered, or found again on a faulty disk.
     delivered: usize,
     duplicated: usize,
-    /// Outside the window.
+    /// Lost outside the window.
     lost: usize,
 }
 
 impl Outcome {
-    /// The keys that arrived, beside those of the events that [`send`] queued with
-    /// these numbers. `sure` are those that no window may have taken.
+    /// Compares the keys that arrived with the events that [`send`] queued with these numbers.
+    /// The window may lose none of those in `sure`.
     pub(crate) fn compare(sent: Range<usize>, sure: Range<usize>, arrived: &[String]) -> Self {
         let sent: BTreeSet<String> = sent.map(key).collect();
         let once: BTreeSet<String> = arrived.iter().cloned().collect();
@@ -87,7 +86,7 @@ impl Outcome {
         }
     }
 
-    /// Prints a row for `make faults`; fails where something was lost or came twice.
+    /// Prints a row for `make faults`. Fails if a record was lost or duplicated.
     pub(crate) fn tell(&self, fault: &str, window: &str) {
         let (accepted, delivered) = (self.accepted, self.delivered);
         let (duplicated, lost) = (self.duplicated, self.lost);

@@ -1,4 +1,4 @@
-//! A store in memory that outlives agents, and that fails when told to.
+//! A store in memory that outlives agents and fails on command.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -7,27 +7,27 @@ use std::time::Instant;
 use guard_agent::Kind;
 use guard_agent::store::{Store, StoreError, Stored, Usage};
 
-/// What is kept. Clones are the same shelf.
+/// The contents. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Shelf(Arc<Mutex<State>>);
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// By token, so in the order of their coming.
+    /// By token, and so in order of arrival.
     pub(crate) records: BTreeMap<u64, Entry>,
-    /// What was set aside, with its reason.
+    /// Quarantined records, with their reasons.
     pub(crate) quarantined: Vec<(Vec<u8>, String)>,
-    /// How many groups were written.
+    /// Number of groups written.
     pub(crate) groups: usize,
-    /// How many records were ever written.
+    /// Number of records ever written.
     pub(crate) written: usize,
-    /// How often everything was synced at an end.
+    /// Number of times everything was synced at a stop.
     pub(crate) synced: usize,
-    /// Everything fails.
+    /// Makes every operation fail.
     pub(crate) broken: bool,
-    /// How many bytes there is room for.
+    /// Size limit in bytes.
     pub(crate) limit: Option<u64>,
-    /// What happens once, at the end of the next writing.
+    /// Runs once, at the end of the next write.
     pub(crate) meanwhile: Option<Box<dyn FnOnce() + Send>>,
     next_token: u64,
     owners: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Entry {
     pub(crate) kind: Kind,
     pub(crate) bytes: Vec<u8>,
     owner: u64,
-    /// In its owner's memory.
+    /// True while it is in its owner's memory.
     pub(crate) held: bool,
 }
 
@@ -47,7 +47,7 @@ impl Shelf {
         self.0.lock().expect("whole")
     }
 
-    /// As `AgentBuilder::store` takes it.
+    /// The opener for `AgentBuilder::store`.
     pub(crate) fn opener(
         &self,
     ) -> impl Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync + 'static {
@@ -65,7 +65,7 @@ impl Shelf {
         }
     }
 
-    /// The reasons of the events on it, in their order.
+    /// The reasons of its events, in order.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let reason = |entry: &Entry| {
             let event: serde_json::Value = serde_json::from_slice(&entry.bytes).expect("JSON");
