@@ -127,7 +127,7 @@ pub struct Args {
 /// Commands other than serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// The rules that agents get
+    /// Show or change the rules that agents get
     #[command(subcommand)]
     Rules(RulesCommand),
 }

@@ -45,7 +45,7 @@ pub enum RulesCommand {
         /// Discard the draft
         #[arg(long, conflicts_with_all = ["file", "author"])]
         discard: bool,
-        /// Author
+        /// Who saves the draft
         #[arg(long)]
         author: Option<String>,
     },
@@ -77,10 +77,10 @@ pub enum RulesCommand {
 /// How long an operation lasts, and the note for the history.
 #[derive(Debug, Args)]
 pub struct Term {
-    /// For example 90s, 15m, 2h or 7d; by default until it is removed
+    /// How long it lasts, such as 90s, 15m, 2h or 7d; by default until it is removed
     #[arg(long = "for", value_name = "DURATION", value_parser = seconds)]
     pub seconds: Option<i64>,
-    /// Remove the operation; count, time span and on or off are not needed for that
+    /// Remove the operation; a count, a time span, and on or off can then be left out
     #[arg(long, conflicts_with = "seconds")]
     pub remove: bool,
     /// The note for the history.
@@ -91,10 +91,10 @@ pub struct Term {
 /// The note for the history.
 #[derive(Debug, Args)]
 pub struct Note {
-    /// Reason
+    /// Why the change is made, for the history
     #[arg(long)]
     pub reason: Option<String>,
-    /// Author
+    /// Who makes the change, for the history
     #[arg(long)]
     pub author: Option<String>,
     /// Apply the change even if it may lock out legitimate clients or disarms the guards
