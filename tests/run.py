@@ -1,9 +1,9 @@
-"""Runs every test of the project and ends on one line that counts them all.
+"""Runs every test of the project and ends with one line that counts them all.
 
     make test
 
-Rust first, by cargo; then one pytest run. Exits with 1 when a test failed, or when a run ended
-badly without a failed test.
+Rust runs first, by cargo; then one pytest run. Exits with 1 if a test failed, or if a run failed
+without a failed test.
 """
 
 import os
@@ -23,7 +23,7 @@ PYTEST = ["--color=no", "-ra", "--durations=20", "tests", "bench/tests"]
 
 
 class Outcomes:
-    """A plugin that counts what became of each test."""
+    """A plugin that counts the result of each test."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -35,7 +35,7 @@ class Outcomes:
 
 
 def run_cargo() -> Counter[str]:
-    """The Rust tests, with their output as it comes."""
+    """Runs the Rust tests and shows their output as it arrives."""
     counts: Counter[str] = Counter()
     with subprocess.Popen(
         CARGO, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -51,7 +51,7 @@ def run_cargo() -> Counter[str]:
 
 
 def run_pytest() -> Counter[str]:
-    """All Python tests, in this process."""
+    """Runs all Python tests, in this process."""
     os.chdir(ROOT)
     outcomes = Outcomes()
     code = pytest.main(PYTEST, plugins=[outcomes])
@@ -59,14 +59,14 @@ def run_pytest() -> Counter[str]:
 
 
 def at_least_one_failure(counts: Counter[str], code: int) -> Counter[str]:
-    """A run that ended badly without a failed test counts as one."""
+    """Counts a run that failed without a failed test as one failure."""
     if code and not counts["failed"]:
         counts["failed"] = 1
     return counts
 
 
 def main() -> int:
-    """Runs both, whatever becomes of the first."""
+    """Runs both, whatever the result of the first."""
     total: Counter[str] = Counter()
     for name, run in (("Rust", run_cargo), ("Python", run_pytest)):
         started = time.monotonic()

@@ -16,7 +16,7 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture
 def make_config(backend: Backend) -> Iterator[Callable[..., AgentConfig]]:
-    """Configurations that send only when asked to, in a process without an agent yet."""
+    """Configurations that send only on request, in a process without an agent yet."""
 
     def make(**fields: Any) -> AgentConfig:
         defaults: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Uses every public name of `guard_agent` and its modules, as a program of a user's would."""
+"""Uses every public name of `guard_agent` and its modules, as a user's program would."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""What calls return: finished or pending, but always a coroutine in good standing."""
+"""Return values of calls: finished or pending, but always a valid coroutine."""
 
 import asyncio
 import threading

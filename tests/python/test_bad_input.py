@@ -1,6 +1,6 @@
-"""What becomes of bad input: each case has one outcome, which docs/configuration.md tells.
+"""Bad input: each case has one outcome, documented in docs/configuration.md.
 
-Wrong configurations are in test_config.py, values that JSON has no form for in test_records.py.
+Wrong configurations are in test_config.py, values without a JSON form in test_records.py.
 """
 
 import os
@@ -168,7 +168,7 @@ def test_a_read_only_file_system_keeps_nothing_and_the_agent_goes_on_in_memory(
 
 
 class Raises:
-    """Whatever is asked of it."""
+    """Raises on every access."""
 
     def __init__(self, error: BaseException) -> None:
         self.__dict__["error"] = error
@@ -204,7 +204,7 @@ def test_what_an_object_raises_comes_out_of_no_call(
     event = {"timestamp": NOON, "event_type": "ip_banned"}
     for record in (bad, {bad: 1}, {"event_type": bad}, event | {"metadata": {"a": [bad]}}):
         agent.send_event(record)
-    # A record is lost, or sent without what cannot be read of it.
+    # A record is lost, or sent without the fields that cannot be read.
     ledger = agent.get_stats()["ledger"]
     assert ledger["accepted"] == 4
     assert ledger["queued"] + ledger["dropped"]["invalid"] == 4

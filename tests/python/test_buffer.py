@@ -1,4 +1,4 @@
-"""Buffers: the agent's queue as programs see it, and ones that programs bring along."""
+"""Buffers: the agent's queue as programs see it, and buffers that programs supply."""
 
 import asyncio
 import copy
@@ -47,7 +47,7 @@ async def as_they_are(records: list[Any]) -> list[Any]:
 
 
 class Buffer:
-    """A buffer of a program, which notes what is asked of it."""
+    """A program's buffer that records the calls it gets."""
 
     def __init__(self) -> None:
         self.events: list[SecurityEvent] = []
@@ -257,7 +257,7 @@ def test_an_event_buffer_calls_back_when_much_waits(make_config: Make) -> None:
     asyncio.run(program())
 
 
-# --- buffers that programs bring along
+# --- buffers that programs supply
 
 
 def test_a_buffer_of_the_programs_holds_the_records_until_they_are_flushed(
@@ -300,7 +300,7 @@ def test_what_a_buffer_gives_twice_is_sent_under_one_key(
     make_config: Make, backend: Backend
 ) -> None:
     buffer: Any = Buffer()
-    # As a copy of the process would, whose confirmation the original does not see.
+    # A copy of the process would do this: the original does not see its confirmation.
     buffer.flush_events = lambda: as_they_are(buffer.events)
     buffer.flush_metrics = lambda: as_they_are(copy.deepcopy(buffer.metrics))
     agent = SyncGuardAgentHandler(make_config(), buffer=buffer)
@@ -370,7 +370,7 @@ def test_what_a_transport_holds_that_is_taken_away_goes_back_and_is_flushed_by_t
     agent.send_event(event("first"))
     assert is_met.wait(PATIENCE_SECONDS)
     agent.transport = AsyncMock(spec=TransportProtocol)
-    # It is flushed as before when much waits, and nobody asks for that.
+    # It flushes at the watermark as before, without a request.
     agent.send_event(event("second"))
     assert eventually(lambda: ledger(agent)["delivered"] == 2)
 
@@ -447,7 +447,7 @@ def test_a_buffer_that_hangs_holds_nobody_up(make_config: Make, log: Log) -> Non
     for _ in range(10):
         agent.send_event(event())
     found = ledger(agent)
-    # One is with the buffer or waits like the others.
+    # One record is in the buffer or waits like the others.
     assert found["dropped"]["buffer_failed"] >= 10 - 3 - 1
     log.wait_for("wait for it to take them")
     release.set()

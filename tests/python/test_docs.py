@@ -1,4 +1,4 @@
-"""The documentation, against the code."""
+"""The documentation matches the code."""
 
 import doctest
 import importlib
@@ -35,7 +35,7 @@ def test_the_configuration_reference_has_every_field_with_its_default_and_meanin
     assert documented == expected
 
 
-# Ends a program that would never end.
+# Ends a program that would run forever.
 PATIENCE_SECONDS = 120
 
 

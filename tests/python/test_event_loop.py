@@ -1,4 +1,4 @@
-"""What the event loop does while the network is in trouble."""
+"""The event loop keeps running during network failures."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ STALLED_DNS = ROOT / "bench" / "scripts" / "stalled_dns.c"
 
 
 class MuteBackend:
-    """Takes one connection and reads what comes, but never answers a byte."""
+    """Accepts one connection and reads from it, but never writes a byte."""
 
     def __init__(self, listener: socket.socket) -> None:
         self.address = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -49,7 +49,7 @@ def mute_backend() -> Iterator[MuteBackend]:
 
 
 async def send_on(agent: GuardAgentHandler, is_met: Callable[[], bool]) -> None:
-    """Sends until the agent has met its trouble, then 1000 more."""
+    """Sends until the agent has met the failure, then 1000 more."""
     await agent.start()
     while not is_met():
         await agent.send_event(EVENT)
@@ -104,7 +104,7 @@ stall_and_report()
 
 
 def stall_and_report() -> None:
-    """Runs in a process of its own, in which looking up stalled.test never ends."""
+    """Runs in a separate process, in which lookups of stalled.test never end."""
     asked, asks = os.pipe()
     os.set_blocking(asked, False)
     os.environ["STALLED_DNS_FD"] = str(asks)

@@ -28,7 +28,7 @@ from guard_agent import (
 
 Make = Callable[..., AgentConfig]
 
-# A full queue that nothing leaves.
+# A full queue that never drains.
 STUCK: dict[str, Any] = {
     "endpoint": "http://127.0.0.1:1",
     "buffer_overflow_policy": "block",
@@ -393,7 +393,7 @@ def test_handlers_have_the_shape_of_the_protocol(make_config: Make) -> None:
 
     handler = guard_agent(make_config())
     assert isinstance(handler, AgentHandlerProtocol)
-    # Native, without annotations: these show what they return by returning it.
+    # Native methods have no annotations, so the calls check what they return.
     assert isinstance(handler.send_event(event()), Coroutine)
     assert isinstance(handler.send_metric(metric()), Coroutine)
     names = [name for name in vars(AgentHandlerProtocol) if not name.startswith(("_", "send_"))]

@@ -1,4 +1,4 @@
-"""`HTTPTransport`: deliveries without the agent's queue."""
+"""`HTTPTransport`: delivery without the agent's queue."""
 
 import asyncio
 import os
@@ -95,7 +95,7 @@ def test_what_is_not_taken_stays_with_the_caller(
         assert await transport.send_events([event("later")]) is True
 
     asyncio.run(program())
-    # Refused twice in the first call; the second call sends nothing of the first.
+    # Rejected twice in the first call; the second call sends none of the first call's records.
     assert [sent["event_type"] for sent in backend.events] == ["kept", "kept", "later"]
 
 

@@ -1,4 +1,4 @@
-"""Ways to the backend that the environment asks for: proxies.
+"""Proxies from the environment, on the way to the backend.
 
 Private authorities, together with a proxy for https, are in tests/cli/test_event.py and
 tests/quickstart/test_program.py.
@@ -26,13 +26,13 @@ agent = SyncGuardAgentHandler(AgentConfig(
 agent.send_event({"timestamp": get_current_timestamp(), "event_type": "x"})
 agent.stop()
 """
-# None answers there: a discard port of this machine.
+# A discard port of this machine, where nothing answers.
 NOWHERE = "127.0.0.1:9"
 PROXY_VARIABLES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 
 
 def run(endpoint: str, **environment: str) -> str:
-    """What a program says that sends one event."""
+    """The output of a program that sends one event."""
     clean = {name: text for name, text in os.environ.items() if name.lower() not in PROXY_VARIABLES}
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, endpoint],

@@ -1,4 +1,4 @@
-"""Parts that programs bring along, in trouble: whoever sends never notices."""
+"""Faulty parts supplied by programs: callers never notice."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ MANY = 200
 
 
 class Trouble:
-    """What befalls whoever calls a part, until it is over."""
+    """A fault that affects every caller of a part until it ends."""
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -83,8 +83,8 @@ async def give(name: str, way: str, part: Any, agent: Any, config: AgentConfig) 
     if way == "given to the constructor":
         GuardAgentHandler(config, **{name: part})
     elif way == "assigned":
-        # A handler of coroutines is at home in the loop that it is handed over in. One that blocks
-        # its thread has to have another.
+        # A handler with coroutines belongs to the loop in which it is supplied. One that blocks
+        # its thread needs a different loop.
         await asyncio.to_thread(setattr, agent, name, part)
     else:
         await agent.initialize_redis(part)
@@ -134,14 +134,14 @@ def test_who_sends_never_notices_a_part_in_trouble(
         await agent.stop()
 
     if name == "redis_handler":
-        # What is delivered soon is never saved.
+        # Records that are delivered quickly are never saved.
         backend.hold.clear()
     asyncio.run(asyncio.wait_for(program(), PATIENCE_SECONDS))
 
     arrived = part.names if name == "transport" else [e["event_type"] for e in backend.events]
     assert "last" in arrived
     lost = 2 * MANY + 1 - len(arrived)
-    # Only a buffer that raises may lose, and it is counted.
+    # Only a buffer that raises may lose a record, and the loss is counted.
     stats = GuardAgentHandler(make_config()).get_stats()
     assert sum(stats["ledger"]["dropped"].values()) == lost
     assert lost == 0 or (name, what) == ("buffer", "raises")

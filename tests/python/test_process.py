@@ -1,4 +1,4 @@
-"""The agent as a guest in its process: exit and fork."""
+"""The agent inside its process: exit and fork."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def command(program: str, backend: Backend, before: str = "") -> list[str]:
 
 
 def run(program: str, backend: Backend, before: str = "") -> "subprocess.CompletedProcess[str]":
-    """A whole interpreter, from start to exit; `before` runs before the agent is made."""
+    """A whole interpreter, from start to exit; `before` runs before the agent is created."""
     return subprocess.run(
         command(program, backend, before),
         capture_output=True,
@@ -436,7 +436,7 @@ def test_a_child_that_c_forked_has_a_buffer_loop_of_its_own(backend: Backend) ->
 
 def test_a_child_that_c_forked_has_a_transport_loop_of_its_own(backend: Backend) -> None:
     program = TRANSPORT.replace("WAIT", "0") + "\n    import os\n    agent.flush_buffer()\n"
-    # Written at once: the child leaves by os._exit.
+    # Written at once, because the child leaves by os._exit.
     program = program.replace("events))", "events), flush=True)")
     ended = run(program + UNSEEN, backend)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -562,7 +562,7 @@ def test_a_record_that_a_task_sends_while_stop_delivers_is_delivered(backend: Ba
 
 
 def test_what_a_function_of_atexit_sends_is_delivered(backend: Backend) -> None:
-    # It runs after all that was registered later.
+    # It runs after all functions that are registered later.
     before = """
     import atexit
     atexit.register(lambda: agent.send_event(event("last")))
@@ -573,7 +573,7 @@ def test_what_a_function_of_atexit_sends_is_delivered(backend: Backend) -> None:
 
 
 def test_python_code_that_an_import_of_the_agents_runs_may_send(backend: Backend) -> None:
-    """As a destructor may, when garbage is collected meanwhile."""
+    """A destructor may do the same when garbage is collected during the import."""
     before = """
     import builtins, collections, datetime, enum
 

@@ -58,9 +58,9 @@ def sent(make_config: Make, backend: Backend, event: Any) -> dict[str, Any]:
 
 
 def same(value: Any) -> Any:
-    """`value` with times in one form, which JSON leaves open, and null for what it has no form of.
+    """`value` with times in a uniform format, and null for values without a JSON form.
 
-    In UTC pydantic writes Z and no fraction of zero, the agent +00:00 and six digits.
+    In UTC pydantic writes Z and omits a zero fraction; the agent writes +00:00 and six digits.
     """
     if isinstance(value, dict):
         return {name: same(item) for name, item in value.items()}
@@ -150,7 +150,7 @@ def wrap(value: Any, write: SerializerFunctionWrapHandler) -> Any:
 
 @st.composite
 def models(draw: st.DrawFn) -> BaseModel:
-    """A model of a class made for it; one in two classes has nothing but plain fields."""
+    """An instance of a new class; every second class has only plain fields."""
     is_plain = draw(st.booleans())
     fields: dict[str, Any] = {}
     values: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""What becomes of the objects that programs hand over."""
+"""Conversion of the objects that programs pass."""
 
 import collections
 import dataclasses
@@ -150,7 +150,7 @@ def test_models_mappings_and_objects_are_taken(
 
 
 class Undumped(SecurityEvent):
-    """Whatever of it would be called to serialise it is a failure."""
+    """Fails if anything calls it to serialise it."""
 
     def model_dump(self, **_: Any) -> dict[str, Any]:
         raise AssertionError
@@ -322,7 +322,7 @@ def test_an_event_sent_while_another_is_read_arrives_too(
 def test_a_field_is_known_by_its_name_in_any_order_and_from_any_source(
     make_config: Make, backend: Backend
 ) -> None:
-    # Text that is made at run time is another object than the same text in code.
+    # Text created at run time is a different object from the same text in code.
     event = {
         "".join(["event", "_type"]): "ip_banned",
         "".join(["ip_", "address"]): "192.0.2.7",

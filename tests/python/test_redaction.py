@@ -1,5 +1,5 @@
-"""Secrets in the objects that frameworks keep headers in. What Rust hides in text and in
-objects of JSON is in the table `redaction.json`, which `guard-wire` tests in every field."""
+"""Secrets in the objects in which frameworks keep headers. `redaction.json` lists what Rust
+redacts in text and in JSON objects; `guard-wire` tests that table in every field."""
 
 import collections
 import dataclasses
@@ -78,7 +78,7 @@ def message() -> email.message.Message:
     return http.client.parse_headers(io.BytesIO(lines))
 
 
-# What a program may put under a name that says nothing, and where the secret was in it.
+# Objects that a program may store under a harmless name, and the place of their secret.
 OBJECTS: dict[str, Any] = {
     "dict of bytes": dict(RAW),
     "dict of memoryviews": {memoryview(name): memoryview(value) for name, value in RAW},
@@ -103,7 +103,7 @@ OBJECTS: dict[str, Any] = {
     "HAR": {"headers": [{"name": name, "value": value} for name, value in TEXT]},
     "HAR of bytes": [{b"name": b"Cookie", b"value": b"s3cret"}],
 }
-# What is printed of them may hold a secret too.
+# Their printed form may hold a secret too.
 PRINTED: dict[str, str] = {
     f"{printer.__name__} of {name}": printer(value)
     for name, value in OBJECTS.items()

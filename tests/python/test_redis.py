@@ -1,4 +1,4 @@
-"""Redis behind the handler that a guard brings along."""
+"""Redis, through the handler that a guard supplies."""
 
 import asyncio
 import json
@@ -62,7 +62,7 @@ def metric() -> SecurityMetric:
 
 
 class Handler:
-    """A handler of the program's own, whose Redis is a dict."""
+    """A program's own handler, whose Redis is a dict."""
 
     def __init__(self, shown_prefix: str = "") -> None:
         self.shown_prefix = shown_prefix
@@ -98,14 +98,14 @@ class Handler:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """All that is kept."""
+        """All stored values."""
         groups = [value for key, value in list(self.values.items()) if ":group_" in key]
         return [record for group in groups for record in json.loads(group)]
 
 
 @pytest.fixture
 def held(backend: Backend) -> Iterator[Backend]:
-    """A backend that answers nobody until it is told to."""
+    """A backend that does not answer until told to."""
     backend.hold.clear()
     yield backend
     backend.hold.set()
@@ -120,7 +120,7 @@ def client(redis_url: str, cleanup: ExitStack) -> Any:
 
 @pytest.fixture
 def manager(redis_url: str) -> Iterator[RedisManager]:
-    """What fastapi-guard passes."""
+    """The handler that fastapi-guard passes."""
     manager = RedisManager(SecurityConfig(enable_redis=True, redis_url=redis_url))
     yield manager
     manager._redis = None
@@ -128,7 +128,7 @@ def manager(redis_url: str) -> Iterator[RedisManager]:
 
 @pytest.fixture
 def sync_manager(redis_url: str) -> Iterator[SyncRedisManager]:
-    """What flaskapi-guard and djapi-guard pass."""
+    """The handler that flaskapi-guard and djapi-guard pass."""
     manager = SyncRedisManager(SecurityConfig(enable_redis=True, redis_url=redis_url))
     manager.initialize()
     yield manager
@@ -274,7 +274,7 @@ def test_a_redis_that_hangs_holds_up_nothing(
 
 
 class BoundHandler(Handler):
-    """Its connections belong to the event loop that it was initialized in."""
+    """Its connections belong to the event loop in which it was initialized."""
 
     home: Any = None
 
@@ -316,7 +316,7 @@ def test_what_an_event_loop_did_not_come_to_before_it_was_closed_is_done_elsewhe
     async def program() -> None:
         await agent.initialize_redis(handler)
         agent.send_event(event())
-        # Nothing else is done in the loop from here on: calls wait in it, and are dropped.
+        # The loop does nothing else from here on: calls wait in it, and are dropped.
         blocked = asyncio.get_running_loop()
         blocked.call_soon_threadsafe = lambda *_, **__: None  # type: ignore[method-assign]
 
@@ -395,7 +395,7 @@ def test_a_forked_child_keeps_its_records_in_redis_by_a_connection_of_its_own(
 
     def child() -> None:
         agent.send_event(event("child"))
-        # Of two processes, one group of each.
+        # One group from each of the two processes.
         eventually(lambda: len(client.keys("guard_core:agent_events:group_*")) == 2)
 
     in_child(child)

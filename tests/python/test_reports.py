@@ -1,4 +1,4 @@
-"""What the agent says of itself: log lines and `on_error`."""
+"""The agent's reports: log lines and `on_error`."""
 
 import asyncio
 import functools
@@ -32,7 +32,7 @@ Make = Callable[..., AgentConfig]
 
 @contextmanager
 def refused_event(config: AgentConfig, backend: Backend) -> Iterator[None]:
-    """An event on its way to a backend that refuses the key, until the block ends."""
+    """An event for a backend that rejects the key, in delivery until the block ends."""
     backend.status = 401
     agent = SyncGuardAgentHandler(config.model_copy(update={"buffer_size": 1}))
     agent.send_event(SecurityEvent(timestamp=get_current_timestamp(), event_type="x"))
@@ -66,7 +66,7 @@ def test_on_error_hears_what_failed(make_config: Make, backend: Backend) -> None
 
 
 class Awaited:
-    """An object that is called and gives a coroutine."""
+    """An object whose call returns a coroutine."""
 
     def __init__(self, heard: "queue.Queue[Any]") -> None:
         self._heard = heard
@@ -223,7 +223,7 @@ def test_the_same_trouble_is_logged_once_a_minute(
     done.join()
     log.wait_for("backend answered 500")
     agent.send_event({"timestamp": "never", "event_type": "x"})
-    # Reports are made in threads of their own: this one comes behind those of before.
+    # Each report has its own thread; this one comes after all earlier ones.
     log.wait_for("record not sent")
     said = [record.getMessage() for record in log.records]
     assert (

@@ -1,4 +1,4 @@
-"""The rate limiter and the circuit breaker, on a clock that the test moves."""
+"""The rate limiter and the circuit breaker, with a clock that the test controls."""
 
 import asyncio
 

@@ -25,7 +25,7 @@ Make = Callable[..., AgentConfig]
 
 @pytest.fixture(autouse=True)
 def holding(backend: Backend) -> None:
-    """Without rules yet, and holding requests until there are some."""
+    """A backend without rules that holds requests until there are some."""
     backend.publish({})
 
 
@@ -187,7 +187,7 @@ def test_nobody_follows_rules_before_they_are_wanted(make_config: Make, backend:
 
 
 class AsyncManager:
-    """As guard-core's, which cannot be had twice in one process."""
+    """A stand-in for guard-core's manager, of which a process can have only one."""
 
     def __init__(self) -> None:
         self.update_task: Any = None

@@ -29,7 +29,7 @@ PROGRAM = """
 
 POSTS, RULES = "/api/v1/events", "/api/v1/rules"
 INTERRUPTED, TERMINATED = (signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)
-# Each call, what it asks the backend for, the signal that comes then, and the exit code.
+# Each call, its request to the backend, the signal that arrives then, and the exit code.
 WAITS = [
     ("agent.send_event(event); agent.flush_buffer()", POSTS, *INTERRUPTED),
     ("agent.send_event(event); agent.stop()", POSTS, *TERMINATED),

@@ -1,7 +1,7 @@
 """The public surface: names, signatures, defaults and types that programs rely on.
 
-`surface.txt` lists what the public agents answer to; it was taken from their signatures. Ours may
-take more, behind what they take, and never less.
+`surface.txt` lists the signatures of the public agents. Ours may accept additional parameters at
+the end, and never fewer.
 """
 
 import importlib
@@ -102,7 +102,7 @@ FIELDS = {
 
 
 def named(path: str) -> Any:
-    """What `guard_agent.module.Class.method` names."""
+    """The object that `guard_agent.module.Class.method` names."""
     package, module, *names = path.split(".")
     found: Any = importlib.import_module(f"{package}.{module}")
     for name in names:

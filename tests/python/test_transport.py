@@ -1,4 +1,4 @@
-"""Transports that programs bring along."""
+"""Transports that programs supply."""
 
 import asyncio
 import logging
@@ -32,7 +32,7 @@ Make = Callable[..., AgentConfig]
 
 
 class Transport:
-    """Keeps what it is sent, and answers as told."""
+    """Stores what it is sent, and returns scripted answers."""
 
     def __init__(self) -> None:
         self.events: list[SecurityEvent] = []

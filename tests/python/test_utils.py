@@ -1,4 +1,4 @@
-"""The helpers, against what the public agents answer to the same input."""
+"""The helpers, compared with the public agents' results for the same input."""
 
 import asyncio
 import json

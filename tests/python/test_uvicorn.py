@@ -1,4 +1,4 @@
-"""uvicorn waits for the agent when it shuts down. Servers in processes are in tests/processes."""
+"""uvicorn waits for the agent when it shuts down. tests/processes covers server processes."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ Make = Callable[..., AgentConfig]
 
 
 class Server(uvicorn.Server):
-    """Has nothing to shut down, and notes when it did."""
+    """Has nothing to shut down, and records when it did."""
 
     def __init__(self) -> None:
         super().__init__(uvicorn.Config("no:app"))

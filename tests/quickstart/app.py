@@ -1,4 +1,4 @@
-"""An application of the quickstart, in a server of its own."""
+"""An application of the quickstart, in its own server."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from support.process import Process
 
 
 class App:
-    """A FastAPI application, served by uvicorn on a port the system chooses."""
+    """A FastAPI application, served by uvicorn on a port that the system chooses."""
 
     def __init__(self, main: Path, folder: Path) -> None:
         uvicorn = [sys.executable, "-m", "uvicorn", f"{main.stem}:app", "--app-dir", main.parent]
@@ -19,6 +19,6 @@ class App:
         return self
 
     def stop(self) -> str:
-        """Ends the application as an operator would; returns all that it said."""
+        """Ends the application as an operator would; returns its output."""
         self.process.stop()
         return self.process.output()

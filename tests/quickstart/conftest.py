@@ -11,7 +11,7 @@ from quickstart.app import App
 
 @pytest.fixture
 def api_key() -> str:
-    """The key that the programs have."""
+    """The API key of the programs."""
     return "YOUR_API_KEY"
 
 

@@ -1,5 +1,5 @@
-"""An application with a protected endpoint of every kind. Its handlers tell what they were handed
-by the header X-Handled of the answer, or by the answer itself."""
+"""An application with a protected endpoint of every kind. Its handlers show their arguments in
+the response header X-Handled, or in the response body."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Count:
-    """Counts what it is handed, and lets it pass."""
+    """Counts the requests it gets, and lets them pass."""
 
     def __init__(self) -> None:
         self.handled: list[str] = []
@@ -87,7 +87,7 @@ def handled() -> list[str]:
 @app.get("/async/{number}")
 @guard.protect("counted")
 async def asynchronous(number: int, q: str = "none") -> dict[str, str | int]:
-    """Says what it was given."""
+    """Returns the arguments it got."""
     return {"number": number, "q": q, "thread": threading.current_thread().name}
 
 

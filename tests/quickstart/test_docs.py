@@ -1,4 +1,4 @@
-"""docs/quickstart.md and the package's own examples show programs that run."""
+"""The programs in docs/quickstart.md and the package's examples run."""
 
 import doctest
 import importlib

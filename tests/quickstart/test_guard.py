@@ -1,4 +1,4 @@
-"""What Guard does to the endpoints of a real application."""
+"""Guard with the endpoints of a real application."""
 
 import subprocess
 import sys

@@ -1,6 +1,6 @@
-"""The program that the package's users have followed from the first, as it stands, and the example.
+"""The original program of the package's users, unchanged, and the example.
 
-Both report the requests to one endpoint. Each runs under uvicorn, as a process of its own.
+Both report the requests to one endpoint. Each runs under uvicorn, as a separate process.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def start_program(
     tmp_path: Path,
     cleanup: ExitStack,
 ) -> StartApp:
-    """Starts a program's text; it reports to api.fastapi-guard.com, where `server` answers."""
+    """Starts a program's text; it reports to api.fastapi-guard.com, for which `server` answers."""
     gateway = Gateway(server.url, authority.issue("api.fastapi-guard.com"))
     cleanup.callback(gateway.stop)
     roots = str(authority.certificate)
@@ -45,7 +45,7 @@ def start_program(
 
 
 def with_redis(program: str, redis_url: str) -> str:
-    """Makes code of the program's lines about Redis."""
+    """Turns the program's commented lines about Redis into code."""
     lines = program.splitlines(keepends=True)
     first = next(n for n, line in enumerate(lines) if "Optional: If you use Redis" in line) + 1
     for number in range(first, first + 4):

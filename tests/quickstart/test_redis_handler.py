@@ -14,7 +14,7 @@ Work = Callable[[RedisHandler, "Redis"], Awaitable[None]]
 
 
 def run(work: Work, url: str, **options: bool) -> None:
-    """Runs `work` with a handler and the client behind it."""
+    """Runs `work` with a handler and its client."""
 
     async def main() -> None:
         async with Redis.from_url(url, **options) as redis:

@@ -13,7 +13,7 @@ from support.rules import Rules
 def running(
     server_binary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[ExampleApp, Rules]]:
-    """The example app with its settings as they are, and its server's rules."""
+    """The example app with default settings, and its server's rules."""
     folder = tmp_path_factory.mktemp("shop")
     server = GuardServer(server_binary, folder).start()
     app = ExampleApp(folder, server.url)
@@ -27,13 +27,13 @@ def running(
 
 @pytest.fixture
 def app(running: tuple[ExampleApp, Rules]) -> ExampleApp:
-    """Shared by the tests of a module: each has addresses of its own."""
+    """Shared by the tests of a module: each test uses its own addresses."""
     return running[0]
 
 
 @pytest.fixture
 def rules(running: tuple[ExampleApp, Rules]) -> Iterator[Rules]:
-    """What a test changes is rolled back at its end."""
+    """Rolls back a test's changes when it ends."""
     before = running[1].publish()
     yield running[1]
     running[1].roll_back(before)

@@ -1,6 +1,6 @@
-"""An operation of a person takes effect in the example app at once.
+"""An operator's change takes effect in the example app at once.
 
-At once is long before anything is polled: guard-core asks for rules every five minutes.
+At once means long before the next poll: guard-core asks for rules every five minutes.
 """
 
 from collections.abc import Callable
@@ -30,12 +30,12 @@ def other() -> str:
 
 
 def is_answered(app: ExampleApp, status: int, client: str, path: str = "/items") -> bool:
-    """Whether a request of the client is soon answered by the status."""
+    """Whether a request of the client soon gets this status."""
     return eventually(lambda: app.request(path, client) == status)
 
 
 def is_applied(rules: Rules, version: int) -> bool:
-    """Whether the guard has said that it applied the version."""
+    """Whether the guard has logged that it applied the version."""
     return any(
         event["event_type"] == "dynamic_rule_applied" and event["metadata"]["version"] == version
         for event in rules.server.records("events")
@@ -43,8 +43,8 @@ def is_applied(rules: Rules, version: int) -> bool:
 
 
 def takes(rules: Rules, collection: str, pattern: str, has_effect: Callable[[], bool]) -> bool:
-    """Whether the pattern has its effect once it is applied. On a busy machine guard-core leaves
-    patterns out, as its check of them has a time limit; a new version has them checked again."""
+    """Whether the pattern takes effect once it is applied. On a busy machine guard-core's check of
+    patterns can time out and leave some out; a new version repeats the check."""
 
     def is_taken() -> bool:
         version = rules.add(collection, pattern=pattern)
@@ -121,7 +121,7 @@ def test_an_attack_is_let_through_while_its_detection_is_off(
     app: ExampleApp, rules: Rules, client: str
 ) -> None:
     version = rules.add("features", feature="penetration_detection", enabled=False, confirm=True)
-    # Asked before, the guard would soon ban the client.
+    # If asked before, the guard would soon ban the client.
     assert eventually(lambda: is_applied(rules, version))
     assert app.request(ATTACK, client) == 200
     rules.remove("features", feature="penetration_detection")

@@ -1,6 +1,6 @@
-"""guard-core's own manager takes each document that the server composes, and applies it.
+"""guard-core's own manager accepts and applies each document that the server composes.
 
-No application and no agent stand between: the documents go from the server to guard-core.
+There is no application and no agent: the documents go from the server to guard-core.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ ADDRESS, NEIGHBOUR = "203.0.113.7", "203.0.113.8"
 
 @dataclass
 class Guard:
-    """guard-core with its manager; to it, this is the agent."""
+    """guard-core with its manager, for which this object is the agent."""
 
     rules: Rules
     manager: DynamicRuleManager
@@ -38,7 +38,7 @@ class Guard:
         self.events.append(event)
 
     def update(self) -> None:
-        """Has the manager apply what is in force; fails when it does not."""
+        """Makes the manager apply the rules in force; fails if it does not."""
         asyncio.run(self.manager.update_rules())
         document = self.rules.document()
         applied = self.manager.current_rules
@@ -58,7 +58,7 @@ def rules(server_binary: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def guard(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> Guard:
-    """A guard as a process that has just started has it."""
+    """The state of a guard in a process that has just started."""
     config = SecurityConfig(
         enable_redis=False,
         enable_agent=True,
@@ -66,7 +66,7 @@ def guard(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> Guard:
         agent_api_key=rules.server.api_key,
         auto_ban_threshold=10,
         auto_ban_duration=300,
-        # Never asked: it only lets country rules take effect.
+        # Never called: it only lets country rules take effect.
         geo_ip_handler=IPInfoManager("token"),
     )
     monkeypatch.setattr(DynamicRuleManager, "_instance", None)
@@ -92,8 +92,8 @@ def several(*names: str) -> Effect:
 def add(
     rules: Rules, guard: Guard, collection: str, body: dict[str, Any], effect: Effect
 ) -> object:
-    """Makes the operation; what the guard has of it. On a busy machine guard-core leaves patterns
-    out, as its check of them has a time limit; a new version has them checked again."""
+    """Applies the operation; returns the guard's state. On a busy machine guard-core's check of
+    patterns can time out and leave some out; a new version repeats the check."""
     rules.add(collection, **body)
     guard.update()
     return effect(guard)
@@ -119,7 +119,7 @@ OPERATIONS: list[tuple[str, dict[str, Any], Effect, object]] = [
     *[
         (
             "features",
-            # Turning the detection of attacks or banning off has to be confirmed.
+            # Turning off attack detection or banning needs a confirmation.
             {"feature": name, "enabled": enabled, "confirm": True},
             setting(f"enable_{name}"),
             enabled,
@@ -261,7 +261,7 @@ def test_what_a_document_publishes_is_what_the_model_of_guard_core_reads(
     guard.update()
     assert guard.manager.current_rules is not None
     read = guard.manager.current_rules.model_dump()
-    # Who was unbanned before is listed for a while.
+    # The list keeps addresses for a while after they are unbanned.
     assert "198.51.100.8" in read.pop("ip_whitelist")
     del published["ip_whitelist"]
     assert {name: read[name] for name in published} == published

@@ -1,4 +1,4 @@
-"""Rules reach every process, whatever server it runs in, and outlive the rules' own server."""
+"""Rules reach every process, in every server, and survive a restart of guard-server."""
 
 import sys
 from collections.abc import Callable
@@ -49,8 +49,8 @@ def test_four_workers_of_gunicorn_apply_a_ban_and_its_end(
     server: GuardServer, start_app: Start
 ) -> None:
     command: list[str | Path] = [
-        # Loaded once for all: guard-core's check of the app's patterns has a time limit, which four
-        # workers that check at once on two cores exceed.
+        # Preloaded, because guard-core's check of the app's patterns has a time limit. Four workers
+        # that check at once on two cores would exceed it.
         *(sys.executable, "-m", "gunicorn", "main:app", "--chdir", APP_FOLDER, "--preload"),
         *("--bind", "127.0.0.1:0", "--workers", "4", "--no-control-socket"),
         *("--worker-class", "uvicorn.workers.UvicornWorker"),
@@ -59,7 +59,7 @@ def test_four_workers_of_gunicorn_apply_a_ban_and_its_end(
     app = start_app(server.url, (command, "Listening at:"))
 
     def is_applied_by_all(version: int) -> bool:
-        """Each worker says so once."""
+        """Each worker logs this once."""
         applied = [
             event["metadata"]["version"]
             for event in server.records("events")
@@ -68,7 +68,7 @@ def test_four_workers_of_gunicorn_apply_a_ban_and_its_end(
         return applied.count(version) == 4
 
     def answers(client: str, requests: int) -> set[int]:
-        """Each request is on a connection of its own, which any of the workers may take."""
+        """Each request uses a new connection, which any worker may accept."""
         statuses = set()
         for _ in range(requests):
             app.session.close()
@@ -96,7 +96,7 @@ def test_a_restart_of_the_server_loses_no_version(server: GuardServer, start_app
     assert app.request("/items", BANNED) == 403
     server.start()
     after = rules.document()
-    # It is counted anew for each answer.
+    # It is counted again for each answer.
     del before["ip_ban_duration"], after["ip_ban_duration"]
     assert after == before
     assert rules.add("bans", ip=OTHER) == first + 1

@@ -1,4 +1,4 @@
-"""What several suites share: servers, processes, certificates and what stands between them."""
+"""Helpers for several suites: servers, processes, certificates, proxies and relays."""
 
 from pathlib import Path
 

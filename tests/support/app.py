@@ -1,4 +1,4 @@
-"""An app behind a guard, in a server of its own, that reports to a backend."""
+"""An app behind a guard, in its own server, that reports to a backend."""
 
 from pathlib import Path
 from threading import Lock
@@ -9,7 +9,7 @@ import requests
 from support.guard_server import API_KEY
 from support.process import PATIENCE_SECONDS, Process
 
-# The command of a server that says where it listens, and the words it says before.
+# The command of a server that logs its address, and the words before the address.
 Serve = tuple[list[str | Path], str]
 
 
@@ -33,15 +33,15 @@ class App:
         self.url = self.process.start(self.settings, self.listening)
 
     def stop(self) -> str:
-        """Ends the app as an operator would, its agent delivers what is queued; returns all that
-        the app said."""
+        """Ends the app as an operator would, so that its agent delivers queued records; returns
+        the app's output."""
         self.process.stop()
         return self.process.output()
 
     def send(
         self, http: requests.Session, path: str, client: str, method: str, **parts: Any
     ) -> requests.Response:
-        """Sends a request as `client`, whom fastapi-guard knows by X-Forwarded-For."""
+        """Sends a request as `client`, which fastapi-guard takes from X-Forwarded-For."""
         headers = {"X-Forwarded-For": client, **(parts.pop("headers", None) or {})}
 
         def answer() -> requests.Response:
@@ -52,7 +52,7 @@ class App:
         try:
             return answer()
         except requests.ConnectionError:
-            # Gunicorn listens before the app is there.
+            # Gunicorn listens before the app is ready.
             with self._starting:
                 if self.process.starved():
                     self.start()

@@ -1,4 +1,4 @@
-"""A backend that records what it is sent and answers as told."""
+"""A backend that records its requests and returns scripted responses."""
 
 import contextlib
 import gzip
@@ -24,12 +24,12 @@ class Backend:
 
     Attributes:
         received: All requests, oldest first.
-        status: What posts are answered with.
-        accepted: The body of that answer.
-        refused: Posts that contain this text are answered with 400.
-        rules: What GET /api/v1/rules answers; None answers 404. What `publish` is given instead
-            is answered with a tag, and requests that name it are held until there is another.
-        hold: Posts are answered only while this is set.
+        status: The response status for posts.
+        accepted: The body of that response.
+        refused: Posts that contain this text get a 400.
+        rules: The response to GET /api/v1/rules; None gives a 404. Rules set by `publish` instead
+            have a tag, and requests that name the tag wait for the next rules.
+        hold: Posts get a response only while this is set.
         asked: Is set once a batch has come, answered or not.
     """
 
@@ -59,7 +59,7 @@ class Backend:
         self.go_away()
 
     def go_away(self) -> None:
-        """Listens no more; what is still held is answered."""
+        """Stops listening, and answers all held requests."""
         self.hold.set()
         self.publish(None)
         self._server.shutdown()
@@ -67,13 +67,13 @@ class Backend:
         self._server.server_close()
 
     def publish(self, rules: dict[str, Any] | None) -> None:
-        """Has new rules, and answers the requests that wait for them."""
+        """Sets new rules, and answers the requests that wait for them."""
         with self._published:
             self.rules, self.tag = rules, f'"{hash(json.dumps(rules)):x}"'
             self._published.notify_all()
 
     def wait_for_rules(self, known: str | None) -> None:
-        """Returns once the rules are others than those a request knows."""
+        """Returns once the rules differ from those that the request names."""
         with self._published:
             self._published.wait_for(lambda: self.tag is None or self.tag != known, 30)
 
@@ -131,12 +131,12 @@ def _handler(backend: Backend) -> type[BaseHTTPRequestHandler]:
             if backend.tag and self.path == "/api/v1/rules":
                 self.send_header("ETag", backend.tag)
                 self.send_header("Preference-Applied", "wait=30")
-            # Who waited for rules may be gone.
+            # A client that waited for rules may be gone.
             with contextlib.suppress(ConnectionError):
                 self.end_headers()
                 self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Requests are no news."""
+            """Keeps requests out of the output."""
 
     return Handler

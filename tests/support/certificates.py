@@ -1,11 +1,11 @@
-"""Certificates for servers on this machine, made by the openssl command."""
+"""Certificates for servers on this machine, created by the openssl command."""
 
 import subprocess
 from pathlib import Path
 
 
 class Authority:
-    """Signs certificates; its own is in `certificate`."""
+    """Signs certificates; its own certificate is in `certificate`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -28,8 +28,8 @@ class Authority:
         return chain
 
     def self_signed(self, host: str, *options: str) -> Path:
-        """A file with a key and a certificate for `host` that nobody else signed, as openssl makes
-        it with these options more."""
+        """A file with a key and a self-signed certificate for `host`, as openssl creates it with
+        these additional options."""
         key, certificate = self.folder / "self.key", self.folder / "self.crt"
         self._openssl("req", "-x509", *self._new_key(key, host), *options, "-out", certificate)
         chain = self.folder / "self.pem"

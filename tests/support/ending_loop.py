@@ -1,4 +1,4 @@
-"""An event loop that ends in the moment in which another thread hands it something to do."""
+"""An event loop that ends at the moment when another thread schedules work in it."""
 
 import asyncio
 import gc
@@ -11,9 +11,9 @@ from support.process import PATIENCE_SECONDS
 
 
 def never_awaited(start: Callable[[], Any]) -> list[str]:
-    """Runs a loop in which `start` is called, and that ends before it begins what it is handed.
+    """Runs a loop that calls `start` and ends before it begins the work scheduled in it.
 
-    Returns what Python warns of: coroutines that were never awaited.
+    Returns Python's warnings about coroutines that were never awaited.
     """
 
     async def program() -> None:

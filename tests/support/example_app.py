@@ -1,4 +1,4 @@
-"""The example app, served by uvicorn on a port the system chooses."""
+"""The example app, served by uvicorn on a port that the system chooses."""
 
 import sys
 from pathlib import Path
@@ -36,5 +36,5 @@ class ExampleApp(App):
     def request(
         self, path: str, client: str = "198.18.0.1", method: str = "GET", **parts: Any
     ) -> int:
-        """Sends a request as `client` and returns the status of the answer."""
+        """Sends a request as `client` and returns the status of the response."""
         return self.send(self.session, path, client, method, **parts).status_code

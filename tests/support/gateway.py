@@ -1,4 +1,4 @@
-"""Leads a program to a server of the test's that it knows by the name of another."""
+"""Redirects a program to the test's server when it connects to another host name."""
 
 import socket
 import socketserver
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 class Gateway:
-    """An HTTP proxy that ends TLS itself and passes what is inside on to one server."""
+    """An HTTP proxy that terminates TLS and forwards the requests to one server."""
 
     def __init__(self, server_url: str, certificate: Path) -> None:
         target = urlsplit(server_url)

@@ -13,7 +13,7 @@ API_KEY = "fg_end_to_end_0123456789abcdef"
 
 
 class GuardServer:
-    """Started on a port the system chooses, or, later, on the one it had before."""
+    """Starts on a port that the system chooses, or, after a restart, on its previous port."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class GuardServer:
             self.process.stop()
 
     def kill(self) -> None:
-        """Ends the server as a crash would: at once, without a word."""
+        """Kills the server, as in a crash."""
         assert self.process
         self.process.stop(signal.SIGKILL)
 
@@ -69,7 +69,7 @@ class GuardServer:
         return by_type
 
     def adoption(self) -> dict[str, Any]:
-        """Who has the rules in force."""
+        """The processes that have the rules in force."""
         found: dict[str, Any] = self.get("/api/v1/rules/adoption")
         return found
 

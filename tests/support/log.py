@@ -1,4 +1,4 @@
-"""What the agent logs, which it does from threads of its own."""
+"""The agent's log messages, which come from its own threads."""
 
 import logging
 import threading

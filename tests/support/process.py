@@ -11,11 +11,11 @@ from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
-# Ends a test that would wait for ever; no part of what is tested. Machines stand still for many
-# seconds at times.
+# Ends a test that would wait forever; it is not a tested limit. Machines sometimes stall for many
+# seconds.
 PATIENCE_SECONDS = 120
-# What guard-core says, and the app does not start, when its check of a pattern got no processor:
-# the check must end within two seconds.
+# guard-core's message when its check of a pattern got no processor time within two seconds. The
+# app then does not start.
 STARVED = "killable-subprocess timeout"
 STARTS = 3
 
@@ -41,7 +41,7 @@ def eventually(check: Callable[[], T | Literal[False]], seconds: float = PATIENC
 
 
 class Process:
-    """A process that says where it listens."""
+    """A process that logs its address."""
 
     def __init__(self, command: Sequence[str | Path], log: Path) -> None:
         self.command = command
@@ -51,7 +51,7 @@ class Process:
     def start(self, environment: Mapping[str, str], listening: str) -> str:
         """Returns the URL that follows the words `listening` in the output.
 
-        Starts anew what guard-core starved.
+        Restarts the process if guard-core's check ran out of time.
         """
         for _ in range(STARTS):
             with self.log.open("wb") as log:
@@ -76,11 +76,11 @@ class Process:
         return self.child is not None and self.child.poll() is not None
 
     def starved(self) -> bool:
-        """Whether it ended as guard-core had no time for its check of a pattern."""
+        """Whether it ended because guard-core's check of a pattern ran out of time."""
         return self.ended() and STARVED in self.output()
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Sends the signal and waits for the end; a process that stays is killed, and an error."""
+        """Sends the signal and waits for the end. Kills a process that does not end, and fails."""
         if self.child is None:
             return
         if self.child.poll() is None:

@@ -1,4 +1,4 @@
-"""A Linux that has no random bytes to give, as a sandbox may be."""
+"""A Linux without random bytes, as in some sandboxes."""
 
 import ctypes
 import errno
@@ -17,7 +17,7 @@ _CALLS = {"x86_64": (317, 318), "aarch64": (277, 278)}
 
 
 def withhold_randomness() -> None:
-    """From now on `getrandom` fails in every thread of this process, for good."""
+    """Makes `getrandom` fail in every thread of this process, permanently."""
     seccomp, getrandom = _CALLS[platform.machine()]
     instructions = b"".join(
         struct.pack("=HBBI", *instruction)

@@ -1,4 +1,4 @@
-"""A folder that nothing can be written to."""
+"""A folder that cannot be written to."""
 
 import os
 import shutil
@@ -9,10 +9,10 @@ _MOUNT = 'mount -t tmpfs -o ro none "$0" && exec "$@"'
 
 
 def read_only(folder: Path) -> list[str]:
-    """The beginning of a command for which `folder` is on a read-only file system.
+    """The start of a command for which `folder` is on a read-only file system.
 
-    Where that needs rights that nobody has, as in some containers, it is a folder that the
-    command may not write to.
+    If that needs missing rights, as in some containers, the command just has no permission
+    to write to the folder.
     """
     mount = ["unshare", "--map-root-user", "--mount", "sh", "-c", _MOUNT, str(folder)]
     if shutil.which("unshare"):
@@ -20,5 +20,5 @@ def read_only(folder: Path) -> list[str]:
         if tried.returncode == 0:
             return mount
     folder.chmod(0o500)
-    # Root may write everywhere, unless it gives its capabilities up.
+    # Root may write everywhere unless it drops its capabilities.
     return [] if os.getuid() else ["setpriv", "--inh-caps", "-all", "--bounding-set", "-all"]

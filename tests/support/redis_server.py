@@ -1,4 +1,4 @@
-"""A real Redis that listens on a port, as `redis_url` needs it, and what agents keep in it."""
+"""A real Redis that listens on a port, for `redis_url`, and the records that agents keep in it."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ import redis
 
 from support.process import PATIENCE_SECONDS, eventually
 
-# Every change is on disk before it is answered.
+# Writes every change to disk before the response.
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 RECORDS = "guard_agent:{default}:records"
 
@@ -22,8 +22,8 @@ class RedisServer:
     """A redis-server on a free port of this machine, with its data in `folder`.
 
     Args:
-        folder: What it writes is there.
-        options: More of its command line's options; without any it keeps nothing on disk.
+        folder: The directory for its data.
+        options: More command-line options; without any it keeps nothing on disk.
     """
 
     def __init__(self, folder: Path, *options: str) -> None:
@@ -48,14 +48,14 @@ class RedisServer:
         return True
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Sends the signal, if it runs, and waits for its end."""
+        """Sends the signal, if the server runs, and waits for its end."""
         if self.process is not None:
             self.process.send_signal(how)
             self.process.wait(PATIENCE_SECONDS)
             self.process = None
 
     def kill(self) -> None:
-        """Ends it as a crash would."""
+        """Kills it, as in a crash."""
         self.stop(signal.SIGKILL)
 
     def freeze(self) -> None:
@@ -68,47 +68,47 @@ class RedisServer:
         self.process.send_signal(signal.SIGCONT)
 
     def client(self) -> Any:
-        """A client beside the agents'."""
+        """A client separate from the agents' clients."""
         return redis.Redis.from_url(self.url, decode_responses=True)
 
     def has_loaded(self) -> bool:
-        """Whether it has read what it had written to disk."""
+        """Whether it has loaded its data from disk."""
         with self.client() as client, suppress(redis.BusyLoadingError):
             return bool(client.ping())
         return False
 
     def waiting(self) -> int:
-        """How many records wait."""
+        """The number of waiting records."""
         with self.client() as client:
             return int(client.xlen(RECORDS))
 
     def keys(self, *kinds: str) -> set[str]:
-        """The idempotency keys of the records of such kinds that wait."""
+        """The idempotency keys of the waiting records of these kinds."""
         with self.client() as client:
             fields = [fields for _, fields in client.xrange(RECORDS)]
         records = [json.loads(each[kind]) for each in fields for kind in kinds if kind in each]
         return {record["idempotency_key"] for record in records}
 
     def pending(self) -> dict[str, int]:
-        """How many records wait for each process that has the stream."""
+        """The number of waiting records of each process that has the stream."""
         with self.client() as client:
             found = client.xinfo_consumers(RECORDS, "agents")
         return {consumer["name"]: consumer["pending"] for consumer in found}
 
     def let_leases_lapse(self) -> None:
-        """Ends the lease of every process, as half a minute without a sign of life would."""
+        """Ends the lease of every process, as half a minute without a heartbeat would."""
         with self.client() as client:
             for lease in client.keys("guard_agent:{default}:lease:*"):
                 client.delete(lease)
 
 
 class TlsRedisServer(RedisServer):
-    """A `RedisServer` that speaks nothing but TLS.
+    """A `RedisServer` that accepts only TLS.
 
     Args:
-        folder: What it writes is there.
+        folder: The directory for its data.
         chain: A file with its key and its certificate, which is for localhost.
-        trusted: The file with the certificate that vouches for it.
+        trusted: The file with the certificate of its authority.
     """
 
     def __init__(self, folder: Path, chain: Path, trusted: Path) -> None:

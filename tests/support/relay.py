@@ -1,6 +1,6 @@
-"""Stands between an agent and the server: passes requests on, keeps them, and can cut them off.
+"""A relay between an agent and the server. It forwards and stores requests, and can cut them off.
 
-It is a proxy too, for whatever host: all requests end at the one server.
+It is also a proxy: whatever host a request names, it goes to the one server.
 """
 
 import gzip
@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 from support.process import PATIENCE_SECONDS
 
-# The headers of an answer that agents look at.
+# The response headers that agents read.
 PASSED_ON = ("Content-Type", "Retry-After", "ETag", "Preference-Applied", "X-Payload-Signature")
 
 
 @dataclass
 class Exchange:
-    """One request as it stood on the wire, its body inflated, and the server's answer to it."""
+    """A request as sent on the wire, its inflated body, and the server's response."""
 
     method: str
     path: str
@@ -33,11 +33,11 @@ class Exchange:
 
 
 class Relay:
-    """Listens on a port the system chooses.
+    """Listens on a port that the system chooses.
 
-    `answered` is asked about each exchange after the server has answered it; where it returns
-    False, the agent's connection is cut without an answer. `rewrite` may change the body of an
-    answer.
+    After each response of the server, the relay calls `answered`. If that returns False, it cuts
+    the agent's connection without a response. `rewrite` may change the body of a
+    response.
     """
 
     def __init__(self, server_url: str) -> None:
@@ -55,7 +55,7 @@ class Relay:
             do_GET = do_POST = pass_on  # noqa: N815 (the names http.server looks for)
 
             def log_message(self, *_: object) -> None:
-                """Says nothing: what passes is kept in `exchanges`."""
+                """Logs nothing: the traffic is in `exchanges`."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"

@@ -1,4 +1,4 @@
-"""The rules of a running server, changed over HTTP as people and programs do it."""
+"""Changes the rules of a running server over HTTP, as people and programs do."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from support.process import PATIENCE_SECONDS
 
 
 class Rules:
-    """Changes the rules of the server's project; each change answers the version it made."""
+    """Changes the rules of the server's project; each change returns the version it made."""
 
     def __init__(self, server: GuardServer) -> None:
         self.server = server
@@ -17,23 +17,23 @@ class Rules:
         self.session.headers["X-API-Key"] = server.api_key
 
     def add(self, collection: str, **fields: Any) -> int:
-        """Makes an operation, such as a ban in "bans"."""
+        """Creates an operation, such as a ban in "bans"."""
         return self._change("POST", collection, fields)
 
     def remove(self, collection: str, **fields: Any) -> int:
-        """Takes the operation back that the fields name."""
+        """Removes the operation that the fields name."""
         return self._change("DELETE", collection, fields)
 
     def publish(self, *, confirm: bool = False, **document: Any) -> int:
-        """Puts a document in the place of the published one; operations stay."""
+        """Replaces the published document; operations stay."""
         return self._change("PUT", "published", {"document": document, "confirm": confirm})
 
     def roll_back(self, version: int) -> int:
-        """Goes back to what a version said."""
+        """Rolls back to a version."""
         return self._change("POST", f"versions/{version}/rollback", {})
 
     def document(self) -> dict[str, Any]:
-        """The document that agents are given."""
+        """The document that agents get."""
         document: dict[str, Any] = self.server.get("/api/v1/rules")
         return document
 

@@ -12,17 +12,17 @@ from support.process import PATIENCE_SECONDS
 
 @contextmanager
 def silent_backend() -> Iterator[str]:
-    """Yields its URL. The system accepts for it; nobody ever reads."""
+    """Yields its URL. The system accepts connections for it; no program reads them."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 class HeardBackend:
-    """Reads what comes on all its connections and never answers.
+    """Reads from all its connections and never answers.
 
     Attributes:
-        url: Where it listens.
-        paths: What it was asked for, first come first.
+        url: The address where it listens.
+        paths: The requested paths, in order.
     """
 
     def __init__(self, listener: socket.socket) -> None:
@@ -32,7 +32,7 @@ class HeardBackend:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def wait_for(self, path: str) -> None:
-        """Waits until it was asked for `path`."""
+        """Waits until `path` is requested."""
         while self.paths.get(timeout=PATIENCE_SECONDS) != path:
             pass
 
