@@ -91,7 +91,7 @@ print(json.dumps([before, guard.agent_stats]))
 
 
 @pytest.mark.parametrize("name", GUARDS)
-def test_a_guard_tells_of_its_agent(name: str, server: GuardServer) -> None:
+def test_agent_stats_report_the_agent(name: str, server: GuardServer) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", CONFIG + GUARDS[name] + TELL, server.url, API_KEY],
         capture_output=True,

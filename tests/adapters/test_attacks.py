@@ -72,7 +72,7 @@ def visit(
     return Visit(statuses, stats, log, events, metrics, stored)
 
 
-def test_the_guard_lets_customers_in_and_keeps_attackers_out(visit: Visit) -> None:
+def test_the_guard_admits_customers_and_blocks_attackers(visit: Visit) -> None:
     assert visit.statuses == {
         "home": [200] * 12,
         "missing": [404] * 5,
@@ -105,7 +105,7 @@ def test_an_attack_arrives_as_an_event(
     assert event["action_taken"] == "request_blocked"
 
 
-def test_the_ban_of_a_persistent_attacker_arrives(visit: Visit) -> None:
+def test_the_ban_of_a_persistent_attacker_is_reported(visit: Visit) -> None:
     assert visit.event("198.18.1.5", "ip_banned")["action_taken"] == "banned"
 
 
@@ -128,7 +128,7 @@ def test_every_request_that_reached_the_shop_is_measured_exactly_once(visit: Vis
     }
 
 
-def test_everything_that_the_agent_took_has_arrived(visit: Visit) -> None:
+def test_everything_the_agent_accepted_has_arrived(visit: Visit) -> None:
     # The status page does not count its own request, so one more record arrives.
     buffer = visit.stats["buffer_stats"]
     assert visit.stored["metrics"] == buffer["metrics_buffered"] + 2
@@ -143,6 +143,6 @@ def test_the_status_page_shows_a_working_agent(visit: Visit) -> None:
     assert ledger["accepted"] == ledger["delivered"] + ledger["queued"] + ledger["spooled"]
 
 
-def test_the_log_tells_of_nothing_wrong(visit: Visit) -> None:
+def test_the_log_reports_no_problem(visit: Visit) -> None:
     assert "Guard Agent initialized successfully" in visit.log
     assert wrong_words(visit.log) == []

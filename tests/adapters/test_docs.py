@@ -70,7 +70,7 @@ def assert_reports(
 
 
 @pytest.mark.parametrize("page", SERVED)
-def test_a_page_s_program_reports_what_it_serves(
+def test_a_page_program_reports_its_requests(
     page: str, server: GuardServer, tmp_path: Path, assert_reports: Callable[..., None]
 ) -> None:
     program, *_ = programs(PAGES / f"{page}.md", server)
@@ -111,7 +111,7 @@ def test_manage_py_works_without_the_agents_key(django_project: Path) -> None:
     subprocess.run(check, cwd=django_project, env=environment, check=True)
 
 
-def test_the_application_of_the_readme_reports_all_it_served_when_it_ends(
+def test_the_readme_application_delivers_all_records_at_exit(
     server: GuardServer, tmp_path: Path, cleanup: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program, *_ = programs(ROOT / "README.md", server)
@@ -129,9 +129,7 @@ def test_the_application_of_the_readme_reports_all_it_served_when_it_ends(
     assert wrong_words(process.output()) == []
 
 
-def test_the_readme_s_own_event_is_delivered_when_the_program_ends(
-    server: GuardServer, tmp_path: Path
-) -> None:
+def test_the_readme_event_is_delivered_at_exit(server: GuardServer, tmp_path: Path) -> None:
     _, program = programs(ROOT / "README.md", server)
     (tmp_path / "report.py").write_text(f"{program}\nimport asyncio\n\nasyncio.run(report())\n")
     subprocess.run(

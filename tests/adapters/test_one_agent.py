@@ -9,7 +9,7 @@ from adapters.shop import Shop, wrong_words
 
 
 @pytest.mark.parametrize("starting", ["lifespan", "events"])
-def test_handlers_of_every_moment_end_in_one_agent(
+def test_handlers_created_at_any_time_share_one_agent(
     server: GuardServer, open_shop: Callable[..., Shop], starting: str
 ) -> None:
     shop = open_shop("fastapi-moments", STARTING=starting)
@@ -34,7 +34,7 @@ def test_handlers_of_every_moment_end_in_one_agent(
     assert wrong_words(log) == []
 
 
-def test_handlers_of_synchronous_code_end_in_one_agent(
+def test_handlers_of_synchronous_code_share_one_agent(
     server: GuardServer, open_shop: Callable[..., Shop]
 ) -> None:
     shop = open_shop("flask-moments")

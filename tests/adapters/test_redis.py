@@ -15,7 +15,7 @@ from adapters.shop import Shop
 
 
 @pytest.mark.parametrize("name", ["fastapi-redis", "flask-redis"])
-def test_what_a_killed_app_had_taken_is_stored_once(
+def test_records_of_a_killed_app_are_stored_once(
     server: GuardServer, open_shop: Callable[..., Shop], redis_url: str, name: str
 ) -> None:
     shop = open_shop(name, REDIS_URL=redis_url)

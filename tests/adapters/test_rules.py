@@ -18,7 +18,7 @@ SERVED = [(name, ()) for name in SHOPS] + [("django-asgi", ("--workers", "2"))]
 @pytest.mark.parametrize(
     ("name", "options"), SERVED, ids=[" ".join([name, *options]) for name, options in SERVED]
 )
-def test_an_address_that_the_rules_ban_is_kept_out(
+def test_an_address_banned_by_the_rules_is_blocked(
     server: GuardServer,
     open_shop: Callable[..., Shop],
     name: str,

@@ -24,7 +24,7 @@ def test_help_names_every_command_and_fits_a_terminal(guard_agent: Command) -> N
     assert max(map(len, output.text.splitlines())) <= 100
 
 
-def test_version_is_the_packages(guard_agent: Command) -> None:
+def test_version_is_the_package_version(guard_agent: Command) -> None:
     assert guard_agent("--version").text == f"guard-agent {package.__version__}\n"
 
 
@@ -47,7 +47,7 @@ def test_wrong_arguments_exit_with_2(
     assert expected in output.errors
 
 
-def test_the_package_is_the_same_command(environment: dict[str, str]) -> None:
+def test_python_m_runs_the_same_command(environment: dict[str, str]) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "guard_agent", "doctor", "--endpoint", "nowhere"],
         env=environment,
@@ -61,7 +61,9 @@ def test_the_package_is_the_same_command(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["doctor"], ["send-test-event"], ["spool", "ls"], ["stats"]])
-def test_whoever_reads_may_leave(environment: dict[str, str], arguments: list[str]) -> None:
+def test_a_closed_output_pipe_is_no_error(
+    environment: dict[str, str], arguments: list[str]
+) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as nobody:

@@ -43,7 +43,7 @@ def sources() -> str:
     return re.sub(r'"\s*\n\s*f?"', "", in_rust)
 
 
-def test_every_message_of_troubleshooting_is_one_that_is_said() -> None:
+def test_every_message_in_troubleshooting_exists_in_the_code() -> None:
     code = sources()
     text = document("troubleshooting.md")
     tables = text.partition("## What the log says")[2]
@@ -75,7 +75,7 @@ def test_every_warning_has_a_row_in_troubleshooting() -> None:
         assert fixed in rows, warning
 
 
-def test_every_link_of_the_documents_leads_somewhere() -> None:
+def test_every_link_in_the_documents_resolves() -> None:
     for file in (ROOT / "README.md", *ROOT.glob("docs/**/*.md")):
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text()):
             is_elsewhere = "://" in target or (file.parent / target).resolve() in MADE

@@ -21,9 +21,7 @@ Command = Callable[..., Output]
 StartBackend = Callable[..., Scripted]
 
 
-def test_all_is_well_with_a_server_on_this_machine(
-    server: GuardServer, guard_agent: Command
-) -> None:
+def test_a_local_server_passes_all_checks(server: GuardServer, guard_agent: Command) -> None:
     output = guard_agent("doctor", "--endpoint", server.url)
 
     assert output.code == 0
@@ -53,7 +51,7 @@ def test_the_key_may_come_from_a_file_or_standard_input(
         assert output.code == 0, output.text
 
 
-def test_a_wrong_key_is_told(server: GuardServer, guard_agent: Command) -> None:
+def test_a_wrong_key_is_reported(server: GuardServer, guard_agent: Command) -> None:
     output = guard_agent(
         "doctor", "--endpoint", server.url, GUARD_AGENT_API_KEY="fg_not_the_right_one"
     )
@@ -64,7 +62,7 @@ def test_a_wrong_key_is_told(server: GuardServer, guard_agent: Command) -> None:
     assert "fg_not_the_right_one" not in output.text
 
 
-def test_a_closed_port_is_told(guard_agent: Command) -> None:
+def test_a_closed_port_is_reported(guard_agent: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     output = guard_agent("doctor", "--endpoint", f"http://127.0.0.1:{port}")
@@ -73,13 +71,13 @@ def test_a_closed_port_is_told(guard_agent: Command) -> None:
     assert output.says("fail", "connection").startswith(expected)
 
 
-def test_an_unknown_host_is_told(guard_agent: Command) -> None:
+def test_an_unknown_host_is_reported(guard_agent: Command) -> None:
     output = guard_agent("doctor", "--endpoint", "https://guard.invalid")
     assert output.code == 1
     assert output.says("fail", "dns").startswith("guard.invalid is unknown: ")
 
 
-def test_a_trusted_certificate_is_shown_with_its_end(
+def test_a_trusted_certificate_is_shown_with_its_expiry(
     authority: Authority, start_backend: StartBackend, guard_agent: Command
 ) -> None:
     backend = start_backend(authority.issue("localhost", days=90))
@@ -90,7 +88,7 @@ def test_a_trusted_certificate_is_shown_with_its_end(
     assert output.says("ok", "tls").startswith("the certificate is good until ")
 
 
-def test_an_authoritys_certificate_is_told_by_doctor_and_by_the_agent(
+def test_a_certificate_of_an_authority_is_reported_by_doctor_and_agent(
     authority: Authority, start_backend: StartBackend, guard_agent: Command
 ) -> None:
     # A default openssl certificate, except for a name that Python accepts.
@@ -105,7 +103,7 @@ def test_an_authoritys_certificate_is_told_by_doctor_and_by_the_agent(
         assert "-addext basicConstraints=critical,CA:FALSE" in found
 
 
-def test_a_certificate_that_ends_soon_is_a_warning(
+def test_a_certificate_that_expires_soon_is_a_warning(
     authority: Authority, start_backend: StartBackend, guard_agent: Command
 ) -> None:
     backend = start_backend(authority.issue("localhost", days=3))
@@ -125,7 +123,7 @@ def test_a_certificate_that_ends_soon_is_a_warning(
     ],
     ids=["expired", "of an unknown authority", "for another host"],
 )
-def test_a_bad_certificate_is_told(
+def test_a_bad_certificate_is_reported(
     authority: Authority,
     start_backend: StartBackend,
     guard_agent: Command,
@@ -141,7 +139,7 @@ def test_a_bad_certificate_is_told(
     assert expected in output.says("fail", "tls")
 
 
-def test_a_self_signed_certificate_is_told(
+def test_a_self_signed_certificate_is_reported(
     authority: Authority, start_backend: StartBackend, guard_agent: Command
 ) -> None:
     chain = authority.folder / "self.pem"
@@ -151,13 +149,13 @@ def test_a_self_signed_certificate_is_told(
     assert output.says("fail", "tls").startswith("self-signed certificate - set SSL_CERT_FILE")
 
 
-def test_https_to_a_port_without_tls_is_told(server: GuardServer, guard_agent: Command) -> None:
+def test_https_to_a_port_without_tls_is_reported(server: GuardServer, guard_agent: Command) -> None:
     output = guard_agent("doctor", "--endpoint", server.url.replace("http", "https"))
     assert output.code == 1
     assert output.says("fail", "tls").startswith("no TLS: ")
 
 
-def test_http_to_a_port_with_tls_is_told(
+def test_http_to_a_port_with_tls_is_reported(
     authority: Authority, start_backend: StartBackend, guard_agent: Command
 ) -> None:
     backend = start_backend(authority.issue("localhost"))
@@ -166,7 +164,7 @@ def test_http_to_a_port_with_tls_is_told(
     assert output.says("fail", "answer").startswith("no answer in HTTP: ")
 
 
-def test_a_proxy_of_the_environment_is_used_and_its_password_not_shown(
+def test_the_environment_proxy_is_used_and_its_password_hidden(
     server: GuardServer, authority: Authority, guard_agent: Command, cleanup: ExitStack
 ) -> None:
     gateway = Gateway(server.url, authority.issue("api.fastapi-guard.com", days=90))
@@ -210,7 +208,7 @@ NOWHERE = "127.0.0.1:9"
         ("localhost", {"HTTP_PROXY": NOWHERE, "NO_PROXY": "127.0.0.0/8"}, False),
     ],
 )
-def test_doctor_takes_the_way_that_the_agent_takes(
+def test_doctor_and_agent_use_the_same_proxy(
     server: GuardServer,
     guard_agent: Command,
     host: str,
@@ -226,9 +224,7 @@ def test_doctor_takes_the_way_that_the_agent_takes(
         assert (output.code == 0) == reached, output.text
 
 
-def test_a_proxy_that_the_agent_cannot_use_is_told(
-    server: GuardServer, guard_agent: Command
-) -> None:
+def test_an_unusable_proxy_is_reported(server: GuardServer, guard_agent: Command) -> None:
     for scheme, expected in (
         ("socks5", "the agent supports no proxy by socks5 - name one by http in HTTPS_PROXY, "),
         ("https", "not checked, since the proxy is one by https - try it by guard-agent send-"),
@@ -241,7 +237,7 @@ def test_a_proxy_that_the_agent_cannot_use_is_told(
         assert "pass-word" not in output.text
 
 
-def test_a_proxy_that_is_away_is_told(server: GuardServer, guard_agent: Command) -> None:
+def test_an_unreachable_proxy_is_reported(server: GuardServer, guard_agent: Command) -> None:
     proxy = f"http://someone:pass-word@{NOWHERE}"
     output = guard_agent("doctor", "--endpoint", server.url, HTTP_PROXY=proxy)
     assert output.code == 1
@@ -250,7 +246,7 @@ def test_a_proxy_that_is_away_is_told(server: GuardServer, guard_agent: Command)
     assert "pass-word" not in output.text
 
 
-def test_a_proxy_that_answers_in_no_http_is_told(
+def test_a_proxy_that_does_not_speak_http_is_reported(
     guard_agent: Command, authority: Authority, start_backend: StartBackend
 ) -> None:
     port = start_backend(authority.issue("localhost")).url.rpartition(":")[2]
@@ -260,9 +256,7 @@ def test_a_proxy_that_answers_in_no_http_is_told(
     assert output.says("fail", "answer").startswith(f"no answer in HTTP by the proxy {proxy}: ")
 
 
-def test_a_key_that_travels_in_clear_is_a_warning(
-    server: GuardServer, guard_agent: Command
-) -> None:
+def test_a_key_sent_in_plaintext_is_a_warning(server: GuardServer, guard_agent: Command) -> None:
     output = guard_agent("doctor", "--endpoint", "http://guard.example", HTTP_PROXY=server.url)
     assert output.code == 0, output.text
     expected = "none: the key and all records travel to guard.example in clear - put TLS"
@@ -272,7 +266,7 @@ def test_a_key_that_travels_in_clear_is_a_warning(
 @pytest.mark.parametrize(
     ("hours", "expected"), [(-1, r"3[56]\d\d s ahead of"), (1, r"3[56]\d\d s behind")]
 )
-def test_a_clock_that_is_wrong_is_told(
+def test_a_wrong_clock_is_reported(
     start_backend: StartBackend, guard_agent: Command, hours: int, expected: str
 ) -> None:
     backend = start_backend()
@@ -332,7 +326,7 @@ def test_each_answer_to_the_key_has_its_line(
     assert output.code == (1 if level == "fail" else 0)
 
 
-def test_a_backend_without_rules_cannot_tell_of_the_key(
+def test_a_backend_without_rules_cannot_verify_the_key(
     start_backend: StartBackend, guard_agent: Command
 ) -> None:
     backend = start_backend()
@@ -359,7 +353,7 @@ def test_a_backend_without_rules_cannot_tell_of_the_key(
     ],
     ids=lambda value: "".join(value) if isinstance(value, dict) else None,
 )
-def test_a_configuration_that_the_agent_refuses_is_told(
+def test_an_invalid_configuration_is_reported(
     guard_agent: Command, settings: dict[str, str], expected: str
 ) -> None:
     variables = {f"GUARD_AGENT_{name}": value for name, value in settings.items()}
@@ -370,7 +364,7 @@ def test_a_configuration_that_the_agent_refuses_is_told(
     assert "c2VjcmV0" not in output.text
 
 
-def test_a_key_file_that_is_not_there_is_told(guard_agent: Command) -> None:
+def test_a_missing_key_file_is_reported(guard_agent: Command) -> None:
     output = guard_agent("doctor", "--api-key-file", API_KEY)
     assert output.code == 1
     expected = "the file of --api-key-file cannot be read: No such file or directory - give"
@@ -378,9 +372,7 @@ def test_a_key_file_that_is_not_there_is_told(guard_agent: Command) -> None:
     assert API_KEY not in output.text + output.errors
 
 
-def test_a_variable_that_is_no_setting_is_a_warning(
-    server: GuardServer, guard_agent: Command
-) -> None:
+def test_an_unknown_variable_is_a_warning(server: GuardServer, guard_agent: Command) -> None:
     output = guard_agent("doctor", "--endpoint", server.url, GUARD_AGENT_ENDPIONT="http://x")
     assert output.code == 0
     assert output.text.splitlines()[0].endswith(
@@ -388,15 +380,13 @@ def test_a_variable_that_is_no_setting_is_a_warning(
     )
 
 
-def test_a_home_that_keeps_no_identifier_is_a_warning(
-    server: GuardServer, guard_agent: Command
-) -> None:
+def test_a_read_only_home_is_a_warning(server: GuardServer, guard_agent: Command) -> None:
     output = guard_agent("doctor", "--endpoint", server.url, HOME="/dev/null")
     assert output.code == 0
     assert output.says("warn", "install id").startswith("it cannot be kept: ")
 
 
-def test_a_second_package_in_the_same_folder_is_told(
+def test_a_second_package_in_the_same_folder_is_reported(
     server: GuardServer, guard_agent: Command, tmp_path: Path
 ) -> None:
     other = tmp_path / "other_agent-1.0.dist-info"

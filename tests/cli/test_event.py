@@ -28,7 +28,7 @@ def test_the_event_is_stored_and_can_be_found_by_its_key(
     assert output.errors == ""
 
 
-def test_it_goes_the_agents_way_through_proxy_and_tls(
+def test_the_event_uses_the_agents_proxy_and_tls(
     server: GuardServer, authority: Authority, guard_agent: Command, cleanup: ExitStack
 ) -> None:
     gateway = Gateway(server.url, authority.issue("api.fastapi-guard.com"))
@@ -39,7 +39,7 @@ def test_it_goes_the_agents_way_through_proxy_and_tls(
     assert server.counts("events") == {"agent_test": 1}
 
 
-def test_a_wrong_key_is_told(server: GuardServer, guard_agent: Command) -> None:
+def test_a_wrong_key_is_reported(server: GuardServer, guard_agent: Command) -> None:
     key = "fg_not_the_right_one"
     output = guard_agent("send-test-event", "--endpoint", server.url, GUARD_AGENT_API_KEY=key)
     assert output.code == 1
@@ -50,7 +50,7 @@ def test_a_wrong_key_is_told(server: GuardServer, guard_agent: Command) -> None:
     assert key not in output.text + output.errors
 
 
-def test_a_closed_port_is_told(guard_agent: Command) -> None:
+def test_a_closed_port_is_reported(guard_agent: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     output = guard_agent("send-test-event", "--endpoint", f"http://127.0.0.1:{port}")
@@ -58,7 +58,7 @@ def test_a_closed_port_is_told(guard_agent: Command) -> None:
     assert output.says("fail", "test event").startswith("not delivered: backend unreachable (")
 
 
-def test_events_that_are_switched_off_are_told(guard_agent: Command) -> None:
+def test_disabled_events_are_reported(guard_agent: Command) -> None:
     output = guard_agent("send-test-event", GUARD_AGENT_ENABLE_EVENTS="false")
     assert output.code == 1
     expected = "events are switched off - unset GUARD_AGENT_ENABLE_EVENTS"
@@ -66,7 +66,7 @@ def test_events_that_are_switched_off_are_told(guard_agent: Command) -> None:
 
 
 @pytest.mark.parametrize("command", ["send-test-event", "stats"])
-def test_a_configuration_that_the_agent_refuses_is_told(guard_agent: Command, command: str) -> None:
+def test_an_invalid_configuration_is_reported(guard_agent: Command, command: str) -> None:
     output = guard_agent(command, GUARD_AGENT_API_KEY="")
     assert output.code == 1
     assert output.says("fail", "configuration").startswith("api_key is not given")

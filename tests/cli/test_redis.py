@@ -30,7 +30,7 @@ def doctor(guard_agent: Command, server: GuardServer) -> Doctor:
     return run
 
 
-def test_a_redis_that_is_well_has_three_lines(start_redis: Start, doctor: Doctor) -> None:
+def test_a_healthy_redis_has_three_lines(start_redis: Start, doctor: Doctor) -> None:
     server = start_redis()
     output = doctor(server.url)
     assert output.code == 0
@@ -45,7 +45,7 @@ def test_without_a_redis_there_is_no_line(guard_agent: Command, server: GuardSer
     assert "redis" not in guard_agent("doctor", "--endpoint", server.url).text
 
 
-def test_a_redis_that_is_down_is_told(start_redis: Start, doctor: Doctor) -> None:
+def test_an_unreachable_redis_is_reported(start_redis: Start, doctor: Doctor) -> None:
     server = start_redis()
     server.stop()
     output = doctor(server.url)
@@ -58,7 +58,7 @@ def test_a_redis_that_is_down_is_told(start_redis: Start, doctor: Doctor) -> Non
 
 
 @pytest.mark.parametrize("given", [f"wrong-{PASSWORD}", ""], ids=["wrong", "missing"])
-def test_a_password_that_is_refused_is_told(start_redis: Start, doctor: Doctor, given: str) -> None:
+def test_a_rejected_password_is_reported(start_redis: Start, doctor: Doctor, given: str) -> None:
     server = start_redis("--requirepass", PASSWORD)
     output = doctor(server.url.replace("//", f"//:{given}@" if given else "//"))
     assert output.code == 1
@@ -66,12 +66,12 @@ def test_a_password_that_is_refused_is_told(start_redis: Start, doctor: Doctor, 
     assert output.says("fail", "redis").endswith(expected)
 
 
-def test_a_password_that_is_taken_is_not_shown(start_redis: Start, doctor: Doctor) -> None:
+def test_an_accepted_password_is_not_shown(start_redis: Start, doctor: Doctor) -> None:
     server = start_redis("--requirepass", PASSWORD)
     assert doctor(server.url.replace("//", f"//:{PASSWORD}@")).code == 0
 
 
-def test_a_redis_that_deletes_records_is_a_warning(start_redis: Start, doctor: Doctor) -> None:
+def test_a_redis_that_evicts_records_is_a_warning(start_redis: Start, doctor: Doctor) -> None:
     server = start_redis("--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru")
     output = doctor(server.url)
     assert output.code == 0
@@ -79,7 +79,7 @@ def test_a_redis_that_deletes_records_is_a_warning(start_redis: Start, doctor: D
     assert "(maxmemory-policy is allkeys-lru) - set maxmemory-policy noeviction" in found
 
 
-def test_what_waits_and_what_is_set_aside_is_told(start_redis: Start, doctor: Doctor) -> None:
+def test_waiting_and_dead_letter_records_are_reported(start_redis: Start, doctor: Doctor) -> None:
     server = start_redis()
     with redis.Redis.from_url(server.url) as client:
         client.xadd("guard_agent:{shop}:records", {"event": "{}"})
@@ -93,7 +93,7 @@ def test_what_waits_and_what_is_set_aside_is_told(start_redis: Start, doctor: Do
         assert "1 set aside - see the stream guard_agent:{shop}:quarantine, and " in found
 
 
-def test_what_was_set_aside_is_put_back(start_redis: Start, guard_agent: Command) -> None:
+def test_dead_letter_records_are_requeued(start_redis: Start, guard_agent: Command) -> None:
     server = start_redis()
     requeue = ("spool", "requeue-quarantined")
     with server.client() as client:
@@ -108,7 +108,7 @@ def test_what_was_set_aside_is_put_back(start_redis: Start, guard_agent: Command
     assert (output.code, "cannot be reached" in output.says("fail", "redis")) == (1, True)
 
 
-def test_a_url_that_is_none_is_told_without_its_password(doctor: Doctor) -> None:
+def test_an_invalid_url_is_reported_without_its_password(doctor: Doctor) -> None:
     output = doctor(f"redis://:{PASSWORD}@")
     assert output.code == 1
     assert output.says("fail", "configuration").startswith("redis_url: ")

@@ -53,7 +53,7 @@ def leave(environment: dict[str, str], spool: Path, **more: str) -> None:
     subprocess.run(command, env=environment | settings | more, check=True)
 
 
-def test_ls_lists_what_a_program_has_left(guard_agent: Command, left: Path) -> None:
+def test_ls_lists_the_records_of_an_ended_program(guard_agent: Command, left: Path) -> None:
     output = guard_agent("spool", "ls", GUARD_AGENT_SPOOL_DIR=str(left))
     assert output.code == 0
     assert ": ended, since " in output.says("ok", "spool")
@@ -66,7 +66,9 @@ def test_show_shows_the_records(guard_agent: Command, left: Path) -> None:
     assert [f'"#{number}"' in output.text for number in range(6)] == [True] * 5 + [False]
 
 
-def test_drain_delivers_what_is_left(guard_agent: Command, left: Path, server: GuardServer) -> None:
+def test_drain_delivers_the_remaining_records(
+    guard_agent: Command, left: Path, server: GuardServer
+) -> None:
     before = server.counts("events").get("ip_banned", 0)
     drain = ("spool", "drain", "--endpoint", server.url)
     output = guard_agent(*drain, GUARD_AGENT_SPOOL_DIR=str(left))
@@ -76,7 +78,7 @@ def test_drain_delivers_what_is_left(guard_agent: Command, left: Path, server: G
     assert again.says("ok", "spool") == "0 record(s) delivered, 0 left"
 
 
-def test_drain_goes_on_for_as_long_as_something_is_delivered(
+def test_drain_continues_while_records_are_delivered(
     guard_agent: Command, environment: dict[str, str], spool: Path
 ) -> None:
     many = {"RECORDS": "600", "BYTES": "60000", "GUARD_AGENT_MAX_PAYLOAD_SIZE": "60000"}
@@ -89,7 +91,7 @@ def test_drain_goes_on_for_as_long_as_something_is_delivered(
         assert len({event["reason"] for event in backend.events}) == 600
 
 
-def test_drain_says_what_it_could_not_deliver(guard_agent: Command, left: Path) -> None:
+def test_drain_reports_undelivered_records(guard_agent: Command, left: Path) -> None:
     settings = {"GUARD_AGENT_SPOOL_DIR": str(left), "GUARD_AGENT_TIMEOUT": "1"}
     output = guard_agent("spool", "drain", "--endpoint", "http://127.0.0.1:1", **settings)
     assert output.code == 1
@@ -100,7 +102,7 @@ def test_drain_says_what_it_could_not_deliver(guard_agent: Command, left: Path) 
     assert ", 5 event(s), " in listed.text
 
 
-def test_drain_does_not_call_delivered_what_the_backend_refused(
+def test_drain_does_not_report_rejected_records_as_delivered(
     guard_agent: Command, left: Path
 ) -> None:
     with Backend() as backend:
@@ -114,12 +116,12 @@ def test_drain_does_not_call_delivered_what_the_backend_refused(
     assert "rejected" in listed.says("warn", "set aside")
 
 
-def test_nothing_is_requeued_where_nothing_was_set_aside(guard_agent: Command, left: Path) -> None:
+def test_requeue_without_dead_letter_records_does_nothing(guard_agent: Command, left: Path) -> None:
     output = guard_agent("spool", "requeue-quarantined", GUARD_AGENT_SPOOL_DIR=str(left))
     assert output.says("ok", "spool").startswith("0 record(s) ")
 
 
-def test_what_a_backend_refused_is_requeued_and_delivered_to_one_that_takes_it(
+def test_rejected_records_are_requeued_and_delivered_to_a_backend_that_accepts_them(
     guard_agent: Command, environment: dict[str, str], spool: Path, server: GuardServer
 ) -> None:
     with Backend() as backend:
@@ -145,14 +147,14 @@ def test_what_a_backend_refused_is_requeued_and_delivered_to_one_that_takes_it(
     assert guard_agent("spool", "ls", **place).says("ok", "spool") == "nothing waits"
 
 
-def test_without_a_directory_the_remedy_is_said(guard_agent: Command) -> None:
+def test_without_a_directory_the_remedy_is_shown(guard_agent: Command) -> None:
     output = guard_agent("spool", "ls")
     assert output.code == 1
     assert "set GUARD_AGENT_SPOOL_DIR" in output.says("fail", "spool")
 
 
 @pytest.mark.parametrize("action", ["ls", "show", "drain", "requeue-quarantined"])
-def test_a_mistyped_directory_is_said_and_not_made(
+def test_a_mistyped_directory_is_reported_and_not_created(
     guard_agent: Command, tmp_path: Path, action: str
 ) -> None:
     mistyped = tmp_path / "spol"
@@ -164,7 +166,7 @@ def test_a_mistyped_directory_is_said_and_not_made(
     assert not mistyped.exists()
 
 
-def test_doctor_tells_the_backlog_and_a_place_that_cannot_be_used(
+def test_doctor_reports_the_backlog_and_an_unusable_directory(
     guard_agent: Command, left: Path, server: GuardServer, tmp_path: Path
 ) -> None:
     doctor = ("doctor", "--endpoint", server.url)

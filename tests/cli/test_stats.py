@@ -58,7 +58,7 @@ def test_a_test_event_does_not_replace_the_programs_report(
     assert guard_agent("stats", "--endpoint", server.url).text == before.text
 
 
-def test_an_installation_that_has_not_reported_is_told(
+def test_an_installation_without_a_report_is_reported(
     server: GuardServer, guard_agent: Command
 ) -> None:
     output = guard_agent("stats", "--endpoint", server.url, GUARD_AGENT_INSTALL_ID="another")
@@ -67,7 +67,7 @@ def test_an_installation_that_has_not_reported_is_told(
     assert output.says("fail", "stats").startswith(expected)
 
 
-def test_losses_and_troubles_of_the_report_are_shown(
+def test_losses_and_errors_in_the_report_are_shown(
     start_backend: StartBackend, guard_agent: Command
 ) -> None:
     backend = start_backend()
@@ -91,7 +91,7 @@ REPORT = """{"agents": [
 ]}"""
 
 
-def test_a_backend_that_keeps_no_reports_is_told(
+def test_a_backend_without_reports_is_reported(
     start_backend: StartBackend, guard_agent: Command
 ) -> None:
     output = guard_agent("stats", "--endpoint", start_backend().url)
@@ -100,14 +100,14 @@ def test_a_backend_that_keeps_no_reports_is_told(
     assert output.says("fail", "stats").startswith(expected)
 
 
-def test_a_wrong_key_is_told(server: GuardServer, guard_agent: Command) -> None:
+def test_a_wrong_key_is_reported(server: GuardServer, guard_agent: Command) -> None:
     key = "fg_not_the_right_one"
     output = guard_agent("stats", "--endpoint", server.url, GUARD_AGENT_API_KEY=key)
     assert output.code == 1
     assert output.says("fail", "key").startswith("the backend refuses it with 401")
 
 
-def test_an_unknown_host_is_told(guard_agent: Command) -> None:
+def test_an_unknown_host_is_reported(guard_agent: Command) -> None:
     output = guard_agent("stats", "--endpoint", "https://guard.invalid")
     assert output.code == 1
     assert output.says("fail", "dns").startswith("guard.invalid is unknown: ")

@@ -73,7 +73,7 @@ REFUSED: list[tuple[str, dict[str, Any], int, str, str]] = [
     [(number, *case) for number, case in enumerate(REFUSED, 1)],
     ids=[f"{case[3]} at {case[0]}" for case in REFUSED],
 )
-def test_what_a_route_refuses_arrives_with_its_type_and_action(
+def test_requests_blocked_by_a_route_arrive_with_type_and_action(
     app: ExampleApp,
     server: GuardServer,
     number: int,
@@ -121,7 +121,7 @@ def test_an_address_that_keeps_attacking_is_banned_and_then_blocked(
     assert blocked["endpoint"] == "/search"
 
 
-def test_every_event_has_a_key_of_its_own(app: ExampleApp, server: GuardServer) -> None:
+def test_every_event_has_its_own_key(app: ExampleApp, server: GuardServer) -> None:
     client = "198.18.5.1"
     for _ in range(3):
         app.request("/account", client)

@@ -50,7 +50,7 @@ def test_a_port_in_use_is_named_with_its_setting(server_binary: Path, tmp_path: 
     assert "DEMO_APP_PORT" in demo.stderr
 
 
-def test_a_missing_server_is_said(tmp_path: Path) -> None:
+def test_a_missing_server_is_reported(tmp_path: Path) -> None:
     demo = run_demo(tmp_path / "guard-server", tmp_path)
 
     assert demo.returncode == 2

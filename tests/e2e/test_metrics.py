@@ -44,7 +44,7 @@ def test_a_lone_request_is_reported_after_the_flush_interval(
     assert eventually(lambda: server.counts("metrics") == expected)
 
 
-def test_an_app_that_ends_delivers_what_is_queued(
+def test_an_app_delivers_queued_records_at_exit(
     server: GuardServer, start_app: Callable[..., ExampleApp]
 ) -> None:
     app = start_app(server.url, GUARD_DETECTION="off", GUARD_AGENT_FLUSH_INTERVAL="3600")

@@ -23,7 +23,7 @@ def keys_are_unique(server: GuardServer) -> bool:
     return len(keys) == len(set(keys))
 
 
-def test_a_server_that_comes_late_gets_everything(
+def test_a_server_that_starts_late_gets_everything(
     new_server: Callable[..., GuardServer], start_app: Callable[..., ExampleApp]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
@@ -40,7 +40,7 @@ def test_a_server_that_comes_late_gets_everything(
     assert keys_are_unique(server)
 
 
-def test_a_server_killed_and_started_again_misses_nothing(
+def test_a_killed_and_restarted_server_misses_nothing(
     new_server: Callable[..., GuardServer], start_app: Callable[..., ExampleApp]
 ) -> None:
     server = new_server().start()

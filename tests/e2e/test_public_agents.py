@@ -119,7 +119,7 @@ def test_the_latest_public_agent_delivers_signed(
     assert_everything_arrived(server)
 
 
-def test_who_has_the_rules_is_told_of_our_agent_at_once_and_of_a_public_one_by_its_interval(
+def test_rule_status_updates_at_once_for_our_agent_and_by_interval_for_a_public_one(
     server: GuardServer, start_app: Callable[..., ExampleApp]
 ) -> None:
     rules = Rules(server)

@@ -43,7 +43,7 @@ def send(app: ExampleApp, requests: int) -> None:
         assert app.request("/items") == 200
 
 
-def test_what_a_killed_app_leaves_in_redis_is_delivered_once_by_the_next(
+def test_the_next_app_delivers_once_what_a_killed_app_left_in_redis(
     start_redis: Callable[..., RedisServer],
     new_server: Callable[..., GuardServer],
     start_app: Callable[..., ExampleApp],
@@ -103,7 +103,7 @@ def send_to(tmp_path: Path, cleanup: ExitStack) -> Callable[..., Path]:
     return start
 
 
-def test_a_redis_with_tls_keeps_records_where_its_authority_is_trusted(
+def test_a_redis_with_tls_saves_records_if_its_authority_is_trusted(
     tls_redis: RedisServer, authority: Authority, send_to: Callable[..., Path]
 ) -> None:
     assert tls_redis.url.startswith("rediss://")
@@ -111,7 +111,7 @@ def test_a_redis_with_tls_keeps_records_where_its_authority_is_trusted(
     assert eventually(lambda: tls_redis.waiting() == 1)
 
 
-def test_a_redis_that_nobody_vouches_for_gets_no_record(
+def test_an_untrusted_redis_gets_no_record(
     tls_redis: RedisServer, send_to: Callable[..., Path]
 ) -> None:
     log = send_to(tls_redis.url)
@@ -121,7 +121,7 @@ def test_a_redis_that_nobody_vouches_for_gets_no_record(
     assert tls_redis.waiting() == 0
 
 
-def test_a_certificate_that_signs_itself_is_taken_once_it_is_made_as_the_agent_says(
+def test_a_self_signed_certificate_works_if_created_as_the_agent_advises(
     start_tls_redis: Callable[..., RedisServer],
     authority: Authority,
     send_to: Callable[..., Path],
@@ -142,7 +142,7 @@ def test_a_certificate_that_signs_itself_is_taken_once_it_is_made_as_the_agent_s
     assert eventually(lambda: redis.waiting() == 1)
 
 
-def test_a_redis_without_tls_gets_no_record_in_clear(
+def test_a_redis_without_tls_gets_no_plaintext_record(
     start_redis: Callable[..., RedisServer], send_to: Callable[..., Path]
 ) -> None:
     redis = start_redis()

@@ -69,7 +69,7 @@ def test_a_signed_project_signs_each_batch(
         assert batch.headers["x-payload-signature"] == f"v1={digest}"
 
 
-def test_a_wrong_signature_is_refused_and_the_records_are_kept(
+def test_a_wrong_signature_is_rejected_and_the_records_are_kept(
     new_server: Callable[..., GuardServer],
     start_relay: Callable[[GuardServer], Relay],
     start_app: Callable[..., ExampleApp],

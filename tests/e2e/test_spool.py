@@ -52,7 +52,7 @@ def keys(server: GuardServer) -> list[str]:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
-def test_what_an_app_leaves_in_an_outage_is_delivered_once_by_the_next(
+def test_the_next_app_delivers_once_what_an_app_left_in_an_outage(
     ending: signal.Signals,
     spool: Path,
     port: int,

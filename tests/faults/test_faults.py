@@ -27,17 +27,15 @@ def assert_kept(outcome: Outcome) -> None:
     assert outcome.good, outcome
 
 
-def test_what_killed_processes_accepted_is_stored_once(server_binary: Path, tmp_path: Path) -> None:
+def test_records_of_killed_processes_are_stored_once(server_binary: Path, tmp_path: Path) -> None:
     assert_kept(killed(server_binary, tmp_path, kills=4, window_ms=BUSY_WINDOW_MS))
 
 
-def test_what_is_sent_again_after_a_cut_answer_is_stored_once(
-    server_binary: Path, tmp_path: Path
-) -> None:
+def test_a_resend_after_a_lost_response_is_stored_once(server_binary: Path, tmp_path: Path) -> None:
     assert_kept(committed_then_cut(server_binary, tmp_path))
 
 
-def test_what_an_app_accepted_that_is_killed_as_it_ends_is_stored_once(
+def test_records_of_an_app_killed_during_shutdown_are_stored_once(
     server_binary: Path, tmp_path: Path
 ) -> None:
     outcome = terminated_then_killed(
@@ -46,19 +44,17 @@ def test_what_an_app_accepted_that_is_killed_as_it_ends_is_stored_once(
     assert_kept(outcome)
 
 
-def test_what_a_full_disk_had_no_room_for_is_on_it_once_there_is(
-    server_binary: Path, tmp_path: Path
-) -> None:
+def test_records_reach_a_full_disk_once_it_has_room(server_binary: Path, tmp_path: Path) -> None:
     assert_kept(full_disk(server_binary, tmp_path, BUSY_WINDOW_MS, PATIENCE_SECONDS))
 
 
-def test_what_a_read_only_disk_did_not_take_is_on_it_once_it_is_writable(
+def test_records_reach_a_read_only_disk_once_it_is_writable(
     server_binary: Path, tmp_path: Path
 ) -> None:
     assert_kept(read_only_disk(server_binary, tmp_path, BUSY_WINDOW_MS, PATIENCE_SECONDS))
 
 
-def test_what_four_processes_accepted_while_redis_was_killed_is_stored_once(
+def test_records_of_four_processes_are_stored_once_when_redis_is_killed(
     server_binary: Path, tmp_path: Path
 ) -> None:
     assert_kept(killed_redis(server_binary, tmp_path))

@@ -40,7 +40,7 @@ def assert_clean(ended: Ended, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", CODES)
-def test_what_was_accepted_before_the_end_is_delivered(
+def test_accepted_records_are_delivered_at_exit(
     way: str, start: Start, server: GuardServer, accepted: Accepted
 ) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -64,7 +64,7 @@ def stop(serve: Serve, command: list[str], workers: int, turn: int) -> tuple[int
     return served.stop(), served.process.output()
 
 
-def test_what_was_accepted_is_delivered_when_uvicorn_is_ended(
+def test_accepted_records_are_delivered_when_uvicorn_stops(
     serve: Serve, server: GuardServer, accepted: Accepted
 ) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -77,7 +77,7 @@ def test_what_was_accepted_is_delivered_when_uvicorn_is_ended(
     accepted.assert_stored_once(server)
 
 
-def test_what_was_accepted_is_delivered_when_gunicorn_is_ended(
+def test_accepted_records_are_delivered_when_gunicorn_stops(
     serve: Serve, server: GuardServer, accepted: Accepted
 ) -> None:
     """A master and four workers each: forty exits."""

@@ -32,7 +32,7 @@ Start = Callable[..., Program]
         *[(f"pool-{method}", 40) for method in ("fork", "forkserver", "spawn")],
     ],
 )
-def test_every_childs_records_arrive_and_the_parents_once(
+def test_records_of_parent_and_children_arrive_once(
     way: str, children: int, start: Start, server: GuardServer, accepted: Accepted
 ) -> None:
     ended = start("forks", way, str(children)).end()
@@ -43,7 +43,7 @@ def test_every_childs_records_arrive_and_the_parents_once(
     accepted.assert_stored_once(server)
 
 
-def test_a_childs_first_records_arrive_by_themselves_within_two_flush_intervals(
+def test_a_childs_first_records_arrive_within_two_flush_intervals(
     settings: Settings, start: Start, server: GuardServer, accepted: Accepted
 ) -> None:
     settings.flush_interval = 1
@@ -65,7 +65,7 @@ def test_a_childs_first_records_arrive_by_themselves_within_two_flush_intervals(
     accepted.assert_stored_once(server)
 
 
-def test_every_process_keeps_its_own_records_in_redis_by_a_connection_of_its_own(
+def test_every_process_saves_its_records_in_redis_over_its_own_connection(
     settings: Settings,
     start: Start,
     start_redis: Callable[..., RedisServer],

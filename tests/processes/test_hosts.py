@@ -30,7 +30,7 @@ Start = Callable[..., Program]
 GEVENT = ["gunicorn", "flask_app:app", "--bind", "127.0.0.1:0", "--worker-class", "gevent"]
 
 
-def test_what_celerys_children_accept_is_stored(
+def test_records_of_celery_children_are_stored(
     start: Start,
     server: GuardServer,
     accepted: Accepted,
@@ -54,7 +54,7 @@ def test_what_celerys_children_accept_is_stored(
 
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
-def test_greenlets_go_on_while_one_waits_and_callbacks_run_in_them(
+def test_greenlets_run_while_one_waits_and_callbacks_run_in_greenlets(
     library: str, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
@@ -62,7 +62,7 @@ def test_greenlets_go_on_while_one_waits_and_callbacks_run_in_them(
     assert (ended.code, ended.output) == (0, "done\n"), ended.errors
 
 
-def test_a_worker_of_gevents_serves_while_a_backend_keeps_the_rules(
+def test_a_gevent_worker_serves_while_a_backend_withholds_the_rules(
     settings: Settings, cleanup: ExitStack, serve: Callable[..., Served]
 ) -> None:
     settings.endpoint = cleanup.enter_context(silent_backend())
@@ -78,7 +78,7 @@ def backend() -> Iterator[Backend]:
         yield backend
 
 
-def test_trios_loop_goes_on_while_calls_wait(backend: Backend) -> None:
+def test_the_trio_loop_runs_while_calls_wait(backend: Backend) -> None:
     agent = GuardAgentHandler(trio_config(backend))
     told: list[int] = []
     has_heard = trio.Event()

@@ -13,7 +13,7 @@ from guard_agent.awaitables import in_background
 
 
 @pytest.mark.parametrize("value", [None, 7, (1, 2), [], StopIteration(3)], ids=repr)
-def test_ready_gives_its_value_however_it_is_run(value: Any) -> None:
+def test_ready_returns_its_value_however_it_is_run(value: Any) -> None:
     ready = Ready(value)
 
     async def program() -> list[Any]:
@@ -51,7 +51,7 @@ def test_ready_raises_what_is_thrown_into_it(
     assert caught.value.args == args
 
 
-def test_pending_waits_without_blocking_and_gives_the_result() -> None:
+def test_pending_waits_without_blocking_and_returns_the_result() -> None:
     done = threading.Event()
 
     def work() -> int:
@@ -80,7 +80,7 @@ def test_pending_raises_what_the_work_raises() -> None:
     asyncio.run(program())
 
 
-def test_waiting_for_pending_can_be_cancelled_while_the_work_goes_on() -> None:
+def test_waiting_for_pending_can_be_cancelled_while_the_work_continues() -> None:
     release, finished = threading.Event(), threading.Event()
 
     def work() -> None:

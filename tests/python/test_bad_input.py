@@ -34,7 +34,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
         ("idempotency_key", "no-uuid", "no-uuid"),
     ],
 )
-def test_a_field_of_another_type_is_sent_as_it_is(
+def test_a_field_of_a_wrong_type_is_sent_unchanged(
     make_config: Make, backend: Backend, field: str, value: Any, sent: Any
 ) -> None:
     agent = SyncGuardAgentHandler(make_config())
@@ -44,7 +44,7 @@ def test_a_field_of_another_type_is_sent_as_it_is(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_metric_that_is_no_number_is_sent_as_null(
+def test_a_metric_without_a_number_is_sent_as_null(
     make_config: Make, backend: Backend, value: float
 ) -> None:
     agent = SyncGuardAgentHandler(make_config())
@@ -71,7 +71,7 @@ def test_a_metric_that_cannot_be_read_is_counted_and_logged(
 
 
 @pytest.mark.parametrize("value", ["x" * 10_000_000, b"x" * 10_000_000])
-def test_ten_megabytes_in_one_value_are_cut(
+def test_ten_megabytes_in_one_value_are_truncated(
     make_config: Make, backend: Backend, value: Any
 ) -> None:
     agent = SyncGuardAgentHandler(make_config())
@@ -111,7 +111,7 @@ def a_file(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize(
     "spoil", [a_file, read_only], ids=["is a file", "is on a read-only file system"]
 )
-def test_a_home_that_keeps_nothing_is_logged_and_the_agent_works(
+def test_a_read_only_home_is_logged_and_the_agent_works(
     backend: Backend, tmp_path: Path, spoil: Callable[[Path], list[str]]
 ) -> None:
     ended = subprocess.run(
@@ -145,7 +145,7 @@ print(stats["buffer_stats"]["durability_degraded"], stats["ledger"]["dropped"])
 """
 
 
-def test_a_read_only_file_system_keeps_nothing_and_the_agent_goes_on_in_memory(
+def test_on_a_read_only_file_system_the_agent_works_in_memory(
     backend: Backend, tmp_path: Path
 ) -> None:
     backend.rules = {"rule_id": "r", "version": 7}
@@ -196,7 +196,7 @@ class Raises:
 @pytest.mark.parametrize(
     "error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("any")]
 )
-def test_what_an_object_raises_comes_out_of_no_call(
+def test_an_exception_of_an_object_never_leaves_a_call(
     make_config: Make, error: BaseException
 ) -> None:
     agent = SyncGuardAgentHandler(make_config())

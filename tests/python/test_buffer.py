@@ -138,9 +138,7 @@ def test_the_agents_buffer_is_its_queue(make_config: Make, backend: Backend) -> 
     assert [sent["event_type"] for sent in backend.events] == ["sent", "added"]
 
 
-def test_what_a_program_takes_out_of_it_is_the_programs(
-    make_config: Make, backend: Backend
-) -> None:
+def test_records_that_a_program_takes_out_are_not_sent(make_config: Make, backend: Backend) -> None:
     async def program() -> None:
         agent = GuardAgentHandler(make_config())
         sent = event("taken", metadata={"n": 1}, tenant="shop")
@@ -159,7 +157,7 @@ def test_what_a_program_takes_out_of_it_is_the_programs(
     assert [sent["event_type"] for sent in backend.events] == ["taken"]
 
 
-def test_clearing_it_sends_nothing_and_counts_what_is_forgotten(
+def test_clearing_sends_nothing_and_counts_the_discarded_records(
     make_config: Make, backend: Backend
 ) -> None:
     async def program() -> None:
@@ -177,7 +175,7 @@ def test_clearing_it_sends_nothing_and_counts_what_is_forgotten(
 # --- EventBuffer by itself
 
 
-def test_an_event_buffer_returns_what_it_was_given_redacted(make_config: Make) -> None:
+def test_an_event_buffer_returns_its_records_redacted(make_config: Make) -> None:
     async def program() -> None:
         buffer = EventBuffer(make_config())
         given = event("first", metadata={"authorization": "Bearer secret"})
@@ -197,7 +195,7 @@ def test_an_event_buffer_returns_what_it_was_given_redacted(make_config: Make) -
     asyncio.run(program())
 
 
-def test_what_an_event_buffer_gives_back_is_the_record_as_it_was_sent(make_config: Make) -> None:
+def test_an_event_buffer_returns_records_as_they_are_sent(make_config: Make) -> None:
     async def program() -> None:
         buffer = EventBuffer(make_config())
         sent = metric()
@@ -233,7 +231,7 @@ def test_a_full_event_buffer_follows_its_policy(make_config: Make) -> None:
     asyncio.run(program())
 
 
-def test_an_event_buffer_calls_back_when_much_waits(make_config: Make) -> None:
+def test_an_event_buffer_calls_back_at_the_watermark(make_config: Make) -> None:
     async def program() -> None:
         flushed = asyncio.Event()
         calls = 0
@@ -260,7 +258,7 @@ def test_an_event_buffer_calls_back_when_much_waits(make_config: Make) -> None:
 # --- buffers that programs supply
 
 
-def test_a_buffer_of_the_programs_holds_the_records_until_they_are_flushed(
+def test_a_program_buffer_holds_the_records_until_a_flush(
     make_config: Make, backend: Backend
 ) -> None:
     buffer = Buffer()
@@ -280,7 +278,7 @@ def test_a_buffer_of_the_programs_holds_the_records_until_they_are_flushed(
     assert buffer.threads == {"guard-buffer"}
 
 
-def test_what_is_not_delivered_goes_back_to_the_buffer(make_config: Make, backend: Backend) -> None:
+def test_undelivered_records_return_to_the_buffer(make_config: Make, backend: Backend) -> None:
     backend.status = 500
     buffer = Buffer()
     config = make_config(retry_attempts=0)
@@ -296,7 +294,7 @@ def test_what_is_not_delivered_goes_back_to_the_buffer(make_config: Make, backen
     assert ledger(agent)["delivered"] == 1
 
 
-def test_what_a_buffer_gives_twice_is_sent_under_one_key(
+def test_a_record_returned_twice_by_a_buffer_keeps_its_key(
     make_config: Make, backend: Backend
 ) -> None:
     buffer: Any = Buffer()
@@ -315,7 +313,7 @@ def test_what_a_buffer_gives_twice_is_sent_under_one_key(
 
 
 @pytest.mark.parametrize("answer", [False, OSError("no route")])
-def test_a_buffer_and_a_transport_of_the_programs_work_together(
+def test_a_program_buffer_and_a_program_transport_work_together(
     make_config: Make, answer: Any, log: Log
 ) -> None:
     buffer = Buffer()
@@ -331,7 +329,7 @@ def test_a_buffer_and_a_transport_of_the_programs_work_together(
     assert buffer.confirmed == [["key of held"]]
 
 
-def test_a_buffer_is_flushed_when_much_waits_and_at_stop(
+def test_a_buffer_is_flushed_at_the_watermark_and_at_stop(
     make_config: Make, backend: Backend
 ) -> None:
     agent = SyncGuardAgentHandler(make_config(buffer_size=5), buffer=Buffer())
@@ -354,7 +352,7 @@ def test_a_buffer_is_flushed_when_much_waits_and_at_stop(
     assert ledger(agent)["delivered"] == 5
 
 
-def test_what_a_transport_holds_that_is_taken_away_goes_back_and_is_flushed_by_the_next(
+def test_records_in_a_removed_transport_return_and_are_sent_by_the_next(
     make_config: Make,
 ) -> None:
     buffer, is_met = Buffer(), threading.Event()
@@ -375,7 +373,7 @@ def test_what_a_transport_holds_that_is_taken_away_goes_back_and_is_flushed_by_t
     assert eventually(lambda: ledger(agent)["delivered"] == 2)
 
 
-def test_a_flush_that_took_long_in_vain_is_not_repeated_by_the_next_stop(
+def test_a_long_failed_flush_is_not_repeated_by_the_next_stop(
     make_config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
@@ -398,9 +396,7 @@ def test_a_flush_that_took_long_in_vain_is_not_repeated_by_the_next_stop(
     assert transport.send_events.await_count == 2
 
 
-def test_one_assigned_after_start_can_be_taken_away_again(
-    make_config: Make, backend: Backend
-) -> None:
+def test_a_buffer_assigned_after_start_can_be_removed(make_config: Make, backend: Backend) -> None:
     async def program() -> None:
         agent: Any = guard_agent(make_config())
         await agent.start()
@@ -435,7 +431,7 @@ def test_a_buffer_that_raises_loses_the_record_and_nothing_else(
     assert [sent["event_type"] for sent in backend.events] == ["held"]
 
 
-def test_a_buffer_that_hangs_holds_nobody_up(make_config: Make, log: Log) -> None:
+def test_a_hanging_buffer_blocks_no_caller(make_config: Make, log: Log) -> None:
     buffer = Buffer()
     release = threading.Event()
 
@@ -473,14 +469,14 @@ def test_mocks_and_plain_functions_are_buffers_too(make_config: Make, backend: B
     assert len(backend.events) >= 2
 
 
-def test_a_mock_without_answers_is_reported_and_harmless(make_config: Make, log: Log) -> None:
+def test_a_mock_without_return_values_is_reported_and_harmless(make_config: Make, log: Log) -> None:
     agent = SyncGuardAgentHandler(make_config(), buffer=AsyncMock(spec=BufferProtocol))
     agent.send_event(event())
     agent.flush_buffer()
     log.wait_for("own buffer was not flushed")
 
 
-def test_what_is_no_buffer_is_refused(make_config: Make) -> None:
+def test_an_object_without_the_buffer_methods_is_rejected(make_config: Make) -> None:
     class Half:
         async def add_event(self, event: SecurityEvent) -> None: ...
 

@@ -33,7 +33,7 @@ def test_only_the_key_is_required() -> None:
         ("https://guard.example/base/api/v1", "https://guard.example/base"),
     ],
 )
-def test_the_endpoint_is_reduced_to_where_the_api_hangs(given: str, kept: str) -> None:
+def test_the_endpoint_is_reduced_to_the_base_url(given: str, kept: str) -> None:
     assert AgentConfig(api_key=KEY, endpoint=given).endpoint == kept
 
 
@@ -55,7 +55,7 @@ def test_the_endpoint_is_reduced_to_where_the_api_hangs(given: str, kept: str) -
         ("rules_cache_path", "a\0b", "a path with a NUL in it", "the path of a file"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_field_and_a_remedy(
+def test_an_invalid_value_is_reported_with_its_field_and_a_remedy(
     field: str, value: Any, problem: str, expected: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:
@@ -76,7 +76,7 @@ def test_a_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
         assert config.rules_cache_path == Path("/home/of-the-test/rules")
 
 
-def test_a_relative_path_is_one_from_where_it_was_configured(
+def test_a_relative_path_is_resolved_when_configured(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -89,7 +89,7 @@ def test_a_relative_path_is_one_from_where_it_was_configured(
     assert by_environment.spool_dir == str(tmp_path / "from-the-environment")
 
 
-def test_a_relative_path_is_refused_where_there_is_no_working_directory(
+def test_a_relative_path_is_rejected_without_a_working_directory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gone = tmp_path / "gone"
@@ -115,14 +115,14 @@ def test_secrets_are_not_shown(field: str) -> None:
 
 
 @pytest.mark.parametrize("rest", ["host", "host:99999", "", "[host", "h\u2100st"])
-def test_a_password_in_the_endpoint_is_refused_without_being_shown(rest: str) -> None:
+def test_a_password_in_the_endpoint_is_rejected_without_being_shown(rest: str) -> None:
     with pytest.raises(ValidationError, match="leave user and password out of it") as caught:
         AgentConfig(api_key=KEY, endpoint=f"http://user:s3cret@{rest}")
     assert "s3cret" not in str(caught.value)
     assert "s3cret" not in caught.value.json(include_input=False)
 
 
-def test_an_encryption_key_that_is_none_is_refused_without_being_shown(
+def test_an_invalid_encryption_key_is_rejected_without_being_shown(
     make_config: Make,
 ) -> None:
     with pytest.raises(EncryptionConfigError, match="project_encryption_key") as caught:
@@ -130,14 +130,14 @@ def test_an_encryption_key_that_is_none_is_refused_without_being_shown(
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_secret_that_is_empty_sends_nothing_in_the_clear_or_unsigned(make_config: Make) -> None:
+def test_an_empty_secret_sends_nothing_unencrypted_or_unsigned(make_config: Make) -> None:
     with pytest.raises(EncryptionConfigError, match="project_encryption_key"):
         guard_agent(make_config(project_encryption_key=""))
     with pytest.raises(ValueError, match="payload_signing_secret: empty; give the secret"):
         guard_agent(make_config(payload_signing_secret=""))
 
 
-def test_an_unknown_field_is_ignored_and_logged_with_its_neighbour(log: Log) -> None:
+def test_an_unknown_field_is_ignored_and_logged_with_a_suggestion(log: Log) -> None:
     fields: dict[str, Any] = {"api_key": KEY, "flush_intervall": 5, "zzz": 1}
     AgentConfig(**fields)
     said = {record.getMessage(): record.levelno for record in log.records}
@@ -168,7 +168,7 @@ def test_the_environment_is_read_field_by_field(monkeypatch: pytest.MonkeyPatch)
     ("field", "value"),
     [("anonymize_ip", "hash"), ("redis_url", "redis://cache"), ("spool_dir", "/var/spool/guard")],
 )
-def test_what_a_guard_cannot_set_comes_from_the_environment_unless_it_is_given(
+def test_fields_that_a_guard_cannot_set_come_from_the_environment(
     field: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     default = getattr(AgentConfig(api_key=KEY), field)
@@ -178,7 +178,7 @@ def test_what_a_guard_cannot_set_comes_from_the_environment_unless_it_is_given(
     assert getattr(AgentConfig(**given), field) == default
 
 
-def test_a_wrong_anonymize_ip_in_the_environment_is_refused(
+def test_an_invalid_anonymize_ip_in_the_environment_is_rejected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GUARD_AGENT_ANONYMIZE_IP", "hashed")
@@ -186,7 +186,7 @@ def test_a_wrong_anonymize_ip_in_the_environment_is_refused(
         AgentConfig(api_key=KEY)
 
 
-def test_an_environment_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_without_a_key_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GUARD_AGENT_API_KEY", raising=False)
     with pytest.raises(ValidationError, match="api_key"):
         AgentConfig.from_env()
@@ -201,7 +201,7 @@ def test_validate_config_lists_all_errors() -> None:
     ]
 
 
-def test_absurd_durations_are_no_trouble(make_config: Make) -> None:
+def test_extreme_durations_are_accepted(make_config: Make) -> None:
     agent = SyncGuardAgentHandler(
         make_config(flush_interval=10**15, status_interval=10**15, timeout=10**15)
     )

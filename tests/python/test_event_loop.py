@@ -66,7 +66,7 @@ def run(agent: GuardAgentHandler, is_met: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(
     ("scheme", "first"), [("https", b"\x16\x03"), ("http", b"POST /api/v1/")], ids=["tls", "http"]
 )
-def test_the_loop_goes_on_while_a_backend_answers_nothing(
+def test_the_loop_runs_while_a_backend_does_not_answer(
     make_config: Make, scheme: str, first: bytes
 ) -> None:
     with mute_backend() as backend:
@@ -81,7 +81,7 @@ def test_the_loop_goes_on_while_a_backend_answers_nothing(
         assert ledger["queued"] == ledger["accepted"] >= 1000
 
 
-def test_the_loop_goes_on_while_a_full_queue_drops(make_config: Make) -> None:
+def test_the_loop_runs_while_a_full_queue_drops(make_config: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         away = f"http://127.0.0.1:{listener.getsockname()[1]}"
     agent = GuardAgentHandler(make_config(endpoint=away, max_buffered=10))
@@ -123,7 +123,7 @@ def stall_and_report() -> None:
     os._exit(0)
 
 
-def test_the_loop_goes_on_while_a_look_up_stalls(tmp_path: Path) -> None:
+def test_the_loop_runs_while_a_lookup_stalls(tmp_path: Path) -> None:
     library = tmp_path / "stalled_dns.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, STALLED_DNS], check=True)
     finished = subprocess.run(

@@ -112,7 +112,7 @@ def test_a_handler_made_at_module_level_serves_asynchronous_code(
     assert sent_types(backend) == ["ip_banned"]
 
 
-def test_what_is_done_outside_of_a_loop_can_be_run_in_one(
+def test_results_from_outside_a_loop_can_be_awaited_in_one(
     make_config: Make, backend: Backend
 ) -> None:
     agent: Any = GuardAgentHandler(make_config())
@@ -122,9 +122,7 @@ def test_what_is_done_outside_of_a_loop_can_be_run_in_one(
     assert sent_types(backend) == ["ip_banned"]
 
 
-def test_results_can_be_ignored_made_tasks_of_or_gathered(
-    make_config: Make, backend: Backend
-) -> None:
+def test_results_can_be_ignored_gathered_or_made_tasks(make_config: Make, backend: Backend) -> None:
     async def program() -> None:
         agent: Any = guard_agent(make_config())
         agent.start()
@@ -181,7 +179,7 @@ def test_the_factory_returns_one_handler(make_config: Make) -> None:
     assert agent.config.project_id == "shop"
 
 
-def test_a_later_configuration_takes_over_what_is_queued(
+def test_a_later_configuration_applies_to_queued_records(
     make_config: Make, backend: Backend
 ) -> None:
     first = SyncGuardAgentHandler(make_config(endpoint="http://127.0.0.1:9"))
@@ -202,7 +200,7 @@ def test_events_and_metrics_can_be_switched_off(make_config: Make) -> None:
     assert agent.get_stats()["ledger"]["accepted"] == 0
 
 
-def test_raise_refuses_what_a_full_queue_has_no_room_for(make_config: Make) -> None:
+def test_raise_rejects_a_record_when_the_queue_is_full(make_config: Make) -> None:
     agent: Any = GuardAgentHandler(make_config(buffer_overflow_policy="raise", max_buffered=2))
     agent.send_event(event())
     agent.send_event(event())
@@ -282,7 +280,7 @@ def test_stop_releases_a_task_that_waits_for_room(make_config: Make, way: str) -
     asyncio.run(program())
 
 
-def test_drop_gives_up_the_oldest_and_counts_it(make_config: Make, backend: Backend) -> None:
+def test_drop_discards_the_oldest_and_counts_it(make_config: Make, backend: Backend) -> None:
     backend.hold.clear()
     agent = SyncGuardAgentHandler(make_config(max_buffered=2, buffer_size=1000))
     for number in range(4):
@@ -295,7 +293,7 @@ def test_drop_gives_up_the_oldest_and_counts_it(make_config: Make, backend: Back
     assert sent_types(backend) == ["2", "3"]
 
 
-def test_rules_come_as_a_model_and_are_kept_for_their_ttl(
+def test_rules_are_a_model_and_are_cached_for_their_ttl(
     make_config: Make, backend: Backend
 ) -> None:
     backend.rules = {"rule_id": "r", "version": 3, "ip_blacklist": ["192.0.2.7"], "ttl": 60}
@@ -309,7 +307,7 @@ def test_rules_come_as_a_model_and_are_kept_for_their_ttl(
     assert (stats["cached_rules"], stats["rules_fetched"]) == (True, 1)
 
 
-def test_rules_that_cannot_be_used_are_logged_and_ignored(
+def test_invalid_rules_are_logged_and_ignored(
     make_config: Make, backend: Backend, log: Log
 ) -> None:
     backend.rules = {"auto_ban_threshold": 0}
@@ -339,7 +337,7 @@ def test_stats_have_the_keys_that_status_pages_read(make_config: Make) -> None:
     assert stats["ledger"].keys() == {"accepted", "delivered", "queued", "spooled", "dropped"}
 
 
-def test_stats_follow_what_happens(make_config: Make) -> None:
+def test_stats_count_each_step(make_config: Make) -> None:
     agent = SyncGuardAgentHandler(make_config())
     assert agent.get_stats()["running"] is False
     agent.send_event(event())
@@ -367,14 +365,14 @@ def test_stats_follow_what_happens(make_config: Make) -> None:
         ({"project_id": "a\nb"}, "project_id"),
     ],
 )
-def test_a_wrong_configuration_is_refused_with_its_field(
+def test_an_invalid_configuration_is_rejected_with_its_field(
     make_config: Make, fields: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(ValueError, match=f"Invalid agent configuration: .*{problem}"):
         guard_agent(make_config(**fields))
 
 
-def test_a_refused_configuration_leaves_the_agent_as_it_was(
+def test_a_rejected_configuration_leaves_the_agent_unchanged(
     make_config: Make, backend: Backend
 ) -> None:
     agent = SyncGuardAgentHandler(make_config())
@@ -386,7 +384,7 @@ def test_a_refused_configuration_leaves_the_agent_as_it_was(
     assert sent_types(backend) == ["ip_banned"]
 
 
-def test_handlers_have_the_shape_of_the_protocol(make_config: Make) -> None:
+def test_handlers_implement_the_protocol(make_config: Make) -> None:
     def is_asynchronous(method: Callable[..., Any]) -> bool:
         returned = inspect.signature(method).return_annotation
         return getattr(returned, "__origin__", None) is Coroutine

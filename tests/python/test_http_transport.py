@@ -43,9 +43,7 @@ def status() -> AgentStatus:
     )
 
 
-def test_it_delivers_by_itself_what_the_agent_would_deliver(
-    make_config: Make, backend: Backend
-) -> None:
+def test_it_delivers_the_same_records_as_the_agent(make_config: Make, backend: Backend) -> None:
     backend.rules = {"rule_id": "r", "version": 7, "ip_blacklist": ["192.0.2.1"]}
 
     async def program() -> None:
@@ -82,7 +80,7 @@ def test_nothing_to_send_is_delivered_without_a_request(
 
 
 @pytest.mark.parametrize("answer", [401, 404, 500])
-def test_what_is_not_taken_stays_with_the_caller(
+def test_rejected_records_stay_with_the_caller(
     make_config: Make, backend: Backend, answer: int
 ) -> None:
     async def program() -> None:
@@ -99,7 +97,9 @@ def test_what_is_not_taken_stays_with_the_caller(
     assert [sent["event_type"] for sent in backend.events] == ["kept", "kept", "later"]
 
 
-def test_an_unreachable_backend_is_false_and_no_exception(make_config: Make, log: Log) -> None:
+def test_an_unreachable_backend_returns_false_without_an_exception(
+    make_config: Make, log: Log
+) -> None:
     config = make_config(endpoint="http://127.0.0.1:9", retry_attempts=0)
     transport = HTTPTransport(config)
     assert asyncio.run(transport.send_events([event()])) is False
@@ -145,7 +145,7 @@ def test_a_forked_child_connects_by_itself(make_config: Make, backend: Backend) 
     assert names == ["parent", "child", "parent again"]
 
 
-def test_the_agents_own_transport_passes_the_queue_and_shows_the_agents_numbers(
+def test_the_agents_own_transport_bypasses_the_queue_and_shows_the_agents_stats(
     make_config: Make, backend: Backend
 ) -> None:
     async def program() -> None:
@@ -165,7 +165,7 @@ def test_the_agents_own_transport_passes_the_queue_and_shows_the_agents_numbers(
     assert [sent["event_type"] for sent in backend.events] == ["at once", "queued"]
 
 
-def test_one_for_another_backend_can_be_given_to_the_agent(
+def test_the_agent_accepts_a_transport_for_another_backend(
     make_config: Make, backend: Backend
 ) -> None:
     with Backend() as other:

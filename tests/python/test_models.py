@@ -37,13 +37,13 @@ def test_an_event_needs_a_type_and_a_time_only() -> None:
             SecurityEvent.model_validate(fields)
 
 
-def test_every_event_has_a_random_key_of_its_own() -> None:
+def test_every_event_has_its_own_random_key() -> None:
     keys = {SecurityEvent(timestamp=NOON, event_type="x").idempotency_key for _ in range(1000)}
     assert len(keys) == 1000
     assert all(key.version == 4 and key.variant == uuid.RFC_4122 for key in keys)
 
 
-def test_a_forked_child_makes_other_keys_than_its_parent() -> None:
+def test_a_forked_child_creates_different_keys_than_its_parent() -> None:
     reader, writer = os.pipe()
     child = os.fork()
     key = str(SecurityEvent(timestamp=NOON, event_type="x").idempotency_key).encode()
@@ -56,7 +56,7 @@ def test_a_forked_child_makes_other_keys_than_its_parent() -> None:
     os.close(writer)
 
 
-def test_a_model_copy_is_a_new_event_unless_it_names_the_key() -> None:
+def test_a_model_copy_is_a_new_event_unless_it_sets_the_key() -> None:
     event = SecurityEvent(timestamp=NOON, event_type="x", metadata={"n": [1]})
     copies = [
         event.model_copy(),
@@ -78,7 +78,9 @@ def test_a_model_copy_is_a_new_event_unless_it_names_the_key() -> None:
     [copy.copy, copy.deepcopy, lambda event: pickle.loads(pickle.dumps(event))],
     ids=["copy", "deepcopy", "pickle"],
 )
-def test_what_moves_an_event_keeps_its_key(again: Callable[[SecurityEvent], SecurityEvent]) -> None:
+def test_copying_and_pickling_keep_an_events_key(
+    again: Callable[[SecurityEvent], SecurityEvent],
+) -> None:
     event = SecurityEvent(timestamp=NOON, event_type="x")
     assert again(event) == event
 
@@ -118,7 +120,7 @@ def test_a_copy_of_a_metric_out_of_a_buffer_is_a_new_one(
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_further_fields_are_kept() -> None:
+def test_additional_fields_are_kept() -> None:
     event = SecurityEvent.model_validate({"timestamp": NOON, "event_type": "x", "tenant": "a"})
     assert event.model_dump()["tenant"] == "a"
 
@@ -130,7 +132,7 @@ def test_a_metric_is_of_one_of_seven_types() -> None:
 
 
 @pytest.mark.parametrize("model", [SecurityEvent, SecurityMetric, EventBatch])
-def test_models_stand_what_guard_core_does_to_them(model: type[BaseModel]) -> None:
+def test_models_support_guard_cores_operations(model: type[BaseModel]) -> None:
     assert model.model_config["plugin_settings"] == {"logfire": {"record": "off"}}
     fields = set(model.model_fields)
     model.model_config["plugin_settings"]["logfire"] = {"record": "off"}

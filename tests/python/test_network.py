@@ -53,7 +53,7 @@ def proxy(backend: Backend) -> Iterator[Relay]:
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_a_proxy_of_the_environment_is_asked(backend: Backend, variable: str) -> None:
+def test_the_environment_proxy_is_used(backend: Backend, variable: str) -> None:
     with proxy(backend) as relay:
         url = relay.url.replace("http://", "http://user:s3cret@")
         assert run("http://guard.invalid", **{variable: url}) == ""
@@ -63,12 +63,12 @@ def test_a_proxy_of_the_environment_is_asked(backend: Backend, variable: str) ->
     assert len(backend.events) == 1
 
 
-def test_no_proxy_is_asked_for_hosts_that_want_none(backend: Backend) -> None:
+def test_no_proxy_hosts_are_reached_directly(backend: Backend) -> None:
     said = run(backend.url, HTTP_PROXY=f"http://{NOWHERE}", NO_PROXY="127.0.0.1")
     assert (said, len(backend.events)) == ("", 1)
 
 
-def test_a_proxy_that_is_away_is_told_without_its_password(backend: Backend) -> None:
+def test_an_unreachable_proxy_is_logged_without_its_password(backend: Backend) -> None:
     said = run(backend.url, HTTP_PROXY=f"http://user:s3cret@{NOWHERE}")
     assert "backend unreachable (no connection" in said
     assert "s3cret" not in said

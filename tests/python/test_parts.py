@@ -107,7 +107,7 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "what", "way", "started"), cases())
-def test_who_sends_never_notices_a_part_in_trouble(
+def test_a_failing_part_never_affects_the_sender(
     make_config: Make, backend: Backend, name: str, what: str, way: str, started: bool
 ) -> None:
     trouble = Trouble(what)

@@ -51,7 +51,7 @@ def run(program: str, backend: Backend, before: str = "") -> "subprocess.Complet
 @pytest.mark.parametrize(
     ("ending", "code"), [("", 0), ("sys.exit(3)", 3), ("raise RuntimeError('end')", 1)]
 )
-def test_what_is_queued_at_exit_is_delivered(backend: Backend, ending: str, code: int) -> None:
+def test_queued_records_are_delivered_at_exit(backend: Backend, ending: str, code: int) -> None:
     program = f"""
     for number in range(250):
         agent.send_event(event(str(number)))
@@ -62,7 +62,7 @@ def test_what_is_queued_at_exit_is_delivered(backend: Backend, ending: str, code
     assert [event["event_type"] for event in backend.events] == [str(n) for n in range(250)]
 
 
-def test_what_was_sent_in_a_loop_that_is_gone_is_delivered_at_exit(backend: Backend) -> None:
+def test_records_of_a_closed_loop_are_delivered_at_exit(backend: Backend) -> None:
     program = """
     import asyncio
 
@@ -123,7 +123,7 @@ def test_a_call_that_waits_for_a_silent_backend_does_not_keep_a_process_from_end
     assert "Traceback" not in ended.stderr
 
 
-def test_calls_that_wait_take_no_threads_of_the_programs(backend: Backend) -> None:
+def test_waiting_calls_use_no_threads_of_the_program(backend: Backend) -> None:
     backend.hold.clear()
     program = """
     import asyncio
@@ -258,7 +258,7 @@ TRANSPORT = """
 """
 
 
-def test_a_transport_of_the_programs_delivers_at_exit(backend: Backend) -> None:
+def test_a_program_transport_delivers_at_exit(backend: Backend) -> None:
     ended = run(TRANSPORT.replace("WAIT", "0"), backend)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "x\n", "")
     assert backend.received == []
@@ -308,7 +308,7 @@ BUFFER = """
 """
 
 
-def test_a_buffer_of_the_programs_is_flushed_at_exit(backend: Backend) -> None:
+def test_a_program_buffer_is_flushed_at_exit(backend: Backend) -> None:
     ended = run(BUFFER + "\n    agent.send_event(event('x'))", backend)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "confirmed 1\n", "")
     assert [event["event_type"] for event in backend.events] == ["x"]
@@ -321,7 +321,7 @@ def test_a_buffer_and_a_silent_backend_do_not_keep_a_process_from_ending(backend
     assert "confirmed" not in ended.stdout
 
 
-def test_what_a_silent_buffer_never_took_is_told_at_exit(backend: Backend) -> None:
+def test_records_that_a_silent_buffer_never_accepted_are_reported_at_exit(backend: Backend) -> None:
     program = """
     import asyncio
 
@@ -338,7 +338,7 @@ def test_what_a_silent_buffer_never_took_is_told_at_exit(backend: Backend) -> No
     assert "own buffer did not take a record (its time was over): lost" in ended.stderr
 
 
-def test_a_child_that_ends_leaves_the_parents_transport_its_connections(backend: Backend) -> None:
+def test_a_child_that_exits_does_not_close_the_parents_connections(backend: Backend) -> None:
     program = """
     import asyncio, os
     from guard_agent import HTTPTransport
@@ -375,7 +375,7 @@ CLOSING = """
 AFTER = [f"after {number}" for number in range(3)]
 
 
-def test_a_daemon_that_closes_all_descriptors_delivers_and_its_files_are_left_alone(
+def test_a_daemon_that_closes_all_descriptors_delivers_and_its_files_are_untouched(
     backend: Backend,
 ) -> None:
     program = """
@@ -428,13 +428,13 @@ UNSEEN = """
 """
 
 
-def test_a_child_that_c_forked_has_a_buffer_loop_of_its_own(backend: Backend) -> None:
+def test_a_child_forked_by_c_has_its_own_buffer_loop(backend: Backend) -> None:
     ended = run(BUFFER + UNSEEN, backend)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "confirmed 1\n" * 2, "")
     assert sorted(event["event_type"] for event in backend.events) == ["child", "parent"]
 
 
-def test_a_child_that_c_forked_has_a_transport_loop_of_its_own(backend: Backend) -> None:
+def test_a_child_forked_by_c_has_its_own_transport_loop(backend: Backend) -> None:
     program = TRANSPORT.replace("WAIT", "0") + "\n    import os\n    agent.flush_buffer()\n"
     # Written at once, because the child leaves by os._exit.
     program = program.replace("events))", "events), flush=True)")
@@ -443,7 +443,7 @@ def test_a_child_that_c_forked_has_a_transport_loop_of_its_own(backend: Backend)
     assert sorted(ended.stdout.split()) == ["child", "parent", "x"]
 
 
-def test_a_child_that_c_forked_hears_of_rules(backend: Backend) -> None:
+def test_a_child_forked_by_c_receives_rules(backend: Backend) -> None:
     backend.rules = {"rule_id": "r", "version": 1}
     program = """
     import ctypes, os, threading
@@ -462,7 +462,7 @@ def test_a_child_that_c_forked_hears_of_rules(backend: Backend) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0\n", "")
 
 
-def test_a_forked_child_has_a_buffer_loop_of_its_own(backend: Backend) -> None:
+def test_a_forked_child_has_its_own_buffer_loop(backend: Backend) -> None:
     program = """
     child = os.fork()
     agent.send_event(event("parent" if child else "child"))
@@ -520,7 +520,7 @@ PROCESSES = 40
 AT_ONCE = 4
 
 
-def test_nothing_is_lost_of_a_thread_that_sends_beside_stop(backend: Backend) -> None:
+def test_no_record_is_lost_if_a_thread_sends_during_stop(backend: Backend) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         exits = list(pool.map(lambda _: run(LATE, backend), range(PROCESSES)))
     assert [(ended.returncode, ended.stderr) for ended in exits] == [(0, "")] * PROCESSES
@@ -561,7 +561,7 @@ def test_a_record_that_a_task_sends_while_stop_delivers_is_delivered(backend: Ba
     assert [event["event_type"] for event in backend.events] == ["early", "late"]
 
 
-def test_what_a_function_of_atexit_sends_is_delivered(backend: Backend) -> None:
+def test_records_sent_by_an_atexit_function_are_delivered(backend: Backend) -> None:
     # It runs after all functions that are registered later.
     before = """
     import atexit
@@ -572,7 +572,7 @@ def test_what_a_function_of_atexit_sends_is_delivered(backend: Backend) -> None:
     assert [event["event_type"] for event in backend.events] == ["last"]
 
 
-def test_python_code_that_an_import_of_the_agents_runs_may_send(backend: Backend) -> None:
+def test_python_code_run_by_the_agents_imports_may_send(backend: Backend) -> None:
     """A destructor may do the same when garbage is collected during the import."""
     before = """
     import builtins, collections, datetime, enum

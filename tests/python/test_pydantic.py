@@ -178,7 +178,7 @@ def models(draw: st.DrawFn) -> BaseModel:
 
 @settings(max_examples=500, deadline=None)
 @given(models())
-def test_any_model_is_read_as_pydantic_writes_it(model: BaseModel) -> None:
+def test_any_model_is_sent_as_pydantic_writes_it(model: BaseModel) -> None:
     written = same(model.model_dump(mode="json"))
     assert same(read(model, [])) == written
     assert same(read({"deep": [model]}, [])) == {"deep": [written]}
@@ -315,7 +315,7 @@ def hidden_attribute() -> Private:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_a_model_hides_or_changes_is_hidden_or_changed(
+def test_a_models_excluded_and_changed_fields_are_respected(
     make_config: Make, backend: Backend, model: Any, written: Any
 ) -> None:
     metadata = {"x": model, "list": [model]}
@@ -372,7 +372,7 @@ def test_an_event_of_a_subclass_is_sent_as_pydantic_writes_it(
     assert SECRET not in json.dumps(got)
 
 
-def test_what_pydantic_refuses_to_write_is_replaced_field_by_field(
+def test_fields_that_pydantic_cannot_write_are_replaced(
     make_config: Make, backend: Backend
 ) -> None:
     class ComputedEvent(SecurityEvent):
@@ -497,7 +497,7 @@ def test_which_models_are_read_without_pydantic() -> None:
     assert [plain_fields(model) for model in [*written, Typed, Data]] == [None] * 10
 
 
-def test_a_class_that_is_rebuilt_is_looked_at_again() -> None:
+def test_a_rebuilt_class_is_inspected_again() -> None:
     class Changing(BaseModel):
         name: str = "n"
         card: str = SECRET
@@ -509,7 +509,7 @@ def test_a_class_that_is_rebuilt_is_looked_at_again() -> None:
     assert read(model, []) == model.model_dump() == {"name": "n"}
 
 
-def test_a_class_in_the_place_of_one_that_is_gone_is_looked_at_again() -> None:
+def test_a_class_at_the_address_of_a_deleted_one_is_inspected_again() -> None:
     for index in range(3000):
         made: Any = create_model("Made", card=(str, Field(default=SECRET, exclude=index % 2 == 1)))
         assert read(made(), []) == ({} if index % 2 else {"card": SECRET})
@@ -518,7 +518,7 @@ def test_a_class_in_the_place_of_one_that_is_gone_is_looked_at_again() -> None:
             gc.collect()
 
 
-def test_classes_are_looked_at_in_many_threads_at_once() -> None:
+def test_many_threads_can_inspect_classes_at_once() -> None:
     made = [
         create_model("Made", card=(str, Field(default=SECRET, exclude=True)))() for _ in range(50)
     ]

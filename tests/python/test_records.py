@@ -95,7 +95,7 @@ def test_an_event_arrives_with_all_its_fields(make_config: Make, backend: Backen
 
 
 @pytest.mark.parametrize("score", [0, 50, 100])
-def test_what_guard_core_adds_to_an_event_arrives_as_it_was_given(
+def test_fields_that_guard_core_adds_to_an_event_arrive_unchanged(
     make_config: Make, backend: Backend, score: int
 ) -> None:
     added = {
@@ -140,7 +140,7 @@ def test_a_metric_arrives_with_all_its_fields(make_config: Make, backend: Backen
     ],
     ids=lambda record: type(record).__name__,
 )
-def test_models_mappings_and_objects_are_taken(
+def test_models_mappings_and_objects_are_accepted(
     make_config: Make, backend: Backend, record: Any
 ) -> None:
     agent = SyncGuardAgentHandler(make_config())
@@ -243,7 +243,7 @@ def test_any_value_has_a_form_in_json(
     assert sent_metadata(make_config, backend, {"value": value}) == {"value": sent}
 
 
-def test_a_cycle_ends_where_redaction_does_not_look(make_config: Make, backend: Backend) -> None:
+def test_a_cycle_ends_at_the_redaction_depth(make_config: Make, backend: Backend) -> None:
     cycle: dict[str, Any] = {}
     cycle["again"] = cycle
     sent = sent_metadata(make_config, backend, cycle)
@@ -255,14 +255,14 @@ def test_a_cycle_ends_where_redaction_does_not_look(make_config: Make, backend: 
 
 
 @pytest.mark.parametrize("size", [60_000, 10**12])
-def test_a_value_of_too_many_is_replaced_by_a_remark(
+def test_a_value_with_too_many_elements_is_replaced_by_a_remark(
     make_config: Make, backend: Backend, size: int
 ) -> None:
     sent = sent_metadata(make_config, backend, {"numbers": range(size)})
     assert sent == {"truncated": "more than 50000 values in one record; shorten its metadata"}
 
 
-def test_text_is_cut_and_secrets_are_not_sent(make_config: Make, backend: Backend) -> None:
+def test_text_is_truncated_and_secrets_are_not_sent(make_config: Make, backend: Backend) -> None:
     metadata = {"long": "x" * 10_000_000, "headers": {"Cookie": "s=1"}, "list": [["Cookie", "s"]]}
     assert sent_metadata(make_config, backend, metadata) == {
         "long": "x" * 1024 + "...[TRUNCATED]",
@@ -271,9 +271,7 @@ def test_text_is_cut_and_secrets_are_not_sent(make_config: Make, backend: Backen
     }
 
 
-def test_a_value_that_changes_while_it_is_read_is_no_trouble(
-    make_config: Make, backend: Backend
-) -> None:
+def test_a_value_may_change_while_it_is_read(make_config: Make, backend: Backend) -> None:
     metadata: dict[Any, Any] = {}
 
     class Meddler:
@@ -285,9 +283,7 @@ def test_a_value_that_changes_while_it_is_read_is_no_trouble(
     assert sent_metadata(make_config, backend, metadata) == {"value": "meddled"}
 
 
-def test_a_record_that_changes_while_it_is_read_is_no_trouble(
-    make_config: Make, backend: Backend
-) -> None:
+def test_a_record_may_change_while_it_is_read(make_config: Make, backend: Backend) -> None:
     event: dict[str, Any] = {"timestamp": NOON, "event_type": "ip_banned"}
 
     class Meddler:
@@ -379,7 +375,7 @@ def test_an_event_that_cannot_be_sent_is_counted_and_logged_but_not_raised(
         ("hash", "system", "system"),
     ],
 )
-def test_addresses_say_no_more_than_is_wanted(
+def test_addresses_are_anonymized_as_configured(
     make_config: Make, backend: Backend, anonymize_ip: str, address: str, sent: str
 ) -> None:
     agent = SyncGuardAgentHandler(make_config(anonymize_ip=anonymize_ip))

@@ -131,7 +131,7 @@ def test_no_secret_of_an_object_is_sent(make_config: Make, backend: Backend, nam
 
 
 @pytest.mark.parametrize("name", PRINTED)
-def test_no_secret_of_what_is_printed_is_sent(
+def test_no_secret_in_a_printed_form_is_sent(
     make_config: Make, backend: Backend, name: str
 ) -> None:
     for text in (PRINTED[name], f"blocked: {PRINTED[name]}, and more"):
@@ -142,7 +142,7 @@ def test_no_secret_of_what_is_printed_is_sent(
 
 
 @pytest.mark.parametrize("kind", ["texts", "values"])
-def test_the_table_of_forms_holds_for_what_python_hands_over(
+def test_the_redaction_table_holds_for_python_objects(
     make_config: Make, backend: Backend, kind: str
 ) -> None:
     rows = [(row.get("text", row.get("value")), row["expected"]) for row in TABLE[kind]]
@@ -161,7 +161,7 @@ def test_the_rest_of_a_scope_and_of_an_environ_is_sent(make_config: Make, backen
     assert shown == {"PATH_INFO": "/items", "HTTP_HOST": "h", "HTTP_COOKIE": HIDDEN}
 
 
-def test_what_holds_no_secret_stays(make_config: Make, backend: Backend) -> None:
+def test_values_without_secrets_are_unchanged(make_config: Make, backend: Backend) -> None:
     kept = [*TABLE["texts_that_stay"], *TABLE["values_that_stay"]]
     metadata = sent(make_config, backend, metadata={"kept": [[value] for value in kept]})
     assert metadata["metadata"]["kept"] == [[value] for value in kept]

@@ -170,7 +170,7 @@ def test_records_are_kept_in_groups_until_they_are_delivered(
     assert len(held.events) == len(held.metrics) == 50
 
 
-def test_a_guard_without_coroutines_has_its_records_kept_too(
+def test_a_synchronous_guards_records_are_saved_too(
     make_config: Make, held: Backend, client: Any, sync_manager: Any
 ) -> None:
     agent = SyncGuardAgentHandler(make_config())
@@ -183,7 +183,7 @@ def test_a_guard_without_coroutines_has_its_records_kept_too(
     assert len(held.events) == 1
 
 
-def test_what_others_left_is_delivered(
+def test_records_of_other_processes_are_delivered(
     make_config: Make, backend: Backend, client: Any, sync_manager: Any
 ) -> None:
     left = [{**PUBLIC_EVENT, "idempotency_key": key} for key in ("a", "b")]
@@ -216,7 +216,7 @@ def test_keys_are_found_with_their_prefix_or_without(
     assert isinstance(handler, RedisHandlerProtocol)
 
 
-def test_a_handler_that_only_pretends_does_no_harm(make_config: Make, backend: Backend) -> None:
+def test_a_fake_handler_does_no_harm(make_config: Make, backend: Backend) -> None:
     agent = SyncGuardAgentHandler(make_config())
     handler = AsyncMock()
     agent.initialize_redis(handler)
@@ -226,7 +226,7 @@ def test_a_handler_that_only_pretends_does_no_harm(make_config: Make, backend: B
     assert agent.redis_handler is handler
 
 
-def test_trouble_is_counted_and_told_and_ends_when_redis_is_back(
+def test_errors_are_counted_and_logged_until_redis_is_back(
     make_config: Make, held: Backend, log: Log
 ) -> None:
     handler = Handler()
@@ -250,7 +250,7 @@ def test_trouble_is_counted_and_told_and_ends_when_redis_is_back(
     assert len(held.events) == 1
 
 
-def test_a_redis_that_hangs_holds_up_nothing(
+def test_a_hanging_redis_blocks_nothing(
     make_config: Make, backend: Backend, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
     monkeypatch.setattr(_redis, "_CALL_SECONDS", 0.01)
@@ -286,7 +286,7 @@ class BoundHandler(Handler):
             raise RuntimeError("attached to a different loop")
 
 
-def test_a_handler_works_in_its_event_loop_and_is_connected_again_when_that_has_ended(
+def test_a_handler_runs_in_its_event_loop_and_reconnects_when_the_loop_has_ended(
     make_config: Make, held: Backend
 ) -> None:
     agent: Any = guard_agent(make_config())
@@ -307,7 +307,7 @@ def test_a_handler_works_in_its_event_loop_and_is_connected_again_when_that_has_
     assert eventually(lambda: not handler.records)
 
 
-def test_what_an_event_loop_did_not_come_to_before_it_was_closed_is_done_elsewhere(
+def test_calls_that_a_closed_event_loop_did_not_start_run_elsewhere(
     make_config: Make, held: Backend
 ) -> None:
     agent: Any = guard_agent(make_config())
@@ -328,7 +328,7 @@ def test_what_an_event_loop_did_not_come_to_before_it_was_closed_is_done_elsewhe
     held.hold.set()
 
 
-def test_a_call_that_an_event_loop_ends_before_it_begins_leaves_no_coroutine_behind(
+def test_a_call_cancelled_by_its_loop_before_it_starts_leaves_no_coroutine(
     make_config: Make, held: Backend
 ) -> None:
     agent: Any = guard_agent(make_config())
@@ -385,7 +385,7 @@ def in_child(work: Callable[[], None]) -> None:
 
 
 @pytest.mark.usefixtures("held")
-def test_a_forked_child_keeps_its_records_in_redis_by_a_connection_of_its_own(
+def test_a_forked_child_saves_its_records_in_redis_over_its_own_connection(
     make_config: Make, client: Any, sync_manager: Any
 ) -> None:
     agent = SyncGuardAgentHandler(make_config())
@@ -405,7 +405,7 @@ def test_a_forked_child_keeps_its_records_in_redis_by_a_connection_of_its_own(
     assert agent.get_stats()["durability"]["failures"] == 0
 
 
-def test_a_forked_child_lets_a_handler_alone_whose_connections_are_the_parents(
+def test_a_forked_child_does_not_use_a_handler_with_the_parents_connections(
     make_config: Make, backend: Backend
 ) -> None:
     agent: Any = guard_agent(make_config())
@@ -431,7 +431,7 @@ def test_a_forked_child_lets_a_handler_alone_whose_connections_are_the_parents(
 
 
 @pytest.mark.usefixtures("held")
-def test_a_handler_can_be_replaced_and_taken_away(make_config: Make) -> None:
+def test_a_handler_can_be_replaced_and_removed(make_config: Make) -> None:
     first, second = Handler(), Handler()
     agent = SyncGuardAgentHandler(make_config())
     agent.redis_handler = first
@@ -451,9 +451,7 @@ def test_a_handler_can_be_replaced_and_taken_away(make_config: Make) -> None:
     assert len(first.records) == len(second.records) == 1
 
 
-def test_the_end_does_not_wait_for_a_handler_that_was_taken_away(
-    make_config: Make, log: Log
-) -> None:
+def test_exit_does_not_wait_for_a_removed_handler(make_config: Make, log: Log) -> None:
     agent = SyncGuardAgentHandler(make_config())
     agent.redis_handler = Handler()
     agent.send_event(event())
@@ -463,7 +461,7 @@ def test_the_end_does_not_wait_for_a_handler_that_was_taken_away(
     assert not [record for record in log.records if "does not answer" in record.getMessage()]
 
 
-def test_what_lacks_a_method_is_refused_by_name(make_config: Make) -> None:
+def test_a_handler_without_a_method_is_rejected_by_name(make_config: Make) -> None:
     agent: Any = SyncGuardAgentHandler(make_config())
     with pytest.raises(TypeError, match="redis_handler: object lacks get_key, set_key, delete"):
         agent.initialize_redis(object())

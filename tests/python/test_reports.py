@@ -41,7 +41,7 @@ def refused_event(config: AgentConfig, backend: Backend) -> Iterator[None]:
     agent.flush_buffer()
 
 
-def test_a_refused_key_is_logged_without_the_key(
+def test_a_rejected_key_is_logged_without_the_key(
     make_config: Make, backend: Backend, log: Log
 ) -> None:
     with refused_event(make_config(), backend):
@@ -49,7 +49,7 @@ def test_a_refused_key_is_logged_without_the_key(
     assert not any("an-api-key-for-tests" in record.getMessage() for record in log.records)
 
 
-def test_on_error_hears_what_failed(make_config: Make, backend: Backend) -> None:
+def test_on_error_receives_the_failure(make_config: Make, backend: Backend) -> None:
     heard: list[tuple[str, BaseException, dict[str, Any]]] = []
     called = threading.Event()
 
@@ -95,7 +95,7 @@ def test_an_asynchronous_on_error_is_awaited(
         assert heard.get(timeout=PATIENCE_SECONDS) == ("transport_send", GuardAgentError)
 
 
-def test_what_an_asynchronous_on_error_raises_is_logged(
+def test_an_exception_of_an_asynchronous_on_error_is_logged(
     make_config: Make, backend: Backend, log: Log
 ) -> None:
     async def on_error(*_: object) -> None:
@@ -111,7 +111,7 @@ def test_what_an_asynchronous_on_error_raises_is_logged(
     [(413, {}, 1), (200, {"events_received": 3, "events_processed": 1}, 3)],
     ids=["too large", "left out"],
 )
-def test_on_error_hears_how_many_records_the_batch_has(
+def test_on_error_receives_the_batch_size(
     make_config: Make, backend: Backend, status: int, counts: dict[str, int], size: int
 ) -> None:
     backend.status = status
@@ -125,7 +125,7 @@ def test_on_error_hears_how_many_records_the_batch_has(
     assert (stage, context) == ("flush_events", {"batch_size": size})
 
 
-def test_on_error_hears_how_many_records_stay_in_a_programs_own_buffer(
+def test_on_error_receives_the_number_of_records_in_a_program_buffer(
     make_config: Make, backend: Backend
 ) -> None:
     backend.status = 500
@@ -150,7 +150,7 @@ def test_on_error_hears_how_many_records_stay_in_a_programs_own_buffer(
         ({"metric_type": "block_rate", "value": 1}, "flush_metrics"),
     ],
 )
-def test_on_error_hears_of_each_kind_of_record_that_is_lost(
+def test_on_error_reports_each_kind_of_lost_record(
     make_config: Make, backend: Backend, record: dict[str, Any], stage: str
 ) -> None:
     backend.status = 413
@@ -191,7 +191,7 @@ print(ledger["delivered"], "delivered", ledger["queued"], "queued", ledger["drop
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no seccomp")
-def test_on_error_hears_of_a_payload_that_cannot_be_encrypted_and_is_kept(backend: Backend) -> None:
+def test_on_error_reports_a_payload_that_cannot_be_encrypted_and_is_kept(backend: Backend) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", SEALED, backend.url],
         env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
@@ -210,7 +210,7 @@ def test_on_error_hears_of_a_payload_that_cannot_be_encrypted_and_is_kept(backen
     assert len([post for post in backend.received if post.path == "/api/v1/events/encrypted"]) == 1
 
 
-def test_the_same_trouble_is_logged_once_a_minute(
+def test_the_same_error_is_logged_once_a_minute(
     make_config: Make, backend: Backend, log: Log
 ) -> None:
     backend.status = 500

@@ -33,7 +33,7 @@ async def succeed(value: int) -> int:
     return value
 
 
-def test_a_limiter_allows_so_many_calls_in_a_window(clock: Clock) -> None:
+def test_a_limiter_allows_max_calls_per_window(clock: Clock) -> None:
     async def program() -> None:
         limiter = RateLimiter(max_calls=2, time_window=60)
         assert [await limiter.acquire() for _ in range(3)] == [True, True, False]
@@ -50,14 +50,14 @@ def test_a_limiter_allows_so_many_calls_in_a_window(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("max_calls", "time_window", "field"), [(0, 1, "max_calls"), (1, 0, "time_window")]
 )
-def test_a_limiter_without_calls_or_window_is_refused(
+def test_a_limiter_without_calls_or_window_is_rejected(
     max_calls: int, time_window: float, field: str
 ) -> None:
     with pytest.raises(ValueError, match=field):
         RateLimiter(max_calls, time_window)
 
 
-def test_a_breaker_opens_after_so_many_failures_in_a_row(clock: Clock) -> None:
+def test_a_breaker_opens_after_consecutive_failures(clock: Clock) -> None:
     async def program() -> None:
         breaker = CircuitBreaker(failure_threshold=2, recovery_timeout=60)
         for _ in range(2):

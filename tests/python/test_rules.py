@@ -38,7 +38,7 @@ def versions(told: "SimpleQueue[DynamicRules | None]", count: int) -> list[int |
     return [each and each.version for each in found]
 
 
-def test_a_callback_of_synchronous_code_is_told_of_each_change_in_a_thread(
+def test_a_synchronous_callback_is_called_in_a_thread_for_each_change(
     make_config: Make, backend: Backend
 ) -> None:
     backend.publish(rules(1))
@@ -63,7 +63,7 @@ def test_a_callback_of_synchronous_code_is_told_of_each_change_in_a_thread(
     assert threads == {"guard-rules"}
 
 
-def test_callbacks_of_a_loop_are_called_and_awaited_in_it(
+def test_callbacks_registered_in_a_loop_run_in_that_loop(
     make_config: Make, backend: Backend
 ) -> None:
     async def main() -> list[tuple[str, int | None]]:
@@ -88,7 +88,7 @@ def test_callbacks_of_a_loop_are_called_and_awaited_in_it(
     assert asyncio.run(main()) == [("asynchronous", 7), ("synchronous", 7)]
 
 
-def test_a_callback_that_its_loop_ends_before_it_begins_leaves_no_coroutine_behind(
+def test_a_callback_cancelled_by_its_loop_before_it_starts_leaves_no_coroutine(
     make_config: Make, backend: Backend
 ) -> None:
     agent = GuardAgentHandler(make_config())
@@ -105,7 +105,7 @@ def test_a_callback_that_its_loop_ends_before_it_begins_leaves_no_coroutine_behi
     assert told == []
 
 
-def test_an_asynchronous_callback_given_outside_of_a_loop_runs_in_one_of_its_own(
+def test_an_asynchronous_callback_registered_outside_a_loop_gets_its_own_loop(
     make_config: Make, backend: Backend
 ) -> None:
     told: SimpleQueue[DynamicRules | None] = SimpleQueue()
@@ -136,9 +136,7 @@ def test_a_callback_that_raises_is_logged_and_the_others_are_called(
     log.wait_for("A callback of on_rules_updated raised")
 
 
-def test_a_callback_that_is_removed_is_not_called_any_more(
-    make_config: Make, backend: Backend
-) -> None:
+def test_a_removed_callback_is_not_called(make_config: Make, backend: Backend) -> None:
     agent = SyncGuardAgentHandler(make_config())
     removed: SimpleQueue[DynamicRules | None] = SimpleQueue()
     told: SimpleQueue[DynamicRules | None] = SimpleQueue()
@@ -154,7 +152,7 @@ def test_a_callback_that_is_removed_is_not_called_any_more(
 @pytest.mark.parametrize(
     "ends", ["20300101", "20300101T000000Z", "2030-06-30T23:59:60Z", "2030-01-01T00:00:00+24:00"]
 )
-def test_an_end_that_readers_differ_about_is_refused_by_its_field_and_the_last_rules_stay(
+def test_an_ambiguous_expiry_is_rejected_by_its_field_and_the_last_rules_stay(
     make_config: Make, backend: Backend, log: Log, ends: str
 ) -> None:
     agent = SyncGuardAgentHandler(make_config())
@@ -171,14 +169,16 @@ def test_an_end_that_readers_differ_about_is_refused_by_its_field_and_the_last_r
     assert found.expires_at == datetime(2030, 1, 1, tzinfo=timezone.utc)
 
 
-def test_rules_that_are_no_model_leave_those_from_before(log: Log) -> None:
+def test_invalid_rules_leave_the_previous_rules_in_force(log: Log) -> None:
     before = DynamicRules(rule_id="r", version=1)
     assert read_rules('{"rule_id": "r", "version": "second"}', before) is before
     log.wait_for("not usable and ignored")
     assert read_rules(None, before) is None
 
 
-def test_nobody_follows_rules_before_they_are_wanted(make_config: Make, backend: Backend) -> None:
+def test_rules_are_not_requested_before_the_first_subscriber(
+    make_config: Make, backend: Backend
+) -> None:
     agent = SyncGuardAgentHandler(make_config())
     agent.start()
     agent.flush_buffer()
@@ -247,7 +247,7 @@ def install(monkeypatch: pytest.MonkeyPatch, name: str, manager: object) -> None
     monkeypatch.setitem(sys.modules, name, module)
 
 
-def test_a_forked_child_follows_rules_again_with_its_first_record(
+def test_a_forked_child_subscribes_to_rules_with_its_first_record(
     make_config: Make, backend: Backend
 ) -> None:
     agent = SyncGuardAgentHandler(make_config())
@@ -272,7 +272,7 @@ def test_a_forked_child_follows_rules_again_with_its_first_record(
         child.join()
 
 
-def test_rules_are_kept_for_a_start_without_a_backend(
+def test_rules_are_stored_for_a_start_without_a_backend(
     make_config: Make, backend: Backend, tmp_path: Any
 ) -> None:
     kept = tmp_path / "rules.json"

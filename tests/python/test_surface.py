@@ -111,7 +111,7 @@ def named(path: str) -> Any:
 
 
 @pytest.mark.parametrize("line", SURFACE)
-def test_every_callable_takes_what_the_public_agents_take(line: str) -> None:
+def test_every_callable_accepts_the_public_agents_arguments(line: str) -> None:
     match = re.fullmatch(r"([\w.]+)\((.*)\)", line)
     assert match is not None
     path, wanted = match.group(1), match.group(2)

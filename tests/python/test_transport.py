@@ -77,7 +77,7 @@ def metric() -> SecurityMetric:
     )
 
 
-def test_a_transport_takes_the_place_of_http(make_config: Make, backend: Backend) -> None:
+def test_a_transport_replaces_http(make_config: Make, backend: Backend) -> None:
     transport = Transport()
     agent = SyncGuardAgentHandler(make_config(), transport=transport)
     sent, measured = event(tenant="shop", metadata={"n": 1}), metric()
@@ -103,7 +103,7 @@ def test_encryption_and_compression_are_for_http_only(make_config: Make) -> None
     assert transport.names == ["ip_banned"]
 
 
-def test_one_can_be_assigned_before_start_and_taken_away_after(
+def test_a_transport_can_be_assigned_before_start_and_removed_after(
     make_config: Make, backend: Backend
 ) -> None:
     async def program() -> None:
@@ -123,7 +123,7 @@ def test_one_can_be_assigned_before_start_and_taken_away_after(
     assert [sent["event_type"] for sent in backend.events] == ["second"]
 
 
-def test_one_assigned_after_start_gets_what_the_former_did_not_confirm(
+def test_a_transport_assigned_after_start_gets_unconfirmed_records(
     make_config: Make, backend: Backend
 ) -> None:
     first, second = Transport(), Transport()
@@ -153,7 +153,7 @@ def test_a_later_configuration_keeps_the_transport(make_config: Make) -> None:
         (RuntimeError("no way"), "raised RuntimeError('no way')"),
     ],
 )
-def test_what_is_not_confirmed_is_kept_and_sent_again(
+def test_unconfirmed_records_are_kept_and_resent(
     make_config: Make, log: Log, answer: Any, words: str
 ) -> None:
     transport = Transport()
@@ -168,7 +168,7 @@ def test_what_is_not_confirmed_is_kept_and_sent_again(
     assert (ledger["accepted"], ledger["delivered"], ledger["dropped"]) == (1, 1, {})
 
 
-def test_a_transport_that_never_answers_holds_up_neither_senders_nor_rules(
+def test_a_transport_that_never_answers_blocks_neither_senders_nor_rules(
     make_config: Make,
 ) -> None:
     class Silent(Transport):
@@ -195,7 +195,7 @@ def test_a_transport_that_never_answers_holds_up_neither_senders_nor_rules(
     assert healthy.names[0] == "first"
 
 
-def test_a_call_that_takes_too_long_is_cancelled_and_made_again(make_config: Make) -> None:
+def test_a_call_that_takes_too_long_is_cancelled_and_retried(make_config: Make) -> None:
     class SilentOnce(Transport):
         async def send_events(self, events: list[SecurityEvent]) -> bool:
             if not self.calls:
@@ -249,14 +249,14 @@ def test_a_transport_without_rules_has_none(make_config: Make) -> None:
     assert agent.get_stats()["loop_failures"]["rules"] == 0
 
 
-def test_rules_that_are_none_are_refused(make_config: Make, log: Log) -> None:
+def test_invalid_rules_are_rejected(make_config: Make, log: Log) -> None:
     transport = AsyncMock(spec=Transport)
     agent = SyncGuardAgentHandler(make_config(), transport)
     assert agent.get_dynamic_rules() is None
     log.wait_for("rules not fetched")
 
 
-def test_a_mock_of_a_transport_is_one(make_config: Make) -> None:
+def test_a_mock_works_as_a_transport(make_config: Make) -> None:
     async def program() -> None:
         transport = AsyncMock()
         transport.send_events.side_effect = [False, True]
@@ -271,7 +271,7 @@ def test_a_mock_of_a_transport_is_one(make_config: Make) -> None:
     asyncio.run(program())
 
 
-def test_a_record_that_is_no_model_is_handed_over_as_it_is(make_config: Make) -> None:
+def test_a_record_that_is_no_model_is_passed_unchanged(make_config: Make) -> None:
     transport = Transport()
     agent = SyncGuardAgentHandler(make_config(), transport)
     agent.send_event(
@@ -283,7 +283,7 @@ def test_a_record_that_is_no_model_is_handed_over_as_it_is(make_config: Make) ->
     assert sent.status_code == "unknown"
 
 
-def test_what_is_no_transport_is_refused(make_config: Make) -> None:
+def test_an_object_without_the_transport_methods_is_rejected(make_config: Make) -> None:
     wrong: Any = object()
     problem = "transport: object lacks send_events, send_metrics, fetch_dynamic_rules, send_status"
     with pytest.raises(TypeError, match=problem):
@@ -307,7 +307,7 @@ def test_a_replaced_transport_leaves_no_thread(make_config: Make) -> None:
     assert not any(thread.is_alive() for thread in replaced)
 
 
-def test_a_forked_child_sends_by_a_transport_of_its_own(make_config: Make) -> None:
+def test_a_forked_child_sends_by_its_own_transport_loop(make_config: Make) -> None:
     class ToParent(Transport):
         async def send_events(self, events: list[SecurityEvent]) -> bool:
             for sent in events:

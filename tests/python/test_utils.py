@@ -77,7 +77,7 @@ def test_payloads_of_the_public_agent_can_be_decrypted(case: dict[str, Any]) -> 
     assert PayloadEncryptor(case["key"]).decrypt(case["ciphertext"]) == case["plaintext"]
 
 
-def test_encryption_returns_what_it_was_given_and_never_the_same_twice() -> None:
+def test_encryption_round_trips_and_never_repeats_a_ciphertext() -> None:
     encryptor = PayloadEncryptor(KEY)
     data = {"events": [{"reason": "café"}]}
     sealed = encryptor.encrypt(data)
@@ -96,19 +96,19 @@ def test_associated_data_has_to_be_the_same() -> None:
 
 
 @pytest.mark.parametrize("sealed", ["", "not base64!", "AAAA"])
-def test_what_was_not_encrypted_is_not_decrypted(sealed: str) -> None:
+def test_plaintext_is_not_decrypted(sealed: str) -> None:
     with pytest.raises(EncryptionError, match="Invalid or tampered payload"):
         PayloadEncryptor(KEY).decrypt(sealed)
 
 
 @pytest.mark.parametrize("key", ["s3cret", "czNjcmV0", "*"])
-def test_a_wrong_key_is_refused_without_being_shown(key: str) -> None:
+def test_an_invalid_key_is_rejected_without_being_shown(key: str) -> None:
     with pytest.raises(EncryptionConfigError, match="give 32 bytes as URL-safe base64") as caught:
         create_encryptor(key)
     assert key not in str(caught.value)
 
 
-def test_no_key_is_no_encryptor_and_an_empty_one_is_a_wrong_one() -> None:
+def test_without_a_key_there_is_no_encryptor_and_an_empty_key_is_invalid() -> None:
     assert create_encryptor(None) is None
     with pytest.raises(EncryptionConfigError, match="give 32 bytes as URL-safe base64"):
         create_encryptor("")
@@ -137,7 +137,7 @@ def test_response_bodies_are_summarised_on_one_line() -> None:
     assert utils.summarize_response_body("abcdef", max_length=2) == "ab... (6 characters)"
 
 
-def test_json_is_written_whatever_it_holds() -> None:
+def test_any_object_is_serialized_as_json() -> None:
     written = asyncio.run(utils.safe_json_serialize({"at": datetime(2026, 1, 2), 1: "é"}))
     assert written == '{"at":"2026-01-02 00:00:00","1":"é"}'
     cycle: dict[str, Any] = {}
@@ -161,7 +161,7 @@ def test_json_is_read_if_it_is_an_object(text: str, read: Any) -> None:
     assert asyncio.run(utils.safe_json_deserialize(text)) == read
 
 
-def test_errors_carry_what_programs_ask_for() -> None:
+def test_errors_have_the_attributes_that_programs_use() -> None:
     refused = PermanentClientError(403, "no such project")
     assert (refused.status_code, refused.detail) == (403, "no such project")
     assert str(refused) == "the backend refused the request with HTTP 403: no such project"
@@ -179,14 +179,14 @@ def test_the_installation_keeps_its_identifier(tmp_path: Path) -> None:
     assert resolve_install_id(state_path=path, override="host-7") == "host-7"
 
 
-def test_a_place_that_keeps_nothing_is_logged_but_not_fatal(tmp_path: Path, log: Log) -> None:
+def test_an_unwritable_path_is_logged_but_not_fatal(tmp_path: Path, log: Log) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "install-id"
     assert resolve_install_id(state_path=path) != resolve_install_id(state_path=path)
     log.wait_for("set install_id to give one")
 
 
-def test_a_level_is_given_by_its_name_in_its_place_or_in_the_first(
+def test_a_level_name_is_accepted_as_log_level_or_first_argument(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -209,7 +209,7 @@ def test_a_level_is_given_by_its_name_in_its_place_or_in_the_first(
     [guard_agent.setup_agent_logging, utils.setup_agent_logging, setup_agent_logging],
     ids=["guard_agent", "utils", "logging_utils"],
 )
-def test_setting_logging_up_can_be_awaited_as_well(setup: Callable[..., Any]) -> None:
+def test_logging_setup_can_be_awaited(setup: Callable[..., Any]) -> None:
     class Own(logging.Logger):
         pass
 
@@ -258,7 +258,7 @@ def test_logging_goes_to_console_and_file(
         logger.setLevel(logging.NOTSET)
 
 
-def test_an_unknown_log_format_is_refused() -> None:
+def test_an_unknown_log_format_is_rejected() -> None:
     wrong: Any = "xml"
     with pytest.raises(ValueError, match="log_format: 'xml' is unknown"):
         setup_agent_logging(log_format=wrong)

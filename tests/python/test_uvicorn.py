@@ -30,7 +30,7 @@ def event(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("starting", ["by a record", "by start"])
-def test_what_was_accepted_is_delivered_after_the_server_has_shut_down(
+def test_accepted_records_are_delivered_after_the_server_shuts_down(
     make_config: Make, backend: Backend, starting: str
 ) -> None:
     server = Server()
@@ -52,7 +52,7 @@ def test_what_was_accepted_is_delivered_after_the_server_has_shut_down(
     assert (sent[0], sent[-1]) == ("before it serves", "last")
 
 
-def test_a_server_that_has_another_handler_put_before_its_own_is_left_alone(
+def test_a_server_with_a_replaced_signal_handler_is_left_unchanged(
     make_config: Make, backend: Backend
 ) -> None:
     server = Server()

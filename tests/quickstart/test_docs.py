@@ -10,7 +10,7 @@ from support import ROOT
 QUICKSTART = (ROOT / "docs" / "quickstart.md").read_text()
 
 
-def test_the_quickstart_shows_the_example_as_it_is() -> None:
+def test_the_quickstart_shows_the_unmodified_example() -> None:
     example = (ROOT / "examples" / "quickstart" / "main.py").read_text()
     assert f"```python\n{example}```\n" in QUICKSTART
 

@@ -79,17 +79,17 @@ def test_a_returned_response_is_sent_instead_of_the_endpoints_answer(app: App) -
     assert (answer.status_code, answer.json()) == (418, {"instead": "answered"})
 
 
-def test_a_raised_exception_goes_on_to_the_application(app: App) -> None:
+def test_a_raised_exception_propagates_to_the_application(app: App) -> None:
     answer = get(app, "/failed")
     assert (answer.status_code, answer.json()) == (500, {"error": "the handler's own"})
 
 
-def test_raising_what_was_handed_over_answers_403_without_a_reason(app: App) -> None:
+def test_raising_the_protection_error_answers_403_without_a_reason(app: App) -> None:
     answer = get(app, "/refused")
     assert (answer.status_code, answer.json()) == (403, {"detail": "Forbidden"})
 
 
-def test_a_detector_hands_over_only_what_it_finds(app: App) -> None:
+def test_a_detector_selects_the_handled_requests(app: App) -> None:
     assert get(app, "/people-only").json() == {"hello": "human"}
     found = get(app, "/people-only", **{"User-Agent": "script/1"})
     assert found.json() == {"instead": "script: a script: script/1"}
@@ -100,7 +100,7 @@ def test_a_detector_may_be_a_plain_function(app: App) -> None:
     assert get(app, "/search?q=no").json() == {"instead": "forbidden: q is no"}
 
 
-def test_an_unknown_protection_is_refused_when_the_application_is_made() -> None:
+def test_an_unknown_protection_is_rejected_at_startup() -> None:
     with pytest.raises(ValueError, match=r"no handler for 'other'; Guard has handlers for: 'one'"):
         Guard(handlers={"one": object()}).protect("other")
     with pytest.raises(ValueError, match=r"no handler for 'other'; .*: none"):
@@ -131,6 +131,6 @@ def test_without_fastapi_the_import_says_what_is_missing() -> None:
     assert "needs FastAPI, which is not installed: pip install fastapi" in result.stderr
 
 
-def test_redis_is_needed_only_by_who_gives_one() -> None:
+def test_redis_is_needed_only_for_a_redis_handler() -> None:
     program = "import sys; sys.modules['redis'] = None; import fastapi_guard.redis_handler"
     subprocess.run([sys.executable, "-c", program], check=True)

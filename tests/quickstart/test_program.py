@@ -67,7 +67,7 @@ def assert_reported(server: GuardServer) -> None:
     assert expected.items() <= events[0].items()
 
 
-def test_the_program_as_it_stands_reports_a_request_when_it_ends(
+def test_the_unmodified_program_delivers_a_request_at_exit(
     server: GuardServer, start_program: StartApp
 ) -> None:
     app = start_program(PROGRAM)
@@ -80,7 +80,7 @@ def test_the_program_as_it_stands_reports_a_request_when_it_ends(
     assert "never awaited" not in said
 
 
-def test_the_program_with_its_lines_about_redis_does_the_same(
+def test_the_program_with_its_redis_lines_does_the_same(
     server: GuardServer, start_program: StartApp, redis_url: str
 ) -> None:
     app = start_program(with_redis(PROGRAM, redis_url))

@@ -25,7 +25,7 @@ def run(work: Work, url: str, **options: bool) -> None:
     asyncio.run(main())
 
 
-def test_it_is_what_the_agent_expects() -> None:
+def test_it_implements_the_agents_protocol() -> None:
     assert isinstance(RedisHandler(redis=Redis()), RedisHandlerProtocol)
 
 
@@ -64,7 +64,7 @@ def test_keys_are_found_by_pattern_under_their_full_names(
     run(work, redis_url, decode_responses=decode_responses)
 
 
-def test_a_key_expires_only_if_it_is_given_seconds(redis_url: str) -> None:
+def test_a_key_expires_only_with_a_ttl(redis_url: str) -> None:
     async def work(handler: RedisHandler, redis: "Redis") -> None:
         await handler.set_key("agent_events", "for good", "{}")
         await handler.set_key("agent_events", "for a minute", "{}", ttl=60)
@@ -74,7 +74,7 @@ def test_a_key_expires_only_if_it_is_given_seconds(redis_url: str) -> None:
     run(work, redis_url)
 
 
-def test_applications_with_prefixes_of_their_own_do_not_meet(redis_url: str) -> None:
+def test_applications_with_different_prefixes_do_not_interfere(redis_url: str) -> None:
     async def work(handler: RedisHandler, redis: "Redis") -> None:
         other = RedisHandler(redis=redis, prefix="shop:")
         await other.set_key("agent_events", "one", "theirs")
@@ -85,7 +85,7 @@ def test_applications_with_prefixes_of_their_own_do_not_meet(redis_url: str) -> 
     run(work, redis_url)
 
 
-def test_the_client_is_there_for_whatever_else(redis_url: str) -> None:
+def test_the_client_is_available_for_other_commands(redis_url: str) -> None:
     async def work(handler: RedisHandler, redis: "Redis") -> None:
         async with handler.get_connection() as connection:
             assert connection is redis
@@ -94,7 +94,7 @@ def test_the_client_is_there_for_whatever_else(redis_url: str) -> None:
     run(work, redis_url)
 
 
-def test_a_redis_that_is_not_there_is_an_error_at_once() -> None:
+def test_an_unreachable_redis_is_an_immediate_error() -> None:
     handler = RedisHandler(redis=Redis.from_url("unix:///nowhere/redis.sock"))
     with pytest.raises(RedisConnectionError):
         asyncio.run(handler.initialize())

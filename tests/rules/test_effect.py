@@ -72,14 +72,14 @@ def test_a_block_of_addresses_is_banned(
     assert app.request("/items", other) == 200
 
 
-def test_a_ban_that_ends_is_lifted(app: ExampleApp, rules: Rules, client: str) -> None:
+def test_an_expired_ban_is_lifted(app: ExampleApp, rules: Rules, client: str) -> None:
     rules.add("bans", ip=client)
     assert is_answered(app, 403, client)
     rules.add("bans", ip=client, duration_s=1)
     assert is_answered(app, 200, client)
 
 
-def test_emergency_mode_lets_in_whom_it_names_until_it_is_over(
+def test_emergency_mode_admits_only_its_whitelist_until_it_ends(
     app: ExampleApp, rules: Rules, client: str, other: str
 ) -> None:
     rules.add("emergency", allowed=[other])
@@ -89,7 +89,7 @@ def test_emergency_mode_lets_in_whom_it_names_until_it_is_over(
     assert is_answered(app, 200, client)
 
 
-def test_an_endpoint_is_limited_until_that_is_taken_back_and_again_by_a_rollback(
+def test_an_endpoint_limit_ends_when_removed_and_returns_with_a_rollback(
     app: ExampleApp, rules: Rules, client: str
 ) -> None:
     limited = rules.add("limits", endpoint="/items", requests=1, window_s=3600)
@@ -128,13 +128,13 @@ def test_an_attack_is_let_through_while_its_detection_is_off(
     assert is_answered(app, 400, client, ATTACK)
 
 
-def test_a_pattern_is_taken_for_an_attack(app: ExampleApp, rules: Rules, client: str) -> None:
+def test_a_pattern_counts_as_an_attack(app: ExampleApp, rules: Rules, client: str) -> None:
     path = "/search?q=zz-attack"
     assert app.request(path, client) == 200
     assert takes(rules, "patterns", "zz-attack", lambda: app.request(path, client) == 400)
 
 
-def test_one_attack_is_enough_for_a_ban_when_the_threshold_says_so(
+def test_one_attack_leads_to_a_ban_at_threshold_one(
     app: ExampleApp, rules: Rules, client: str, other: str
 ) -> None:
     app.request(ATTACK, other)
@@ -158,7 +158,7 @@ def test_a_rollback_restores_what_was_in_force(
     assert is_answered(app, 200, other)
 
 
-def test_a_document_that_ends_is_lifted(app: ExampleApp, rules: Rules, client: str) -> None:
+def test_an_expired_document_is_lifted(app: ExampleApp, rules: Rules, client: str) -> None:
     document = {"emergency_mode": True, "emergency_whitelist": ["192.0.2.1"]}
     rules.publish(**document)
     assert is_answered(app, 503, client)

@@ -186,7 +186,7 @@ def test_a_block_is_banned_for_no_longer_than_its_ban(rules: Rules, guard: Guard
     rules.remove("bans", ip="203.0.113.0/24")
 
 
-def test_bans_with_ends_of_their_own_are_one_document(rules: Rules, guard: Guard) -> None:
+def test_bans_with_different_expiry_form_one_document(rules: Rules, guard: Guard) -> None:
     rules.add("bans", ip=ADDRESS, duration_s=120)
     rules.add("bans", ip=NEIGHBOUR)
     guard.update()
@@ -199,7 +199,7 @@ def test_bans_with_ends_of_their_own_are_one_document(rules: Rules, guard: Guard
     rules.remove("bans", ip=NEIGHBOUR)
 
 
-def test_an_address_that_is_published_no_more_is_unbanned(rules: Rules, guard: Guard) -> None:
+def test_an_address_that_is_no_longer_published_is_unbanned(rules: Rules, guard: Guard) -> None:
     before = rules.publish()
     rules.publish(ip_blacklist=[ADDRESS, NEIGHBOUR])
     guard.update()
@@ -223,7 +223,7 @@ def test_ipv4_that_is_written_as_ipv6_is_banned_as_ipv4(rules: Rules, guard: Gua
     rules.remove("bans", ip="::ffff:198.51.100.0/120")
 
 
-def test_an_unban_lifts_what_the_guard_banned_by_itself(rules: Rules, guard: Guard) -> None:
+def test_an_unban_lifts_the_guards_own_ban(rules: Rules, guard: Guard) -> None:
     asyncio.run(ip_ban_manager.ban_ip("198.51.100.1", 600, "threshold_exceeded"))
     asyncio.run(ip_ban_manager.ban_ip("198.51.100.2", 600, "threshold_exceeded"))
     rules.add("unbans", ip="198.51.100.1")
@@ -232,9 +232,7 @@ def test_an_unban_lifts_what_the_guard_banned_by_itself(rules: Rules, guard: Gua
     assert guard.bans("198.51.100.2")
 
 
-def test_what_a_document_publishes_is_what_the_model_of_guard_core_reads(
-    rules: Rules, guard: Guard
-) -> None:
+def test_guard_cores_model_reads_the_published_document(rules: Rules, guard: Guard) -> None:
     published = {
         "rule_id": "shop",
         "ttl": 60,

@@ -109,7 +109,7 @@ def test_a_restart_of_the_server_loses_no_version(server: GuardServer, start_app
     assert [version["version"] for version in versions] == [first + 2, first + 1, first]
 
 
-def test_rules_that_somebody_changed_on_their_way_are_refused_and_that_is_said(
+def test_rules_modified_in_transit_are_rejected_and_logged(
     new_server: Callable[..., GuardServer],
     start_app: Start,
     start_relay: Callable[[GuardServer], Relay],
