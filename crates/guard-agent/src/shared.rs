@@ -85,7 +85,7 @@ impl Shared {
             && self.durability.was_opened()
         {
             config.store = Some(open.clone());
-            self.warn_of_another_place(&config);
+            self.warn_of_changed_location(&config);
         }
         self.queue.set_limits(Limits::from(&config));
         if !self.config.has_same_source(&config) {
@@ -96,8 +96,8 @@ impl Shared {
         Self::with(config, install_id, queue, requests, rules, durability)
     }
 
-    fn warn_of_another_place(&self, next: &Config) {
-        if let Some(field) = self.config.keeps_elsewhere(next) {
+    fn warn_of_changed_location(&self, next: &Config) {
+        if let Some(field) = self.config.changed_location(next) {
             self.warn("spool", field, || {
                 format!(
                     "records stay where they are kept: another {field}, or none, takes effect \

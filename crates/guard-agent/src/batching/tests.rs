@@ -33,7 +33,7 @@ fn reasons(records: &[impl AsRef<[u8]>]) -> Vec<String> {
 }
 
 #[test]
-fn what_is_taken_is_encoded_in_the_order_of_its_coming() {
+fn taken_records_are_encoded_in_order_of_arrival() {
     let shared = shared(builder());
     for reason in ["1", "\"2\"", "3"] {
         send(&shared, reason);
@@ -48,9 +48,9 @@ fn what_is_taken_is_encoded_in_the_order_of_its_coming() {
 }
 
 #[test]
-fn a_batch_that_turns_out_longer_than_its_copies_said_goes_in_parts() {
+fn a_batch_longer_than_estimated_is_sent_in_parts() {
     let shared = shared(builder().max_batch_bytes(16_384));
-    // Each takes six times its length as JSON.
+    // As JSON, each takes six times its length.
     let reason = "\u{1}".repeat(200);
     for _ in 0..40 {
         send(&shared, &reason);
@@ -69,7 +69,7 @@ fn a_batch_that_turns_out_longer_than_its_copies_said_goes_in_parts() {
 }
 
 #[test]
-fn a_copy_that_cannot_be_encoded_is_counted_and_the_others_go() {
+fn an_invalid_copy_is_counted_and_the_others_are_sent() {
     let shared = shared(builder());
     send(&shared, "sound");
     let tape = Incoming::Tape {
@@ -87,7 +87,7 @@ fn a_copy_that_cannot_be_encoded_is_counted_and_the_others_go() {
 }
 
 #[test]
-fn what_is_withdrawn_is_encoded() {
+fn withdrawn_records_are_encoded() {
     let shared = shared(builder());
     send(&shared, "1");
     assert_eq!(reasons(&withdraw(&shared, Kind::Event)), ["1"]);
@@ -95,7 +95,7 @@ fn what_is_withdrawn_is_encoded() {
 }
 
 #[test]
-fn a_record_is_sent_as_the_configuration_says_that_is_in_force_when_it_leaves() {
+fn a_record_is_encoded_under_the_configuration_in_force_when_it_is_sent() {
     let before = shared(builder());
     send(&before, "{\"pin\": \"1234\"}");
     let config = builder()
@@ -108,7 +108,7 @@ fn a_record_is_sent_as_the_configuration_says_that_is_in_force_when_it_leaves() 
 }
 
 #[test]
-fn with_a_store_all_that_waits_is_encoded_and_no_copy_is_taken() {
+fn with_a_store_waiting_records_are_encoded_and_copies_are_refused() {
     let shared = shared(builder());
     send(&shared, "before");
     enable_persistence(&shared);

@@ -142,7 +142,7 @@ pub(crate) struct Config {
 impl Config {
     /// Returns the first setting for the location of records that differs in `next`. `None`
     /// if nothing differs or no store is configured.
-    pub(crate) fn keeps_elsewhere(&self, next: &Self) -> Option<&'static str> {
+    pub(crate) fn changed_location(&self, next: &Self) -> Option<&'static str> {
         let (old, new) = (&self.settings, &next.settings);
         let on_disk = [("spool_dir", old.spool_dir != new.spool_dir)];
         let in_redis = [

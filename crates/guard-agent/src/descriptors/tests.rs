@@ -4,10 +4,10 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _};
 
 use super::*;
 
-/// Closes a descriptor as a daemon does, which does not know whose it is.
+/// Closes a descriptor as a daemon does that does not know its owner.
 fn close(file: &File) {
     #[expect(unsafe_code, reason = "that is the fault")]
-    // SAFETY: what still has the number is told from the new file by its identity.
+    // SAFETY: the value that still has the number recognizes the new file by its identity.
     drop(unsafe { File::from_raw_fd(file.as_raw_fd()) });
 }
 
@@ -18,13 +18,13 @@ fn pipe() -> (File, File) {
 }
 
 #[test]
-fn what_is_closed_by_others_is_neither_used_nor_closed_again() {
+fn a_descriptor_closed_by_the_program_is_neither_used_nor_closed_again() {
     let (reader, writer) = pipe();
     let kept = Kept::new(reader);
     assert!(kept.get().is_some());
     let before = losses();
     close(kept.file.as_ref().expect("held"));
-    // Of these some have the number.
+    // One of these files gets the number.
     let mut theirs: Vec<_> = (0..8).map(|_| pipe()).collect();
     assert!(kept.get().is_none());
     assert!(losses() > before);
@@ -43,7 +43,7 @@ fn work_ends_when_its_descriptors_are_lost() {
     let kept = witness.0.as_ref().expect("on Unix");
     close(kept.file.as_ref().expect("held"));
     assert!(runtime.get().is_none());
-    // It is this test's own runtime, which has its descriptors still.
+    // The runtime belongs to this test and still has its descriptors.
     let held = runtime.held.as_ref().expect("held");
     assert_eq!(held.block_on(never), None);
 }

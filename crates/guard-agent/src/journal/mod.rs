@@ -1,5 +1,5 @@
-//! The journal: saves what the queue holds, forgets what was delivered, and
-//! brings back what memory had no room for.
+//! The journal: saves queued records to the store, removes delivered ones, and loads
+//! records back that memory had no room for.
 //!
 //! It runs on a dedicated thread, so that neither callers nor deliveries wait for
 //! a disk. For a store on disk, a second thread, the writer, appends. So new records

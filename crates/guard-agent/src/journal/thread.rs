@@ -69,7 +69,7 @@ impl JournalThread {
 fn run(shared: &Arc<Shared>, open: OpenStore, stopping: &AtomicBool) {
     let kept = lock(&shared.durability.store).take();
     let mut journal = Journal::new(Arc::clone(shared), open, kept);
-    shared.queue.attend(Saver::Journal, thread::current());
+    shared.queue.set_listener(Saver::Journal, thread::current());
     let mut stepped = Instant::now();
     let mut next = journal.step(shared.clock().now());
     while !stopping.load(Ordering::Acquire) {
@@ -81,7 +81,7 @@ fn run(shared: &Arc<Shared>, open: OpenStore, stopping: &AtomicBool) {
         next = journal.step(shared.clock().now());
     }
     let store = journal.finish(shared.clock().now());
-    shared.queue.dismiss(Saver::Journal);
+    shared.queue.remove_listener(Saver::Journal);
     *lock(&shared.durability.store) = store;
 }
 

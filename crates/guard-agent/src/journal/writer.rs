@@ -28,7 +28,7 @@ impl Writer {
         let thread = threads::spawn("guard-agent-writer", shared, move || {
             let work = || run(&theirs, appender.as_ref(), &told);
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                theirs.queue.dismiss(Saver::Writer);
+                theirs.queue.remove_listener(Saver::Writer);
                 // Including the records it had in hand.
                 theirs.queue.mark_unsaved();
                 theirs.error("spool", "writer", || {
@@ -37,7 +37,9 @@ impl Writer {
                 });
             }
         })?;
-        shared.queue.attend(Saver::Writer, thread.thread().clone());
+        shared
+            .queue
+            .set_listener(Saver::Writer, thread.thread().clone());
         Ok(Self { thread, stopping })
     }
 
@@ -47,7 +49,7 @@ impl Writer {
         self.thread.thread().unpark();
         // A failed writer was already reported, and the journal has its records.
         let _ = self.thread.join();
-        shared.queue.dismiss(Saver::Writer);
+        shared.queue.remove_listener(Saver::Writer);
     }
 }
 

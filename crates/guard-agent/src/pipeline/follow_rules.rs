@@ -82,7 +82,7 @@ impl<'s> Follower<'s> {
         let answer = self.exchange(request(tag, Some(hold))).await;
         known.set_held(false);
         let took = shared.clock().now().saturating_duration_since(started);
-        if was_conditional && is_cut_off(&answer) && self.pace.learns_from_cut(took) {
+        if was_conditional && is_cut_off(&answer) && self.pace.learn_from_cut(took) {
             return Duration::ZERO;
         }
         let response = answer.as_ref().ok();
@@ -117,7 +117,7 @@ impl<'s> Follower<'s> {
                 .sleep_until(shared.clock().now() + RULES_PATIENCE);
             tokio::select! {
                 answer = &mut answer => return answer,
-                () = patience => self.use_reserve(),
+                () = patience => self.use_stored_rules(),
             }
         }
         self.until_ended(answer).await
@@ -144,7 +144,7 @@ impl<'s> Follower<'s> {
         }
         match outcome {
             Ok(RulesAnswer::Unchanged) => {
-                self.use_reserve();
+                self.use_stored_rules();
                 known.confirm(now);
                 Outcome::Same
             }
@@ -178,7 +178,7 @@ impl<'s> Follower<'s> {
             }
             Err(failure) => {
                 shared.requests.rules_fetched(false);
-                self.use_reserve();
+                self.use_stored_rules();
                 known.keep(now);
                 self.report(&failure);
                 Outcome::Failed(failure.wait)
@@ -234,7 +234,7 @@ impl<'s> Follower<'s> {
         is_change
     }
 
-    fn use_reserve(&mut self) {
+    fn use_stored_rules(&mut self) {
         let Some(kept) = self.reserve.take() else {
             return;
         };

@@ -150,14 +150,14 @@ impl<'s> InFlightBatch<'s> {
             lock(&self.shared.throttle).breaker.succeeded();
             if let Outcome::Delivered = outcome {
                 self.shared.requests.delivered(self.shared.clock().wall());
-                self.tell_left_out(&answer);
+                self.report_left_out(&answer);
             }
             return outcome;
         }
     }
 
     /// Reports the records of a batch that the backend accepted but does not keep.
-    fn tell_left_out(&self, answer: &Result<Response, TransportError>) {
+    fn report_left_out(&self, answer: &Result<Response, TransportError>) {
         let Ok(response) = answer else { return };
         let left_out = answer::left_out(&response.body);
         if left_out > 0 {

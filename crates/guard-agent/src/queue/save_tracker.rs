@@ -129,7 +129,7 @@ impl SaveTracker {
 
     /// Sets the thread to notify when there is work. A saver that is removed has no
     /// records in hand.
-    pub(super) fn attend(&mut self, saver: Saver, thread: Option<Thread>) {
+    pub(super) fn set_listener(&mut self, saver: Saver, thread: Option<Thread>) {
         if thread.is_none() {
             self.in_hand.clear();
         }
@@ -357,10 +357,10 @@ mod tests {
     #[test]
     fn the_journal_takes_over_records_of_a_failed_writer() {
         let mut tracker = tracker(2);
-        tracker.attend(Saver::Writer, Some(std::thread::current()));
+        tracker.set_listener(Saver::Writer, Some(std::thread::current()));
         assert_eq!(seqs(&tracker.take_unsaved(Saver::Writer, 2)), [0]);
         assert_eq!(tracker.take_unsaved(Saver::Journal, 100), []);
-        tracker.attend(Saver::Writer, None);
+        tracker.set_listener(Saver::Writer, None);
         assert!(!tracker.knows(0));
         assert_eq!(seqs(&tracker.take_unsaved(Saver::Journal, 100)), [1]);
     }
@@ -401,7 +401,7 @@ mod tests {
 
     fn listening(tracker: &mut SaveTracker) {
         for saver in [Saver::Journal, Saver::Writer] {
-            tracker.attend(saver, Some(std::thread::current()));
+            tracker.set_listener(saver, Some(std::thread::current()));
         }
     }
 
@@ -416,7 +416,7 @@ mod tests {
     #[test]
     fn the_writer_saves_until_it_fails_and_resumes_after_the_journal_succeeds() {
         let mut tracker = tracker(1);
-        tracker.attend(Saver::Journal, Some(std::thread::current()));
+        tracker.set_listener(Saver::Journal, Some(std::thread::current()));
         assert_eq!(called(&mut tracker), [false, true], "there is no writer");
         listening(&mut tracker);
         assert_eq!(called(&mut tracker), [true, false]);

@@ -24,19 +24,19 @@ impl Queue {
     }
 
     /// Notifies this thread from now on when it has work.
-    pub(crate) fn attend(&self, saver: Saver, thread: Thread) {
+    pub(crate) fn set_listener(&self, saver: Saver, thread: Thread) {
         let mut state = lock(&self.state);
         if let Some(tracker) = &mut state.tracker {
-            tracker.attend(saver, Some(thread));
+            tracker.set_listener(saver, Some(thread));
         }
         state.mark_unsaved();
         self.unlock_and_call(state);
     }
 
     /// Stops notifying the saver's thread.
-    pub(crate) fn dismiss(&self, saver: Saver) {
+    pub(crate) fn remove_listener(&self, saver: Saver) {
         if let Some(tracker) = &mut lock(&self.state).tracker {
-            tracker.attend(saver, None);
+            tracker.set_listener(saver, None);
         }
     }
 

@@ -101,7 +101,7 @@ impl Pace {
     /// Learns from a held request that was cut off after `took`. Returns true if the next hold
     /// is shorter, so that the request may be repeated at once; false if the hold was not the
     /// cause.
-    pub(crate) fn learns_from_cut(&mut self, took: Duration) -> bool {
+    pub(crate) fn learn_from_cut(&mut self, took: Duration) -> bool {
         // A hold can only be requested in whole seconds.
         let shorter = Duration::from_secs(took.mul_f64(SHORTER).as_secs());
         let is_lesson = took >= SHORTEST_CUT && shorter < self.hold;
@@ -286,7 +286,7 @@ mod tests {
             let mut pace = Pace::default();
             next(&mut pace, first(true));
             assert_eq!(pace.hold(), RULES_HOLD);
-            assert!(pace.learns_from_cut(Duration::from_secs(cut)));
+            assert!(pace.learn_from_cut(Duration::from_secs(cut)));
             assert_eq!(pace.hold(), Duration::from_secs(hold), "{cut}");
             assert_eq!(next(&mut pace, seen(Outcome::Same, hold, true)), 0.0);
             assert!(pace.is_held());
@@ -297,20 +297,20 @@ mod tests {
     fn a_request_that_fails_early_or_after_its_hold_does_not_change_the_hold() {
         let mut pace = Pace::default();
         next(&mut pace, first(true));
-        assert!(!pace.learns_from_cut(Duration::from_millis(1999)));
-        assert!(!pace.learns_from_cut(Duration::from_secs(60)));
+        assert!(!pace.learn_from_cut(Duration::from_millis(1999)));
+        assert!(!pace.learn_from_cut(Duration::from_secs(60)));
         // Holds never get longer here, so immediate repeats come to an end.
-        assert!(pace.learns_from_cut(Duration::from_secs(4)));
-        assert!(!pace.learns_from_cut(Duration::from_secs(4)));
-        assert!(pace.learns_from_cut(Duration::from_secs(2)));
-        assert!(!pace.learns_from_cut(Duration::from_secs(2)));
+        assert!(pace.learn_from_cut(Duration::from_secs(4)));
+        assert!(!pace.learn_from_cut(Duration::from_secs(4)));
+        assert!(pace.learn_from_cut(Duration::from_secs(2)));
+        assert!(!pace.learn_from_cut(Duration::from_secs(2)));
     }
 
     #[test]
     fn a_shortened_hold_grows_again_without_further_cuts() {
         let mut pace = Pace::default();
         next(&mut pace, first(true));
-        assert!(pace.learns_from_cut(Duration::from_secs(4)));
+        assert!(pace.learn_from_cut(Duration::from_secs(4)));
         let mut holds = Vec::new();
         for _ in 0..500 {
             let hold = pace.hold().as_secs();

@@ -26,7 +26,7 @@ pub(super) struct Group {
     places: usize,
     /// Number of unsettled records.
     live: usize,
-    /// Places of unsettled records that are not in memory.
+    /// Tokens of unsettled records that are not in memory.
     offered: Vec<u64>,
 }
 

@@ -173,7 +173,7 @@ impl<C: KeyValue> KeyValueStore<C> {
 
     /// Puts this process on the membership list if it is missing, and checks the list for
     /// dead processes.
-    fn call_roll(&mut self, now: Instant) -> Result<(), StoreError> {
+    fn maintain_membership(&mut self, now: Instant) -> Result<(), StoreError> {
         let key = own(name::MEMBERSHIP.to_owned());
         let value = self.get(&key)?;
         let mut membership = Membership::read(value.as_deref());
@@ -376,7 +376,7 @@ impl<C: KeyValue> Store for KeyValueStore<C> {
             if self.looks == 0 {
                 self.look()?;
             }
-            self.call_roll(now)?;
+            self.maintain_membership(now)?;
             self.renew_at = Some(now + RENEWAL);
         }
         Ok(self.renew_at)

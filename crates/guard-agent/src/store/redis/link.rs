@@ -45,7 +45,7 @@ impl Link {
     }
 
     /// Shortens the timeout for answers because the process ends.
-    pub(super) fn hurry(&self) {
+    pub(super) fn shorten_timeout(&self) {
         if let Some(connection) = &self.connection
             && connection.set_read_timeout(Some(FAREWELL)).is_err()
         {
@@ -76,7 +76,7 @@ impl Link {
             return Err(StoreError::Failed("not connected to Redis".to_owned()));
         };
         work(connection).map_err(|error| {
-            if !leaves_all_well(&error) {
+            if !is_harmless_refusal(&error) {
                 self.connection = None;
             }
             self.describe(&error)
@@ -129,6 +129,6 @@ fn refused() -> String {
 
 /// True if Redis refused a command for a reason that affects neither the connection
 /// nor the records.
-fn leaves_all_well(error: &RedisError) -> bool {
+fn is_harmless_refusal(error: &RedisError) -> bool {
     matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS"))
 }

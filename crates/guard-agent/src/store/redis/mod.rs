@@ -236,14 +236,14 @@ impl RedisStore {
             return Ok(());
         }
         self.link.open()?;
-        let settled = self.settle_in();
+        let settled = self.restore_state();
         if settled.is_err() {
             self.link.close();
         }
         settled
     }
 
-    fn settle_in(&mut self) -> Result<(), StoreError> {
+    fn restore_state(&mut self) -> Result<(), StoreError> {
         let health = self.link.run(RedisHealth::ask)?;
         self.warning = health.warning(self.link.options.place());
         let created: Result<(), StoreError> = self.link.run(|connection| {
@@ -427,7 +427,7 @@ impl Store for RedisStore {
         if !self.link.is_open() {
             return Ok(());
         }
-        self.link.hurry();
+        self.link.shorten_timeout();
         let lease = self.link.options.lease.as_millis().to_string();
         let keys = [self.keys.records.as_str(), &self.keys.lease];
         let arguments = [GROUP, &self.consumer, &lease];
