@@ -102,10 +102,10 @@ class Guard:
         """Returns a decorator for a FastAPI endpoint. Place it below the route decorator.
 
         The endpoint, a plain or a coroutine function with or without a `Request` parameter, keeps
-        its signature. Before it runs, its request is handed to the handler of `key`: every
-        request, or with a detector those in which it finds something. Handlers and detectors run
-        on the event loop, so plain ones must not block; plain endpoints run in a thread, as
-        without the decorator.
+        its signature. Before it runs, the handler of `key` receives the request. With a detector,
+        the handler receives only requests in which the detector finds something. Handlers and
+        detectors run on the event loop, so plain ones must not block. Plain endpoints run in a
+        thread, as without the decorator.
 
         Raises:
             ValueError: `key` has no handler.

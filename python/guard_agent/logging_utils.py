@@ -1,7 +1,7 @@
 """Logging for programs that have not set up logging themselves.
 
 The agent logs to the standard logger "guard_agent" and its children, and installs no
-handlers by itself.
+handlers on its own.
 """
 
 import json

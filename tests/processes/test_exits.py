@@ -1,5 +1,5 @@
-"""However a process under full load ends: it neither crashes nor hangs, its exit code is its own,
-and what its agent accepted before is stored.
+"""A process under full load neither crashes nor hangs when it ends, keeps its exit code, and all
+records that its agent accepted are stored. This holds for every way to end.
 """
 
 import signal
@@ -57,7 +57,7 @@ def test_accepted_records_are_delivered_at_exit(
 def stop(serve: Serve, command: list[str], workers: int, turn: int) -> tuple[int, str]:
     """Ends a server under load; returns its exit code and its output.
 
-    Alternately the agent handles the end by itself, and the app stops the agent.
+    In alternate turns, the app stops the agent or leaves that to the agent.
     """
     served = serve(command, "UNDER_LOAD", *(["STOPS_AGENT"] if turn % 2 else []))
     served.wait_for_workers(workers)

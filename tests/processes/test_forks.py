@@ -1,5 +1,5 @@
-"""On both sides of a fork the agent goes on: no record is lost, none is sent twice, nobody waits
-for a lock that a thread of the parent held.
+"""The agent keeps working in parent and child after a fork: no record is lost or sent twice, and
+no call waits for a lock that a thread of the parent held.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Child processes of the tests: output in a file, waiting by condition, stopped by their id."""
+"""Child processes of the tests. Output goes to a file; tests wait for conditions and stop by id."""
 
 import os
 import re

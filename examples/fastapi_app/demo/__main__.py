@@ -6,7 +6,7 @@ It needs fastapi-guard-agent and the example's requirements. It runs until Ctrl-
 what fastapi-guard produced and what arrived at the server; the exit code is 0 only if the two are
 equal. Settings come from the environment:
 
-    DEMO_SECONDS      ends the traffic by itself after so many seconds
+    DEMO_SECONDS      ends the traffic after this number of seconds
     DEMO_SERVER_PORT  guard-server's port, default 8400
     DEMO_APP_PORT     the app's port, default 8401
 """
