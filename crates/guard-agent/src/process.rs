@@ -54,12 +54,13 @@ impl Core {
             Ok(())
         };
         drop(worker);
-        self.tell(started);
+        self.report_start(started);
         !self.is_retired.load(Ordering::Acquire)
     }
 
-    /// Starts the worker. Called under the lock. The caller passes the outcome to
-    /// [`tell`](Self::tell) after the lock is released, because a report may call the agent.
+    /// Starts the worker. Called under the lock. The caller then passes the outcome to
+    /// [`report_start`](Self::report_start), after it has released the lock, because a report
+    /// may call the agent.
     fn start(&self, worker: &mut Option<Worker>) -> io::Result<()> {
         if self.is_running() || self.is_retired.load(Ordering::Acquire) {
             return Ok(());
@@ -77,7 +78,7 @@ impl Core {
         Ok(())
     }
 
-    fn tell(&self, started: io::Result<()>) {
+    fn report_start(&self, started: io::Result<()>) {
         if let Err(error) = started {
             self.shared.error("worker", "worker_start", || {
                 format!("the worker cannot start: {error}; records queue up until it can")
@@ -104,7 +105,7 @@ impl Core {
         let was_running = worker.is_some();
         let behind = self.end_worker(&mut worker, self.shared.clock().now());
         drop(worker);
-        behind.tell(&self.shared);
+        behind.report(&self.shared);
         was_running
     }
 
@@ -173,8 +174,8 @@ impl Core {
             Ok(())
         };
         drop(worker);
-        behind.tell(&self.shared);
-        self.tell(started);
+        behind.report(&self.shared);
+        self.report_start(started);
         left
     }
 

@@ -79,7 +79,7 @@ pub(crate) struct LeftBehind {
 
 impl LeftBehind {
     /// Reports the threads that did not end.
-    pub(crate) fn tell(self, shared: &Shared) {
+    pub(crate) fn report(self, shared: &Shared) {
         if self.worker {
             shared.error("worker", "worker_end", || {
                 "the worker does not end and is left behind; please report this".to_owned()

@@ -68,7 +68,7 @@ impl Journal {
 
     /// Does all pending work. Returns when to check again at the latest.
     pub(crate) fn step(&mut self, now: Instant) -> Option<Instant> {
-        self.shared.queue.answer_call(Saver::Journal);
+        self.shared.queue.clear_notified(Saver::Journal);
         if let Some(at) = self.retry_at
             && now < at
         {
@@ -193,7 +193,7 @@ impl Journal {
     fn recovered(&mut self) {
         if self.retry_at.take().is_some() {
             self.is_told = false;
-            self.shared.durability.mend();
+            self.shared.durability.mark_recovered();
             self.shared.report(Level::Info, "spool", "spool_back", || {
                 "the spool works again; what had gathered is saved".to_owned()
             });

@@ -92,7 +92,7 @@ fn is_due(shared: &Shared, at: Instant) -> bool {
 /// Waits until the thread is notified or work is due.
 fn wait(shared: &Shared, next: Option<Instant>) {
     // A store that waits by parking may have consumed the wake-up.
-    if shared.queue.calls(Saver::Journal) {
+    if shared.queue.is_notified(Saver::Journal) {
         return;
     }
     match next {

@@ -57,7 +57,7 @@ fn run(shared: &Shared, appender: &dyn Appender, stopping: &AtomicBool) {
     let mut stepped = Instant::now();
     loop {
         write(shared, appender);
-        while !shared.queue.calls(Saver::Writer) {
+        while !shared.queue.is_notified(Saver::Writer) {
             if stopping.load(Ordering::Acquire) {
                 return;
             }
@@ -71,7 +71,7 @@ fn run(shared: &Shared, appender: &dyn Appender, stopping: &AtomicBool) {
 /// Appends unsaved records. The journal handles those that need more than an append.
 fn write(shared: &Shared, appender: &dyn Appender) {
     let queue = &shared.queue;
-    queue.answer_call(Saver::Writer);
+    queue.clear_notified(Saver::Writer);
     // If the writer stops, the journal takes over.
     let _ = by_groups(queue, Saver::Writer, |group| {
         match appender.append(&records(&group)) {

@@ -155,7 +155,7 @@ impl<'s> Follower<'s> {
                     tag,
                     is_signed: false,
                 };
-                let is_change = self.tell(known.put(put, now, wall));
+                let is_change = self.notify_change(known.put(put, now, wall));
                 if is_change || had_reserve {
                     self.store(None).await;
                 }
@@ -170,7 +170,7 @@ impl<'s> Follower<'s> {
                 };
                 let had_reserve = self.reserve.take().is_some();
                 self.name_unknown_fields(&kept.rules);
-                let is_change = self.tell(known.put(Put::from(kept.clone()), now, wall));
+                let is_change = self.notify_change(known.put(Put::from(kept.clone()), now, wall));
                 if is_change || had_reserve {
                     self.store(Some(kept)).await;
                 }
@@ -217,14 +217,14 @@ impl<'s> Follower<'s> {
                 biased;
                 output = &mut work => return output,
                 () = end => {
-                    self.tell(known.drop_ended(self.wall()));
+                    self.notify_change(known.drop_ended(self.wall()));
                 }
             }
         }
     }
 
     /// Notifies the application if there is a change. Returns `is_change`.
-    fn tell(&self, is_change: bool) -> bool {
+    fn notify_change(&self, is_change: bool) -> bool {
         if is_change {
             self.shared.mark_status_dirty();
         }
@@ -241,7 +241,7 @@ impl<'s> Follower<'s> {
         let version = kept.rules.document.version;
         let now = self.shared.clock().now();
         let is_change = self.shared.rules.put(Put::from(kept), now, self.wall());
-        self.tell(is_change);
+        self.notify_change(is_change);
         self.shared.report(Level::Info, "rules", "rules_kept", || {
             format!("rules version {version} from rules_cache_path are in force")
         });

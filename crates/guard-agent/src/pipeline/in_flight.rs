@@ -58,7 +58,7 @@ impl<'s> InFlightBatch<'s> {
             while let Some(group) = self.search.next() {
                 self.group = group;
                 let sealed = self.seal().await;
-                let outcome = self.carry(&sealed).await;
+                let outcome = self.send_group(&sealed).await;
                 self.settle(outcome, sealed.plain_len);
             }
             let rejected = self.search.conclude();
@@ -126,7 +126,7 @@ impl<'s> InFlightBatch<'s> {
     }
 
     /// Sends one group until its outcome is known.
-    async fn carry(&self, sealed: &Sealed) -> Outcome {
+    async fn send_group(&self, sealed: &Sealed) -> Outcome {
         let mut attempt = 0;
         loop {
             self.wait_for_permit().await;

@@ -166,7 +166,7 @@ impl Queue {
         }
         let wakes = state.is_awaited && !was_due && state.is_full_batch();
         state.is_awaited &= !wakes;
-        self.unlock_and_call(state);
+        self.unlock_and_notify(state);
         if wakes {
             self.wake.notify_one();
         }
@@ -177,11 +177,11 @@ impl Queue {
         }
     }
 
-    /// Releases the lock and wakes the threads that have store work to do.
-    fn unlock_and_call(&self, mut state: MutexGuard<'_, QueueState>) {
-        let calls = state.calls();
+    /// Releases the lock and wakes the threads that have store work.
+    fn unlock_and_notify(&self, mut state: MutexGuard<'_, QueueState>) {
+        let threads = state.notify_savers();
         drop(state);
-        for thread in calls.into_iter().flatten() {
+        for thread in threads.into_iter().flatten() {
             thread.unpark();
         }
     }
@@ -301,7 +301,7 @@ impl Queue {
         }
         let batch = state.take(kind, max_bytes, newest);
         state.since = state.oldest().map(|_| now);
-        self.unlock_and_call(state);
+        self.unlock_and_notify(state);
         Some((kind, batch))
     }
 
@@ -372,7 +372,7 @@ impl Queue {
         disposition: Disposition,
     ) {
         state.settle(kind, records, disposition);
-        self.unlock_and_call(state);
+        self.unlock_and_notify(state);
         self.changed.notify_all();
     }
 

@@ -13,7 +13,7 @@ use guard_wire::Kind;
 use crate::ledger::LossReason;
 
 /// Threads to wake.
-pub(super) type Calls = [Option<Thread>; 2];
+pub(super) type ThreadsToWake = [Option<Thread>; 2];
 
 /// Disposition of a record that left the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +83,13 @@ pub(crate) enum Saver {
 struct Listener {
     thread: Option<Thread>,
     /// The thread was notified and has not checked since.
-    called: bool,
+    notified: bool,
 }
 
 impl Listener {
     /// Returns the thread to wake, unless it was notified already.
-    fn call(&mut self) -> Option<Thread> {
-        if std::mem::replace(&mut self.called, true) {
+    fn notify(&mut self) -> Option<Thread> {
+        if std::mem::replace(&mut self.notified, true) {
             return None;
         }
         self.thread.clone()
@@ -133,8 +133,8 @@ impl SaveTracker {
         if thread.is_none() {
             self.in_hand.clear();
         }
-        let called = false;
-        *self.listener(saver) = Listener { thread, called };
+        let notified = false;
+        *self.listener(saver) = Listener { thread, notified };
     }
 
     /// The thread responsible for unsaved records.
@@ -148,27 +148,27 @@ impl SaveTracker {
 
     /// Returns the threads to wake, except those already notified. `other_work` says
     /// that the journal has work apart from saving.
-    pub(super) fn call(&mut self, other_work: bool) -> Calls {
+    pub(super) fn notify(&mut self, other_work: bool) -> ThreadsToWake {
         let saver = self.saver();
         let unsaved = |by: Saver| !self.unsaved.is_empty() && saver == by;
         let (append, save) = (unsaved(Saver::Writer), unsaved(Saver::Journal));
         let journal = save || other_work || self.unseen || !self.commands.is_empty();
         [
-            append.then(|| self.writer.call()).flatten(),
-            journal.then(|| self.journal.call()).flatten(),
+            append.then(|| self.writer.notify()).flatten(),
+            journal.then(|| self.journal.notify()).flatten(),
         ]
     }
 
-    pub(super) fn is_called(&self, saver: Saver) -> bool {
+    pub(super) fn is_notified(&self, saver: Saver) -> bool {
         match saver {
-            Saver::Journal => self.journal.called,
-            Saver::Writer => self.writer.called,
+            Saver::Journal => self.journal.notified,
+            Saver::Writer => self.writer.notified,
         }
     }
 
     /// Marks that this saver checks now. Later work notifies it again.
-    pub(super) fn answer_call(&mut self, saver: Saver) {
-        self.listener(saver).called = false;
+    pub(super) fn clear_notified(&mut self, saver: Saver) {
+        self.listener(saver).notified = false;
         self.unseen &= saver == Saver::Writer;
     }
 
@@ -406,29 +406,29 @@ mod tests {
     }
 
     /// Tells whether the writer and the journal were notified.
-    fn called(tracker: &mut SaveTracker) -> [bool; 2] {
-        let called = tracker.call(false).map(|thread| thread.is_some());
-        tracker.answer_call(Saver::Writer);
-        tracker.answer_call(Saver::Journal);
-        called
+    fn notified(tracker: &mut SaveTracker) -> [bool; 2] {
+        let notified = tracker.notify(false).map(|thread| thread.is_some());
+        tracker.clear_notified(Saver::Writer);
+        tracker.clear_notified(Saver::Journal);
+        notified
     }
 
     #[test]
     fn the_writer_saves_until_it_fails_and_resumes_after_the_journal_succeeds() {
         let mut tracker = tracker(1);
         tracker.set_listener(Saver::Journal, Some(std::thread::current()));
-        assert_eq!(called(&mut tracker), [false, true], "there is no writer");
+        assert_eq!(notified(&mut tracker), [false, true], "there is no writer");
         listening(&mut tracker);
-        assert_eq!(called(&mut tracker), [true, false]);
+        assert_eq!(notified(&mut tracker), [true, false]);
         assert!(tracker.take_unsaved(Saver::Journal, 100).is_empty());
         let group = tracker.take_unsaved(Saver::Writer, 100);
         tracker.not_saved(group);
-        assert_eq!(called(&mut tracker), [false, true]);
+        assert_eq!(notified(&mut tracker), [false, true]);
         assert!(tracker.take_unsaved(Saver::Writer, 100).is_empty());
         let group = tracker.take_unsaved(Saver::Journal, 100);
         tracker.saved(&group, &[7]);
         tracker.add(1, Kind::Event, Bytes::new());
-        assert_eq!(called(&mut tracker), [true, false]);
+        assert_eq!(notified(&mut tracker), [true, false]);
     }
 
     #[test]
@@ -447,8 +447,8 @@ mod tests {
         listening(&mut tracker);
         let group = tracker.take_unsaved(Saver::Writer, 100);
         tracker.saved(&group, &[7]);
-        assert_eq!(called(&mut tracker), [false, true]);
-        assert_eq!(called(&mut tracker), [false, false]);
+        assert_eq!(notified(&mut tracker), [false, true]);
+        assert_eq!(notified(&mut tracker), [false, false]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Queue {
             tracker.set_listener(saver, Some(thread));
         }
         state.mark_unsaved();
-        self.unlock_and_call(state);
+        self.unlock_and_notify(state);
     }
 
     /// Stops notifying the saver's thread.
@@ -72,7 +72,7 @@ impl Queue {
         if let Some(tracker) = &mut state.tracker {
             tracker.saved(group, tokens);
         }
-        self.unlock_and_call(state);
+        self.unlock_and_notify(state);
         // Saved records can be evicted to make room.
         self.changed.notify_all();
     }
@@ -83,7 +83,7 @@ impl Queue {
         if let Some(tracker) = &mut state.tracker {
             tracker.not_saved(group);
         }
-        self.unlock_and_call(state);
+        self.unlock_and_notify(state);
     }
 
     /// Puts back commands that could not be carried out, for the next attempt.
@@ -99,18 +99,18 @@ impl Queue {
     }
 
     /// True if this saver was notified and has not checked since.
-    pub(crate) fn calls(&self, saver: Saver) -> bool {
+    pub(crate) fn is_notified(&self, saver: Saver) -> bool {
         let state = lock(&self.state);
         state
             .tracker
             .as_ref()
-            .is_some_and(|tracker| tracker.is_called(saver))
+            .is_some_and(|tracker| tracker.is_notified(saver))
     }
 
     /// Marks that this saver checks now. Later work notifies it again.
-    pub(crate) fn answer_call(&self, saver: Saver) {
+    pub(crate) fn clear_notified(&self, saver: Saver) {
         if let Some(tracker) = &mut lock(&self.state).tracker {
-            tracker.answer_call(saver);
+            tracker.clear_notified(saver);
         }
     }
 
@@ -168,7 +168,7 @@ impl Queue {
     pub(crate) fn save_again(&self, tokens: &[u64]) {
         let mut state = lock(&self.state);
         state.save_again(tokens);
-        self.unlock_and_call(state);
+        self.unlock_and_notify(state);
     }
 
     /// Evicts all waiting records that are saved. The store keeps them.

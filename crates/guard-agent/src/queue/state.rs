@@ -7,7 +7,7 @@ use bytes::Bytes;
 use guard_wire::Kind;
 
 use super::record::{Block, Incoming, QueuedRecord, fitting};
-use super::save_tracker::{Calls, Disposition, SaveTracker};
+use super::save_tracker::{Disposition, SaveTracker, ThreadsToWake};
 use super::{Arrived, Limits};
 use crate::ledger::{Ledger, LossReason};
 
@@ -357,12 +357,13 @@ impl QueueState {
         }
     }
 
-    /// Returns the saver threads that have work and were not notified yet.
-    pub(super) fn calls(&mut self) -> Calls {
+    /// Marks the savers that have work as notified. Returns their threads, except those already
+    /// notified.
+    pub(super) fn notify_savers(&mut self) -> ThreadsToWake {
         let has_room = self.has_backlog() && self.room_for_backlog().is_some();
         let tracker = self.tracker.as_mut();
         tracker
-            .map(|tracker| tracker.call(has_room))
+            .map(|tracker| tracker.notify(has_room))
             .unwrap_or_default()
     }
 

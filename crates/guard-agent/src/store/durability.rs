@@ -82,7 +82,7 @@ impl Durability {
         self.degraded.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn mend(&self) {
+    pub(crate) fn mark_recovered(&self) {
         self.degraded.store(false, Ordering::Relaxed);
     }
 

@@ -159,7 +159,7 @@ impl<C: KeyValue> KeyValueStore<C> {
     }
 
     /// Lists all keys and collects those that no live process holds.
-    fn look(&mut self) -> Result<(), StoreError> {
+    fn list_keys(&mut self) -> Result<(), StoreError> {
         let mut names = Vec::new();
         for kind in Kind::ALL {
             names.push((kind, self.client.names(kind)?));
@@ -190,7 +190,7 @@ impl<C: KeyValue> KeyValueStore<C> {
         }
         let dead = self.suspects.note(missing, now, GRACE);
         if !dead.is_empty() {
-            self.look()?;
+            self.list_keys()?;
             dead.iter().for_each(|name| membership.remove(name));
             changed = true;
         }
@@ -374,7 +374,7 @@ impl<C: KeyValue> Store for KeyValueStore<C> {
         if self.renew_at.is_none_or(|at| now >= at) {
             self.renew()?;
             if self.looks == 0 {
-                self.look()?;
+                self.list_keys()?;
             }
             self.maintain_membership(now)?;
             self.renew_at = Some(now + RENEWAL);

@@ -59,7 +59,7 @@ impl Count {
 impl RedisStore {
     /// Does due maintenance. Returns true if there is more to do.
     pub(super) fn maintain(&mut self, now: Instant) -> Result<bool, StoreError> {
-        let seen = self.look()?;
+        let seen = self.read_state()?;
         let is_short = seen.records < seen.pending;
         if !seen.held || is_short || seen.own != self.holdings.pending() {
             let gone = self.reconcile(is_short)?;
@@ -76,7 +76,7 @@ impl RedisStore {
     }
 
     /// Renews the lease and reads the state.
-    pub(super) fn look(&mut self) -> Result<Seen, StoreError> {
+    pub(super) fn read_state(&mut self) -> Result<Seen, StoreError> {
         let keys = &self.keys;
         let lease = self.link.options.lease.as_millis().to_string();
         let look: Look = self.link.script(

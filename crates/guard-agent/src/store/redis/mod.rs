@@ -256,7 +256,7 @@ impl RedisStore {
             }
         });
         created?;
-        self.look()?;
+        self.read_state()?;
         self.count.restart();
         self.reconcile(false).map(drop)
     }
