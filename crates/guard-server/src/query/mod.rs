@@ -1,5 +1,7 @@
 //! Queries of people about the records of a project.
 
+pub mod filter;
+
 use serde::Serialize;
 
 use crate::store::{AgentReport, ProjectId, RecordCounts, StoreError, Stores};

@@ -221,3 +221,47 @@ async fn an_error_names_a_parameter_out_of_range() {
         assert!(detail.contains(name), "{detail}");
     }
 }
+
+#[tokio::test]
+async fn a_filter_selects_records_over_all_pages() {
+    let server = Server::start().await;
+    let of = |n: usize| {
+        let code = if n.is_multiple_of(40) { 403 } else { 200 };
+        json!({ "timestamp": AT, "event_type": "seen", "status_code": code, "metadata": { "n": n } })
+    };
+    let events: Vec<_> = (0..400).map(of).collect();
+    server
+        .take("/api/v1/events", batch("1", &events, &[]))
+        .await;
+
+    let mut found = Vec::new();
+    let mut before = String::new();
+    loop {
+        let path =
+            format!("/api/v1/events?limit=3&filter=status_code:%3E=400%20-metadata.n:0{before}");
+        let (status, page) = read(server.get(&path).send().await.unwrap()).await;
+        assert_eq!(status, 200);
+        let events = page["events"].as_array().unwrap();
+        found.extend(
+            events
+                .iter()
+                .map(|event| event["metadata"]["n"].as_u64().unwrap()),
+        );
+        match page["next_before"].as_str() {
+            Some(next) => before = format!("&before={next}"),
+            None => break,
+        }
+    }
+    let expected: Vec<_> = (1..10).rev().map(|n| n * 40).collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_read_is_refused_with_the_place() {
+    let server = Server::start().await;
+    let request = server.get("/api/v1/events?filter=a%20event_tipe:x");
+    let (status, detail) = refused(request).await;
+    assert_eq!(status, 400);
+    assert!(detail.contains("did you mean event_type?"), "{detail}");
+    assert!(detail.contains("character 2"), "{detail}");
+}

@@ -11,30 +11,48 @@ use guard_wire::Kind;
 
 use crate::http::error::ApiError;
 use crate::http::state::AppState;
+use crate::off_thread::off_thread;
+use crate::query::filter::Filter;
 use crate::store::{Page, ProjectId, RecordPage};
 
 /// A piece ends with the record that brings it to this many bytes.
 const PIECE: usize = 64 * 1024;
+/// The most records that one request compares with a filter. The answer then ends, and
+/// `next_before` continues from there.
+const MAX_COMPARED: usize = 100_000;
 
 /// `{"events": [...], "next_before": N}`, newest first; the same for metrics.
 pub(crate) struct Listing {
     state: Arc<AppState>,
     project: ProjectId,
     kind: Kind,
+    filter: Arc<Filter>,
     /// The part that is not written yet.
     rest: Page,
+    /// How many records were compared with the filter.
+    compared: usize,
     is_begun: bool,
+    has_records: bool,
     is_complete: bool,
 }
 
 impl Listing {
-    pub(crate) fn new(state: Arc<AppState>, project: ProjectId, kind: Kind, page: Page) -> Self {
+    pub(crate) fn new(
+        state: Arc<AppState>,
+        project: ProjectId,
+        kind: Kind,
+        page: Page,
+        filter: Filter,
+    ) -> Self {
         Self {
             state,
             project,
             kind,
+            filter: Arc::new(filter),
             rest: page,
+            compared: 0,
             is_begun: false,
+            has_records: false,
             is_complete: false,
         }
     }
@@ -61,29 +79,42 @@ impl Listing {
     }
 
     async fn piece(&mut self) -> Result<Bytes, ApiError> {
-        let page = Page {
-            bytes: PIECE.min(self.rest.bytes),
-            ..self.rest.clone()
-        };
         // One record may be as large as a body, and both its stored and its written form are in
         // memory.
         let largest = PIECE + self.state.limits.decoded;
         let reserved = self.state.memory.reserve(2 * largest).await?;
-        let telemetry = &self.state.stores.telemetry;
-        let page = telemetry.records(self.project, self.kind, page).await?;
-        Ok(reserved.keep(self.write(page).into()))
+        let telemetry = Arc::clone(&self.state.stores.telemetry);
+        let mut piece = Vec::new();
+        while piece.is_empty() && !self.is_complete {
+            let page = Page {
+                bytes: PIECE.min(self.rest.bytes),
+                ..self.rest.clone()
+            };
+            let mut page = telemetry.records(self.project, self.kind, page).await?;
+            if !self.filter.is_everything() {
+                self.compared += page.records.len();
+                let filter = Arc::clone(&self.filter);
+                page = off_thread(async move {
+                    page.records
+                        .retain(|record| filter.matches_json(record.get()));
+                    page
+                })
+                .await?;
+            }
+            self.write(page, &mut piece);
+        }
+        Ok(reserved.keep(piece.into()))
     }
 
-    fn write(&mut self, page: RecordPage) -> Vec<u8> {
+    fn write(&mut self, page: RecordPage, piece: &mut Vec<u8>) {
         let RecordPage { records, next } = page;
         let bytes = records.iter().map(|record| record.get().len()).sum();
-        let mut piece = Vec::with_capacity(bytes + records.len() + PIECE / 1024);
-        let is_first = !std::mem::replace(&mut self.is_begun, true);
-        if is_first {
+        piece.reserve(bytes + records.len() + PIECE / 1024);
+        if !std::mem::replace(&mut self.is_begun, true) {
             piece.extend_from_slice(format!("{{\"{}\":[", self.kind.key()).as_bytes());
         }
-        for (index, record) in records.iter().enumerate() {
-            if !is_first || index > 0 {
+        for record in &records {
+            if std::mem::replace(&mut self.has_records, true) {
                 piece.push(b',');
             }
             piece.extend_from_slice(record.get().as_bytes());
@@ -91,13 +122,15 @@ impl Listing {
         let count = u16::try_from(records.len()).unwrap_or(u16::MAX);
         self.rest.limit = self.rest.limit.saturating_sub(count);
         self.rest.bytes = self.rest.bytes.saturating_sub(bytes);
-        self.is_complete = next.is_none() || self.rest.limit == 0 || self.rest.bytes == 0;
+        self.is_complete = next.is_none()
+            || self.rest.limit == 0
+            || self.rest.bytes == 0
+            || self.compared >= MAX_COMPARED;
         if self.is_complete {
             let next = next.as_ref();
             let next = next.map_or_else(|| "null".to_owned(), |cursor| format!("\"{cursor}\""));
             piece.extend_from_slice(format!("],\"next_before\":{next}}}").as_bytes());
         }
         self.rest.before = next;
-        piece
     }
 }

@@ -18,6 +18,7 @@ use crate::fleet::adoption::{self, Adoption, AdoptionError};
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::state::AppState;
+use crate::query::filter::Filter;
 use crate::query::{self, MAX_LIST_BYTES, Summary};
 use crate::store::{Cursor, Page};
 
@@ -30,6 +31,14 @@ const MAX_LIMIT: u16 = 1000;
 pub(crate) struct ListQuery<T> {
     limit: Option<u16>,
     before: Option<T>,
+}
+
+/// The parameters of a list of records.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RecordQuery {
+    limit: Option<u16>,
+    before: Option<String>,
+    filter: Option<String>,
 }
 
 /// What a project sent, and what the whole server refused.
@@ -57,9 +66,10 @@ pub(crate) async fn summary(
 pub(crate) async fn events(
     State(state): State<Arc<AppState>>,
     Caller(project): Caller,
-    query: Result<Query<ListQuery<String>>, QueryRejection>,
+    query: Result<Query<RecordQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    Listing::new(state, project.id, Kind::Event, page(query)?)
+    let (page, filter) = records(Kind::Event, query)?;
+    Listing::new(state, project.id, Kind::Event, page, filter)
         .answer()
         .await
 }
@@ -68,9 +78,10 @@ pub(crate) async fn events(
 pub(crate) async fn metrics(
     State(state): State<Arc<AppState>>,
     Caller(project): Caller,
-    query: Result<Query<ListQuery<String>>, QueryRejection>,
+    query: Result<Query<RecordQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    Listing::new(state, project.id, Kind::Metric, page(query)?)
+    let (page, filter) = records(Kind::Metric, query)?;
+    Listing::new(state, project.id, Kind::Metric, page, filter)
         .answer()
         .await
 }
@@ -113,14 +124,27 @@ impl From<AdoptionError> for ApiError {
     }
 }
 
-fn page(query: Result<Query<ListQuery<String>>, QueryRejection>) -> Result<Page, ApiError> {
+/// The requested part of a list of records, and the filter.
+fn records(
+    kind: Kind,
+    query: Result<Query<RecordQuery>, QueryRejection>,
+) -> Result<(Page, Filter), ApiError> {
+    let mut filter = None;
+    let query = query.map(|Query(query)| {
+        filter = query.filter;
+        let (limit, before) = (query.limit, query.before);
+        Query(ListQuery { limit, before })
+    });
     let (before, limit) = part(query)?;
     let before: Option<Cursor> = before.map(|text| text.parse()).transpose()?;
-    Ok(Page {
+    let filter = Filter::parse(kind, filter.as_deref().unwrap_or_default())
+        .map_err(|error| ApiError::bad_request(format!("filter: {error}")))?;
+    let page = Page {
         before,
         limit,
         bytes: MAX_LIST_BYTES,
-    })
+    };
+    Ok((page, filter))
 }
 
 /// The requested part of a list: before which item, and how many.
