@@ -130,8 +130,7 @@ impl Tenure {
     fn hand_over(&self) {
         drop(lock(&self.pipeline).take());
         self.shared.warn("worker", "descriptors", || {
-            "the program closed file descriptors of the agent's, which goes on with others"
-                .to_owned()
+            "the program closed the agent's file descriptors; the agent opened new ones".to_owned()
         });
         let shared = Arc::clone(&self.shared);
         let (running, end) = (Arc::clone(&self.running), lock(&self.end).take());

@@ -75,7 +75,7 @@ mod tests {
             ("*/login", "/login/a", false),
             ("a*b*c", "a-b-b-c", true),
             ("a*b*c", "acb", false),
-            ("ab*ba", "aba", false),
+            ("no*on", "non", false),
             ("*", "", true),
             ("**", "x", true),
             ("abc", "abc", true),
