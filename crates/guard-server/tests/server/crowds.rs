@@ -110,6 +110,7 @@ async fn requests_that_wait_for_rules_block_nobody_and_more_are_answered_at_once
     for _ in 0..2 * OPEN {
         held.spawn(wait());
     }
+    let mut more = tokio::task::JoinSet::new();
     let at_once = loop {
         // Its idle connection may be closed for another one. Or it is held itself, because not all
         // others are held: the connection of one of them was closed. Another one takes that place.
@@ -117,7 +118,7 @@ async fn requests_that_wait_for_rules_block_nobody_and_more_are_answered_at_once
             Ok(Ok(answer)) => break answer,
             Ok(Err(_)) => {}
             Err(_) => {
-                held.spawn(wait());
+                more.spawn(wait());
             }
         }
     };
@@ -126,9 +127,11 @@ async fn requests_that_wait_for_rules_block_nobody_and_more_are_answered_at_once
     answers_health(&server).await;
     server.state.stop_waiting();
     let held: Vec<_> = held.join_all().await.into_iter().flatten().collect();
-    assert!(!held.is_empty());
-    for answer in held {
-        assert_eq!(answer.status(), 304);
-        assert_eq!(answer.headers()["Preference-Applied"], "wait=60");
-    }
+    assert!(held.iter().all(|answer| answer.status() == 304));
+    // One of them is answered at once if a request of the loop above was held in its place.
+    let waited = |answer: &reqwest::Response| {
+        let applied = answer.headers().get("Preference-Applied");
+        applied.is_some_and(|applied| applied == "wait=60")
+    };
+    assert!(held.iter().any(waited));
 }
