@@ -164,7 +164,7 @@ def test_the_application_of_the_page_on_rules_follows_them(
     assert eventually(is_limited)
 
     def is_called(requests: int) -> bool:
-        """Changes the rules once more. A change that comes while the guard starts may be skipped."""
+        """Changes the rules again: the guard may skip a change that comes while it starts."""
         version = rules.add("limits", endpoint="/other", requests=requests, window_s=600)
         with suppress(AssertionError):
             return eventually(lambda: f"rules {version}\n" in process.output(), seconds=20)
