@@ -87,7 +87,7 @@ def handled() -> list[str]:
 @app.get("/async/{number}")
 @guard.protect("counted")
 async def asynchronous(number: int, q: str = "none") -> dict[str, str | int]:
-    """Returns the arguments it got."""
+    """Says what it was given."""
     return {"number": number, "q": q, "thread": threading.current_thread().name}
 
 

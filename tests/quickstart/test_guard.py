@@ -69,7 +69,7 @@ def test_parameters_are_checked_and_documented_as_without_a_guard(app: App) -> N
     assert get(app, "/async/seven").status_code == 422
     described = get(app, "/openapi.json").json()["paths"]["/async/{number}"]["get"]
     assert [parameter["name"] for parameter in described["parameters"]] == ["number", "q"]
-    assert described["description"] == "Returns the arguments it got."
+    assert described["description"] == "Says what it was given."
     assert described["operationId"] == "asynchronous_async__number__get"
     assert handled(app) == []
 
