@@ -65,8 +65,9 @@ class ProcessAgent:
         self._no_flush_before = 0.0
         self._own_transport: AgentTransport | None = None
         self._redis_loop: RedisLoop | None = None
-        self._rules_json: str | None = None
-        self._rules: DynamicRules | None = None
+        self._rules_lock = Lock()
+        # The core's JSON and the rules it means, replaced together.
+        self._read_rules: tuple[str | None, DynamicRules | None] = (None, None)
 
     def _report(self, level: int, stage: str, message: str, batch_size: int | None) -> None:
         self._tell(level, stage, message, batch_size)
@@ -300,10 +301,15 @@ class ProcessAgent:
         """The rules in force. The first call subscribes to them and waits for a response."""
         self.native.notice_fork()
         rules_json = wait_for(self.native.rules)
-        if rules_json != self._rules_json:
-            self._rules_json = rules_json
-            self._rules = read_rules(rules_json, self._rules)
-        return self._rules
+        known_json, rules = self._read_rules
+        if rules_json != known_json:
+            rules = read_rules(rules_json, rules)
+            with self._rules_lock:
+                # All callers get the same object for the same JSON.
+                if self._read_rules[0] == rules_json:
+                    return self._read_rules[1]
+                self._read_rules = (rules_json, rules)
+        return rules
 
     def is_healthy(self) -> bool:
         stats = self.native.stats()

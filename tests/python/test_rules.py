@@ -38,6 +38,32 @@ def versions(told: "SimpleQueue[DynamicRules | None]", count: int) -> list[int |
     return [each and each.version for each in found]
 
 
+def test_callers_at_the_same_time_all_get_the_new_rules(
+    make_config: Make, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.publish(rules(1))
+    agent = SyncGuardAgentHandler(make_config())
+    is_reading, may_read = threading.Event(), threading.Event()
+
+    def read_slowly(*arguments: Any) -> DynamicRules | None:
+        if not is_reading.is_set():
+            is_reading.set()
+            may_read.wait(PATIENCE_SECONDS)
+        return read_rules(*arguments)
+
+    monkeypatch.setattr("guard_agent._agent.read_rules", read_slowly)
+    found: SimpleQueue[DynamicRules | None] = SimpleQueue()
+    first = threading.Thread(target=lambda: found.put(agent.get_dynamic_rules()))
+    first.start()
+    assert is_reading.wait(PATIENCE_SECONDS)
+    second = agent.get_dynamic_rules()
+    may_read.set()
+    first.join(PATIENCE_SECONDS)
+    assert second is not None
+    assert second.version == 1
+    assert found.get(timeout=PATIENCE_SECONDS) is second
+
+
 def test_a_synchronous_callback_is_called_in_a_thread_for_each_change(
     make_config: Make, backend: Backend
 ) -> None:
