@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -153,21 +153,14 @@ def test_the_application_of_the_page_on_rules_follows_them(
     process = Process([*UVICORN, "main:app"], tmp_path / "app.log")
     cleanup.callback(process.stop)
 
-    url = process.start({}, "Uvicorn running on")
+    # With buffers, a line is written in one piece, and the log of another thread cannot tear it.
+    url = process.start({"PYTHONUNBUFFERED": ""}, "Uvicorn running on")
     assert requests.get(url, timeout=PATIENCE_SECONDS).status_code == 200
-    rules = Rules(server)
-    rules.add("limits", endpoint="/", requests=1, window_s=600)
+    version = Rules(server).add("limits", endpoint="/", requests=1, window_s=600)
 
     def is_limited() -> bool:
         return requests.get(url, timeout=PATIENCE_SECONDS).status_code == 429
 
     assert eventually(is_limited)
-
-    def is_called(requests: int) -> bool:
-        """Changes the rules again: the guard may skip a change that comes while it starts."""
-        version = rules.add("limits", endpoint="/other", requests=requests, window_s=600)
-        with suppress(AssertionError):
-            return eventually(lambda: f"rules {version}\n" in process.output(), seconds=20)
-        return False
-
-    assert blocks == 1 or any(is_called(requests) for requests in (2, 3, 4))
+    if blocks > 1:
+        assert eventually(lambda: f"rules {version}\n" in process.output())
