@@ -128,10 +128,11 @@ async fn requests_that_wait_for_rules_block_nobody_and_more_are_answered_at_once
     server.state.stop_waiting();
     let held: Vec<_> = held.join_all().await.into_iter().flatten().collect();
     assert!(held.iter().all(|answer| answer.status() == 304));
-    // One of them is answered at once if a request of the loop above was held in its place.
     let waited = |answer: &reqwest::Response| {
         let applied = answer.headers().get("Preference-Applied");
         applied.is_some_and(|applied| applied == "wait=60")
     };
-    assert!(held.iter().any(waited));
+    // A request of the loop above that was held took the place of at most one of them.
+    let answered_at_once = held.iter().filter(|answer| !waited(answer)).count();
+    assert!(answered_at_once <= more.len() && answered_at_once < held.len());
 }
