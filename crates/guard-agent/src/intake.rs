@@ -91,7 +91,11 @@ fn copy(shared: &Shared, kind: Kind, fields: impl Fields, buffer: &mut Vec<u8>) 
     let size = shared.encoder.copy(kind, fields, buffer)?;
     let bytes = buffer.as_slice();
     let now = || shared.clock().now();
-    Some(shared.queue.push(kind, Incoming::Tape { bytes, size }, now))
+    Some(
+        shared
+            .queue
+            .push(kind, Incoming::Snapshot { bytes, size }, now),
+    )
 }
 
 /// Encodes one record and returns it. Returns `None` for a record that cannot be sent (it is

@@ -72,7 +72,7 @@ fn a_batch_longer_than_estimated_is_sent_in_parts() {
 fn an_invalid_copy_is_counted_and_the_others_are_sent() {
     let shared = shared(builder());
     send(&shared, "sound");
-    let tape = Incoming::Tape {
+    let tape = Incoming::Snapshot {
         bytes: b"\x00\x03\x00k-1",
         size: 10,
     };
@@ -112,7 +112,7 @@ fn with_a_store_waiting_records_are_encoded_and_copies_are_refused() {
     let shared = shared(builder());
     send(&shared, "before");
     enable_persistence(&shared);
-    let tape = Incoming::Tape {
+    let tape = Incoming::Snapshot {
         bytes: b"",
         size: 10,
     };

@@ -141,7 +141,7 @@ impl Queue {
         now: impl FnOnce() -> Instant,
     ) -> Pushed {
         let mut state = lock(&self.state);
-        if state.tracker.is_some() && matches!(record, Incoming::Tape { .. }) {
+        if state.tracker.is_some() && matches!(record, Incoming::Snapshot { .. }) {
             return Pushed::NotEncoded;
         }
         let weight = record.weight();

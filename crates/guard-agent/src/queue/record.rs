@@ -29,20 +29,20 @@ pub(crate) enum Incoming<'b> {
     /// An encoded record.
     Json(&'b [u8]),
     /// A copied record that is encoded when it is taken. The JSON has about `size` bytes.
-    Tape { bytes: &'b [u8], size: usize },
+    Snapshot { bytes: &'b [u8], size: usize },
 }
 
 impl<'b> Incoming<'b> {
     fn bytes(self) -> &'b [u8] {
         match self {
-            Incoming::Json(bytes) | Incoming::Tape { bytes, .. } => bytes,
+            Incoming::Json(bytes) | Incoming::Snapshot { bytes, .. } => bytes,
         }
     }
 
     fn size(self) -> usize {
         match self {
             Incoming::Json(bytes) => bytes.len(),
-            Incoming::Tape { size, .. } => size,
+            Incoming::Snapshot { size, .. } => size,
         }
     }
 
@@ -65,13 +65,13 @@ pub(crate) struct QueuedRecord {
     pub(super) seq: u64,
     /// Size of the JSON in bytes, as counted when the record came in.
     size: u32,
-    is_tape: bool,
+    is_snapshot: bool,
 }
 
 impl QueuedRecord {
     pub(super) fn incoming(record: Incoming<'_>, block: &mut Block) -> Self {
         Self {
-            is_tape: matches!(record, Incoming::Tape { .. }),
+            is_snapshot: matches!(record, Incoming::Snapshot { .. }),
             size: bounded(record.size()),
             ..Self::encoded(block.copy(record.bytes()))
         }
@@ -80,7 +80,7 @@ impl QueuedRecord {
     pub(super) fn encoded(bytes: Bytes) -> Self {
         Self {
             size: bounded(bytes.len()),
-            is_tape: false,
+            is_snapshot: false,
             bytes,
             generation: 0,
             seq: 0,
@@ -88,12 +88,12 @@ impl QueuedRecord {
     }
 
     pub(super) fn is_encoded(&self) -> bool {
-        !self.is_tape
+        !self.is_snapshot
     }
 
     /// Size of the JSON in bytes; an estimate if the record is not encoded yet.
     pub(super) fn size(&self) -> usize {
-        if self.is_tape {
+        if self.is_snapshot {
             self.size as usize
         } else {
             self.bytes.len()
@@ -116,11 +116,11 @@ impl QueuedRecord {
         encoder: &Encoder,
         scratch: &mut Scratch,
     ) -> Result<(), EncodeError> {
-        if self.is_tape {
+        if self.is_snapshot {
             scratch.json.clear();
             encoder.encode(kind, RecordSnapshot::new(&self.bytes), &mut scratch.json)?;
             self.bytes = scratch.block.copy(&scratch.json);
-            self.is_tape = false;
+            self.is_snapshot = false;
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ impl QueuedRecord {
 
 impl AsRef<[u8]> for QueuedRecord {
     fn as_ref(&self) -> &[u8] {
-        debug_assert!(!self.is_tape, "what leaves the queue is encoded");
+        debug_assert!(!self.is_snapshot, "what leaves the queue is encoded");
         &self.bytes
     }
 }

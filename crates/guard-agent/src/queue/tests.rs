@@ -301,7 +301,7 @@ proptest! {
                     let bytes = vec![b'x'; len];
                     let record = match size {
                         None => Incoming::Json(&bytes),
-                        Some(size) => Incoming::Tape { bytes: &bytes, size },
+                        Some(size) => Incoming::Snapshot { bytes: &bytes, size },
                     };
                     queue.push(kind, record, || now);
                 }
