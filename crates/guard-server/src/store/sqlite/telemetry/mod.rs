@@ -1,4 +1,79 @@
 //! Events and metrics in SQLite.
+//!
+//! # Tables
+//!
+//! The layout that this module is moving to (the code still uses the one before). Times are
+//! microseconds since the epoch (`timestamp`, `received_at`) or seconds (`start`).
+//!
+//! ```sql
+//! -- Dictionaries. `field` is a `NameField`. `id` counts from 1 within (project, field). Each field
+//! -- has a limit; `seen` is the day of the last use, so that retention can remove unused names.
+//! CREATE TABLE names (project, field, id, text, seen, PRIMARY KEY (project, field, id)) WITHOUT ROWID;
+//! CREATE UNIQUE INDEX names_text ON names (project, field, text);
+//!
+//! -- `key` is a 64-bit hash of the idempotency key (random for a record without one).
+//! CREATE TABLE events (project, timestamp, key,
+//!     chunk, position,                         -- where the body is
+//!     install,                                 -- name: `X-Agent-Install-Id`, or NULL
+//!     type, action, method, status, country, endpoint,
+//!     address, reason, user_agent, response_time, rule_type, decorator, handler, pattern,
+//!     score, rule, rule_version, service, environment, guard_project,
+//!     recent, correlation, trace,              -- the enrichment in `metadata`
+//!     PRIMARY KEY (project, timestamp, key)) WITHOUT ROWID;
+//!
+//! CREATE TABLE metrics (project, timestamp, key, chunk, position, install,
+//!     type, endpoint, method, status, value,
+//!     score, rule, rule_version, service, environment, guard_project,
+//!     recent, correlation, trace,              -- the enrichment in `tags`
+//!     PRIMARY KEY (project, timestamp, key)) WITHOUT ROWID;
+//!
+//! -- The bodies of the records of one batch and kind, up to a limit, compressed together.
+//! -- `live` counts the rows that still point to the chunk. `id` grows with every batch.
+//! CREATE TABLE chunks (id INTEGER PRIMARY KEY, project, kind, received_at, live);
+//! CREATE TABLE bodies (id INTEGER PRIMARY KEY, data BLOB);
+//!
+//! -- How many events had `value` in `field`, per minute (`span` 60) and per hour (3600).
+//! -- Fields: type, action, method, status, country, endpoint; address only per hour.
+//! -- Each field counts each event once, so the sum over a field's values is the total.
+//! CREATE TABLE event_counts (project, span, field, start, value, n,
+//!     PRIMARY KEY (project, span, field, start, value)) WITHOUT ROWID;
+//!
+//! -- Events per hour by all of these at once: for groups with a filter on another of these fields.
+//! CREATE TABLE event_hours (project, start, type, action, method, status, country, endpoint, n,
+//!     PRIMARY KEY (project, start, type, action, method, status, country, endpoint)) WITHOUT ROWID;
+//!
+//! -- Metrics per minute and per hour. `n` counts records, `valued` those with a value.
+//! CREATE TABLE metric_rollups (project, span, type, start, endpoint, method, status,
+//!     n, valued, total, least, greatest, sketch BLOB,
+//!     PRIMARY KEY (project, span, type, start, endpoint, method, status)) WITHOUT ROWID;
+//! ```
+//!
+//! # What a column holds
+//!
+//! | | a value | absent or null | only the body tells |
+//! |---|---|---|---|
+//! | dictionary (`type`, `endpoint`, `reason`, ...) | id of the name, 1 and up | NULL | 0 |
+//! | `status` | the integer, 1 and up | NULL | 0 |
+//! | `address` | blob of 4 or 16 bytes if the text is the canonical form of an address; the id of a name for other text, such as `system` | NULL | 0 |
+//! | `score`, `recent` | the integer, 0 and up | NULL | -1 |
+//! | `response_time`, and `value` of a metric | the number; `response_time` 0 and up | NULL | -1 (only `response_time`) |
+//! | `correlation`, `trace` | 64-bit hash of the text (`key_hash`) | NULL | 0 |
+//!
+//! "Only the body tells" stands for a value that is no text (or no number, for number columns), and
+//! for a name beyond the dictionary's limit. A filter must then read the body. Rollups count absent
+//! values under -1, because a key cannot be NULL; 0 stands for "other" there.
+//!
+//! The columns `endpoint`, `method` and `status` of a metric come from its `tags` if the record
+//! itself has none. Columns of an event never come from `tags`.
+//!
+//! # Order and identity
+//!
+//! A record that is sent again has the same timestamp and key, so the primary key is the unique
+//! index, the time index and the order of the pages at once. Lists go by
+//! `timestamp DESC, chunk DESC, position DESC`: for equal timestamps, by arrival. This triple is the
+//! cursor and the public id; it never changes while the record exists. Live readers that follow
+//! commits go by `chunk`: chunk ids grow with every commit, and a reader that saw chunk N has seen
+//! all chunks before it. Ids are never used again.
 
 use std::collections::BTreeMap;
 
