@@ -33,6 +33,7 @@ pub mod http;
 mod ingest;
 mod log_gate;
 pub mod maintenance;
+mod network;
 mod off_thread;
 pub mod projects;
 pub mod query;
@@ -43,7 +44,7 @@ mod trouble;
 pub mod visible;
 
 pub use clock::{Clock, SystemClock};
-pub use http::{Access, AppState, Limits, router};
+pub use http::{Access, AppState, Limits, PublicUrl, TrustedProxies, router};
 
 /// The project that exists from the first start on.
 pub const DEFAULT_PROJECT: &str = "default";

@@ -10,8 +10,8 @@ use thiserror::Error;
 
 pub use self::limits::LimitArgs;
 use crate::cli::rules_command::RulesCommand;
-use crate::http::Limits;
 use crate::http::connections::ConnectionLimits;
+use crate::http::{InvalidNetwork, InvalidUrl, Limits, PublicUrl, TrustedProxies};
 use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyError};
 use crate::secret::Secret;
@@ -94,6 +94,21 @@ pub struct Args {
     )]
     pub signing_secret: Option<Secret>,
 
+    /// Address or CIDR block of a proxy in front of the server; repeatable, or a list with commas.
+    /// Only such a proxy's X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_TRUSTED_PROXY",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub trusted_proxy: Vec<String>,
+
+    /// The URL under which clients reach the server, such as https://example.com/guard. Its path is
+    /// the base path of links, redirects and cookies; requests may come with it or without it.
+    #[arg(long, env = "GUARD_SERVER_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+
     /// Limits on what the server accepts.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -143,6 +158,10 @@ pub struct Config {
     pub limits: Limits,
     /// Limits on connections.
     pub connections: ConnectionLimits,
+    /// The proxies whose forwarding headers are believed.
+    pub proxies: TrustedProxies,
+    /// The URL under which clients reach the server.
+    pub public_url: Option<PublicUrl>,
     /// Settings of the project `default`.
     pub settings: ProjectSettings,
 }
@@ -164,6 +183,12 @@ pub enum ConfigError {
         /// The smallest valid budget.
         needed: u32,
     },
+    /// A trusted proxy is no network.
+    #[error("--trusted-proxy: {0}")]
+    TrustedProxy(#[from] InvalidNetwork),
+    /// The public URL cannot be used.
+    #[error("--public-url: {0}")]
+    PublicUrl(#[from] InvalidUrl),
     /// The API key is not valid.
     #[error("--api-key: {0}")]
     ApiKey(#[from] KeyError),
@@ -206,6 +231,8 @@ impl Args {
         {
             Encryptor::new(key.expose())?;
         }
+        let proxies = TrustedProxies::parse(&self.trusted_proxy)?;
+        let public_url = self.public_url.as_deref().map(str::parse).transpose()?;
         Ok(Config {
             listen: self.listen,
             database,
@@ -214,7 +241,12 @@ impl Args {
                 installs: self.max_installs,
                 ..self.limits.of_bodies()
             },
-            connections: self.limits.of_connections(),
+            connections: ConnectionLimits {
+                proxies: proxies.clone(),
+                ..self.limits.of_connections()
+            },
+            proxies,
+            public_url,
             settings: ProjectSettings {
                 key: self.api_key.map(|key| key::KeyHash::of(key.expose())),
                 encryption_key: self.encryption_key,
@@ -327,6 +359,25 @@ mod tests {
         }
         assert!(check(&["--encryption-key", ENCRYPTION_KEY]).is_ok());
         assert!(check(&["--encryption-key", ""]).is_ok());
+    }
+
+    #[test]
+    fn proxies_and_the_public_url_are_checked_and_named() {
+        let proxies = [
+            "--trusted-proxy",
+            "10.0.0.0/8,::1",
+            "--trusted-proxy",
+            "192.0.2.7",
+        ];
+        assert!(check(&proxies).is_ok());
+        for (option, value) in [
+            ("--trusted-proxy", "proxy.internal"),
+            ("--trusted-proxy", "10.0.0.0/33"),
+            ("--public-url", "guard.example"),
+        ] {
+            let text = check(&[option, value]).unwrap_err().to_string();
+            assert!(text.starts_with(option) && text.contains(value), "{text}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyHash, NoRandomness};
 use crate::secret::Secret;
 use crate::store::{self, Lock, LockError, OpenError, Projects, StoreError};
-use crate::{Access, AppState, DEFAULT_PROJECT, maintenance, router};
+use crate::{Access, AppState, DEFAULT_PROJECT, PublicUrl, maintenance, router};
 
 /// How long requests in flight may take after the shutdown began.
 const GRACE: Duration = Duration::from_secs(10);
@@ -71,11 +71,20 @@ pub async fn run(
         .map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     let new_key = apply_project_settings(&*stores.projects, config.settings).await?;
-    announce(out, &format!("http://{address}"), new_key.as_ref())?;
+    announce(
+        out,
+        &format!("http://{address}"),
+        config.public_url.as_ref(),
+        new_key.as_ref(),
+    )?;
     tracing::info!(database = ?config.database, "records and rules are stored here");
 
     let access = Access::listening_on(address.ip());
-    let state = Arc::new(AppState::new(stores, config.limits, access));
+    let state = Arc::new(
+        AppState::new(stores, config.limits, access)
+            .with_proxies(config.proxies)
+            .with_public_url(config.public_url),
+    );
     let app = router(Arc::clone(&state));
     let (stop, stopping) = oneshot::channel();
     let shutdown = async {
@@ -117,9 +126,15 @@ async fn apply_project_settings(
     Ok(new_key)
 }
 
-fn announce(out: &mut impl Write, origin: &str, new_key: Option<&Secret>) -> io::Result<()> {
+fn announce(
+    out: &mut impl Write,
+    origin: &str,
+    public_url: Option<&PublicUrl>,
+    new_key: Option<&Secret>,
+) -> io::Result<()> {
+    let page = public_url.map_or_else(|| format!("{origin}/"), |url| url.link("/"));
     writeln!(out, "guard-server listening on {origin}")?;
-    writeln!(out, "page: {origin}/")?;
+    writeln!(out, "page: {page}")?;
     if let Some(key) = new_key {
         writeln!(
             out,

@@ -29,6 +29,7 @@ pub(crate) use self::messages::queued;
 use self::places::Places;
 pub(crate) use self::places::{Connection, subscriber};
 use self::stream::PacedStream;
+use super::proxies::TrustedProxies;
 
 /// How long a connection may wait for its next request. This is longer than the pause of agents
 /// between two batches (30 s), so agents keep their connection.
@@ -42,11 +43,11 @@ const SEND_BUFFER: usize = 128 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Limits on the number of connections and on how long their clients may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Open connections, not counting those whose request waits for rules.
     pub open: usize,
-    /// Open connections of one address. Loopback addresses have no such limit.
+    /// Open connections of one address. Loopback addresses and trusted proxies have no such limit.
     pub per_address: usize,
     /// Requests that wait for rules at the same time.
     pub held: usize,
@@ -54,6 +55,8 @@ pub struct ConnectionLimits {
     pub head_timeout: Duration,
     /// How late a client may be in reading an answer.
     pub write_timeout: Duration,
+    /// The proxies that forward the requests of many clients.
+    pub proxies: TrustedProxies,
 }
 
 impl Default for ConnectionLimits {
@@ -64,6 +67,7 @@ impl Default for ConnectionLimits {
             held: 8192,
             head_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
+            proxies: TrustedProxies::default(),
         }
     }
 }
@@ -76,6 +80,7 @@ pub async fn serve(
     limits: ConnectionLimits,
     shutdown: impl Future<Output = ()>,
 ) {
+    let (head_timeout, write_timeout) = (limits.head_timeout, limits.write_timeout);
     let places = Places::new(limits);
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
@@ -89,8 +94,7 @@ pub async fn serve(
                 continue;
             };
             let activity = Arc::clone(&place.activity);
-            let stream =
-                PacedStream::new(stream, activity, limits.head_timeout, limits.write_timeout);
+            let stream = PacedStream::new(stream, activity, head_timeout, write_timeout);
             let (app, requests) = (app.clone(), Arc::clone(&place));
             let service = service_fn(move |mut request| {
                 let extensions = hyper::Request::extensions_mut(&mut request);

@@ -3,10 +3,13 @@
 mod body;
 pub(crate) mod caller;
 pub(crate) mod capacity;
+pub(crate) mod client;
 pub mod connections;
 pub(crate) mod error;
 mod ingest;
 mod page;
+mod proxies;
+mod public_url;
 mod query;
 mod ready;
 mod routes;
@@ -15,5 +18,7 @@ mod sender;
 mod state;
 mod wrong_keys;
 
+pub use self::proxies::{InvalidNetwork, TrustedProxies};
+pub use self::public_url::{InvalidUrl, PublicUrl};
 pub use self::routes::router;
 pub use self::state::{Access, AppState, Limits};

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::capacity::turns;
 use super::error::ApiError;
 use super::state::AppState;
-use super::{body, ingest, page, query, ready, rules, wrong_keys};
+use super::{body, client, ingest, page, public_url, query, ready, rules, wrong_keys};
 
 /// The whole server as a router.
 ///
@@ -30,7 +30,11 @@ use super::{body, ingest, page, query, ready, rules, wrong_keys};
 /// # let _: axum::Router = app;
 /// ```
 pub fn router(state: Arc<AppState>) -> Router {
-    Router::new()
+    let base = state
+        .public_url
+        .as_ref()
+        .map_or_else(String::new, |url| url.base().to_owned());
+    let app = Router::new()
         .route("/health", get(alive))
         .route("/ready", get(ready::ready))
         .route(Kind::Event.path(), post(ingest::plain).get(query::events))
@@ -53,7 +57,9 @@ pub fn router(state: Arc<AppState>) -> Router {
             Arc::clone(&state),
             wrong_keys::slow_down,
         ))
-        .with_state(state)
+        .layer(from_fn_with_state(Arc::clone(&state), client::identify))
+        .with_state(state);
+    public_url::mounted(&base, app)
 }
 
 /// The routes for people and their programs: few requests, large answers.

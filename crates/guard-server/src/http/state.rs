@@ -8,10 +8,13 @@ use tokio::sync::Semaphore;
 use super::capacity::memory::Memory;
 use super::capacity::turns;
 use super::capacity::workers::Workers;
+use super::proxies::TrustedProxies;
+use super::public_url::PublicUrl;
 use super::ready::Readiness;
 use super::wrong_keys::WrongKeys;
 use crate::clock::{Clock, Reading, SystemClock};
 use crate::fleet::CheckIns;
+use crate::log_gate::LogGate;
 use crate::off_thread::off_thread;
 use crate::rules::Feed;
 use crate::rules::versions::{self, ChangeError};
@@ -76,6 +79,10 @@ pub struct AppState {
     pub(crate) stores: Stores,
     pub(crate) limits: Limits,
     pub(crate) access: Access,
+    pub(crate) proxies: TrustedProxies,
+    /// Logs requests whose forwarding headers contradict each other.
+    pub(crate) contradictions: LogGate,
+    pub(crate) public_url: Option<PublicUrl>,
     pub(crate) clock: Arc<dyn Clock>,
     /// The clock reading when the rules were last adjusted to the clock.
     followed: tokio::sync::Mutex<Reading>,
@@ -110,6 +117,9 @@ impl AppState {
             stores,
             limits,
             access,
+            proxies: TrustedProxies::default(),
+            contradictions: LogGate::default(),
+            public_url: None,
             memory: Memory::new(limits.memory),
             workers: Workers::default(),
             wrong_keys: WrongKeys::default(),
@@ -117,6 +127,18 @@ impl AppState {
             changing: tokio::sync::Mutex::default(),
             judging: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Believes the forwarding headers of these proxies.
+    #[must_use]
+    pub fn with_proxies(self, proxies: TrustedProxies) -> Self {
+        Self { proxies, ..self }
+    }
+
+    /// Sets the URL under which clients reach the server. It also answers below that URL's path.
+    #[must_use]
+    pub fn with_public_url(self, public_url: Option<PublicUrl>) -> Self {
+        Self { public_url, ..self }
     }
 
     /// Replaces the clock.

@@ -2,16 +2,17 @@
 //! sends many. Requests with a valid key are never delayed.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
 
+use super::client::{Client, UNKNOWN};
 use super::connections::{Connection, subscriber};
 use super::state::AppState;
 use crate::log_gate::LogGate;
@@ -24,7 +25,7 @@ const AHEAD: Duration = Duration::from_secs(10);
 const MAX_DELAY: Duration = Duration::from_secs(5);
 /// Addresses that are tracked separately. All others count as one.
 const MAX_ADDRESSES: usize = 4096;
-const OTHERS: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+const OTHERS: IpAddr = UNKNOWN;
 
 /// Marks the answer to a wrong key.
 #[derive(Debug, Clone, Copy)]
@@ -42,16 +43,14 @@ pub(crate) struct WrongKeys {
 /// Delays answers to wrong keys.
 pub(crate) async fn slow_down(
     State(state): State<Arc<AppState>>,
+    client: Client,
     request: Request,
     next: Next,
 ) -> Response {
-    let extensions = request.extensions();
-    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map_or(OTHERS, |ConnectInfo(peer)| peer.ip());
-    let connection = extensions.get::<Arc<Connection>>().cloned();
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
     let response = next.run(request).await;
     if response.extensions().get::<WrongKey>().is_some() {
-        let delay = state.wrong_keys.note(peer);
+        let delay = state.wrong_keys.note(client.address);
         if let Some(connection) = connection.filter(|_| !delay.is_zero()) {
             connection.may_be_closed();
         }
@@ -90,6 +89,8 @@ impl WrongKeys {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use tokio::time::advance;
 
     use super::*;

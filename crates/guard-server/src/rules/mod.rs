@@ -9,7 +9,6 @@ mod feed;
 pub(crate) mod fields;
 mod lease;
 mod lockout;
-mod network;
 pub mod operation;
 mod pattern;
 pub mod policy;
@@ -22,6 +21,7 @@ use jiff::Timestamp;
 pub(crate) use self::feed::Feed;
 pub use self::provenance::Provenance;
 use self::versions::{ChangeError, Publishing};
+use crate::network;
 use crate::store::{Project, RulesStore};
 
 /// Checks a rules document and publishes it for `project` in place of the published one, with the

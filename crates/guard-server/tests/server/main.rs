@@ -22,6 +22,7 @@ mod page;
 mod patterns;
 mod process;
 mod properties;
+mod proxies;
 mod queries;
 mod readiness;
 mod rules;

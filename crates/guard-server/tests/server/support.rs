@@ -9,7 +9,8 @@ use guard_server::http::connections::{self, ConnectionLimits};
 use guard_server::projects::KeyHash;
 use guard_server::store::{ProjectSettings, Projects as _, Sqlite, Stores};
 use guard_server::{
-    Access, AppState, Clock, DEFAULT_PROJECT, Limits, SystemClock, maintenance, router,
+    Access, AppState, Clock, DEFAULT_PROJECT, Limits, SystemClock, TrustedProxies, maintenance,
+    router,
 };
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -46,6 +47,9 @@ pub(crate) struct Setup {
     pub(crate) access: Access,
     pub(crate) connections: ConnectionLimits,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Addresses and blocks of trusted proxies.
+    pub(crate) proxies: &'static [&'static str],
+    pub(crate) public_url: Option<&'static str>,
     /// Whether the background loop runs.
     pub(crate) is_maintained: bool,
 }
@@ -66,6 +70,8 @@ impl Default for Setup {
                 ..ConnectionLimits::default()
             },
             clock: Arc::new(SystemClock),
+            proxies: &[],
+            public_url: None,
             is_maintained: true,
         }
     }
@@ -83,7 +89,11 @@ impl Setup {
         };
         store.save_project(DEFAULT_PROJECT, settings).await.unwrap();
         let state = AppState::new(Stores::of(Arc::clone(&store)), self.limits, self.access);
-        let state = Arc::new(state.with_clock(self.clock));
+        let state = state
+            .with_clock(self.clock)
+            .with_proxies(TrustedProxies::parse(self.proxies).unwrap())
+            .with_public_url(self.public_url.map(|url| url.parse().unwrap()));
+        let state = Arc::new(state);
         let origin = serve_state(Arc::clone(&state), self.connections).await;
         if self.is_maintained {
             maintain(&state);

@@ -96,8 +96,8 @@ pub struct LimitArgs {
     pub max_connections: u32,
 
     /// Open connections from one address (IPv6: one /64), not counting those that wait for rules;
-    /// more are refused. Loopback addresses have no such limit. Behind a proxy on another machine,
-    /// use the same value as for --max-connections.
+    /// more are refused. Loopback addresses and trusted proxies have no such limit; see
+    /// --trusted-proxy.
     #[arg(
         long,
         env = "GUARD_SERVER_MAX_CONNECTIONS_PER_ADDRESS",
@@ -170,6 +170,7 @@ impl LimitArgs {
             held: self.max_held_requests as usize,
             head_timeout: Duration::from_secs(self.head_timeout.into()),
             write_timeout: Duration::from_secs(self.write_timeout.into()),
+            ..ConnectionLimits::default()
         }
     }
 }

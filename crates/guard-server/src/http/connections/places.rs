@@ -78,7 +78,7 @@ impl Places {
     /// Waits for a place for a connection from `peer`. Returns `None` if its address has reached
     /// its limit.
     pub(super) async fn take(self: &Arc<Self>, peer: SocketAddr) -> Option<Arc<Connection>> {
-        let address = counted(peer.ip());
+        let address = self.counted(peer.ip());
         loop {
             if let Some(taken) = self.try_take(address) {
                 return taken;
@@ -131,6 +131,13 @@ impl Places {
                 "cannot accept connections"
             );
         }
+    }
+
+    /// The address whose connections are counted. A trusted proxy, or one on this machine, forwards
+    /// the requests of many clients.
+    fn counted(&self, address: IpAddr) -> Option<IpAddr> {
+        let is_proxy = address.to_canonical().is_loopback() || self.limits.proxies.holds(address);
+        (!is_proxy).then(|| subscriber(address))
     }
 
     fn log_full(&self, table: &Table, closed: usize) {
@@ -295,13 +302,6 @@ impl Drop for Connection {
     }
 }
 
-/// The address whose connections are counted. A loopback address belongs to a proxy on this
-/// machine, which forwards the requests of many clients.
-fn counted(address: IpAddr) -> Option<IpAddr> {
-    let is_loopback = address.to_canonical().is_loopback();
-    (!is_loopback).then(|| subscriber(address))
-}
-
 /// The address that stands for one subscriber: for IPv6, the whole /64.
 pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -315,6 +315,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::http::TrustedProxies;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -384,6 +385,22 @@ mod tests {
             "::1",
         ] {
             others.push(connect(&places, address).await.unwrap());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trusted_proxy_has_no_connection_limit_of_its_address() {
+        let proxies = TrustedProxies::parse(&["198.51.100.0/24"]).unwrap();
+        let places = Places::new(ConnectionLimits {
+            per_address: 1,
+            proxies,
+            ..ConnectionLimits::default()
+        });
+        let mut busy = Vec::new();
+        for _ in 0..3 {
+            let connection = connect(&places, "198.51.100.9").await.unwrap();
+            connection.activity.request_began();
+            busy.push(connection);
         }
     }
 

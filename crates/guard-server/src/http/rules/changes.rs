@@ -19,6 +19,7 @@ use super::bodies::{Body, DocumentBody, DraftBody, Note, OperationBody};
 use super::serve;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
+use crate::http::proxies::named_addresses;
 use crate::http::query::{self, ListQuery};
 use crate::http::state::AppState;
 use crate::off_thread::off_thread;
@@ -67,36 +68,14 @@ impl FromRequestParts<Arc<AppState>> for Asked {
         let peer = Extension::<ConnectInfo<SocketAddr>>::from_request_parts(parts, state).await;
         let peer = peer.ok().map(|Extension(ConnectInfo(peer))| peer.ip());
         // Forwarded addresses are not trusted, but they are enough to ask for a confirmation.
-        let caller = peer.into_iter().chain(forwarded(&parts.headers)).collect();
+        let named = named_addresses(&parts.headers);
+        let caller = peer.into_iter().chain(named).collect();
         Ok(Self {
             state: Arc::clone(state),
             project,
             caller,
         })
     }
-}
-
-/// All addresses that proxies name, in any of their headers.
-fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = IpAddr> {
-    let named = ["x-forwarded-for", "x-real-ip", "forwarded"];
-    let values = named.into_iter().flat_map(|name| headers.get_all(name));
-    let texts = values.filter_map(|value| value.to_str().ok());
-    texts
-        .flat_map(|text| text.split([',', ';']))
-        .filter_map(address)
-}
-
-/// Parses an address as `Forwarded` (RFC 7239) writes it, perhaps with a port.
-fn address(text: &str) -> Option<IpAddr> {
-    let text = match text.split_once('=') {
-        Some((name, value)) if name.trim().eq_ignore_ascii_case("for") => value,
-        Some(_) => return None,
-        None => text,
-    };
-    let text = text.trim().trim_matches('"');
-    let with_port = || text.parse().map(|it: SocketAddr| it.ip());
-    let alone = text.trim_start_matches('[').trim_end_matches(']');
-    alone.parse().or_else(|_| with_port()).ok()
 }
 
 impl Asked {

@@ -14,10 +14,10 @@ const MAPPED_BITS: u8 = 96;
 /// and an IPv4 network that is written as IPv6 (`::ffff:192.0.2.7`) is IPv4, as guards read
 /// client addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Network(IpNet);
+pub(crate) struct Network(IpNet);
 
 impl Network {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let network = match text.split_once('/') {
             Some((address, prefix)) => {
                 let is_number = prefix.bytes().all(|byte| byte.is_ascii_digit());
@@ -41,16 +41,16 @@ impl Network {
     }
 
     /// Whether it holds more than one address.
-    pub(super) fn is_block(self) -> bool {
+    pub(crate) fn is_block(self) -> bool {
         self.0.prefix_len() < self.0.max_prefix_len()
     }
 
     /// Whether its prefix is shorter than the given one for IPv4 or IPv6.
-    pub(super) fn is_wider_than(self, (v4, v6): (u8, u8)) -> bool {
+    pub(crate) fn is_wider_than(self, (v4, v6): (u8, u8)) -> bool {
         self.0.prefix_len() < if self.0.addr().is_ipv4() { v4 } else { v6 }
     }
 
-    pub(super) fn holds(self, address: IpAddr) -> bool {
+    pub(crate) fn holds(self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 
@@ -70,7 +70,7 @@ impl Network {
     }
 
     /// Whether the two networks share addresses.
-    pub(super) fn meets(self, other: Self) -> bool {
+    pub(crate) fn meets(self, other: Self) -> bool {
         self.0.contains(&other.0) || other.0.contains(&self.0)
     }
 }
@@ -87,7 +87,7 @@ impl Display for Network {
 
 /// Networks for looking up addresses. The time depends only on the number of different prefix
 /// lengths.
-pub(super) struct Networks {
+pub(crate) struct Networks {
     all: HashSet<Network>,
     bits: BTreeSet<u8>,
 }
@@ -102,7 +102,7 @@ impl FromIterator<Network> for Networks {
 
 impl Networks {
     /// The widest network that holds the address.
-    pub(super) fn around(&self, address: IpAddr) -> Option<Network> {
+    pub(crate) fn around(&self, address: IpAddr) -> Option<Network> {
         let address = address.to_canonical();
         let mut networks = self.bits.iter().filter_map(|bits| {
             let network = IpNet::new(address, *bits).ok()?;
@@ -114,7 +114,7 @@ impl Networks {
 
 /// How much of IPv4 and of IPv6 the networks cover together. The result is the n of the share
 /// 1/2^n, rounded down to such a share; `None` for nothing. IPv6 is counted in blocks of /64.
-pub(super) fn covered(networks: impl IntoIterator<Item = Network>) -> [Option<u32>; 2] {
+pub(crate) fn covered(networks: impl IntoIterator<Item = Network>) -> [Option<u32>; 2] {
     let mut networks: Vec<_> = networks.into_iter().map(Network::range).collect();
     networks.sort_unstable_by_key(|&(family, first, last)| (family, first, Reverse(last)));
     let (mut sums, mut ends) = ([0_u128; 2], [0_u64; 2]);
