@@ -81,7 +81,7 @@ fn argument(field: &Field, is_shared: bool) -> Arg {
     match (field.need, field.takes) {
         (_, Takes::List) => arg.action(ArgAction::Append),
         (Need::Key, _) => arg.required(is_shared),
-        (Need::ToMake, _) => arg.required_unless_present("remove"),
+        (Need::ToAdd, _) => arg.required_unless_present("remove"),
         (Need::Optional, _) => arg,
     }
 }

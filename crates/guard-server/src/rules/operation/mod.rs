@@ -1,8 +1,8 @@
 //! Operations: changes that people make to the published document.
 //!
-//! `kinds` describes each kind in one place. The API's collections, the commands of
+//! `kinds` has one file for each kind, or for a pair of them. The API's collections, the commands of
 //! `guard-server rules`, the history's texts and the composed document follow from it.
-//! To add a kind, write it in `kinds.rs` and add it to the list at the top of that file.
+//! To add a kind, add a file to `kinds` and its name to the list in `kinds/mod.rs`.
 
 mod kinds;
 mod schema;
@@ -20,9 +20,9 @@ use super::document::check;
 use super::fields;
 use crate::fingerprint::fingerprint;
 
-/// What a kind of operation is, does and says.
+/// A kind of operation.
 trait Kind: Serialize + DeserializeOwned {
-    /// How the interfaces name it, and its fields.
+    /// Its names in the interfaces, and its fields.
     const SCHEMA: Schema;
     /// Operations of the same topic on the same subject replace each other.
     const TOPIC: &'static str = Self::SCHEMA.kind;
@@ -32,12 +32,12 @@ trait Kind: Serialize + DeserializeOwned {
         ""
     }
 
-    /// Puts it in the form in which equal things are equal, or says why it cannot be used.
+    /// Puts its fields in canonical form, so that equal operations are equal.
     fn normalize(&mut self) -> Result<(), RulesError> {
         Ok(())
     }
 
-    /// Checks what only has to hold for a new operation, not to take one back.
+    /// Checks what only has to hold for a new operation, not to remove one.
     fn check_new(&self) -> Result<(), RulesError> {
         Ok(())
     }
@@ -45,19 +45,17 @@ trait Kind: Serialize + DeserializeOwned {
     /// Writes it into a document.
     fn apply(&self, rules: &mut DynamicRules);
 
-    /// Its own field for a field of the document that is wrong.
+    /// Which of its fields a wrong field of the document comes from.
     fn field_of(_document_field: &str) -> String {
         let first = Self::SCHEMA.fields.first();
         first.map(|field| field.name.to_owned()).unwrap_or_default()
     }
 
-    /// As the history tells it.
+    /// The history text when it is added.
     fn describe(&self) -> String;
 
-    /// As the history tells that it was taken back.
-    fn describe_removal(&self) -> String {
-        format!("take back: {}", self.describe())
-    }
+    /// The history text when it is removed.
+    fn describe_removal(&self) -> String;
 }
 
 impl Operation {
@@ -67,7 +65,7 @@ impl Operation {
         all.find(|schema| schema.collection == collection)
     }
 
-    /// Reads an operation that is to be made.
+    /// Reads an operation that is to be added.
     ///
     /// # Errors
     ///
@@ -76,7 +74,7 @@ impl Operation {
         Self::of_kind(schema.kind, Value::Object(fields))
     }
 
-    /// Reads an operation that is to be taken back: only the fields that say what it is about
+    /// Reads an operation that is to be removed: only the fields that say what it is about
     /// have to be given.
     ///
     /// # Errors
@@ -105,7 +103,7 @@ impl Operation {
         matches!(self, Self::Ban(ban) if ban.ip.contains('/'))
     }
 
-    /// Puts it in the form in which equal things are equal, such as `192.0.2.0/24` for
+    /// Puts it in canonical form, so that equal operations are equal: such as `192.0.2.0/24` for
     /// `192.0.2.7/24`.
     ///
     /// # Errors
@@ -125,7 +123,7 @@ impl Operation {
     }
 }
 
-/// As the history tells it.
+/// The history text when it is added.
 impl Display for Operation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.describe())
@@ -177,7 +175,7 @@ macro_rules! operations {
                 match self { $(Self::$kind(it) => it.normalize(),)* }
             }
 
-            /// Checks what only has to hold for a new operation, not to take one back.
+            /// Checks what only has to hold for a new operation, not to remove one.
             pub(crate) fn check_new(&self) -> Result<(), RulesError> {
                 match self { $(Self::$kind(it) => it.check_new(),)* }
             }
@@ -195,7 +193,7 @@ macro_rules! operations {
                 match self { $(Self::$kind(it) => it.describe(),)* }
             }
 
-            /// As the history tells that it was taken back.
+            /// The history text when it is removed.
             pub(crate) fn describe_removal(&self) -> String {
                 match self { $(Self::$kind(it) => it.describe_removal(),)* }
             }

@@ -1,8 +1,8 @@
-//! How a kind of operation looks from outside: to the API and to the command line.
+//! Describes a kind of operation to the API and the command line.
 
 use serde_json::{Map, Value, json};
 
-/// How the interfaces name a kind of operation, and which fields it has.
+/// The names of a kind of operation, and its fields.
 #[derive(Debug, Clone, Copy)]
 pub struct Schema {
     /// Its name in the entries of the policy.
@@ -11,16 +11,16 @@ pub struct Schema {
     pub collection: &'static str,
     /// Its command under `guard-server rules`. Kinds that share a command differ by their keys.
     pub command: Option<&'static str>,
-    /// What the command does.
+    /// The help of the command.
     pub help: &'static str,
     /// Its fields, in the order of the command's arguments.
     pub fields: &'static [Field],
 }
 
 impl Schema {
-    /// Adds what need not be given to take an operation back: any value of the right type.
+    /// Adds the fields that an operation to remove need not name, with any value of the right type.
     pub(super) fn complete(&self, fields: &mut Map<String, Value>) {
-        for field in self.fields.iter().filter(|it| it.need == Need::ToMake) {
+        for field in self.fields.iter().filter(|it| it.need == Need::ToAdd) {
             fields
                 .entry(field.name)
                 .or_insert_with(|| field.takes.example());
@@ -33,19 +33,19 @@ impl Schema {
 pub struct Field {
     /// Its name in JSON.
     pub name: &'static str,
-    /// What the command line says about it.
+    /// Its help on the command line.
     pub help: &'static str,
-    /// Which values it takes.
+    /// The values it takes.
     pub takes: Takes,
-    /// When it has to be given.
+    /// When it must be given.
     pub need: Need,
     /// The command line's option for it; without one it is a positional argument.
     pub option: Option<&'static str>,
-    /// What stands for it in the command's usage, such as `PATH`.
+    /// Its placeholder in the command's usage, such as `PATH`.
     pub placeholder: &'static str,
 }
 
-/// Which values a field takes.
+/// The values that a field takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
     /// A text.
@@ -73,19 +73,19 @@ impl Takes {
     }
 }
 
-/// When a field has to be given.
+/// When a field must be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Always: it says what the operation is about.
+    /// Always: it identifies the operation.
     Key,
-    /// To make the operation, but not to take it back.
-    ToMake,
+    /// To add the operation, but not to remove it.
+    ToAdd,
     /// Never.
     Optional,
 }
 
 impl Field {
-    /// A text that says what the operation is about.
+    /// A text that identifies the operation.
     pub(super) const fn key(
         name: &'static str,
         placeholder: &'static str,
@@ -101,7 +101,7 @@ impl Field {
         }
     }
 
-    /// A field that has to be given to make the operation.
+    /// A field that is needed to add the operation.
     pub(super) const fn value(
         name: &'static str,
         placeholder: &'static str,
@@ -110,24 +110,24 @@ impl Field {
     ) -> Self {
         Self {
             takes,
-            need: Need::ToMake,
+            need: Need::ToAdd,
             ..Self::key(name, placeholder, help)
         }
     }
 
-    /// Is an option of the command line, not a positional argument.
+    /// Makes it an option of the command line, not a positional argument.
     pub(super) const fn option(mut self, option: &'static str) -> Self {
         self.option = Some(option);
         self
     }
 
-    /// May be left out.
+    /// Makes it optional.
     pub(super) const fn optional(mut self) -> Self {
         self.need = Need::Optional;
         self
     }
 
-    /// Takes one of these texts.
+    /// Restricts it to these texts.
     pub(super) const fn one_of(mut self, texts: &'static [&'static str]) -> Self {
         self.takes = Takes::OneOf(texts);
         self

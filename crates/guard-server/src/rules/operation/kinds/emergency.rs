@@ -1,0 +1,57 @@
+//! Refusing everyone but a few.
+
+use guard_wire::rules::{DynamicRules, RulesError};
+use serde::{Deserialize, Serialize};
+
+use crate::rules::document::normalize;
+use crate::rules::operation::{Field, Kind, Schema, Takes};
+
+/// Refuses everyone but the allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Emergency {
+    /// Addresses and CIDR blocks that are let in.
+    pub allowed: Vec<String>,
+}
+
+impl Kind for Emergency {
+    const SCHEMA: Schema = Schema {
+        kind: "emergency",
+        collection: "emergency",
+        command: Some("emergency"),
+        help: "Refuse everyone but the allowed",
+        fields: &[Field::value(
+            "allowed",
+            "IP",
+            "An address or CIDR block that is let in; can be repeated",
+            Takes::List,
+        )
+        .option("allow")],
+    };
+
+    fn normalize(&mut self) -> Result<(), RulesError> {
+        normalize(&mut self.allowed);
+        Ok(())
+    }
+
+    fn apply(&self, rules: &mut DynamicRules) {
+        rules.emergency_mode = true;
+        rules.emergency_whitelist.clone_from(&self.allowed);
+    }
+
+    fn field_of(document_field: &str) -> String {
+        document_field.replace("emergency_whitelist", "allowed")
+    }
+
+    fn describe(&self) -> String {
+        if self.allowed.is_empty() {
+            "emergency".to_owned()
+        } else {
+            format!("emergency, but for {}", self.allowed.join(", "))
+        }
+    }
+
+    fn describe_removal(&self) -> String {
+        "end the emergency".to_owned()
+    }
+}
