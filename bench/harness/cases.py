@@ -298,7 +298,7 @@ def rules(environment: Environment, _: Sink, scale: Scale) -> Result:
     return Result(
         alone=[
             distribution(f"POST of a ban to the first 403, {scale.bans} bans", refused),
-            distribution(f"DELETE of a ban to the first 200, {scale.bans} bans", allowed),
+            distribution(f"POST of an unban to the first 200, {scale.bans} bans", allowed),
         ]
     )
 

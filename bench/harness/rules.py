@@ -52,7 +52,7 @@ class Server:
 def effects(environment: Environment, bans: int) -> tuple[list[float], list[float]]:
     """Seconds from the start of each API call to the first response that follows the change.
 
-    For each address in turn: until a ban gives 403, and until its end gives 200.
+    For each address in turn: until a ban gives 403, and until an unban gives 200.
     """
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -66,24 +66,24 @@ def effects(environment: Environment, bans: int) -> tuple[list[float], list[floa
             address = f"203.0.113.{number}"
             if until(client, address, 200) and number % 10 == 0:
                 say(f"rules: ban {number} of {bans}")
-            refused.append(effect(control, client, "POST", address, 403))
-            allowed.append(effect(control, client, "DELETE", address, 200))
+            refused.append(effect(control, client, "bans", address, 403))
+            allowed.append(effect(control, client, "unbans", address, 200))
     return refused, allowed
 
 
-def effect(control: Host, client: Host, method: str, address: str, status: int) -> float:
-    """Bans the address, or ends its ban, and waits until the app's response shows the change."""
+def effect(control: Host, client: Host, collection: str, address: str, status: int) -> float:
+    """Bans the address, or lifts its ban, and waits until the app's response shows the change."""
     begun = time.perf_counter()
-    change(control, method, address)
+    change(control, collection, address)
     return until(client, address, status) - begun
 
 
-def change(control: Host, method: str, address: str) -> None:
-    """Bans the address by POST, or ends its ban by DELETE."""
+def change(control: Host, collection: str, address: str) -> None:
+    """Adds the address to "bans", or to "unbans", which lifts its ban."""
     headers = {"X-API-Key": API_KEY, "Content-Type": "application/json"}
-    answer = control.ask(method, "/api/v1/rules/bans", headers, {"ip": address})
+    answer = control.ask("POST", f"/api/v1/rules/{collection}", headers, {"ip": address})
     if answer != 200:
-        raise SystemExit(f"guard-server answered {answer} to {method} of a ban")
+        raise SystemExit(f"guard-server answered {answer} to an address for {collection}")
 
 
 def until(client: Host, address: str, status: int) -> float:

@@ -15,31 +15,39 @@ class Rules:
         self.server = server
         self.session = requests.Session()
         self.session.headers["X-API-Key"] = server.api_key
+        self._added: list[tuple[str, dict[str, Any], str]] = []
 
     def add(self, collection: str, **fields: Any) -> int:
         """Creates an operation, such as a ban in "bans"."""
-        return self._change("POST", collection, fields)
+        answer = self._change("POST", collection, fields)
+        self._added.append((collection, fields, answer["id"]))
+        return int(answer["version"])
 
     def remove(self, collection: str, **fields: Any) -> int:
-        """Removes the operation that the fields name."""
-        return self._change("DELETE", collection, fields)
+        """Removes the operation that `add` created last in this collection with these fields."""
+        [*_, entry] = (
+            entry
+            for of, added, entry in self._added
+            if of == collection and fields.items() <= added.items()
+        )
+        return int(self._change("DELETE", f"{collection}/{entry}", {})["version"])
 
     def publish(self, *, confirm: bool = False, **document: Any) -> int:
         """Replaces the published document; operations stay."""
-        return self._change("PUT", "published", {"document": document, "confirm": confirm})
+        body = {"document": document, "confirm": confirm}
+        return int(self._change("PUT", "published", body)["version"])
 
     def roll_back(self, version: int) -> int:
         """Rolls back to a version."""
-        return self._change("POST", f"versions/{version}/rollback", {})
+        return int(self._change("POST", f"versions/{version}/rollback", {})["version"])
 
     def document(self) -> dict[str, Any]:
         """The document that agents get."""
         document: dict[str, Any] = self.server.get("/api/v1/rules")
         return document
 
-    def _change(self, method: str, path: str, body: dict[str, Any]) -> int:
+    def _change(self, method: str, path: str, body: dict[str, Any]) -> Any:
         url = f"{self.server.url}/api/v1/rules/{path}"
         answer = self.session.request(method, url, json=body, timeout=PATIENCE_SECONDS)
         assert answer.status_code == 200, f"{method} {path}: {answer.status_code} {answer.text}"
-        version: int = answer.json()["version"]
-        return version
+        return answer.json()

@@ -5,10 +5,14 @@ pub mod operation_command;
 mod rules;
 pub mod rules_command;
 pub mod serve;
+mod table;
 
 use std::fmt::Display;
 
 pub use self::rules::rules;
+
+/// The result of a command: the exit code and message if it failed.
+type Outcome<T> = Result<T, (u8, String)>;
 
 /// Exit code of a failed command.
 pub const FAILED: u8 = 1;

@@ -1,7 +1,5 @@
 //! `guard-server rules ...`: works directly on the database, with or without a running server.
 
-use std::fmt::Display;
-use std::io::{ErrorKind, Write as _};
 use std::iter::once;
 
 use crate::DEFAULT_PROJECT;
@@ -19,9 +17,8 @@ use crate::visible::{visible, visible_json};
 use guard_wire::rules::RulesError;
 use jiff::Timestamp;
 
-use super::{FAILED, USAGE, failed_with};
-
-type Outcome<T> = Result<T, (u8, String)>;
+use super::table::{Table, print, time};
+use super::{FAILED, Outcome, USAGE, failed_with};
 
 /// How many versions `history` prints.
 const HISTORY: u16 = 1000;
@@ -71,14 +68,19 @@ pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
         RulesCommand::Diff => {
             let changes = draft::diff(&*stores.rules, project.id).await;
             let changes = changes.map_err(failed_with(FAILED))?.into_iter();
-            return print(changes.map(|change| {
+            let rows = changes.map(|change| {
                 let json = [change.published, change.draft].map(|value| value.to_string());
-                let [published, draft] = json.each_ref().map(|json| visible_json(json));
-                row(&[&change.field, &published, &draft])
-            }));
+                let [published, draft] = json.map(|json| visible_json(&json).into_owned());
+                [change.field, published, draft]
+            });
+            let table = Table::new(["FIELD", "PUBLISHED", "DRAFT"]).with(rows);
+            return table.print("publishing the draft would change nothing");
         }
         RulesCommand::Publish { note } => {
-            draft::publish(&*stores.rules, project.id, &by(note), Timestamp::now())
+            let now = Timestamp::now();
+            let checked = draft::check(&*stores.rules, project.id, now).await;
+            let checked = checked.map_err(refused)?;
+            draft::publish(&*stores.rules, project.id, checked, &by(note), now)
                 .await
                 .map_err(refused)?
         }
@@ -230,12 +232,13 @@ async fn show(stores: &Stores, project: &Project, version: Option<i64>) -> Outco
 async fn list(stores: &Stores, project: &Project) -> Outcome<()> {
     let in_force = versions::in_force(&*stores.rules, project.id, Timestamp::now()).await;
     let (_, entries) = in_force.map_err(failed_with(FAILED))?;
-    print(entries.into_iter().map(|entry| {
-        let ends = entry.ends_at.map(|ends| ends.to_string());
-        let [ends, author, reason] =
-            [ends, entry.author, entry.reason].map(Option::unwrap_or_default);
-        row(&[&entry.operation, &ends, &author, &reason])
-    }))
+    let rows = entries.into_iter().map(|entry| {
+        let cells = [entry.ends_at.map(time), entry.author, entry.reason];
+        let [ends, author, reason] = cells.map(Option::unwrap_or_default);
+        [entry.operation.to_string(), ends, author, reason]
+    });
+    let table = Table::new(["OPERATION", "ENDS", "AUTHOR", "REASON"]).with(rows);
+    table.print("no operations are in force")
 }
 
 async fn history(stores: &Stores, project: &Project) -> Outcome<()> {
@@ -244,16 +247,13 @@ async fn history(stores: &Stores, project: &Project) -> Outcome<()> {
         .rules_history(project.id, i64::MAX, HISTORY)
         .await;
     let history = history.map_err(failed_with(FAILED))?;
-    print(history.into_iter().map(|(version, change)| {
+    let rows = history.into_iter().map(|(version, change)| {
         let [author, reason] = [change.author, change.reason].map(Option::unwrap_or_default);
-        row(&[
-            &version,
-            &change.created_at,
-            &change.action,
-            &author,
-            &reason,
-        ])
-    }))
+        let at = time(change.created_at);
+        [version.to_string(), at, change.action, author, reason]
+    });
+    let table = Table::new(["VERSION", "TIME", "CHANGE", "AUTHOR", "REASON"]).with(rows);
+    table.print("no rules were set yet")
 }
 
 async fn who(stores: &Stores, project: &Project, version: Option<i64>) -> Outcome<()> {
@@ -266,46 +266,31 @@ async fn who(stores: &Stores, project: &Project, version: Option<i64>) -> Outcom
     )
     .await;
     let Adoption { agents, .. } = found.map_err(failed_with(FAILED))?;
-    print(agents.into_iter().map(|agent| {
+    let rows = agents.into_iter().map(|agent| {
         let state = agent.state.map_or_else(String::new, |it| it.to_string());
         let (pace, known) = (agent.pace(), agent.subscriber);
         let version = |version: Option<i64>| version.map_or_else(String::new, |it| it.to_string());
         let fetched = version(known.fetched.map(|it| it.version));
         let applied = known.applied.map(|it| it.version).max(known.in_force);
-        row(&[
-            &state,
-            &known.id.install_id,
-            &known.id.process,
-            &known.id.agent,
-            &fetched,
-            &version(applied),
-            &pace,
-            &known.seen_at,
-            &known.refused.unwrap_or_default(),
-        ])
-    }))
-}
-
-/// A line of columns. The text of a column can neither look like another column nor control the
-/// terminal.
-fn row(columns: &[&dyn Display]) -> String {
-    let columns = columns.iter().map(|column| column.to_string());
-    let columns = columns.map(|column| visible(&column).into_owned());
-    columns.collect::<Vec<_>>().join("\t")
+        [
+            state,
+            known.id.install_id,
+            known.id.process,
+            known.id.agent,
+            fetched,
+            version(applied),
+            pace,
+            time(known.seen_at),
+            known.refused.unwrap_or_default(),
+        ]
+    });
+    let headings = [
+        "STATE", "INSTALL", "PROCESS", "AGENT", "FETCHED", "APPLIED", "UPDATES", "SEEN", "REFUSED",
+    ];
+    let table = Table::new(headings).with(rows);
+    table.print("no process has asked for rules yet")
 }
 
 fn print_json(document: &str) -> Outcome<()> {
     print(once(visible_json(document).into_owned()))
-}
-
-/// Prints lines. It is not an error if the reader stops early, as `head` does.
-fn print(lines: impl Iterator<Item = String>) -> Outcome<()> {
-    let mut out = std::io::stdout().lock();
-    for line in lines {
-        match writeln!(out, "{line}") {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
-            written => written.map_err(failed_with(FAILED))?,
-        }
-    }
-    Ok(())
 }

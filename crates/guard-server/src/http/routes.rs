@@ -93,10 +93,7 @@ fn for_people() -> Router<Arc<AppState>> {
             "/api/v1/rules/draft/publish",
             post(rules::changes::publish_draft),
         )
-        .route(
-            "/api/v1/rules/{collection}",
-            post(rules::changes::put).delete(rules::changes::remove),
-        )
+        .route("/api/v1/rules/{collection}", post(rules::changes::put))
         .route(
             "/api/v1/rules/{collection}/{id}",
             delete(rules::changes::remove_entry),

@@ -65,17 +65,26 @@ pub async fn discard(store: &dyn RulesStore, project: ProjectId) -> Result<(), C
     Ok(store.remove_draft(project, draft).await?)
 }
 
-/// The document of the draft, if it could be published today.
+/// A draft that was checked and can be published.
+#[derive(Debug)]
+pub struct Checked {
+    draft: Draft,
+    rules: DynamicRules,
+}
+
+/// Parses and checks the draft, to publish it at `now`.
 ///
 /// # Errors
 ///
-/// [`ChangeError`] if it could not be published, or if there is no draft.
-pub(crate) async fn judged(
+/// [`ChangeError`] if it cannot be published, or if there is no draft.
+pub async fn check(
     store: &dyn RulesStore,
     project: ProjectId,
-) -> Result<DynamicRules, ChangeError> {
+    now: Timestamp,
+) -> Result<Checked, ChangeError> {
     let draft = get(store, project).await?;
-    Ok(document::judged(draft.document.as_bytes())?)
+    let rules = document::read(draft.document.as_bytes(), now)?;
+    Ok(Checked { draft, rules })
 }
 
 /// What publishing the draft would change in the published document. The version is left out,
@@ -88,7 +97,8 @@ pub async fn diff(
     store: &dyn RulesStore,
     project: ProjectId,
 ) -> Result<Vec<Difference>, ChangeError> {
-    let draft = judged(store, project).await?;
+    let draft = get(store, project).await?;
+    let draft = document::judged(draft.document.as_bytes())?;
     let published = versions::published(store, project).await?.rules;
     let (mut published, draft) = (fields(&published)?, fields(&draft)?);
     let mut differences = Vec::new();
@@ -130,11 +140,10 @@ fn fields(rules: &DynamicRules) -> Result<Map<String, Value>, ChangeError> {
 pub async fn publish(
     store: &dyn RulesStore,
     project: ProjectId,
+    Checked { draft, rules }: Checked,
     by: &Provenance,
     now: Timestamp,
 ) -> Result<i64, ChangeError> {
-    let draft = get(store, project).await?;
-    let rules = document::read(draft.document.as_bytes(), now)?;
     let expected = draft.base.as_deref().filter(|_| !by.confirmed);
     let expected = expected.as_ref().map(std::slice::from_ref);
     let publishing = versions::Publishing {

@@ -64,13 +64,15 @@ fn of(rules: &DynamicRules, caller: &[IpAddr]) -> Vec<String> {
 fn patterns(before: &DynamicRules, after: &DynamicRules, risks: &mut Vec<String>) {
     for text in added(&before.blocked_user_agents, &after.blocked_user_agents) {
         if pattern::finds_most_browsers(text) {
-            risks.push(format!("refuse most browsers by the user agent {text}"));
+            risks.push(format!(
+                "refuse most browsers, whose user agents {text} matches"
+            ));
         }
     }
     for text in added(&before.suspicious_patterns, &after.suspicious_patterns) {
         if let Some(request) = pattern::ordinary_request(text) {
             risks.push(format!(
-                "take ordinary requests for attacks, such as those with {request:?}, by {text}"
+                "treat ordinary requests as attacks, such as those with {request:?}, because of the pattern {text}"
             ));
         }
     }
@@ -87,7 +89,7 @@ fn narrower_countries(before: &DynamicRules, after: &DynamicRules) -> Option<Str
     let (old, new) = (&before.whitelist_countries, &after.whitelist_countries);
     let is_let_in = |country: &String| new.iter().any(|it| it.eq_ignore_ascii_case(country));
     let is_narrower = !new.is_empty() && (old.is_empty() || !old.iter().all(is_let_in));
-    is_narrower.then(|| format!("let in nobody from outside {}", new.join(", ")))
+    is_narrower.then(|| format!("refuse everyone outside {}", new.join(", ")))
 }
 
 fn limits(rules: &DynamicRules, risks: &mut Vec<String>) {
@@ -120,7 +122,7 @@ fn bans(rules: &DynamicRules, caller: &[IpAddr], risks: &mut Vec<String>) {
             risks.push(format!("ban the very wide block {text}"));
         }
         if loopback.iter().flatten().any(|it| network.meets(*it)) {
-            risks.push(format!("ban loopback by {text}"));
+            risks.push(format!("ban loopback addresses by {text}"));
         }
         for own in caller
             .iter()
@@ -169,7 +171,7 @@ fn still_banned(before: &DynamicRules, after: &DynamicRules) -> Vec<String> {
         .filter_map(|text| {
             let block = banned.around(text.parse().ok()?)?;
             Some(format!(
-                "leave {text} banned by {block}, as guards let no address out of a block"
+                "leave {text} banned by {block}, because guards cannot unban a single address of a block"
             ))
         })
         .collect()

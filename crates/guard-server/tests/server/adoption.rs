@@ -275,7 +275,9 @@ async fn check_ins_survive_a_restart_and_appear_on_the_command_line() {
     assert_eq!(server.wait(), Some(0));
     let (is_ok, told) = run(&["who"]);
     assert!(
-        is_ok && told.starts_with("fetched\thost-7\t\t\t1\t\tin intervals\t"),
+        told.starts_with("STATE\tINSTALL\t")
+            && is_ok
+            && told.contains("\nfetched\thost-7\t\t\t1\t\tin intervals\t"),
         "{told}"
     );
     let (reader, writer) = std::io::pipe().unwrap();

@@ -174,6 +174,7 @@ fn a_client_that_writes_its_whole_body_first_receives_the_refusal() {
         ("POST /api/v1/events", 401),
         ("POST /nowhere", 404),
         ("DELETE /api/v1/events", 405),
+        ("DELETE /api/v1/rules/bans", 405),
     ] {
         let mut stream = TcpStream::connect(address).unwrap();
         let head = format!(

@@ -144,7 +144,10 @@ async fn drafts_are_saved_compared_and_published_on_the_command_line() {
     };
     assert!(!run(&["publish"]).0);
     assert!(run(&["draft", file.to_str().unwrap()]).0);
-    assert_eq!(run(&["diff"]).1, "message\tnull\t\"m\"\n");
+    assert_eq!(
+        run(&["diff"]).1,
+        "FIELD\tPUBLISHED\tDRAFT\nmessage\tnull\t\"m\"\n"
+    );
     assert!(run(&["publish", "--reason", "why"]).0);
     assert!(run(&["show"]).1.contains("\"m\""));
     assert!(!run(&["diff"]).0);

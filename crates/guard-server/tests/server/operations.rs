@@ -23,6 +23,11 @@ pub(crate) async fn post(server: &Server, path: &str, body: Value) -> (u16, Valu
     ask(server, Method::POST, path, body).await
 }
 
+/// The path of the entry that the answer to `post` names.
+fn entry(collection: &str, added: &Value) -> String {
+    format!("{collection}/{}", added["id"].as_str().unwrap())
+}
+
 pub(crate) async fn document(server: &Server) -> Value {
     read(server.get("/api/v1/rules").send().await.unwrap())
         .await
@@ -44,8 +49,9 @@ async fn a_ban_is_listed_and_an_unban_lists_the_address_for_unbanning() {
     assert_eq!(entries["entries"][0]["reason"], "scans");
     assert_eq!(entries["entries"][0]["id"], answer["id"]);
 
-    let lift = json!({ "ip": "192.0.2.7", "reason": "a customer", "author": "ann" });
-    assert_eq!(ask(&server, Method::DELETE, "bans", lift).await.0, 200);
+    let note = json!({ "reason": "a customer", "author": "ann" });
+    let ban = entry("bans", &answer);
+    assert_eq!(ask(&server, Method::DELETE, &ban, note).await.0, 200);
     let rules = document(&server).await;
     assert_eq!(rules["version"], 2);
     assert_eq!(
@@ -120,20 +126,15 @@ async fn every_operation_reaches_the_document_and_can_be_removed() {
         ),
     ] {
         let before = document(&server).await[field].clone();
-        assert_eq!(post(&server, path, body.clone()).await.0, 200, "{path}");
+        let (status, added) = post(&server, path, body).await;
+        assert_eq!(status, 200, "{path}");
         assert_eq!(document(&server).await[field], value, "{path}");
-        assert_eq!(
-            ask(&server, Method::DELETE, path, body.clone()).await.0,
-            200,
-            "{path}"
-        );
+        let entry = entry(path, &added);
+        let remove = || ask(&server, Method::DELETE, &entry, json!({}));
+        assert_eq!(remove().await.0, 200, "{path}");
         let after = document(&server).await[field].clone();
         assert!(after == before || before.is_null(), "{path}: {after}");
-        assert_eq!(
-            ask(&server, Method::DELETE, path, body).await.0,
-            404,
-            "{path}"
-        );
+        assert_eq!(remove().await.0, 404, "{path}");
     }
 }
 
@@ -167,11 +168,7 @@ async fn an_entry_is_removed_by_its_id_in_its_collection() {
     let newest = &history["versions"][0];
     assert_eq!(
         (&newest["action"], &newest["author"], &newest["reason"]),
-        (
-            &json!("take back: block country FR"),
-            &json!("ann"),
-            &json!("over")
-        )
+        (&json!("unblock country FR"), &json!("ann"), &json!("over"))
     );
 }
 
@@ -198,7 +195,11 @@ async fn the_command_line_refuses_to_lift_a_missing_ban_and_counts_processes() {
         let is_told = told.contains("do not ban 192.0.2.8") && told.contains("--yes");
         assert!(code == Some(1) && is_told, "{told}");
     }
-    assert_eq!(run(&["history"]).1.lines().count(), 1);
+    assert_eq!(
+        run(&["history"]).1.lines().count(),
+        1 + 1,
+        "a heading and a version"
+    );
     assert_eq!(run(&["unban", "192.0.2.8", "--yes"]).0, Some(0));
     assert_eq!(run(&["unban", "192.0.2.7"]).0, Some(0));
     let (_, refused) = run(&["ban", "0.0.0.0/0"]);
@@ -278,7 +279,7 @@ async fn a_document_that_locks_out_many_clients_needs_a_confirmation() {
         ),
         (
             json!({ "whitelist_countries": ["FR"] }),
-            "let in nobody from outside FR",
+            "refuse everyone outside FR",
         ),
         (
             json!({ "enable_penetration_detection": false, "enable_ip_banning": false }),
@@ -290,7 +291,7 @@ async fn a_document_that_locks_out_many_clients_needs_a_confirmation() {
         ),
         (
             json!({ "suspicious_patterns": ["sqlmap", "[a-z]"] }),
-            "take ordinary requests for attacks",
+            "treat ordinary requests as attacks",
         ),
     ] {
         let mut body = json!({ "document": document });
@@ -305,16 +306,25 @@ async fn a_document_that_locks_out_many_clients_needs_a_confirmation() {
 #[tokio::test]
 async fn an_unban_within_a_banned_block_needs_a_confirmation() {
     let server = Server::start().await;
-    post(&server, "bans", json!({ "ip": "192.0.2.0/24" })).await;
     let unban = json!({ "ip": "192.0.2.7" });
-    for (method, path) in [(Method::POST, "unbans"), (Method::DELETE, "bans")] {
-        let (status, answer) = ask(&server, method, path, unban.clone()).await;
+    let (_, block) = post(&server, "bans", json!({ "ip": "192.0.2.0/24" })).await;
+    let (_, ban) = post(&server, "bans", unban.clone()).await;
+    for (method, path) in [
+        (Method::POST, "unbans".to_owned()),
+        (Method::DELETE, entry("bans", &ban)),
+    ] {
+        let body = if method == Method::POST {
+            unban.clone()
+        } else {
+            json!({})
+        };
+        let (status, answer) = ask(&server, method, &path, body).await;
         let detail = answer["detail"].as_str().unwrap();
         let told = detail.contains("leave 192.0.2.7 banned by 192.0.2.0/24");
         assert!(status == 409 && told, "{detail}");
     }
-    let block = json!({ "ip": "192.0.2.0/24" });
-    assert_eq!(ask(&server, Method::DELETE, "bans", block).await.0, 200);
+    let block = entry("bans", &block);
+    assert_eq!(ask(&server, Method::DELETE, &block, json!({})).await.0, 200);
     assert_eq!(post(&server, "unbans", unban).await.0, 200);
 }
 
@@ -453,7 +463,11 @@ async fn the_command_line_works_while_a_server_runs() {
     assert!(String::from_utf8(refused.stderr).unwrap().contains("--yes"));
     assert!(run(&["rollback", "1"]).status.success());
     let history = String::from_utf8(run(&["history"]).stdout).unwrap();
-    assert_eq!(history.lines().count(), 3);
+    assert_eq!(
+        history.lines().count(),
+        1 + 3,
+        "a heading and three versions"
+    );
     assert!(history.contains("scans"), "{history}");
     let (_, rules) = server.get("/api/v1/rules", KEY).await;
     let shown: Value = serde_json::from_slice(&run(&["show"]).stdout).unwrap();
@@ -474,7 +488,7 @@ async fn every_operation_can_be_added_and_removed_on_the_command_line() {
         (output.status.code(), output.stdout, error)
     };
     let shown = || -> Value { serde_json::from_slice(&run(&["show"]).1).unwrap() };
-    for (made, taken_back, field, value) in [
+    for (made, removed, field, value) in [
         (
             &["block-country", "fr", "--for", "1h"][..],
             &["block-country", "FR"][..],
@@ -533,9 +547,9 @@ async fn every_operation_can_be_added_and_removed_on_the_command_line() {
         let note = ["--reason", "a test", "--author", "me", "--yes"];
         let (code, _, error) = run(&[made, &note].concat());
         assert_eq!((code, shown()[field].clone()), (Some(0), value), "{error}");
-        let (code, _, error) = run(&[taken_back, &["--remove"]].concat());
+        let (code, _, error) = run(&[removed, &["--remove"]].concat());
         assert_eq!(code, Some(0), "{error}");
-        let (code, _, error) = run(&[taken_back, &["--remove"]].concat());
+        let (code, _, error) = run(&[removed, &["--remove"]].concat());
         assert_eq!(code, Some(1), "{made:?}");
         assert!(error.contains("no such entry"), "{error}");
     }
@@ -578,12 +592,13 @@ async fn the_command_line_lists_the_operations_in_force_and_their_ends() {
         .lines()
         .map(|line| line.split('\t').collect())
         .collect();
+    assert_eq!(lines[0], ["OPERATION", "ENDS", "AUTHOR", "REASON"]);
     assert_eq!(
-        (lines[0][0], lines[0][2], lines[0][3]),
+        (lines[1][0], lines[1][2], lines[1][3]),
         ("ban 192.0.2.7", "me", "scans")
     );
-    let ends: Timestamp = lines[0][1].parse().unwrap();
+    let ends: Timestamp = lines[1][1].parse().unwrap();
     let left = ends.as_second() - Timestamp::now().as_second();
     assert!((0..=3600).contains(&left), "{listed}");
-    assert_eq!(lines[1], ["block country FR", "", "", ""]);
+    assert_eq!(lines[2], ["block country FR", "", "", ""]);
 }

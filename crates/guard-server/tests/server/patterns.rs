@@ -53,9 +53,12 @@ async fn an_oversized_pattern_from_an_earlier_server_breaks_no_later_change() {
 
     let ban = json!({ "ip": "192.0.2.7" });
     assert_eq!(post(&server, "bans", ban).await.0, 200);
-    let back = json!({ "pattern": pattern });
-    let taken_back = ask(&server, Method::DELETE, "patterns", back).await;
-    assert_eq!(taken_back.0, 200, "{taken_back:?}");
+    let (_, listed) = ask(&server, Method::GET, "entries", json!({})).await;
+    let entry = &listed["entries"][0];
+    assert_eq!(entry["pattern"], pattern);
+    let path = format!("patterns/{}", entry["id"].as_str().unwrap());
+    let removed = ask(&server, Method::DELETE, &path, json!({})).await;
+    assert_eq!(removed.0, 200, "{removed:?}");
     let (status, answer) = post(&server, "versions/1/rollback", json!({})).await;
     let detail = answer["detail"].as_str().unwrap();
     assert!(status == 400 && detail.contains("too large"), "{detail}");

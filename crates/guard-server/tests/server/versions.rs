@@ -68,9 +68,16 @@ impl Book {
         let (store, document) = (&*self.server.store, document.to_string());
         let save = draft::save(store, self.project, document.as_bytes(), None, self.now);
         save.await.unwrap();
-        draft::publish(store, self.project, &Provenance::default(), self.now)
-            .await
-            .unwrap();
+        let checked = draft::check(store, self.project, self.now).await.unwrap();
+        draft::publish(
+            store,
+            self.project,
+            checked,
+            &Provenance::default(),
+            self.now,
+        )
+        .await
+        .unwrap();
     }
 
     pub(crate) async fn roll_back(&self, version: i64) {

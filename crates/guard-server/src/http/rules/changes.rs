@@ -165,24 +165,6 @@ pub(crate) async fn remove_entry(
     asked.make(change).await
 }
 
-/// `DELETE /api/v1/rules/{collection}`: removes the operation that the body describes. This also
-/// lifts a ban that a guard made by itself.
-pub(crate) async fn remove(
-    asked: Asked,
-    Path(collection): Path<String>,
-    Body(mut body): Body<OperationBody>,
-) -> Reply {
-    let (schema, now) = (kind(&collection)?, asked.state.clock.now());
-    let by = asked.by(body.note());
-    if body.duration_s.is_some() {
-        body.fields.insert("duration_s".to_owned(), Value::Null);
-    }
-    let operation = Operation::read_to_remove(schema, body.fields).map_err(ChangeError::from)?;
-    let (store, project) = asked.project();
-    let change = async move { versions::remove(&*store, project, operation, &by, now).await };
-    asked.make(change).await
-}
-
 /// An entry in an answer.
 #[derive(Serialize)]
 struct Listed {
@@ -372,11 +354,11 @@ pub(crate) async fn diff(asked: Asked) -> Reply {
 
 /// `POST /api/v1/rules/draft/publish`.
 pub(crate) async fn publish_draft(asked: Asked, Body(note): Body<Note>) -> Reply {
-    let by = asked.by(note);
+    let (by, now) = (asked.by(note), asked.state.clock.now());
     let (store, project) = asked.project();
-    let judging = async move { draft::judged(&*store, project).await };
-    asked.judge(judging).await??;
+    let check = async move { draft::check(&*store, project, now).await };
+    let checked = asked.judge(check).await??;
     let ((store, project), now) = (asked.project(), asked.state.clock.now());
-    let change = async move { draft::publish(&*store, project, &by, now).await };
+    let change = async move { draft::publish(&*store, project, checked, &by, now).await };
     asked.make(change).await
 }

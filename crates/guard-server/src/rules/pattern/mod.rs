@@ -89,7 +89,7 @@ fn judge(pattern: &str) -> Result<Found, String> {
         return Err("holds a control character; write it as an escape, such as \\t".to_owned());
     }
     let cannot = |why: String| {
-        format!("cannot be judged: {why}; write it without look-around and back references")
+        format!("cannot be checked: {why}; write it without look-around and back references")
     };
     let ast = ast::parse::Parser::new()
         .parse(pattern)
@@ -102,24 +102,24 @@ fn judge(pattern: &str) -> Result<Found, String> {
     let size = size(&hir);
     if size > MAX_SIZE {
         return Err(format!(
-            "is too large: written out, with each repetition as often as it may repeat, it has {size} characters; {MAX_SIZE} at most, so repeat fewer times"
+            "is too large: with all repetitions written out, it has {size} characters; {MAX_SIZE} at most, so repeat fewer times"
         ));
     }
     if is_nested(&ast, false) {
-        return Err("could take forever on some texts: a repetition without end holds another repetition or an alternation; write it without nesting".to_owned());
+        return Err("could take forever on some texts: an endless repetition contains another repetition or an alternation; write it without nesting".to_owned());
     }
     if has_twins(&ast, pattern) {
-        return Err("could take forever on some texts: its alternatives are all the same, as in (a|a); write one of them".to_owned());
+        return Err("could take forever on some texts: its alternatives are all the same, as in (a|a); keep one of them".to_owned());
     }
     let Ok(ways) = Ways::of(&hir) else {
-        return Err("could take forever on some texts: two repetitions without end can share a text in many ways, as in .*a.*b; have what stands between them be something that the first cannot match, as in [^a]*a.*b, or leave one out".to_owned());
+        return Err("could take forever on some texts: two endless repetitions can match the same text in many ways, as in .*a.*b; exclude the text between them from the first, as in [^a]*a.*b, or remove one".to_owned());
     };
     if ways.certain > MAX_WAYS {
         return Err(format!(
-            "could take very long on some texts: its repetitions and alternatives can share a text in more than {MAX_WAYS} ways; repeat fewer times, leave one out, or have what stands between them be something that the first cannot match"
+            "could take very long on some texts: its repetitions and alternatives can match the same text in more than {MAX_WAYS} ways; repeat fewer times, remove one, or exclude the text between two repetitions from the first"
         ));
     }
-    Found::by(&hir).ok_or_else(|| "is too large; write a shorter one".to_owned())
+    Found::by(&hir).ok_or_else(|| "is too large when compiled; write a shorter one".to_owned())
 }
 
 /// The number of characters with all repetitions written out.
@@ -310,7 +310,7 @@ mod tests {
             "[а-я]+ж+x",
         ] {
             let why = check(pattern).expect_err(pattern);
-            assert!(why.contains("share a text"), "{pattern}: {why}");
+            assert!(why.contains("match the same text"), "{pattern}: {why}");
         }
     }
 }
