@@ -1,10 +1,15 @@
 //! The options as given ([`Args`]) and after the checks ([`Config`]).
+//!
+//! To add a setting, add a field with `#[arg(long, env = "GUARD_SERVER_NAME")]` and a doc comment.
+//! The configuration file, `check-config` and the errors follow from it, and so does the table in
+//! `docs/server-configuration.md`: `GUARD_UPDATE_DOCS=1 cargo test -p guard-server --lib settings`
+//! writes it. Mark a secret with `hide_env_values = true`, and use [`Secret`] for it.
 
 mod limits;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use guard_wire::encrypt::{Encryptor, KeyError as EncryptionKeyError};
 use thiserror::Error;
 
@@ -32,6 +37,11 @@ const DATABASE_FILE: &str = "guard.db";
 #[derive(Debug, Parser)]
 #[command(name = "guard-server", version)]
 pub struct Args {
+    /// A TOML file with settings, each named as its flag: `listen = "0.0.0.0:8400"`. A flag wins
+    /// over the environment, and the environment over the file.
+    #[arg(long, env = "GUARD_SERVER_CONFIG", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
     /// Address and port to listen on; port 0 picks a free one. The page at / is open on a loopback
     /// address; on other addresses it asks for the API key.
     #[arg(
@@ -134,14 +144,34 @@ pub struct Args {
     )]
     pub max_installs: u32,
 
+    /// How the log is written to the standard error: lines of text, or one JSON object a line.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    pub log_format: LogFormat,
+
     /// A command to run instead of the server.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line, for log collectors.
+    Json,
+}
+
 /// Commands other than serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check the settings, and print each one in force with its source. Secrets are masked
+    CheckConfig,
     /// Show or change the rules that agents get
     #[command(subcommand)]
     Rules(RulesCommand),

@@ -1,13 +1,16 @@
-//! The command line: the options, `guard-server rules`, and serving.
+//! The command line: the settings, the commands, and serving.
 
 pub mod config;
+pub mod logging;
 pub mod operation_command;
 mod rules;
 pub mod rules_command;
 pub mod serve;
+pub mod settings;
 mod table;
 
 use std::fmt::Display;
+use std::io::Write as _;
 
 pub use self::rules::rules;
 
@@ -22,4 +25,17 @@ pub const USAGE: u8 = 2;
 /// Turns an error into the exit code and message of a command.
 pub fn failed_with<E: Display>(code: u8) -> impl Fn(E) -> (u8, String) {
     move |error| (code, error.to_string())
+}
+
+/// Runs `guard-server check-config`.
+///
+/// # Errors
+///
+/// The exit code, and a message that names the first invalid setting.
+pub fn check_config(loaded: settings::Loaded) -> Result<(), (u8, String)> {
+    let shown = settings::show(&loaded);
+    let written = std::io::stdout().write_all(shown.as_bytes());
+    written.map_err(|error| (FAILED, format!("cannot write: {error}")))?;
+    loaded.args.check().map_err(failed_with(USAGE))?;
+    Ok(())
 }

@@ -26,6 +26,7 @@ mod proxies;
 mod queries;
 mod readiness;
 mod rules;
+mod settings;
 mod support;
 mod traps;
 mod versions;
