@@ -61,6 +61,8 @@ class ProcessAgent:
         self._applied = config.model_dump()
         self._transport_loop: TransportLoop | None = None
         self._buffer_loop: BufferLoop | None = None
+        # Replaced ones, until what they hold is delivered.
+        self._retired_loops: list[BufferLoop] = []
         self._own_buffer: AgentBuffer | None = None
         self._no_flush_before = 0.0
         self._own_transport: AgentTransport | None = None
@@ -151,14 +153,31 @@ class ProcessAgent:
         return self._own_buffer
 
     def use_buffer(self, buffer: BufferProtocol | None) -> None:
-        """Holds records in `buffer` from now on, or in the agent's queue if it is None."""
+        """Holds records in `buffer` from now on, or in the agent's queue if it is None.
+
+        Returns at once. What the old buffer holds is delivered in the background.
+        """
         if buffer is self.buffer:
             return
-        old, self._buffer_loop = self._buffer_loop, self._make_buffer_loop(buffer)
+        old, self._buffer_loop = self._buffer_loop, self._loop_for(buffer)
         self._fill(self._buffer_loop or self.native)
         if old is not None:
-            old.flush(_BUFFER_SECONDS)
-            old.close()
+            self._retire(old)
+
+    def _retire(self, loop: BufferLoop) -> None:
+        self._retired_loops = [*self._unfinished_loops(), loop]
+        loop.retire()
+
+    def _unfinished_loops(self) -> list[BufferLoop]:
+        return [loop for loop in self._retired_loops if not loop.is_closed]
+
+    def _loop_for(self, buffer: BufferProtocol | None) -> BufferLoop | None:
+        # One buffer must not serve two event loops.
+        for loop in self._unfinished_loops():
+            if loop.buffer is buffer and loop.resume():
+                self._retired_loops.remove(loop)
+                return loop
+        return self._make_buffer_loop(buffer)
 
     def _make_buffer_loop(self, buffer: BufferProtocol | None) -> BufferLoop | None:
         if buffer is None or isinstance(buffer, AgentBuffer):
@@ -178,9 +197,10 @@ class ProcessAgent:
         """
         transport_loop, buffer_loop = self._transport_loop, self._buffer_loop
         redis_loop = self._redis_loop if is_forked else None
+        retired_loops, self._retired_loops = self._unfinished_loops(), []
         # Garbage collection would close descriptors that the parent still waits for, or that by now
         # belong to other code.
-        _left_behind.extend((transport_loop, buffer_loop, redis_loop))
+        _left_behind.extend((transport_loop, buffer_loop, redis_loop, *retired_loops))
         if is_forked:
             self.rules_feed.begin_in_child()
         if transport_loop is not None:
@@ -193,6 +213,9 @@ class ProcessAgent:
             self._buffer_loop = (
                 self._make_buffer_loop(buffer_loop.buffer) if is_forked else buffer_loop.again()
             )
+        # In a forked child, the parent delivers what these hold.
+        for loop in () if is_forked else retired_loops:
+            self._retire(loop.again())
         self._fill(self._buffer_loop or self.native)
         self._meet_host()
 
@@ -218,8 +241,8 @@ class ProcessAgent:
     def close(self) -> None:
         """Shuts the agent down when the interpreter exits."""
         seconds = self._end_buffer()
-        if self._buffer_loop is not None:
-            self._buffer_loop.close()
+        for loop in self._buffer_loops():
+            loop.close()
         self.native.close(seconds)
 
     def _end_buffer(self) -> float:
@@ -237,14 +260,17 @@ class ProcessAgent:
     def flush_buffer(self, seconds: float) -> bool:
         """Flushes a program's own buffer; returns whether everything was delivered in time."""
         self.native.notice_fork()
-        tried = None
-        # `notice_fork` replaces the buffer loop if its descriptors were closed.
-        while self._buffer_loop is not tried:
-            tried = self._buffer_loop
-            if tried is not None and tried.flush(seconds):
-                return True
+        end = monotonic() + seconds
+        flushed: dict[BufferLoop, bool] = {}
+        # `notice_fork` replaces loops whose descriptors were closed.
+        while new := [loop for loop in self._buffer_loops() if loop not in flushed]:
+            waits = [loop.flush() for loop in new]
+            flushed |= {
+                loop: wait(max(0.0, end - monotonic()))
+                for loop, wait in zip(new, waits, strict=True)
+            }
             self.native.notice_fork()
-        if tried is None:
+        if all(flushed.get(loop, True) for loop in self._buffer_loops()):
             return True
         _logger.warning(
             "Not everything in the program's own buffer was delivered within %s s; it stays there. "
@@ -252,6 +278,11 @@ class ProcessAgent:
             seconds,
         )
         return False
+
+    def _buffer_loops(self) -> list[BufferLoop]:
+        """Returns the loops that may hold records."""
+        current = () if self._buffer_loop is None else (self._buffer_loop,)
+        return [*self._unfinished_loops(), *current]
 
     def flush(self) -> None:
         seconds = float(self.config.timeout)

@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from guard_agent import _native
@@ -55,12 +55,15 @@ class BufferLoop:
         )
         self._lock = Lock()
         self._waiting: deque[tuple[_Kind, bytes]] = deque()
+        self._is_retired = False
         self._is_closed = False
         self._successor: BufferLoop | None = None
         self._unflushed = 0
         self._wake = asyncio.Event()
         self._due = asyncio.Event()
         self._turn = asyncio.Lock()
+        # How many tasks use the buffer or wait for their turn.
+        self._turns = 0
         self._thread = LoopThread("guard-buffer")
         self._thread.post(lambda: self._thread.spawn(self._add_all()))
         self._thread.post(lambda: self._thread.spawn(self._flush_regularly()))
@@ -94,21 +97,44 @@ class BufferLoop:
             # If the loop closed just now, `close` has already counted the waiting records.
             self._thread.post(self._wake.set)
 
-    def flush(self, seconds: float) -> bool:
-        """Flushes the buffer; returns whether everything was delivered within `seconds`."""
+    def flush(self) -> Callable[[float], bool]:
+        """Starts to flush the buffer.
+
+        Returns:
+            A function that waits at most the given seconds, and returns whether everything was
+            delivered by then. The flush goes on after that: cancelling it would return records
+            a second time.
+        """
         flushed: Outcome[bool] = Outcome()
 
-        async def flush() -> None:
-            outcome = False
-            try:
-                outcome = await self._flush()
-            finally:
-                flushed.run(lambda: outcome)
+        def settle(task: "asyncio.Task[bool]") -> None:
+            # The task is cancelled if the loop closes; nothing is left to flush then.
+            flushed.run(lambda: self._is_closed if task.cancelled() else task.result())
 
-        if not self._thread.post(lambda: self._thread.spawn(flush())):
-            return self._is_closed
-        # The flush continues after the timeout: cancelling it would return records a second time.
-        return wait_for(lambda: flushed.wait(seconds)) and flushed.get()
+        def begin() -> None:
+            self._thread.spawn(self._flush()).add_done_callback(settle)
+
+        if not self._thread.post(begin):
+            return lambda _: self._is_closed
+        return lambda seconds: wait_for(lambda: flushed.wait(seconds)) and flushed.get()
+
+    def retire(self) -> None:
+        """Flushes the buffer in the background and then closes the loop. Returns at once."""
+        with self._lock:
+            self._is_retired = True
+        if not self._thread.post(lambda: self._thread.spawn(self._flush())):
+            self.close()
+
+    def resume(self) -> bool:
+        """Takes back `retire`; returns false if the loop was closed meanwhile."""
+        with self._lock:
+            self._is_retired = False
+            return not self._is_closed
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the loop was closed."""
+        return self._is_closed
 
     def again(self) -> "BufferLoop":
         """Returns a loop that takes over the waiting records if this loop's descriptors closed."""
@@ -133,7 +159,7 @@ class BufferLoop:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            async with self._turn:
+            async with self._take_turn():
                 await self._add_waiting()
             if self._unflushed >= _watermark(self._config()):
                 self._due.set()
@@ -166,11 +192,34 @@ class BufferLoop:
 
     async def _flush(self) -> bool:
         """Sends the buffer's records through the transport; returns whether all were delivered."""
-        async with self._turn:
+        async with self._take_turn():
             await self._add_waiting()
             self._unflushed = 0
             outcomes = [await self._flush_kind(kind.name) for kind in self._kinds]
             return all(outcomes)
+
+    @contextlib.asynccontextmanager
+    async def _take_turn(self) -> AsyncIterator[None]:
+        """Lets one task at a time use the buffer. The last one closes a retired loop."""
+        self._turns += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._turns -= 1
+            self._close_if_retired()
+
+    def _close_if_retired(self) -> None:
+        with self._lock:
+            if self._is_closed or self._turns or not self._is_retired:
+                return
+            # A thread that read the old reference may have sent a record just now.
+            has_more = bool(self._waiting) or self._unflushed > 0
+            self._is_closed = not has_more
+        if has_more:
+            self._thread.spawn(self._flush())
+        else:
+            self._thread.close()
 
     async def _flush_kind(self, kind: str) -> bool:
         try:

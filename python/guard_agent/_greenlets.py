@@ -229,16 +229,16 @@ class _Callbacks:
 
     def call(self, work: Callable[[], object]) -> None:
         """Runs `work` on behalf of an agent thread: here, or in a greenlet."""
-        if self._is_met():
-            self._box.put(work)
-        else:
+        if not self._put(work):
             work()
 
     def start(self, work: Callable[[], object], name: str) -> None:
-        """Runs `work` that may block: in a dedicated thread, or in a greenlet."""
-        if self._is_met():
-            self._box.put(work)
-        else:
+        """Runs `work` that may block: in a dedicated thread, or in a greenlet.
+
+        Raises:
+            RuntimeError: No thread can be started any more.
+        """
+        if not self._put(work):
             start_thread(work, name)
 
     def run_waiting(self) -> None:
@@ -246,8 +246,9 @@ class _Callbacks:
         for work in self._box.take():
             work()
 
-    def _is_met(self) -> bool:
-        return self._generation == _native.generation()
+    def _put(self, work: Callable[[], object]) -> bool:
+        """Leaves `work` to a greenlet; returns false if there is none to do it."""
+        return self._generation == _native.generation() and self._box.put(work)
 
     def _spawn_all(self) -> None:
         for work in self._box.take():

@@ -32,17 +32,18 @@ class LoopThread:
         make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
     ) -> None:
         self._make_loop = make_loop
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._inbox = _native.Mailbox()
         self._lock = Lock()
         self._is_closed = False
         start_thread(self._run, name)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Starts a task. Call it in the loop."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def post(self, work: Callable[[], object]) -> bool:
         """Runs `work` in the loop, from another thread; returns false if that is impossible."""

@@ -57,8 +57,14 @@ class RulesFeed:
         with self._lock:
             self._changes += 1
             is_telling, self._is_telling = self._is_telling, True
-        if not is_telling:
+        if is_telling:
+            return
+        try:
             callbacks.start(self._tell_all, "guard-rules")
+        except RuntimeError as error:
+            with self._lock:
+                self._is_telling = False
+            _logger.warning("New rules could not be passed on (%s); the next ones will be", error)
 
     def begin_in_child(self) -> None:
         """Restarts in a forked child, where the parent's loops do not run."""
@@ -71,7 +77,8 @@ class RulesFeed:
             told_of = self._changes
             try:
                 self._tell()
-            except Exception:
+            except BaseException:
+                # Also a SystemExit of a callback: it must not end this thread between two changes.
                 _logger.exception("New rules could not be passed on; the next ones will be")
             with self._lock:
                 if told_of == self._changes:

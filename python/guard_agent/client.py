@@ -78,10 +78,11 @@ class _Handler:
 
         Assign your own buffer, or None to return to the agent's queue. The agent calls it from an
         event loop in a dedicated thread, for at most `timeout` seconds per call. Records that it
-        does not accept are counted and logged as lost. Replacing it waits for its flush, at most
-        1.5 seconds. The agent flushes it every `flush_interval` seconds, when
-        `high_watermark_ratio` of `buffer_size` records were added, and by `flush_buffer` and
-        `stop`. It confirms delivered records to the buffer and gives the others back.
+        does not accept are counted and logged as lost. The agent flushes it every `flush_interval`
+        seconds, when `high_watermark_ratio` of `buffer_size` records were added, and by
+        `flush_buffer` and `stop`. It confirms delivered records to the buffer and gives the others
+        back. An assignment takes effect at once and never waits: the agent flushes the replaced
+        buffer once more in the background.
 
         Raises:
             TypeError: The assigned object lacks a method of `BufferProtocol`.

@@ -33,6 +33,8 @@ def make_config(backend: Backend) -> Iterator[Callable[..., AgentConfig]]:
         _agent._agent.use_transport(None)
         _agent._agent.initialize_redis(None)
         _agent._agent.use_buffer(None)
+        # The replaced buffer must not deliver to the next test's backend.
+        _agent._agent.flush_buffer(1.5)
         _agent._agent = None
 
 

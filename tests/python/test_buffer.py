@@ -405,9 +405,9 @@ def test_a_buffer_assigned_after_start_can_be_removed(make_config: Make, backend
         agent.buffer = mine
         await agent.send_event(event("mine"))
         agent.buffer = own
-        assert mine.confirmed == [["key of mine"]]
         await agent.send_event(event("queue again"))
         await agent.flush_buffer()
+        assert mine.confirmed == [["key of mine"]]
         await agent.stop()
 
     asyncio.run(program())

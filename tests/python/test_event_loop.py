@@ -6,16 +6,21 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from support import ROOT
+from support.backend import Backend
 from support.process import PATIENCE_SECONDS
 
-from guard_agent import AgentConfig, GuardAgentHandler
+from guard_agent import AgentConfig, GuardAgentHandler, SecurityEvent
+from python.test_buffer import Buffer, ledger
 
 Make = Callable[..., AgentConfig]
 EVENT = {"timestamp": "2026-11-22T12:00:00Z", "event_type": "ip_banned"}
@@ -93,6 +98,124 @@ def test_the_loop_runs_while_a_full_queue_drops(make_config: Make) -> None:
     ledger = agent.get_stats()["ledger"]
     assert ledger["queued"] == 10
     assert ledger["accepted"] == 10 + ledger["dropped"]["queue_full"]
+
+
+# A call that waits for a silent backend or a slow buffer takes three times as long.
+LONG_PAUSE_SECONDS = 0.5
+
+Sleep = Callable[[float], Awaitable[object]]
+
+
+class Pauses:
+    """Measures how long a loop stands still.
+
+    Args:
+        sleep: Sleeps in the loop.
+    """
+
+    def __init__(self, sleep: Sleep) -> None:
+        self._sleep = sleep
+        self._has_ended = False
+        self.longest = 0.0
+
+    async def measure(self) -> None:
+        last = time.monotonic()
+        while not self._has_ended:
+            await self._sleep(0.002)
+            now = time.monotonic()
+            self.longest, last = max(self.longest, now - last), now
+
+    async def during(self, call: Callable[[], object]) -> None:
+        await self._sleep(0.02)
+        call()
+        await self._sleep(0.02)
+        self._has_ended = True
+
+
+def run_in_asyncio(call: Callable[[], object]) -> float:
+    async def main() -> float:
+        pauses = Pauses(asyncio.sleep)
+        await asyncio.gather(pauses.measure(), pauses.during(call))
+        return pauses.longest
+
+    return asyncio.run(main())
+
+
+def run_in_trio(call: Callable[[], object]) -> float:
+    async def main() -> float:
+        pauses = Pauses(trio.sleep)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pauses.measure)
+            nursery.start_soon(pauses.during, call)
+        return pauses.longest
+
+    return trio.run(main)
+
+
+class SlowBuffer(Buffer):
+    """Adds no event before `may_add` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_add = threading.Event()
+
+    async def add_event(self, event: SecurityEvent) -> None:
+        await asyncio.to_thread(self.may_add.wait, PATIENCE_SECONDS)
+        await super().add_event(event)
+
+
+@pytest.mark.parametrize("run_in_loop", [run_in_asyncio, run_in_trio], ids=["asyncio", "trio"])
+@pytest.mark.parametrize("slow", ["buffer", "backend"])
+@pytest.mark.parametrize("following", [Buffer, lambda: None], ids=["a buffer", "the queue"])
+def test_the_loop_runs_while_a_slow_buffer_is_replaced(
+    make_config: Make,
+    backend: Backend,
+    run_in_loop: Callable[[Callable[[], object]], float],
+    slow: str,
+    following: Callable[[], Buffer | None],
+) -> None:
+    replaced = SlowBuffer()
+    agent: Any = GuardAgentHandler(make_config(), buffer=replaced)
+    if slow == "backend":
+        backend.hold.clear()
+        replaced.may_add.set()
+    sent = [f"event {number}" for number in range(20)]
+    for name in sent[:10]:
+        agent.send_event({**EVENT, "event_type": name})
+    longest = run_in_loop(partial(setattr, agent, "buffer", following()))
+    for name in sent[10:]:
+        agent.send_event({**EVENT, "event_type": name})
+    assert longest < LONG_PAUSE_SECONDS
+    assert ledger(agent)["delivered"] == 0
+
+    replaced.may_add.set()
+    backend.hold.set()
+    agent.flush_buffer()
+    assert sorted(event["event_type"] for event in backend.events) == sorted(sent)
+    assert ledger(agent)["delivered"] == len(sent)
+
+
+def test_a_buffer_that_is_assigned_again_delivers_once(make_config: Make, backend: Backend) -> None:
+    buffer = SlowBuffer()
+    agent: Any = GuardAgentHandler(make_config(), buffer=buffer)
+    agent.send_event({**EVENT, "event_type": "first"})
+    agent.buffer = None
+    agent.buffer = buffer
+    assert agent.buffer is buffer
+    agent.send_event({**EVENT, "event_type": "second"})
+    buffer.may_add.set()
+    agent.flush_buffer()
+    assert [event["event_type"] for event in backend.events] == ["first", "second"]
+    assert buffer.threads == {"guard-buffer"}
+
+
+def test_a_stop_delivers_what_a_replaced_buffer_holds(make_config: Make, backend: Backend) -> None:
+    agent: Any = GuardAgentHandler(make_config(), buffer=Buffer())
+    agent.send_event({**EVENT, "event_type": "first"})
+    agent.buffer = None
+    asyncio.run(agent.stop())
+    assert [event["event_type"] for event in backend.events] == ["first"]
+    assert ledger(agent)["queued"] == 0
 
 
 SENDER = """

@@ -64,6 +64,42 @@ def test_callers_at_the_same_time_all_get_the_new_rules(
     assert found.get(timeout=PATIENCE_SECONDS) is second
 
 
+def test_a_change_is_passed_on_although_no_thread_could_start_for_the_one_before(
+    make_config: Make, backend: Backend, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    backend.publish(rules(1))
+    agent = SyncGuardAgentHandler(make_config())
+    told: SimpleQueue[DynamicRules | None] = SimpleQueue()
+
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("guard_agent._greenlets.start_thread", refuse)
+        agent.on_rules_updated(told.put)
+        log.wait_for("New rules could not be passed on (can't start new thread)")
+    assert told.empty()
+    backend.publish(rules(2))
+    assert versions(told, 1) == [2]
+
+
+def test_a_change_is_passed_on_although_a_callback_ended_the_thread_of_the_one_before(
+    make_config: Make, backend: Backend
+) -> None:
+    backend.publish(rules(1))
+    agent = SyncGuardAgentHandler(make_config())
+    told: SimpleQueue[DynamicRules | None] = SimpleQueue()
+
+    def leave(rules: DynamicRules | None) -> None:
+        told.put(rules)
+        raise SystemExit
+
+    agent.on_rules_updated(leave)
+    assert versions(told, 1) == [1]
+    backend.publish(rules(2))
+    assert versions(told, 1) == [2]
+
+
 def test_a_synchronous_callback_is_called_in_a_thread_for_each_change(
     make_config: Make, backend: Backend
 ) -> None:
