@@ -33,7 +33,7 @@ pub mod http;
 mod ingest;
 mod log_gate;
 pub mod maintenance;
-mod network;
+pub mod network;
 mod off_thread;
 pub mod projects;
 pub mod query;

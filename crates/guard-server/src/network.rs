@@ -4,8 +4,18 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+/// The text is no address and no CIDR block.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{text:?} is no address and no CIDR block such as 10.0.0.0/8")]
+pub struct InvalidNetwork {
+    text: String,
+}
 
 /// The IPv6 prefix before an IPv4 address that is written as an IPv6 one.
 const MAPPED_BITS: u8 = 96;
@@ -14,7 +24,7 @@ const MAPPED_BITS: u8 = 96;
 /// and an IPv4 network that is written as IPv6 (`::ffff:192.0.2.7`) is IPv4, as guards read
 /// client addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Network(IpNet);
+pub struct Network(IpNet);
 
 impl Network {
     pub(crate) fn parse(text: &str) -> Option<Self> {
@@ -82,6 +92,29 @@ impl Display for Network {
         } else {
             self.0.addr().fmt(f)
         }
+    }
+}
+
+impl FromStr for Network {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        Self::parse(text).ok_or_else(|| InvalidNetwork {
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::http::connections;
 use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyHash, NoRandomness};
 use crate::secret::Secret;
-use crate::store::{self, Lock, LockError, OpenError, Projects, StoreError};
+use crate::store::{self, AddOutcome, Lock, LockError, OpenError, Projects, StoreError};
 use crate::{Access, AppState, DEFAULT_PROJECT, PublicUrl, maintenance, router};
 
 /// How long requests in flight may take after the shutdown began.
@@ -39,6 +39,12 @@ pub enum ServeError {
     /// The project could not be created.
     #[error("cannot create the project {DEFAULT_PROJECT}: {0}")]
     Project(#[from] StoreError),
+    /// The API key belongs to another project.
+    #[error(
+        "--api-key: this key belongs to another project; give another one, or revoke it there with \
+         guard-server keys"
+    )]
+    ForeignKey,
     /// No API key could be generated for it.
     #[error(transparent)]
     Key(#[from] NoRandomness),
@@ -122,7 +128,9 @@ async fn apply_project_settings(
     if let Some(key) = &new_key {
         settings.key = Some(KeyHash::of(key.expose()));
     }
-    projects.save_project(DEFAULT_PROJECT, settings).await?;
+    if projects.save_project(DEFAULT_PROJECT, settings).await? == AddOutcome::Exists {
+        return Err(ServeError::ForeignKey);
+    }
     Ok(new_key)
 }
 

@@ -18,7 +18,7 @@ mod sender;
 mod state;
 mod wrong_keys;
 
-pub use self::proxies::{InvalidNetwork, TrustedProxies};
+pub use self::proxies::TrustedProxies;
 pub use self::public_url::{InvalidUrl, PublicUrl};
 pub use self::routes::router;
 pub use self::state::{Access, AppState, Limits};

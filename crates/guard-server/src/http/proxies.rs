@@ -9,20 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
-use thiserror::Error;
 
 use super::client::Client;
-use crate::network::Network;
+use crate::network::{InvalidNetwork, Network};
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
-
-/// The text is no address and no CIDR block.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("{text:?} is no address and no CIDR block such as 10.0.0.0/8")]
-pub struct InvalidNetwork {
-    text: String,
-}
 
 /// The proxies whose forwarding headers are believed. By default there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,12 +27,7 @@ impl TrustedProxies {
     ///
     /// [`InvalidNetwork`] names the first text that is neither.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, InvalidNetwork> {
-        let networks = texts.iter().map(|text| {
-            let text = text.as_ref().trim();
-            Network::parse(text).ok_or_else(|| InvalidNetwork {
-                text: text.to_owned(),
-            })
-        });
+        let networks = texts.iter().map(|text| text.as_ref().trim().parse());
         networks.collect::<Result<_, _>>().map(Self)
     }
 

@@ -24,7 +24,7 @@ pub use self::fleet::{
     AgentId, AgentReport, AgentSignal, CheckIn, Fleet, Room, RuleSubscriber, Since, StatusReport,
     SubscriberPolicy,
 };
-pub use self::projects::Projects;
+pub use self::projects::{AddOutcome, Projects};
 pub use self::rules::{Change, Draft, KeepVersions, RulesOutcome, RulesStore, StoredRules};
 pub use self::sqlite::{Lock, LockError, OpenError, Sqlite};
 pub use self::telemetry::{

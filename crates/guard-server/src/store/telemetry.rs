@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{BoxFuture, Cursor, ProjectId};
+use crate::projects::Usage;
 
 /// A record to store: the columns for searching, and the whole object.
 #[derive(Debug, Clone, PartialEq)]
@@ -160,6 +161,9 @@ pub trait Telemetry: Send + Sync {
     fn probe(&self) -> BoxFuture<'_, ()> {
         Box::pin(async { Ok(()) })
     }
+
+    /// How much room the data of a project takes.
+    fn usage(&self, project: ProjectId) -> BoxFuture<'_, Usage>;
 
     /// The counts of a project's records.
     fn counts(&self, project: ProjectId) -> BoxFuture<'_, RecordCounts>;

@@ -1,15 +1,17 @@
 //! The answers that agents get, word for word where agents depend on the words.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use guard_server::projects::KeyHash;
+use guard_server::projects::activity::Activity;
+use guard_server::projects::{ApiKey, KeyHash, KeyId, KeyOwner, NewKey, Settings, Usage};
 use guard_server::store::{
-    AgentReport, Batch, BoxFuture, Change, CheckIn, Draft, Fleet, KeepVersions, Page, Project,
-    ProjectId, ProjectSettings, Projects, Receipt, RecordCounts, RecordPage, Room, RuleSubscriber,
-    RulesOutcome, RulesStore, StatusReport, StoreError, StoredRules, Stores, SubscriberPolicy,
-    Telemetry,
+    AddOutcome, AgentReport, Batch, BoxFuture, Change, CheckIn, Draft, Fleet, KeepVersions, Page,
+    Project, ProjectId, ProjectSettings, Projects, Receipt, RecordCounts, RecordPage, Room,
+    RuleSubscriber, RulesOutcome, RulesStore, StatusReport, StoreError, StoredRules, Stores,
+    SubscriberPolicy, Telemetry,
 };
 use guard_server::{Access, Limits};
 use guard_wire::Kind;
@@ -251,19 +253,55 @@ impl Failing {
 }
 
 impl Projects for Failing {
-    fn project_of_key(&self, _: KeyHash) -> BoxFuture<'_, Option<Project>> {
+    fn key_owner(&self, _: KeyHash) -> BoxFuture<'_, Option<KeyOwner>> {
         let project = Project {
             id: ProjectId(1),
             name: "default".to_owned(),
+            created_at: Timestamp::UNIX_EPOCH,
+            settings: Settings::default(),
             encryption_key: None,
             signing_secret: None,
         };
-        Box::pin(async { Ok(Some(project)) })
+        let key = KeyId("1".to_owned());
+        Box::pin(async { Ok(Some(KeyOwner { project, key })) })
     }
     fn project_named<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<Project>> {
         self.answer()
     }
-    fn save_project<'a>(&'a self, _: &'a str, _: ProjectSettings) -> BoxFuture<'a, ()> {
+    fn projects(&self) -> BoxFuture<'_, Vec<Project>> {
+        self.answer()
+    }
+    fn create_project<'a>(&'a self, _: &'a str, _: Timestamp, _: u32) -> BoxFuture<'a, AddOutcome> {
+        self.answer()
+    }
+    fn save_project<'a>(&'a self, _: &'a str, _: ProjectSettings) -> BoxFuture<'a, AddOutcome> {
+        self.answer()
+    }
+    fn change_project(&self, _: Project, _: Project) -> BoxFuture<'_, bool> {
+        self.answer()
+    }
+    fn remove_project(&self, _: ProjectId, _: Timestamp) -> BoxFuture<'_, bool> {
+        self.answer()
+    }
+    fn sweep(&self) -> BoxFuture<'_, bool> {
+        self.answer()
+    }
+    fn keys(&self, _: ProjectId) -> BoxFuture<'_, Vec<ApiKey>> {
+        self.answer()
+    }
+    fn add_key(&self, _: ProjectId, _: NewKey, _: u32) -> BoxFuture<'_, AddOutcome> {
+        self.answer()
+    }
+    fn remove_key(&self, _: ProjectId, _: KeyId) -> BoxFuture<'_, bool> {
+        self.answer()
+    }
+    fn live_keys(&self, _: Vec<KeyId>) -> BoxFuture<'_, Vec<KeyId>> {
+        self.answer()
+    }
+    fn save_activity(&self, _: Activity) -> BoxFuture<'_, ()> {
+        self.answer()
+    }
+    fn refusals(&self, _: ProjectId) -> BoxFuture<'_, BTreeMap<String, u64>> {
         self.answer()
     }
 }
@@ -324,6 +362,9 @@ impl Fleet for Failing {
 
 impl Telemetry for Failing {
     fn append(&self, _: Batch, _: u32) -> BoxFuture<'_, Receipt> {
+        self.answer()
+    }
+    fn usage(&self, _: ProjectId) -> BoxFuture<'_, Usage> {
         self.answer()
     }
     fn counts(&self, _: ProjectId) -> BoxFuture<'_, RecordCounts> {

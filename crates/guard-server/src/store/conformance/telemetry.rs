@@ -31,6 +31,24 @@ async fn append(stores: &Stores, batch: Batch) {
     stores.telemetry.append(batch, 100).await.unwrap();
 }
 
+/// Stores an event and a metric.
+pub(super) async fn store_one_of_each(stores: &Stores, project: ProjectId) {
+    let mut batch = batch(project, vec![record(Some("e"), "x", "1")]);
+    batch.metrics.push(record(Some("m"), "x", "2"));
+    append(stores, batch).await;
+}
+
+/// How many records a list has.
+pub(super) async fn stored(stores: &Stores, project: ProjectId, kind: Kind) -> usize {
+    let page = Page {
+        before: None,
+        limit: 100,
+        bytes: usize::MAX,
+    };
+    let page = stores.telemetry.records(project, kind, page).await;
+    page.unwrap().records.len()
+}
+
 /// The bodies of all events, one list per page.
 async fn pages(stores: &Stores, project: ProjectId, limit: u16, bytes: usize) -> Vec<Vec<String>> {
     let (mut pages, mut before) = (Vec::new(), None);

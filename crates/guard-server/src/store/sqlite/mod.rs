@@ -10,7 +10,9 @@ mod projects;
 mod room;
 mod rules;
 mod schema;
+mod sweep;
 mod telemetry;
+mod usage;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -213,6 +215,12 @@ fn up_to_room<T>(
         }
     }
     Ok(taken)
+}
+
+/// A time that is stored as microseconds since the epoch.
+fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    Timestamp::from_microsecond(row.get(column)?)
+        .map_err(|error| unreadable(column, Type::Integer, error))
 }
 
 fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Box<RawValue>> {

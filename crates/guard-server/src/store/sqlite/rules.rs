@@ -46,7 +46,7 @@ impl RulesStore for Sqlite {
             connection
                 .prepare_cached(
                     "SELECT id FROM projects JOIN rule_versions AS rules ON project_id = id
-                     WHERE (due <= ?1 OR created_at > ?2) AND version =
+                     WHERE removed_at IS NULL AND (due <= ?1 OR rules.created_at > ?2) AND version =
                         (SELECT max(version) FROM rule_versions WHERE project_id = id)",
                 )?
                 .query_map([now.as_microsecond(), ahead.as_microsecond()], |row| {

@@ -147,6 +147,7 @@ const STEPS: &[&str] = &[
         content BLOB NOT NULL
     ) STRICT;
 ",
+    include_str!("schema/007_projects.sql"),
 ];
 
 /// The version of a file with all steps.

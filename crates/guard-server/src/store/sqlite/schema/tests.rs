@@ -40,12 +40,14 @@ fn old_file(path: &Path, version: usize) {
             "#,
         )
         .unwrap();
-    connection
-        .execute(
-            "INSERT INTO api_keys (hash, project_id) VALUES (?1, 1)",
-            [KeyHash::of(KEY).as_bytes()],
-        )
-        .unwrap();
+    let key = if version < 7 {
+        "INSERT INTO api_keys (hash, project_id) VALUES (?1, 1)"
+    } else {
+        "INSERT INTO api_keys (hash, project_id, id, label, created_at, created_by)
+            VALUES (?1, 1, 'a', 'web', 5, 'cli')"
+    };
+    let hash = KeyHash::of(KEY);
+    connection.execute(key, [hash.as_bytes()]).unwrap();
     let document = r#"{"version":4,"ip_blacklist":["192.0.2.7"]}"#;
     if version == 1 {
         let rules = "INSERT INTO rules (project_id, version, document) VALUES (1, 4, ?1)";
@@ -74,6 +76,8 @@ async fn a_file_of_every_older_server_opens_and_keeps_its_data() {
         let project = project.unwrap();
         assert_eq!(project.name, DEFAULT_PROJECT);
         assert_eq!(project.signing_secret, Some("a secret".into()));
+        assert_eq!(project.settings.require_signature, version < 7);
+        assert_eq!(store.keys(PROJECT).await.unwrap().len(), 1);
 
         let rules = store.rules(PROJECT).await.unwrap().unwrap();
         let policy: Value = serde_json::from_str(&rules.policy).unwrap();
@@ -153,6 +157,7 @@ fn released_steps_never_change() {
         "7fba89202d81f4b9d918e0820f8fa1f6",
         "88d85329bef2ccbde39fc9b6057b1461",
         "e510d93888078db45cc91e0fc1db6157",
+        "f4a0a5ae165b4c133017dbd2579e7c9b",
     ];
     assert_eq!(taken.collect::<Vec<_>>(), expected);
 }

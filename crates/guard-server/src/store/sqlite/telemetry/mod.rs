@@ -80,7 +80,8 @@ use std::collections::BTreeMap;
 use guard_wire::Kind;
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::{Sqlite, json, up_to_room};
+use super::{Sqlite, json, projects, up_to_room};
+use crate::projects::Usage;
 use crate::store::{
     Batch, BoxFuture, Cursor, KindCounts, NewRecord, Page, ProjectId, Receipt, RecordCounts,
     RecordPage, StoreError, Telemetry,
@@ -103,6 +104,10 @@ impl Telemetry for Sqlite {
 
     fn probe(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.probe())
+    }
+
+    fn usage(&self, project: ProjectId) -> BoxFuture<'_, Usage> {
+        Box::pin(self.usage(project))
     }
 
     fn counts(&self, project: ProjectId) -> BoxFuture<'_, RecordCounts> {
@@ -159,6 +164,10 @@ pub(super) fn append(
     batch: &Batch,
     types: u32,
 ) -> rusqlite::Result<Receipt> {
+    if projects::is_removed(connection, batch.project)? {
+        // It was removed while this batch was on its way.
+        return Ok(Receipt::default());
+    }
     let mut found = KindCounts::default();
     for kind in Kind::ALL {
         let mut stored = BTreeMap::<&str, u64>::new();

@@ -1,0 +1,57 @@
+use super::*;
+use crate::store::sqlite::schema;
+
+fn migrated() -> Connection {
+    let mut connection = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut connection).unwrap();
+    connection
+}
+
+#[test]
+fn every_table_of_projects_is_swept_and_no_other() {
+    let connection = migrated();
+    let swept: Vec<_> = tables(&connection)
+        .unwrap()
+        .into_iter()
+        .map(|it| it.name)
+        .collect();
+    for table in [
+        "events",
+        "metrics",
+        "tallies",
+        "rule_versions",
+        "agent_status",
+        "refusals",
+    ] {
+        assert!(
+            swept.iter().any(|name| name == table),
+            "{table} of {swept:?}"
+        );
+    }
+    for table in ["projects", "probes", "sqlite_schema"] {
+        assert!(!swept.iter().any(|name| name == table), "{table}");
+    }
+}
+
+#[test]
+fn a_large_project_is_swept_in_parts() {
+    let connection = migrated();
+    connection
+        .execute_batch(
+            "INSERT INTO projects (name, removed_at) VALUES ('#1', 1);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+             INSERT INTO tallies SELECT 1, 'event', 'stored', 'type ' || i, 1 FROM n;",
+        )
+        .unwrap();
+    let count = || -> i64 {
+        let query = "SELECT count(*) FROM tallies";
+        connection.query_row(query, [], |row| row.get(0)).unwrap()
+    };
+    let mut parts = 0;
+    while sweep(&connection, Duration::ZERO).unwrap() {
+        parts += 1;
+        assert!(count() >= 500 - parts * i64::try_from(ROWS).unwrap());
+    }
+    assert_eq!(count(), 0);
+    assert!(parts >= 9, "{parts}");
+}
