@@ -6,6 +6,7 @@
 #   make bench   measure side by side with the public agents; BENCH=--quick for a short run
 #   make faults  kill, cut and starve it, and show what became of every record; FAULTS=--quick for a few
 #   make server  build guard-server for use: target/release/guard-server
+#   make web     develop the dashboard, with the server at GUARD_SERVER behind it (http://127.0.0.1:8400)
 #   make wheel   build the Python package for use: .build/wheels/; PYTHON=python3.12 for another Python
 #   make docs    build the documentation site: .build/site/
 #   make setup   install the system packages that are missing (root with apt), or name them
@@ -25,16 +26,19 @@ SERVER := target/release/guard-server
 RUST := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name '*.toml' -o -name '*.css' -o -name '*.sql' -o -name '*.html')
 PACKAGE := pyproject.toml python/README.md $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 PYTHON_CODE := python tests examples bench
+WEB := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print)
+# Node comes from the environment, never from the machine.
+NPM := PATH="$(BIN):$$PATH" npm --prefix web
 
-.PHONY: demo test lint lint-layers lint-rust lint-python lint-text deny minimum-rust bench faults server wheel docs lock clean setup tools test-tools
+.PHONY: demo test lint lint-layers lint-rust lint-python lint-text lint-web deny minimum-rust bench faults server web wheel docs lock clean setup tools test-tools
 
 demo: $(SERVER) .build/package
 	$(BIN)/python examples/fastapi_app/demo --server $(SERVER)
 
-test: lint .build/package test-tools
+test: lint .build/package web/dist test-tools
 	$(BIN)/python tests/run.py
 
-lint: lint-layers lint-rust lint-python lint-text deny
+lint: lint-layers lint-rust lint-python lint-text lint-web deny
 
 # The domain of guard-server knows neither HTTP, nor the command line, nor a database.
 lint-layers:
@@ -58,6 +62,11 @@ lint-python: .build/package
 lint-text: .build/tools docs
 	$(BIN)/typos
 
+# Formatting, lints and types of the dashboard, and how much script its first load takes.
+lint-web: .build/node_modules web/dist
+	$(NPM) run lint
+	$(NPM) run budget
+
 # Licences and sources of the dependencies. Building the tool takes a minute or two, once.
 deny: .build/cargo/bin/cargo-deny
 	.build/cargo/bin/cargo-deny --locked check licenses bans sources
@@ -77,6 +86,9 @@ faults: $(SERVER) .build/package
 
 server: $(SERVER)
 
+web: .build/node_modules
+	$(NPM) run dev
+
 # For the Python that PYTHON names, in an environment that holds nothing but the build tool.
 wheel: tools
 	$(PYTHON) -m venv --clear .build/wheel
@@ -86,7 +98,7 @@ wheel: tools
 docs: .build/tools
 	$(BIN)/zensical build --strict --config-file mkdocs.yml
 
-$(SERVER): $(RUST) | tools
+$(SERVER): $(RUST) web/dist | tools
 	cargo build --release --locked --package guard-server
 	@touch $@
 
@@ -122,6 +134,16 @@ test-tools:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	@touch $@
 
+# What the dashboard is built with, with exactly the versions of its lock.
+.build/node_modules: web/package-lock.json web/package.json .build/tools
+	$(NPM) ci
+	@touch $@
+
+# The dashboard, which guard-server embeds.
+web/dist: $(WEB) .build/node_modules
+	$(NPM) run build
+	@touch $@
+
 # The package, built and installed as its users do it.
 .build/package: $(filter crates/guard-wire/% crates/guard-agent/% crates/guard-agent-python/% Cargo.%,$(RUST)) $(PACKAGE) .build/tools
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
@@ -133,4 +155,4 @@ lock: | tools
 	( echo "# Made by make lock from requirements.txt."; .build/lock/bin/pip freeze --exclude-editable ) > requirements.lock
 
 clean:
-	rm -rf .build target bench/target
+	rm -rf .build target bench/target web/dist web/node_modules

@@ -2,10 +2,11 @@
 
     make test
 
-Rust runs first, by cargo; then one pytest run. Exits with 1 if a test failed, or if a run failed
-without a failed test.
+Rust runs first, by cargo; then the dashboard, by vitest; then one pytest run. Exits with 1 if a
+test failed, or if a run failed without a failed test.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 CARGO = ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;")
+VITEST = ["npm", "test", "--", "--reporter=default", "--reporter=json"]
 PYTEST = ["--color=no", "-ra", "--durations=20", "tests", "bench/tests"]
 
 
@@ -50,6 +52,23 @@ def run_cargo() -> Counter[str]:
     return at_least_one_failure(counts, process.returncode)
 
 
+def run_vitest() -> Counter[str]:
+    """Runs the component tests of the dashboard, with the Node of this environment."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    report = ROOT / ".build/vitest.json"
+    report.unlink(missing_ok=True)
+    code = subprocess.run(
+        [*VITEST, f"--outputFile.json={report}"], cwd=ROOT / "web", env={**os.environ, "PATH": path}
+    ).returncode
+    counts: Counter[str] = Counter()
+    if report.exists():
+        found = json.loads(report.read_text())
+        for outcome in ("passed", "failed"):
+            counts[outcome] = found[f"num{outcome.title()}Tests"]
+        counts["skipped"] = found["numPendingTests"] + found["numTodoTests"]
+    return at_least_one_failure(counts, code)
+
+
 def run_pytest() -> Counter[str]:
     """Runs all Python tests, in this process."""
     os.chdir(ROOT)
@@ -68,7 +87,11 @@ def at_least_one_failure(counts: Counter[str], code: int) -> Counter[str]:
 def main() -> int:
     """Runs both, whatever the result of the first."""
     total: Counter[str] = Counter()
-    for name, run in (("Rust", run_cargo), ("Python", run_pytest)):
+    for name, run in (
+        ("Rust", run_cargo),
+        ("Dashboard", run_vitest),
+        ("Python", run_pytest),
+    ):
         started = time.monotonic()
         total += run()
         print(f"--- {name}: {time.monotonic() - started:.0f} s\n", flush=True)

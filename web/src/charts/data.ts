@@ -1,0 +1,73 @@
+/** What a chart draws, made from the answers of the API. */
+import { actionWords, seriesColor } from '../lib/action';
+import type { MetricSeries, Series } from '../lib/types';
+
+export interface Line {
+  label: string;
+  /** A colour token, such as `--bad`. */
+  color: string;
+  /** null is a gap. */
+  values: (number | null)[];
+}
+
+export interface Drawing {
+  /** The beginnings of the buckets, in seconds. */
+  times: number[];
+  interval: number;
+  lines: Line[];
+  /** Whether the last bucket is not over yet. */
+  partial: boolean;
+}
+
+/** The actions first that people look for; then the rest as the server ranks them. */
+const ORDER = ['request_blocked', 'blocked', 'logged_only', 'logged', 'banned', 'ip_banned'];
+
+/** Counts as stacked bars. `other` becomes the last part, if it holds anything. */
+export function countsDrawing(series: Series, by: string): Drawing {
+  const rank = (key: string | null) => {
+    const at = ORDER.indexOf(key ?? '');
+    return at < 0 ? ORDER.length : at;
+  };
+  const sorted =
+    by === 'action_taken'
+      ? [...series.series].sort((a, b) => rank(a.key) - rank(b.key))
+      : series.series;
+  const lines = sorted.map(({ key, counts }, index) => ({
+    label: by === 'action_taken' ? actionWords(key) : (key ?? 'none'),
+    color: by === 'action_taken' ? seriesColor(key, index) : `--series-${(index % 8) + 1}`,
+    values: counts,
+  }));
+  if (series.other.some((value) => value > 0)) {
+    const label = series.series.length ? 'other' : 'events';
+    lines.push({ label, color: '--series-7', values: series.other });
+  }
+  return {
+    times: series.buckets.map((begin) => Date.parse(begin) / 1000),
+    interval: series.interval_s,
+    lines,
+    partial: series.partial,
+  };
+}
+
+/** Metrics as lines; a bucket without a value stays a gap. */
+export function metricDrawing(parts: { label: string; color: string; series: MetricSeries }[]) {
+  const first = parts[0]?.series;
+  return {
+    times: (first?.buckets ?? []).map((begin) => Date.parse(begin) / 1000),
+    interval: first?.interval_s ?? 60,
+    lines: parts.map(({ label, color, series }) => ({
+      label,
+      color,
+      values: series.series[0]?.values ?? series.buckets.map(() => null),
+    })),
+    partial: first?.partial ?? false,
+  } satisfies Drawing;
+}
+
+/** Each line on top of those before it, for stacked bars. */
+export function stack(lines: readonly Line[]): (number | null)[][] {
+  const sums: number[] = [];
+  return lines.map(({ values }) =>
+    values.map((value, at) => (sums[at] = (sums[at] ?? 0) + (value ?? 0))),
+  );
+}

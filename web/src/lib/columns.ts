@@ -1,0 +1,62 @@
+/** The columns of the table of events. */
+import type { Item } from './types';
+
+export interface Column {
+  name: string;
+  label: string;
+  /** The field of the filter language that a click on its cell filters by. */
+  field?: string;
+  mono?: boolean;
+}
+
+export const COLUMNS: readonly Column[] = [
+  { name: 'timestamp', label: 'time' },
+  { name: 'action_taken', label: 'action', field: 'action_taken' },
+  { name: 'event_type', label: 'type', field: 'event_type' },
+  { name: 'ip_address', label: 'address', field: 'ip_address', mono: true },
+  { name: 'request', label: 'request', field: 'endpoint', mono: true },
+  { name: 'reason', label: 'why', field: 'reason' },
+  { name: 'country', label: 'country', field: 'country' },
+  { name: 'status_code', label: 'status', field: 'status_code' },
+  { name: 'response_time', label: 'response time' },
+  { name: 'user_agent', label: 'user agent', field: 'user_agent' },
+  { name: 'rule_type', label: 'rule type', field: 'rule_type' },
+  { name: 'pattern_matched', label: 'pattern', field: 'pattern_matched', mono: true },
+  { name: 'handler_name', label: 'handler', field: 'handler_name' },
+  { name: 'decorator_type', label: 'decorator', field: 'decorator_type' },
+  { name: 'install_id', label: 'install', field: 'install_id', mono: true },
+  { name: 'received_at', label: 'received' },
+];
+
+export const DEFAULT_COLUMNS = [
+  'timestamp',
+  'action_taken',
+  'event_type',
+  'ip_address',
+  'request',
+  'reason',
+];
+
+/** Reads the columns of the address bar. Unknown ones are left out; none means the default. */
+export function readColumns(text: string): string[] {
+  const known = text.split(',').filter((name) => COLUMNS.some((it) => it.name === name));
+  return known.length ? known : DEFAULT_COLUMNS;
+}
+
+/** The text of a cell; empty if the event has no such value. */
+export function cell(item: Item, name: string): string {
+  if (name === 'install_id') return item.install_id ?? '';
+  if (name === 'received_at') return item.received_at;
+  if (name === 'request') {
+    return [item.event.method, item.event.endpoint].filter(Boolean).join(' ');
+  }
+  const value = item.event[name];
+  if (value == null) return '';
+  return typeof value === 'object' ? JSON.stringify(value) : String(value as string | number);
+}
+
+/** The value that a click on a cell filters by. */
+export function filterValue(item: Item, column: Column): string | null {
+  const { field = column.name } = column;
+  return cell(item, field) || null;
+}

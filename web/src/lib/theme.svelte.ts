@@ -1,0 +1,40 @@
+/** Light, dark, or as the system says. */
+
+export type Theme = 'system' | 'light' | 'dark';
+const STORED = 'guard.theme';
+const dark = matchMedia('(prefers-color-scheme: dark)');
+
+function stored(): Theme {
+  const value = localStorage.getItem(STORED);
+  return value === 'light' || value === 'dark' ? value : 'system';
+}
+
+class ThemeState {
+  chosen = $state<Theme>(stored());
+  #system = $state(dark.matches);
+
+  constructor() {
+    dark.addEventListener('change', () => (this.#system = dark.matches));
+    this.#show();
+  }
+
+  /** The theme that is shown. Charts read it to draw again when it changes. */
+  get shown(): 'light' | 'dark' {
+    if (this.chosen !== 'system') return this.chosen;
+    return this.#system ? 'dark' : 'light';
+  }
+
+  choose(theme: Theme): void {
+    this.chosen = theme;
+    if (theme === 'system') localStorage.removeItem(STORED);
+    else localStorage.setItem(STORED, theme);
+    this.#show();
+  }
+
+  #show(): void {
+    if (this.chosen === 'system') delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = this.chosen;
+  }
+}
+
+export const theme = new ThemeState();

@@ -1,0 +1,52 @@
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import type { Plugin } from 'vite';
+import { defineConfig } from 'vitest/config';
+
+/** Where `make web` finds a running server. */
+const server = process.env.GUARD_SERVER ?? 'http://127.0.0.1:8400';
+
+/** Writes scripts and styles compressed as well, so that the server never compresses them. */
+function compressed(): Plugin {
+  return {
+    name: 'compressed',
+    apply: 'build',
+    generateBundle(_, bundle) {
+      for (const [fileName, file] of Object.entries(bundle)) {
+        if (!/\.(js|css)$/.test(fileName)) continue;
+        const source = Buffer.from(file.type === 'chunk' ? file.code : file.source);
+        const params = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY };
+        const emit = (ending: string, content: Uint8Array) =>
+          this.emitFile({ type: 'asset', fileName: fileName + ending, source: content });
+        emit('.br', brotliCompressSync(source, { params }));
+        emit('.gz', gzipSync(source, { level: 9 }));
+      }
+    },
+  };
+}
+
+export default defineConfig({
+  // The server puts the base path into <base> of index.html, so all paths are relative.
+  base: './',
+  plugins: [svelte(), compressed()],
+  build: {
+    target: 'es2022',
+    // Browsers that know light-dark(), with which the tokens are written.
+    cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
+    // The CSP allows data: for images only.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+  },
+  server: {
+    proxy: Object.fromEntries(['/api', '/health', '/ready'].map((path) => [path, server])),
+  },
+  // Components run in the browser's build of Svelte.
+  resolve: process.env.VITEST ? { conditions: ['browser'] } : {},
+  test: {
+    environment: 'jsdom',
+    include: ['src/**/*.test.ts'],
+    // Times in tests are in this zone, whatever the machine's is.
+    env: { TZ: 'Europe/Berlin' },
+  },
+});
