@@ -16,6 +16,7 @@ use thiserror::Error;
 pub use self::limits::LimitArgs;
 use crate::cli::rules_command::RulesCommand;
 use crate::http::connections::ConnectionLimits;
+use crate::http::connections::tls::TlsFiles;
 use crate::http::{InvalidUrl, Limits, PublicUrl, TrustedProxies};
 use crate::network::InvalidNetwork;
 use crate::projects::ProjectSettings;
@@ -120,6 +121,15 @@ pub struct Args {
     #[arg(long, env = "GUARD_SERVER_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
 
+    /// The certificate for TLS with its chain, a PEM file. The server then speaks HTTPS only. It reads
+    /// the files again on SIGHUP and when they change.
+    #[arg(long, env = "GUARD_SERVER_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert, a PEM file.
+    #[arg(long, env = "GUARD_SERVER_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
     /// Limits on what the server accepts.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -189,6 +199,8 @@ pub struct Config {
     pub limits: Limits,
     /// Limits on connections.
     pub connections: ConnectionLimits,
+    /// The certificate, if the server speaks HTTPS.
+    pub tls: Option<TlsFiles>,
     /// The proxies whose forwarding headers are believed.
     pub proxies: TrustedProxies,
     /// The URL under which clients reach the server.
@@ -214,6 +226,9 @@ pub enum ConfigError {
         /// The smallest valid budget.
         needed: u32,
     },
+    /// A certificate without its key, or a key without its certificate.
+    #[error("--tls-cert and --tls-key belong together: give both or none")]
+    TlsPair,
     /// A trusted proxy is no network.
     #[error("--trusted-proxy: {0}")]
     TrustedProxy(#[from] InvalidNetwork),
@@ -262,6 +277,11 @@ impl Args {
         {
             Encryptor::new(key.expose())?;
         }
+        let tls = match (self.tls_cert, self.tls_key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            _ => return Err(ConfigError::TlsPair),
+        };
         let proxies = TrustedProxies::parse(&self.trusted_proxy)?;
         let public_url = self.public_url.as_deref().map(str::parse).transpose()?;
         Ok(Config {
@@ -276,6 +296,7 @@ impl Args {
                 proxies: proxies.clone(),
                 ..self.limits.of_connections()
             },
+            tls,
             proxies,
             public_url,
             settings: ProjectSettings {

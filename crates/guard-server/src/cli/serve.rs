@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cli::config::Config;
 use crate::http::connections;
+use crate::http::connections::tls::{Tls, TlsError};
 use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyHash, NoRandomness};
 use crate::secret::Secret;
@@ -18,6 +20,8 @@ use crate::{Access, AppState, DEFAULT_PROJECT, PublicUrl, maintenance, router};
 
 /// How long requests in flight may take after the shutdown began.
 const GRACE: Duration = Duration::from_secs(10);
+/// How often the server looks whether the files of the certificate changed.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why the server did not start, or stopped.
 #[derive(Debug, Error)]
@@ -36,6 +40,9 @@ pub enum ServeError {
         /// The system's error.
         source: io::Error,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The project could not be created.
     #[error("cannot create the project {DEFAULT_PROJECT}: {0}")]
     Project(#[from] StoreError),
@@ -48,6 +55,9 @@ pub enum ServeError {
     /// No API key could be generated for it.
     #[error(transparent)]
     Key(#[from] NoRandomness),
+    /// The server cannot listen for SIGHUP.
+    #[error("cannot listen for SIGHUP: {0}")]
+    Signal(io::Error),
     /// The start message cannot be written.
     #[error("cannot write to the standard output: {0}")]
     Announce(#[from] io::Error),
@@ -65,6 +75,9 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     connections::raise_file_limit();
+    let tls = config.tls.map(Tls::load).transpose()?.map(Arc::new);
+    // Before the start message: without a handler, SIGHUP would end the process.
+    let reloading = reload_on_change(tls.clone()).map_err(ServeError::Signal)?;
     // Held until the store is closed. The store closes before this is dropped.
     let _lock = Lock::take(&config.database)?;
     let stores = store::open(&config.database)?;
@@ -79,11 +92,22 @@ pub async fn run(
     let new_key = apply_project_settings(&*stores.projects, config.settings).await?;
     announce(
         out,
-        &format!("http://{address}"),
+        &format!(
+            "{}://{address}",
+            if tls.is_some() { "https" } else { "http" }
+        ),
         config.public_url.as_ref(),
         new_key.as_ref(),
     )?;
     tracing::info!(database = ?config.database, "records and rules are stored here");
+
+    if tls.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "listening without TLS beyond this machine: keys and data cross the network in plain \
+             text; give --tls-cert and --tls-key, or let only a proxy with TLS reach this address"
+        );
+    }
 
     let access = Access::listening_on(address.ip());
     let state = Arc::new(
@@ -100,7 +124,7 @@ pub async fn run(
         // The receiver is gone only if serving has ended already.
         let _ = stop.send(());
     };
-    let serving = connections::serve(listener, app, config.connections, shutdown);
+    let serving = connections::serve_with(listener, tls, app, config.connections, shutdown);
     let overdue = async {
         let _ = stopping.await;
         tokio::time::sleep(GRACE).await;
@@ -108,10 +132,36 @@ pub async fn run(
     tokio::select! {
         () = serving => {}
         () = maintenance::run(&state) => {}
+        () = reloading => {}
         () = overdue => tracing::warn!("requests still in flight after {GRACE:?} were cut off"),
     }
     state.save_check_ins().await;
     Ok(())
+}
+
+/// Reads the certificate again on SIGHUP and when its files change. Without TLS, SIGHUP does nothing.
+/// Never completes.
+fn reload_on_change(tls: Option<Arc<Tls>>) -> io::Result<impl Future<Output = ()>> {
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            let is_asked = tokio::select! {
+                _ = hang_up.recv() => true,
+                _ = ticks.tick() => false,
+            };
+            let Some(tls) = tls.as_ref().filter(|tls| is_asked || tls.has_changed()) else {
+                continue;
+            };
+            match tls.reload() {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err(error) => tracing::error!(
+                    %error,
+                    "the certificate cannot be read again; the one in use stays"
+                ),
+            }
+        }
+    })
 }
 
 /// Applies the operator's settings. A new project gets a key, which is returned.

@@ -11,6 +11,7 @@ use axum::http::{Extensions, HeaderMap};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::connections::OverTls;
 use super::state::AppState;
 
 /// The address of clients without a known one, such as requests that a program makes without a
@@ -31,7 +32,7 @@ impl Client {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = Self {
             address: peer.map_or(UNKNOWN, |ConnectInfo(peer)| peer.ip().to_canonical()),
-            is_https: false,
+            is_https: extensions.get::<OverTls>().is_some(),
         };
         if let Some(client) = state.proxies.client(peer, headers) {
             return client;

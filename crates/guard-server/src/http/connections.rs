@@ -4,14 +4,16 @@
 //! When all places are taken, a new connection replaces one that is idle or whose client is late
 //! (`activity`). Requests that wait for rules have separate places (`places`). The socket itself
 //! drops clients that send a head or read an answer too slowly (`stream`), and refuses ambiguous
-//! line ends (`heads`).
+//! line ends (`heads`). With a certificate (`tls`), all of this is done within the TLS session.
 
 mod activity;
 mod heads;
 mod messages;
 mod places;
 mod stream;
+pub mod tls;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,16 +21,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use hyper::server::conn::http1;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, interval, timeout};
 
 pub(crate) use self::messages::queued;
 use self::places::Places;
 pub(crate) use self::places::{Connection, subscriber};
 use self::stream::PacedStream;
+use self::tls::{HTTP_2, Tls};
 use super::proxies::TrustedProxies;
 
 /// How long a connection may wait for its next request. This is longer than the pause of agents
@@ -38,6 +44,12 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 const MAX_HEAD: usize = 32 * 1024;
 /// Bytes of an answer that the operating system buffers for a client. Linux doubles this value.
 const SEND_BUFFER: usize = 128 * 1024;
+/// The same limit for the fields of an HTTP/2 request.
+const MAX_HEADER_LIST: u32 = 32 * 1024;
+/// Requests that may run at the same time on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 32;
+/// How often HTTP/2 connections are checked for idle and late clients.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// The pause after `accept` failed, for example because no file descriptor was free. Open
 /// connections must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -72,6 +84,10 @@ impl Default for ConnectionLimits {
     }
 }
 
+/// Marks a request that came over TLS to this server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OverTls;
+
 /// Serves `app` within `limits` until `shutdown` completes, then finishes the requests in flight.
 /// Requests carry their [`ConnectInfo`].
 pub async fn serve(
@@ -80,35 +96,37 @@ pub async fn serve(
     limits: ConnectionLimits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let (head_timeout, write_timeout) = (limits.head_timeout, limits.write_timeout);
+    serve_with(listener, None, app, limits, shutdown).await;
+}
+
+/// The same as [`serve`], over TLS if there is a certificate.
+pub async fn serve_with(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    app: Router,
+    limits: ConnectionLimits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let times = Times {
+        head: limits.head_timeout,
+        write: limits.write_timeout,
+    };
     let places = Places::new(limits);
     let graceful = GracefulShutdown::new();
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
-        .max_buf_size(MAX_HEAD);
     let accepting = async {
         loop {
             let (stream, peer) = accept(&listener, &places).await;
             let Some(place) = places.take(peer).await else {
                 continue;
             };
-            let activity = Arc::clone(&place.activity);
-            let stream = PacedStream::new(stream, activity, head_timeout, write_timeout);
-            let (app, requests) = (app.clone(), Arc::clone(&place));
-            let service = service_fn(move |mut request| {
-                let extensions = hyper::Request::extensions_mut(&mut request);
-                extensions.insert(ConnectInfo(peer));
-                extensions.insert(Arc::clone(&requests));
-                messages::answer(app.clone(), request, &requests.activity)
-            });
-            let connection = http.serve_connection(TokioIo::new(stream), service);
-            let connection = graceful.watch(connection);
-            let task = tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection failed");
-                }
-            });
+            let serving = Serving {
+                app: app.clone(),
+                peer,
+                place: Arc::clone(&place),
+                times,
+                watcher: graceful.watcher(),
+            };
+            let task = tokio::spawn(serving.run(stream, tls.clone()));
             place.served_by(task.abort_handle());
         }
     };
@@ -118,6 +136,111 @@ pub async fn serve(
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+/// How long a client may take.
+#[derive(Clone, Copy)]
+struct Times {
+    head: Duration,
+    write: Duration,
+}
+
+/// One connection.
+struct Serving {
+    app: Router,
+    peer: SocketAddr,
+    place: Arc<Connection>,
+    times: Times,
+    watcher: Watcher,
+}
+
+impl Serving {
+    async fn run(self, stream: TcpStream, tls: Option<Arc<Tls>>) {
+        let Some(tls) = tls else {
+            return self.http1(stream, false).await;
+        };
+        let handshake = tls.acceptor().accept(stream);
+        match timeout(self.times.head, handshake).await {
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
+                self.http2(stream).await;
+            }
+            Ok(Ok(stream)) => self.http1(stream, true).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    fn paced<S>(&self, stream: S) -> PacedStream<S> {
+        let activity = Arc::clone(&self.place.activity);
+        PacedStream::new(stream, activity, self.times.head, self.times.write)
+    }
+
+    async fn http1<S>(self, stream: S, is_tls: bool)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(IDLE_TIMEOUT)
+            .max_buf_size(MAX_HEAD);
+        let stream = TokioIo::new(self.paced(stream));
+        let (app, peer, place) = (self.app, self.peer, self.place);
+        let service = service_fn(move |request| answer(&app, peer, &place, is_tls, request));
+        let connection = http.serve_connection(stream, service);
+        if let Err(error) = self.watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection failed");
+        }
+    }
+
+    async fn http2<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEADER_LIST)
+            .max_send_buf_size(MAX_HEAD);
+        let stream = TokioIo::new(self.paced(stream).multiplexed());
+        let overdue = overdue(Arc::clone(&self.place), self.times.write);
+        let (app, peer, place) = (self.app, self.peer, self.place);
+        let service = service_fn(move |request| answer(&app, peer, &place, true, request));
+        let connection = http.serve_connection(stream, service);
+        tokio::select! {
+            outcome = self.watcher.watch(connection) => if let Err(error) = outcome {
+                tracing::debug!(%error, "a connection failed");
+            },
+            () = overdue => tracing::debug!("an idle or late HTTP/2 connection was closed"),
+        }
+    }
+}
+
+fn answer(
+    app: &Router,
+    peer: SocketAddr,
+    place: &Arc<Connection>,
+    is_tls: bool,
+    mut request: hyper::Request<Incoming>,
+) -> impl Future<Output = Result<hyper::Response<messages::Answer>, Infallible>> + use<> {
+    let extensions = request.extensions_mut();
+    extensions.insert(ConnectInfo(peer));
+    extensions.insert(Arc::clone(place));
+    if is_tls {
+        extensions.insert(OverTls);
+    }
+    messages::answer(app.clone(), request, &place.activity)
+}
+
+/// Completes when an HTTP/2 connection is idle for too long, or its client reads too slowly.
+async fn overdue(place: Arc<Connection>, write_timeout: Duration) {
+    let mut ticks = interval(CHECK_EVERY);
+    loop {
+        ticks.tick().await;
+        let activity = &place.activity;
+        if activity.is_overdue(Instant::now(), IDLE_TIMEOUT, write_timeout) {
+            return;
+        }
+    }
 }
 
 async fn accept(listener: &TcpListener, places: &Places) -> (TcpStream, SocketAddr) {

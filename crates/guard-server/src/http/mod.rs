@@ -12,9 +12,11 @@ mod proxies;
 mod public_url;
 mod query;
 mod ready;
+mod request_id;
 mod routes;
 mod rules;
 mod sender;
+mod shield;
 mod state;
 mod wrong_keys;
 

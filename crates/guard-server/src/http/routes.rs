@@ -6,7 +6,7 @@ use axum::Json;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 use guard_wire::Kind;
 use serde_json::{Value, json};
@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use super::capacity::turns;
 use super::error::ApiError;
 use super::state::AppState;
-use super::{body, client, ingest, page, public_url, query, ready, rules, wrong_keys};
+use super::{
+    body, client, ingest, page, public_url, query, ready, request_id, rules, shield, wrong_keys,
+};
 
 /// The whole server as a router.
 ///
@@ -57,6 +59,8 @@ pub fn router(state: Arc<AppState>) -> Router {
             Arc::clone(&state),
             wrong_keys::slow_down,
         ))
+        .layer(from_fn(shield::shield))
+        .layer(from_fn(request_id::identify))
         .layer(from_fn_with_state(Arc::clone(&state), client::identify))
         .with_state(state);
     public_url::mounted(&base, app)

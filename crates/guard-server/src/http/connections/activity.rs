@@ -1,6 +1,7 @@
-//! Tracks what a connection is doing, and how long its client has kept it waiting.
+//! Tracks what a connection is doing, and how long its client has kept it waiting. Each request of
+//! an HTTP/2 connection has a separate record, because several run at the same time.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,9 +11,13 @@ const MIN_RATE: f64 = 8.0 * 1024.0;
 /// If a client is later than this, its connection may be closed to make room for another one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The activity of one connection, shared by its parts.
+/// The activity of one connection or HTTP/2 request, shared by its parts.
 #[derive(Debug)]
-pub(super) struct Activity(Mutex<Doing>);
+pub(super) struct Activity {
+    doing: Mutex<Doing>,
+    /// The connection of an HTTP/2 request.
+    connection: Option<Arc<Activity>>,
+}
 
 #[derive(Debug)]
 struct Doing {
@@ -21,6 +26,8 @@ struct Doing {
     body_late: Duration,
     /// Since when the client has been late to read the bytes that wait to be written.
     unread_since: Option<Instant>,
+    /// The open requests of an HTTP/2 connection.
+    streams: Vec<Weak<Activity>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,11 +58,65 @@ enum Class {
 impl Activity {
     pub(super) fn new() -> Self {
         let since = Instant::now();
-        Self(Mutex::new(Doing {
-            phase: Phase::Head { since },
+        Self::in_phase(Phase::Head { since }, None)
+    }
+
+    fn in_phase(phase: Phase, connection: Option<Arc<Self>>) -> Self {
+        let doing = Mutex::new(Doing {
+            phase,
             body_late: Duration::ZERO,
             unread_since: None,
-        }))
+            streams: Vec::new(),
+        });
+        Self { doing, connection }
+    }
+
+    /// Records that a request of this HTTP/2 connection began. Returns its activity.
+    pub(super) fn stream_began(self: &Arc<Self>) -> Arc<Self> {
+        let stream = Self::in_phase(Phase::Request, Some(Arc::clone(self)));
+        let stream = Arc::new(stream);
+        self.change(|doing| {
+            doing.phase = Phase::Request;
+            doing.streams.push(Arc::downgrade(&stream));
+        });
+        stream
+    }
+
+    /// Whether this is the activity of a request of an HTTP/2 connection.
+    pub(super) fn is_stream(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    fn stream_ended(&self, stream: &Self) {
+        self.change(|doing| {
+            doing.streams.retain(|other| {
+                let other = other.upgrade();
+                other.is_some_and(|other| !std::ptr::eq(&*other, stream))
+            });
+            if doing.streams.is_empty() {
+                let since = Instant::now();
+                doing.phase = Phase::Idle { since };
+            }
+        });
+    }
+
+    fn streams(&self) -> Vec<Arc<Self>> {
+        self.change(|doing| doing.streams.iter().filter_map(Weak::upgrade).collect())
+    }
+
+    /// Whether an HTTP/2 connection must be closed at `now`: it was idle for `idle`, or a client is
+    /// later than `write` in reading an answer.
+    pub(super) fn is_overdue(&self, now: Instant, idle: Duration, write: Duration) -> bool {
+        let streams = self.streams();
+        let is_late = |stream: &Arc<Self>| {
+            let since = stream.change(|doing| doing.unread_since);
+            since.is_some_and(|since| since + write <= now)
+        };
+        let is_idle = self.change(|doing| match doing.phase {
+            Phase::Idle { since } => since + idle <= now,
+            _ => false,
+        });
+        (streams.is_empty() && is_idle) || streams.iter().any(is_late)
     }
 
     /// Records that bytes of a request arrived.
@@ -131,6 +192,9 @@ impl Activity {
     pub(super) fn answered(&self) {
         let since = Instant::now();
         self.change(|doing| doing.phase = Phase::Idle { since });
+        if let Some(connection) = &self.connection {
+            connection.stream_ended(self);
+        }
     }
 
     /// Records that the client does not read the pending bytes. Returns since when.
@@ -160,8 +224,18 @@ impl Activity {
         })
     }
 
-    /// Whether the connection may be closed at `now` to let another one in.
+    /// Whether the connection may be closed at `now` to let another one in. One with several
+    /// requests may be if each of them may.
     pub(super) fn rank(&self, now: Instant) -> Option<Rank> {
+        let streams = self.streams();
+        if streams.is_empty() {
+            return self.own_rank(now);
+        }
+        let ranks: Option<Vec<_>> = streams.iter().map(|stream| stream.own_rank(now)).collect();
+        ranks?.into_iter().max()
+    }
+
+    fn own_rank(&self, now: Instant) -> Option<Rank> {
         let (phase, unread_since) = self.change(|doing| (doing.phase, doing.unread_since));
         let late_since = match phase {
             Phase::Idle { since } => return Some(Rank(Class::Idle, since)),
@@ -180,7 +254,7 @@ impl Activity {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Doing) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.doing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, header};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use axum::response::IntoResponse as _;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::task::yield_now;
@@ -16,6 +16,9 @@ use tower::ServiceExt as _;
 
 use super::activity::Activity;
 use crate::http::error::ApiError;
+
+/// The longest piece of an answer over HTTP/2.
+const PIECE: usize = 16 * 1024;
 
 task_local! {
     /// The activity of the connection whose request is handled.
@@ -47,8 +50,11 @@ pub(super) fn answer(
     request: Request<Incoming>,
     activity: &Arc<Activity>,
 ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
-    let is_pipelined = activity.request_began();
-    let activity = Arc::clone(activity);
+    let (activity, is_pipelined) = if request.version() == Version::HTTP_2 {
+        (activity.stream_began(), false)
+    } else {
+        (Arc::clone(activity), activity.request_began())
+    };
     async move {
         if is_pipelined {
             // Let other connections go first.
@@ -69,7 +75,9 @@ pub(super) fn answer(
         let ended = Ended(activity);
         Ok(response.map(|body| Answer {
             body,
-            _ended: ended,
+            ended,
+            rest: Bytes::new(),
+            sent: 0,
         }))
     }
 }
@@ -133,10 +141,15 @@ impl Drop for Arriving {
     }
 }
 
-/// The body of an answer.
+/// The body of an answer. Over HTTP/2 it is sent in small pieces: the next one is taken when the
+/// client has room for it, which shows how late the client is.
 pub(super) struct Answer {
     body: Body,
-    _ended: Ended,
+    ended: Ended,
+    /// What is left of the frame that is sent in pieces.
+    rest: Bytes,
+    /// The length of the last piece.
+    sent: usize,
 }
 
 /// Records on drop that the request is answered.
@@ -148,6 +161,31 @@ impl Drop for Ended {
     }
 }
 
+impl Answer {
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let activity = &self.ended.0;
+        activity.written(std::mem::take(&mut self.sent));
+        if self.rest.is_empty() {
+            let polled = Pin::new(&mut self.body).poll_frame(context);
+            let Poll::Ready(Some(Ok(frame))) = polled else {
+                activity.flushed();
+                return polled;
+            };
+            match frame.into_data() {
+                Ok(data) => self.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        self.sent = piece.len();
+        activity.write_waits();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+}
+
 impl HttpBody for Answer {
     type Data = Bytes;
     type Error = axum::Error;
@@ -156,14 +194,23 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.ended.0.is_stream() {
+            return self.poll_piece(context);
+        }
         Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        let rest = self.rest.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }

@@ -7,36 +7,40 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::Activity;
 use super::heads::Heads;
 
-/// The socket of one connection.
-pub(super) struct PacedStream {
-    stream: TcpStream,
+/// The socket of one connection, or its TLS session.
+pub(super) struct PacedStream<S> {
+    stream: S,
     activity: Arc<Activity>,
-    heads: Heads,
+    /// `None` for HTTP/2, whose heads are binary.
+    heads: Option<Heads>,
     head: Deadline,
     write: Deadline,
 }
 
-impl PacedStream {
+impl<S> PacedStream<S> {
     /// `head` limits how long a head may take to arrive, `write` how late a client may be in
     /// reading.
-    pub(super) fn new(
-        stream: TcpStream,
-        activity: Arc<Activity>,
-        head: Duration,
-        write: Duration,
-    ) -> Self {
+    pub(super) fn new(stream: S, activity: Arc<Activity>, head: Duration, write: Duration) -> Self {
         Self {
             stream,
             activity,
-            heads: Heads::default(),
+            heads: Some(Heads::default()),
             head: Deadline::new(head),
             write: Deadline::new(write),
+        }
+    }
+
+    /// The same for HTTP/2: frames may arrive at any time, so only the first request has a
+    /// deadline here.
+    pub(super) fn multiplexed(self) -> Self {
+        Self {
+            heads: None,
+            ..self
         }
     }
 
@@ -47,8 +51,7 @@ impl PacedStream {
     ) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Pending => {
-                let since = self.activity.write_waits();
-                ready!(self.write.poll(context, since));
+                ready!(self.poll_late(context));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
             Poll::Ready(outcome) => {
@@ -59,9 +62,15 @@ impl PacedStream {
             }
         }
     }
+
+    /// Completes when the client is too late in reading.
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let since = self.activity.write_waits();
+        self.write.poll(context, since)
+    }
 }
 
-impl AsyncRead for PacedStream {
+impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -74,9 +83,11 @@ impl AsyncRead for PacedStream {
             .is_ready()
         {
             let received = &mut buffer.filled_mut()[before..];
-            if !received.is_empty() {
+            if let Some(heads) = &mut this.heads
+                && !received.is_empty()
+            {
                 this.activity.received();
-                this.heads.follow(received);
+                heads.follow(received);
             }
             return Poll::Ready(Ok(()));
         }
@@ -88,7 +99,7 @@ impl AsyncRead for PacedStream {
     }
 }
 
-impl AsyncWrite for PacedStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -111,10 +122,17 @@ impl AsyncWrite for PacedStream {
         self.stream.is_write_vectored()
     }
 
-    /// Hyper calls this after it wrote everything. The socket itself has nothing to flush.
+    /// Hyper calls this after it wrote everything. A socket has nothing to flush, but a TLS session
+    /// may hold bytes that its socket did not take yet.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.activity.flushed();
-        Pin::new(&mut self.stream).poll_flush(context)
+        let this = &mut *self;
+        let flushed = Pin::new(&mut this.stream).poll_flush(context);
+        if flushed.is_pending() {
+            ready!(this.poll_late(context));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        this.activity.flushed();
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
