@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::body;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
-use crate::http::sender::{MAX_NAME, sender};
+use crate::http::sender::{MAX_NAME, UNKNOWN, sender};
 use crate::http::state::{AppState, Limits};
 use crate::ingest::envelope::{self, SealedEnvelope};
 use crate::ingest::intake::{Intake, LeftOut};
@@ -173,12 +173,14 @@ async fn store(
     intake: Intake,
 ) -> Result<Json<Accepted>, ApiError> {
     let Intake {
-        batch,
+        mut batch,
         received,
         invalid_timestamps,
         left_out,
         applied,
     } = intake;
+    let is_named = agent.install_id != UNKNOWN;
+    batch.install_id = is_named.then(|| agent.install_id.clone());
     let project = batch.project;
     let (events, metrics) = (batch.events.len(), batch.metrics.len());
     let receipt = state

@@ -9,7 +9,7 @@ use crate::visible::shortened;
 /// The longest name that is kept, in characters.
 pub(crate) const MAX_NAME: usize = 128;
 /// The install id for agents that send none.
-const UNKNOWN: &str = "unknown";
+pub(crate) const UNKNOWN: &str = "unknown";
 
 /// The agent that the headers name.
 pub(crate) fn sender(headers: &HeaderMap) -> AgentId {

@@ -59,6 +59,7 @@ impl Intake {
             batch: Batch {
                 project,
                 received_at: Timestamp::now(),
+                install_id: None,
                 events: Vec::new(),
                 metrics: Vec::new(),
                 invalid: KindCounts::default(),

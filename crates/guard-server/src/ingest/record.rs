@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::fingerprint::fingerprint;
-use crate::store::NewRecord;
+use crate::store::{Columns, NewRecord};
 
 /// The deepest nesting of a record. Later readers of the record may recurse.
 const MAX_DEPTH: usize = 64;
@@ -118,6 +118,7 @@ pub(crate) fn read(kind: Kind, raw: &RawValue) -> Result<NewRecord, Invalid> {
         ip: optional("ip_address", fields.ip_address, MAX_NAME_LEN)?,
         endpoint,
         value,
+        columns: Columns::of(kind, text),
         body: text.to_owned(),
     })
 }

@@ -28,7 +28,8 @@ pub use self::projects::{AddOutcome, Projects};
 pub use self::rules::{Change, Draft, KeepVersions, RulesOutcome, RulesStore, StoredRules};
 pub use self::sqlite::{Lock, LockError, OpenError, Sqlite};
 pub use self::telemetry::{
-    Batch, KindCounts, KindSummary, NewRecord, Page, Receipt, RecordCounts, RecordPage, Telemetry,
+    Batch, Column, Columns, KindCounts, KindSummary, NewRecord, Page, Receipt, RecordCounts,
+    RecordPage, Telemetry, TextField,
 };
 pub use crate::projects::{Project, ProjectId, ProjectSettings};
 

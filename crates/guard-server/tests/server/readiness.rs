@@ -88,6 +88,18 @@ fn limit_files(server: &Logged, bytes: Option<u64>) {
     prlimit(pid, Resource::Fsize, limit).unwrap();
 }
 
+/// Text that does not compress to nothing.
+fn noise(len: usize) -> String {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        char::from(b'a' + u8::try_from(state >> 59).unwrap() % 26)
+    };
+    (0..len).map(|_| next()).collect()
+}
+
 #[tokio::test]
 async fn a_full_disk_is_logged_once_and_its_end_once() {
     let server = Logged::start();
@@ -97,7 +109,7 @@ async fn a_full_disk_is_logged_once_and_its_end_once() {
     // A small commit still fits; a large one does not.
     limit_files(&server, Some(log + 100_000));
     let mut large = event("b");
-    large["reason"] = json!("x".repeat(200_000));
+    large["reason"] = json!(noise(400_000));
     for _ in 0..100 {
         assert_eq!(
             server.post(std::slice::from_ref(&large)).await.status(),

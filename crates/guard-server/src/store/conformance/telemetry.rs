@@ -3,7 +3,9 @@
 use guard_wire::Kind;
 
 use super::{at, project};
-use crate::store::{Batch, Cursor, KindCounts, NewRecord, Page, ProjectId, StoreError, Stores};
+use crate::store::{
+    Batch, Columns, Cursor, KindCounts, NewRecord, Page, ProjectId, StoreError, Stores,
+};
 
 fn record(key: Option<&str>, type_name: &str, body: &str) -> NewRecord {
     NewRecord {
@@ -13,6 +15,7 @@ fn record(key: Option<&str>, type_name: &str, body: &str) -> NewRecord {
         ip: None,
         endpoint: None,
         value: None,
+        columns: Columns::default(),
         body: body.to_owned(),
     }
 }
@@ -21,6 +24,7 @@ fn batch(project: ProjectId, events: Vec<NewRecord>) -> Batch {
     Batch {
         project,
         received_at: at(1),
+        install_id: None,
         events,
         metrics: Vec::new(),
         invalid: KindCounts::default(),

@@ -28,6 +28,7 @@ use tokio::sync::Semaphore;
 use self::health::Health;
 pub use self::lock::{Lock, LockError};
 pub use self::open::OpenError;
+use self::telemetry::Names;
 use self::writer::Writer;
 use super::StoreError;
 
@@ -47,6 +48,8 @@ pub struct Sqlite {
     readers: Arc<Readers>,
     writer: Writer,
     health: Arc<Health>,
+    /// The dictionaries of telemetry. Only the writer uses them.
+    names: Arc<Mutex<Names>>,
 }
 
 impl Sqlite {
@@ -92,6 +95,7 @@ impl Sqlite {
             }),
             writer,
             health,
+            names: Arc::default(),
         })
     }
 

@@ -12,10 +12,10 @@ use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
 
 use super::health::{beside, is_damage};
-use super::{BUSY_TIMEOUT, probe, schema};
+use super::{BUSY_TIMEOUT, probe, schema, telemetry};
 
-/// Idempotency keys are random, so each one is on a different page of its index. A cache large
-/// enough for the pages in use avoids repeated reads.
+/// Holds the right edge of each table and the rollups of the hours in use, so that writing seldom
+/// reads.
 const WRITER_CACHE_KIB: i64 = 64 * 1024;
 /// Pages of 4 KiB in the log before they are moved into the file. A page that changes many times in
 /// between is moved only once.
@@ -133,6 +133,8 @@ fn make(path: &Path) -> Result<(), OpenError> {
         .open(&new)
         .map_err(failed(&new))?;
     let mut connection = Connection::open_with_flags(&new, FLAGS)?;
+    // Only before the first table. Retention can then return room to the disk.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     schema::migrate(&mut connection)?;
     connection.close().map_err(|(_, error)| error)?;
     fs::rename(&new, path).map_err(failed(path))
@@ -205,5 +207,6 @@ fn prepare(
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     schema::migrate(connection)?;
+    telemetry::convert(connection)?;
     Ok(None)
 }

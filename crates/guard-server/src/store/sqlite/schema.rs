@@ -148,6 +148,7 @@ const STEPS: &[&str] = &[
     ) STRICT;
 ",
     include_str!("schema/007_projects.sql"),
+    include_str!("schema/008_telemetry.sql"),
 ];
 
 /// The version of a file with all steps.

@@ -6,10 +6,12 @@ use guard_wire::Kind;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use super::telemetry::append;
+use super::telemetry::{Appending, Names, append, prepare};
 use super::*;
 use crate::store::conformance::conformance_suite;
-use crate::store::{Batch, KindCounts, NewRecord, Page, ProjectId, Stores, Telemetry as _};
+use crate::store::{
+    Batch, Columns, KindCounts, NewRecord, Page, ProjectId, Stores, Telemetry as _,
+};
 
 const PROJECT: ProjectId = ProjectId(1);
 const TYPES: u32 = 1000;
@@ -27,6 +29,18 @@ fn open() -> (Stores, TempDir) {
 
 conformance_suite!(super::open);
 
+/// Text that does not compress to nothing.
+fn noise(len: usize) -> String {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        char::from(b'a' + u8::try_from(state >> 59).unwrap() % 26)
+    };
+    (0..len).map(|_| next()).collect()
+}
+
 fn batch(keys: &[&str], padding: usize) -> Batch {
     let record = |key: &&str| NewRecord {
         idempotency_key: Some((*key).to_owned()),
@@ -35,11 +49,13 @@ fn batch(keys: &[&str], padding: usize) -> Batch {
         ip: None,
         endpoint: None,
         value: None,
-        body: format!("\"{}\"", "x".repeat(padding)),
+        columns: Columns::default(),
+        body: format!("\"{}\"", noise(padding)),
     };
     Batch {
         project: PROJECT,
         received_at: Timestamp::UNIX_EPOCH,
+        install_id: None,
         events: keys.iter().map(record).collect(),
         metrics: Vec::new(),
         invalid: KindCounts::default(),
@@ -103,7 +119,12 @@ async fn a_failed_job_does_not_affect_others_in_its_group() {
 async fn a_panicking_job_is_rolled_back_and_the_next_one_succeeds() {
     let (_directory, store) = store();
     let panics = store.writer.write(0, |connection| -> rusqlite::Result<()> {
-        append(connection, &batch(&["a"], 10), 1)?;
+        let how = Appending {
+            types: 1,
+            is_counted: true,
+        };
+        let batch = prepare(batch(&["a"], 10)).unwrap();
+        append(connection, &mut Names::default(), &batch, how)?;
         panic!("a defect")
     });
     assert_eq!(panics.await, Err(StoreError::Unavailable));

@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 
@@ -29,6 +30,22 @@ struct Job {
     room: OwnedSemaphorePermit,
 }
 
+/// Counts the writes that were rolled back. What a job remembers of the database, for the jobs after
+/// it, holds only while the count stays the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rollbacks(Arc<AtomicU64>);
+
+impl Rollbacks {
+    /// The count so far.
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// The handle of the writer thread. The thread ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -36,6 +53,7 @@ pub(super) struct Writer {
     jobs: Option<SyncSender<Job>>,
     room: Arc<Semaphore>,
     health: Arc<Health>,
+    rollbacks: Rollbacks,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -44,15 +62,23 @@ impl Writer {
     pub(super) fn start(connection: Connection, health: Arc<Health>) -> std::io::Result<Self> {
         let (jobs, waiting) = mpsc::sync_channel(MAX_JOBS);
         let noted = Arc::clone(&health);
+        let rollbacks = Rollbacks::default();
+        let counted = rollbacks.clone();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write_all(connection, &waiting, &noted))?;
+            .spawn(move || write_all(connection, &waiting, &noted, &counted))?;
         Ok(Self {
             jobs: Some(jobs),
             room: Arc::new(Semaphore::new(MAX_BYTES as usize)),
             health,
+            rollbacks,
             thread: Some(thread),
         })
+    }
+
+    /// The count of writes that were rolled back.
+    pub(super) fn rollbacks(&self) -> Rollbacks {
+        self.rollbacks.clone()
     }
 
     /// Runs `work` in a transaction, and returns its result after the commit. `bytes` is roughly
@@ -96,7 +122,12 @@ impl Drop for Writer {
     }
 }
 
-fn write_all(mut connection: Connection, waiting: &Receiver<Job>, health: &Health) {
+fn write_all(
+    mut connection: Connection,
+    waiting: &Receiver<Job>,
+    health: &Health,
+    rollbacks: &Rollbacks,
+) {
     while let Ok(first) = waiting.recv() {
         // A write to a file that is no longer at its path would be lost. Dropping a job reports
         // that to its caller.
@@ -106,8 +137,12 @@ fn write_all(mut connection: Connection, waiting: &Receiver<Job>, health: &Healt
         let group = std::iter::once(first).chain(waiting.try_iter().take(MAX_GROUP - 1));
         let mut bytes = 0;
         // A panic rolls the transaction back, as an error does. The thread survives both.
-        let write = AssertUnwindSafe(|| write_group(&mut connection, group, &mut bytes, health));
-        match catch_unwind(write) {
+        let write = || write_group(&mut connection, group, &mut bytes, health, rollbacks);
+        let outcome = catch_unwind(AssertUnwindSafe(write));
+        if !matches!(outcome, Ok(Ok(_))) {
+            rollbacks.add();
+        }
+        match outcome {
             Ok(Ok(done)) => {
                 // Only now is it certain that the file was in place during the commit.
                 if health.in_place() {
@@ -130,6 +165,7 @@ fn write_group(
     group: impl Iterator<Item = Job>,
     bytes: &mut usize,
     health: &Health,
+    rollbacks: &Rollbacks,
 ) -> rusqlite::Result<Vec<Acknowledge>> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut done = Vec::new();
@@ -145,6 +181,7 @@ fn write_group(
             // SQLite itself ends the transaction after some errors, such as a full disk.
             Err(error) if savepoint.is_autocommit() => return Err(error),
             Err(error) => {
+                rollbacks.add();
                 health.write_failed(&error, size);
                 *bytes -= size;
                 savepoint.finish()?;

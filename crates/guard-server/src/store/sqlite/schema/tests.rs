@@ -5,14 +5,15 @@ use std::path::Path;
 use guard_wire::Kind;
 use serde_json::{Value, json};
 
+use super::super::telemetry::{Appending, Names, append, prepare};
 use super::*;
 use crate::DEFAULT_PROJECT;
 use crate::fingerprint::fingerprint;
 use crate::fleet::subscribers::policy;
 use crate::projects::KeyHash;
 use crate::store::{
-    AgentId, AgentSignal, CheckIn, Fleet as _, Page, ProjectId, Projects as _, RulesStore as _,
-    Sqlite, Telemetry as _,
+    AgentId, AgentSignal, Batch, CheckIn, Columns, Fleet as _, KindCounts, NewRecord, Page,
+    ProjectId, Projects as _, RulesStore as _, Sqlite, Telemetry as _,
 };
 
 const KEY: &str = "fg_of_the_old_server";
@@ -31,15 +32,15 @@ fn old_file(path: &Path, version: usize) {
         .execute_batch(
             r#"
             INSERT INTO projects (id, name, signing_secret) VALUES (1, 'default', 'a secret');
-            INSERT INTO events (project_id, idempotency_key, timestamp, received_at, event_type, body)
-                VALUES (1, 'once', 7, 8, 'ip_banned', '{"reason":"old"}');
-            INSERT INTO metrics (project_id, timestamp, received_at, metric_type, body)
-                VALUES (1, 7, 8, 'block_rate', '{"value":1}');
-            INSERT INTO tallies VALUES (1, 'event', 'stored', 'ip_banned', 1);
             INSERT INTO agent_status VALUES (1, 'host-7', 9, '{"status":"healthy"}');
             "#,
         )
         .unwrap();
+    if version < 8 {
+        old_records(&connection);
+    } else {
+        records(&connection);
+    }
     let key = if version < 7 {
         "INSERT INTO api_keys (hash, project_id) VALUES (?1, 1)"
     } else {
@@ -62,6 +63,55 @@ fn old_file(path: &Path, version: usize) {
         let draft = "INSERT INTO rule_drafts (project_id, document, saved_at, author) VALUES (1, '{\"version\":1}', 6, 'me')";
         connection.execute(draft, []).unwrap();
     }
+}
+
+/// The records of a server that kept each in a row with its body.
+fn old_records(connection: &Connection) {
+    connection
+        .execute_batch(
+            r#"
+            INSERT INTO events (project_id, idempotency_key, timestamp, received_at, event_type, body)
+                VALUES (1, 'once', 7, 8, 'ip_banned', '{"reason":"old"}');
+            INSERT INTO metrics (project_id, timestamp, received_at, metric_type, body)
+                VALUES (1, 7, 8, 'block_rate', '{"value":1}');
+            INSERT INTO tallies VALUES (1, 'event', 'stored', 'ip_banned', 1);
+            "#,
+        )
+        .unwrap();
+}
+
+/// The same records in the layout of today.
+fn records(connection: &Connection) {
+    let record = |kind, key: Option<&str>, type_name: &str, body: &str| NewRecord {
+        idempotency_key: key.map(str::to_owned),
+        timestamp: jiff::Timestamp::from_microsecond(7).unwrap(),
+        type_name: type_name.to_owned(),
+        ip: None,
+        endpoint: None,
+        value: None,
+        columns: Columns::of(kind, body),
+        body: body.to_owned(),
+    };
+    let event = record(
+        Kind::Event,
+        Some("once"),
+        "ip_banned",
+        r#"{"reason":"old"}"#,
+    );
+    let batch = Batch {
+        project: PROJECT,
+        received_at: jiff::Timestamp::from_microsecond(8).unwrap(),
+        install_id: None,
+        events: vec![event],
+        metrics: vec![record(Kind::Metric, None, "block_rate", r#"{"value":1}"#)],
+        invalid: KindCounts::default(),
+    };
+    let how = Appending {
+        types: 1000,
+        is_counted: true,
+    };
+    let batch = prepare(batch).unwrap();
+    append(connection, &mut Names::default(), &batch, how).unwrap();
 }
 
 #[tokio::test]
@@ -158,6 +208,7 @@ fn released_steps_never_change() {
         "88d85329bef2ccbde39fc9b6057b1461",
         "e510d93888078db45cc91e0fc1db6157",
         "f4a0a5ae165b4c133017dbd2579e7c9b",
+        "6a9eba8f0b73969ab85b32cb4e609820",
     ];
     assert_eq!(taken.collect::<Vec<_>>(), expected);
 }

@@ -1,5 +1,7 @@
 //! The data that agents send: events and metrics.
 
+mod columns;
+
 use std::collections::BTreeMap;
 
 use guard_wire::Kind;
@@ -7,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+pub use self::columns::{Column, Columns, TextField};
 use super::{BoxFuture, Cursor, ProjectId};
 use crate::projects::Usage;
 
@@ -26,6 +29,8 @@ pub struct NewRecord {
     pub endpoint: Option<String>,
     /// The measured value; metrics only.
     pub value: Option<f64>,
+    /// The other fields that engines keep in columns.
+    pub columns: Columns,
     /// The JSON object as received, including unknown keys.
     pub body: String,
 }
@@ -64,6 +69,8 @@ pub struct Batch {
     pub project: ProjectId,
     /// When it came.
     pub received_at: Timestamp,
+    /// The install that sent it, if it said so.
+    pub install_id: Option<String>,
     /// Its valid events.
     pub events: Vec<NewRecord>,
     /// Its valid metrics.
