@@ -73,8 +73,10 @@ class ProcessAgent:
 
     def _report(self, level: int, stage: str, message: str, batch_size: int | None) -> None:
         self._tell(level, stage, message, batch_size)
-        # The report may be about closed descriptors, and no other call may follow.
-        self.native.notice_fork()
+        # The report may be about closed descriptors, and no other call may follow. The core also
+        # reports while its constructor still runs.
+        if hasattr(self, "native"):
+            self.native.notice_fork()
 
     def _fill(self, queue: "BufferLoop | _native.Agent") -> None:
         """Sends records to `queue` from now on. The first record triggers host detection."""

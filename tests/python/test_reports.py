@@ -24,6 +24,7 @@ from guard_agent import (
     GuardAgentError,
     SecurityEvent,
     SyncGuardAgentHandler,
+    _native,
     get_current_timestamp,
 )
 
@@ -47,6 +48,20 @@ def test_a_rejected_key_is_logged_without_the_key(
     with refused_event(make_config(), backend):
         assert log.wait_for("401").levelno == logging.WARNING
     assert not any("an-api-key-for-tests" in record.getMessage() for record in log.records)
+
+
+def test_a_report_may_come_before_the_core_has_started(
+    make_config: Make, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = _native.Agent
+
+    def report_first(config: AgentConfig, report: Callable[..., None], *others: Any) -> Any:
+        report(logging.WARNING, "startup", "an early report", None)
+        return start(config, report, *others)
+
+    monkeypatch.setattr(_native, "Agent", report_first)
+    SyncGuardAgentHandler(make_config())
+    assert log.wait_for("an early report")
 
 
 def test_on_error_receives_the_failure(make_config: Make, backend: Backend) -> None:
