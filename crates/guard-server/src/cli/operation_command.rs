@@ -8,7 +8,7 @@ use clap::{builder::ValueParser, value_parser};
 use guard_wire::rules::RulesError;
 use serde_json::{Map, Value, json};
 
-use super::rules_command::{Term, seconds};
+use super::rules_command::{Term, number, seconds};
 use crate::rules::operation::{Field, Need, Operation, Schema, Takes};
 
 /// An operation on the published rules.
@@ -65,7 +65,7 @@ fn command(name: &'static str, first: &'static Schema) -> Command {
 fn argument(field: &Field, is_shared: bool) -> Arg {
     let parser: ValueParser = match field.takes {
         Takes::Text | Takes::List => value_parser!(String),
-        Takes::Number => value_parser!(i64).into(),
+        Takes::Number => number.into(),
         Takes::Seconds => seconds.into(),
         Takes::Switch => PossibleValuesParser::new(["on", "off"]).into(),
         Takes::OneOf(texts) => PossibleValuesParser::new(texts).into(),

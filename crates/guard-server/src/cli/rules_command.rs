@@ -102,6 +102,11 @@ pub struct Note {
     pub yes: bool,
 }
 
+/// Parses a whole number.
+pub(super) fn number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "give a whole number".to_owned())
+}
+
 /// Parses a duration into whole seconds.
 pub(super) fn seconds(text: &str) -> Result<i64, String> {
     let remedy = || "give a number and a unit, such as 90s, 15m, 2h or 7d".to_owned();

@@ -55,7 +55,8 @@ impl Entry {
         };
         let ends_at = match (seconds, &operation) {
             (Some(seconds), _) if !(least..=MAX_SECONDS).contains(&seconds) => {
-                let text = format!("{seconds}; give {least} to {MAX_SECONDS}, or none for no end");
+                let text =
+                    format!("{seconds} s; give {least} s to {MAX_SECONDS} s, or none for no end");
                 return Err(problem("duration_s", text));
             }
             (Some(seconds), _) => Some(now + SignedDuration::from_secs(seconds)),

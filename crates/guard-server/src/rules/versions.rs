@@ -184,7 +184,7 @@ pub async fn remove(
             Ok(Changed::to(policy, &action))
         } else {
             Err(ChangeError::NotFound(
-                "there is no such entry to remove; what the published document says is changed by publishing another".to_owned(),
+                "no such operation is in force, so nothing changed; to change what the published document says, publish another one".to_owned(),
             ))
         }
     })

@@ -275,6 +275,7 @@ fn the_command_line_names_the_wrong_field_of_each_operation() {
         (&["block-country", "QQ"], 1, "`country`"),
         (&["block-country", "FR", "--for", "60"], 2, "such as 90s"),
         (&["limit", "0", "--per", "60s"], 1, "`requests`"),
+        (&["limit", "many", "--per", "60s"], 2, "give a whole number"),
         (&["limit", "1", "--per", "0s"], 1, "`--per`"),
         (
             &["limit", "1", "--per", "1s", "--endpoint", "a"],

@@ -551,7 +551,7 @@ async fn every_operation_can_be_added_and_removed_on_the_command_line() {
         assert_eq!(code, Some(0), "{error}");
         let (code, _, error) = run(&[removed, &["--remove"]].concat());
         assert_eq!(code, Some(1), "{made:?}");
-        assert!(error.contains("no such entry"), "{error}");
+        assert!(error.contains("no such operation"), "{error}");
     }
     let history = String::from_utf8(run(&["history"]).1).unwrap();
     for told in [
