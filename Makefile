@@ -93,7 +93,7 @@ web: .build/node_modules
 wheel: tools
 	$(PYTHON) -m venv --clear .build/wheel
 	.build/wheel/bin/pip install --quiet --disable-pip-version-check $$(grep -i '^maturin==' requirements.lock)
-	.build/wheel/bin/maturin build --release --locked --interpreter .build/wheel/bin/python --out $(WHEELS)
+	.build/wheel/bin/maturin build --release --locked --interpreter $(PYTHON) --out $(WHEELS)
 
 docs: .build/tools
 	$(BIN)/zensical build --strict --config-file mkdocs.yml

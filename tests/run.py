@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CARGO = ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;")
 VITEST = ["npm", "test", "--", "--reporter=default", "--reporter=json"]
-PYTEST = ["--color=no", "-ra", "--durations=20", "tests", "bench/tests"]
+# The Python tests mostly wait, so that there are more workers than processors.
+WORKERS = (os.cpu_count() or 1) + 1
+PYTEST = ["--color=no", "-ra", "--durations=20", "-n", str(WORKERS), "--dist=worksteal"]
+SUITES = ["tests", "bench/tests"]
 
 
 class Outcomes:
@@ -70,10 +73,10 @@ def run_vitest() -> Counter[str]:
 
 
 def run_pytest() -> Counter[str]:
-    """Runs all Python tests, in this process."""
+    """Runs all Python tests, in worker processes that report to this one."""
     os.chdir(ROOT)
     outcomes = Outcomes()
-    code = pytest.main(PYTEST, plugins=[outcomes])
+    code = pytest.main([*PYTEST, *SUITES], plugins=[outcomes])
     return at_least_one_failure(outcomes.counts, code)
 
 

@@ -106,8 +106,8 @@ def test_the_trio_loop_runs_while_calls_wait(backend: Backend) -> None:
         assert not watchdog.finished.is_set(), "a call held up the loop"
 
     async def main() -> None:
-        agent.on_rules_updated(hear)
         backend.rules = {"rule_id": "r", "version": 1}
+        agent.on_rules_updated(hear)
         rules = await agent.get_dynamic_rules()
         assert rules is not None
         assert rules.version == 1

@@ -39,8 +39,9 @@ way = sys.argv[1]
 if way == "handler":
     signal.signal(signal.SIGTERM, leave_by_handler)
     print("ready", flush=True)
+    # signal.pause would sleep forever if the signal came just before it.
     while True:
-        signal.pause()
+        time.sleep(0.05)
 if way == "loop":
     asyncio.run(send_in_loop())
 end_now()

@@ -12,7 +12,8 @@ CONFIG = AgentConfig(
     api_key=os.environ["HOST_API_KEY"],
     endpoint=os.environ["HOST_ENDPOINT"],
     flush_interval=int(os.environ["HOST_FLUSH_INTERVAL"]),
-    buffer_size=5000,
+    # Small, so that a slow machine delivers all that is queued at exit within two seconds.
+    buffer_size=500,
     # A long timeout makes a process that waits for an answer at exit visibly hang.
     timeout=3600,
     buffer_overflow_policy="block",
