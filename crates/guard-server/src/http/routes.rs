@@ -15,7 +15,8 @@ use super::capacity::turns;
 use super::error::ApiError;
 use super::state::AppState;
 use super::{
-    body, client, ingest, page, public_url, query, ready, request_id, rules, shield, wrong_keys,
+    assets, body, client, ingest, page, public_url, query, ready, request_id, rules, shield,
+    wrong_keys,
 };
 
 /// The whole server as a router.
@@ -44,6 +45,7 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/events/encrypted", post(ingest::encrypted))
         .route("/api/v1/status", post(ingest::status).get(alive))
         .route("/api/v1/rules", get(rules::get))
+        .merge(dashboard())
         .merge(for_people().layer(from_fn_with_state(Arc::clone(&state), turns::in_turn)))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "No such path"))
         .method_not_allowed_fallback(async || {
@@ -64,6 +66,17 @@ pub fn router(state: Arc<AppState>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&state), client::identify))
         .with_state(state);
     public_url::mounted(&base, app)
+}
+
+/// The pages of the dashboard, and its files.
+fn dashboard() -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/assets/{file}", get(assets::asset))
+        .route("/favicon.svg", get(assets::icon))
+        .route("/setup", get(assets::page))
+        .route("/sign-in", get(assets::page))
+        .route("/projects", get(assets::page))
+        .route("/p/{*page}", get(assets::page))
 }
 
 /// The routes for people and their programs: few requests, large answers.
