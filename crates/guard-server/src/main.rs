@@ -42,6 +42,9 @@ fn report(code: u8, message: &str) -> ExitCode {
 async fn run(loaded: Loaded) -> Result<(), (u8, String)> {
     match &loaded.args.command {
         Some(Command::CheckConfig) => cli::check_config(loaded),
+        Some(Command::Backup { file }) => cli::back_up(&loaded.args, file),
+        Some(Command::Restore { file, replace }) => cli::restore(&loaded.args, file, *replace),
+        Some(Command::Doctor) => cli::doctor(loaded.args),
         Some(Command::Rules(command)) => cli::rules(&loaded.args, command).await,
         None => start_server(loaded.args).await,
     }

@@ -183,6 +183,23 @@ pub enum LogFormat {
 pub enum Command {
     /// Check the settings, and print each one in force with its source. Secrets are masked
     CheckConfig,
+    /// Copy the database to a new file, while the server runs, and check the copy
+    Backup {
+        /// The new file
+        file: PathBuf,
+    },
+    /// Check a backup, and put it in the place of the database. No server may be running
+    Restore {
+        /// A file that `guard-server backup` made
+        file: PathBuf,
+        /// Replace a database that is there; it is kept under another name
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Check the disk, the database, the permissions, the clock and the certificate
+    ///
+    /// Give it the same settings as the server. The exit code is 1 if a check fails.
+    Doctor,
     /// Show or change the rules that agents get
     #[command(subcommand)]
     Rules(RulesCommand),

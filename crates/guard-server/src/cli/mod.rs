@@ -1,6 +1,8 @@
 //! The command line: the settings, the commands, and serving.
 
+mod backup;
 pub mod config;
+mod doctor;
 pub mod logging;
 pub mod operation_command;
 mod rules;
@@ -12,6 +14,8 @@ mod table;
 use std::fmt::Display;
 use std::io::Write as _;
 
+pub use self::backup::{back_up, restore};
+pub use self::doctor::doctor;
 pub use self::rules::rules;
 
 /// The result of a command: the exit code and message if it failed.

@@ -26,7 +26,10 @@ pub use self::fleet::{
 };
 pub use self::projects::{AddOutcome, Projects};
 pub use self::rules::{Change, Draft, KeepVersions, RulesOutcome, RulesStore, StoredRules};
-pub use self::sqlite::{Lock, LockError, OpenError, Sqlite};
+pub use self::sqlite::{
+    BackupError, BackupReport, Inspection, Lock, LockError, OpenError, Sqlite, back_up, inspect,
+    restore,
+};
 pub use self::telemetry::{
     Batch, Column, Columns, KindCounts, KindSummary, NewRecord, Page, Receipt, RecordCounts,
     RecordPage, Telemetry, TextField,

@@ -4,6 +4,7 @@
 mod adoption;
 mod answers;
 mod auth;
+mod backup;
 mod bad_rules;
 
 mod clocks;

@@ -1,6 +1,7 @@
 //! The embedded store: one SQLite file in WAL mode. One thread writes. Reads use separate
 //! connections on blocking threads.
 
+mod backup;
 mod fleet;
 mod health;
 mod lock;
@@ -25,6 +26,7 @@ use rusqlite::{Connection, OpenFlags, Row};
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
+pub use self::backup::{BackupError, BackupReport, Inspection, back_up, inspect, restore};
 use self::health::Health;
 pub use self::lock::{Lock, LockError};
 pub use self::open::OpenError;

@@ -23,7 +23,8 @@ const CHECKPOINT_PAGES: i64 = 4096;
 /// The time limit for checking a file. In a large file the rest stays unchecked.
 const CHECK_TIME: Duration = Duration::from_secs(5);
 /// Read and write an existing file; SQLite creates none.
-const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+pub(super) const FLAGS: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
 /// Why the file cannot be used.
 #[derive(Debug, Error)]

@@ -153,7 +153,7 @@ const STEPS: &[&str] = &[
 
 /// The version of a file with all steps.
 #[expect(clippy::cast_possible_truncation, reason = "a handful of steps")]
-const VERSION: u32 = STEPS.len() as u32;
+pub(super) const VERSION: u32 = STEPS.len() as u32;
 
 /// How many steps `connection`'s file has taken.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {

@@ -1,0 +1,55 @@
+//! `guard-server backup` and `guard-server restore`.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::cli::config::Args;
+use crate::cli::{FAILED, USAGE, failed_with};
+use crate::store;
+
+type Outcome = Result<(), (u8, String)>;
+
+/// Runs `guard-server backup`.
+///
+/// # Errors
+///
+/// The exit code, and a message that says why there is no backup.
+pub fn back_up(args: &Args, file: &Path) -> Outcome {
+    let database = args.database().map_err(failed_with(USAGE))?;
+    let made = store::back_up(&database, file).map_err(failed_with(FAILED))?;
+    say(&format!(
+        "{}: {} bytes, {} rows, checked",
+        file.display(),
+        made.bytes,
+        made.rows
+    ))
+}
+
+/// Runs `guard-server restore`.
+///
+/// # Errors
+///
+/// The exit code, and a message that says why nothing was restored.
+pub fn restore(args: &Args, file: &Path, may_replace: bool) -> Outcome {
+    let database = args.database().map_err(failed_with(USAGE))?;
+    let restored = store::restore(file, &database, may_replace);
+    let (found, aside) = restored.map_err(failed_with(FAILED))?;
+    if let Some(aside) = aside {
+        say(&format!("the database before is now {}", aside.display()))?;
+    }
+    say(&format!(
+        "{} restored: {} bytes, {} rows, checked",
+        database.display(),
+        found.bytes,
+        found.rows
+    ))
+}
+
+fn say(line: &str) -> Outcome {
+    writeln!(std::io::stdout(), "{line}").map_err(|error| {
+        (
+            FAILED,
+            format!("cannot write to the standard output: {error}"),
+        )
+    })
+}
