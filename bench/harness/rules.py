@@ -14,6 +14,7 @@ from harness.environment import BENCH, Environment, say
 from harness.processes import EXAMPLE_APP, announced, running
 
 API_KEY = "fg_benchmark_0123456789abcdef"
+ADMIN_TOKEN = "gt_benchmark_0123456789abcdef"
 
 # The interval between two requests of the banned address.
 PAUSE_SECONDS = 0.005
@@ -80,8 +81,9 @@ def effect(control: Host, client: Host, collection: str, address: str, status: i
 
 def change(control: Host, collection: str, address: str) -> None:
     """Adds the address to "bans", or to "unbans", which lifts its ban."""
-    headers = {"X-API-Key": API_KEY, "Content-Type": "application/json"}
-    answer = control.ask("POST", f"/api/v1/rules/{collection}", headers, {"ip": address})
+    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}", "Content-Type": "application/json"}
+    path = f"/api/v1/projects/default/rules/{collection}"
+    answer = control.ask("POST", path, headers, {"ip": address})
     if answer != 200:
         raise SystemExit(f"guard-server answered {answer} to an address for {collection}")
 
@@ -101,7 +103,8 @@ def server(environment: Environment, folder: Path) -> Iterator[Server]:
     """A guard-server with its own data directory."""
     binary = environment.program("guard-server")
     command = [binary, "--listen", "127.0.0.1:0", "--data-dir", folder]
-    with running(command, {"GUARD_SERVER_API_KEY": API_KEY}) as process:
+    settings = {"GUARD_SERVER_API_KEY": API_KEY, "GUARD_SERVER_ADMIN_TOKEN": ADMIN_TOKEN}
+    with running(command, settings) as process:
         yield Server(announced(process), process.pid)
 
 

@@ -33,7 +33,7 @@ def program(
         [sys.executable, "-c", PROGRAM], env=environment | settings, stdin=subprocess.PIPE
     )
     cleanup.callback(program.communicate)
-    eventually(lambda: server.get("/api/v1/summary")["agents"])
+    eventually(lambda: server.summary()["agents"])
     return program
 
 
@@ -71,7 +71,7 @@ def test_losses_and_errors_in_the_report_are_shown(
     start_backend: StartBackend, guard_agent: Command
 ) -> None:
     backend = start_backend()
-    backend.answers["/api/v1/summary"] = Answer(200, body=REPORT)
+    backend.answers["/api/v1/status"] = Answer(200, body=REPORT)
     output = guard_agent("stats", "--endpoint", backend.url, GUARD_AGENT_INSTALL_ID="shop-1")
     assert output.code == 0
     assert output.says("warn", "agent") == (
@@ -81,14 +81,13 @@ def test_losses_and_errors_in_the_report_are_shown(
     assert output.says("warn", "records") == expected
 
 
-REPORT = """{"agents": [
-    {"install_id": "other", "received_at": "2026-11-22T13:00:00Z", "status": {}},
+REPORT = """{"status": "ok", "report":
     {"install_id": "shop-1", "received_at": "2026-11-22T12:00:00Z", "status": {
         "status": "degraded", "uptime": 61.2, "pid": 7, "hostname": "shop",
         "errors": ["backend answered 503"],
         "ledger": {"accepted": 9, "delivered": 5, "queued": 1, "spooled": 0,
                    "dropped": {"queue_full": 2, "rejected": 1, "stopped": 0}}}}
-]}"""
+}"""
 
 
 def test_a_backend_without_reports_is_reported(
@@ -96,7 +95,7 @@ def test_a_backend_without_reports_is_reported(
 ) -> None:
     output = guard_agent("stats", "--endpoint", start_backend().url)
     assert output.code == 1
-    expected = "this backend does not offer /api/v1/summary (it answers 404) - ask guard-server"
+    expected = "this backend does not say what agents reported (it answers 404) - ask guard-server"
     assert output.says("fail", "stats").startswith(expected)
 
 

@@ -79,7 +79,7 @@ class Accepted:
                 f"its threads had no processor for {starved / 1e6:.1f} ms; {excused} "
                 "older than the window for lack of a processor alone"
             )
-        resent = server.get("/api/v1/summary")["duplicates"]["events"]
+        resent = server.summary()["duplicates"]["events"]
         outcome.notes.append(f"{resent} sent again and recognized by the store")
         return outcome
 

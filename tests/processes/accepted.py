@@ -37,4 +37,4 @@ class Accepted:
         assert not missing, f"{len(missing)} of {len(ids)} are missing, such as {missing[:5]}"
         assert stored.most_common(1)[0][1] == 1, f"stored twice: {stored.most_common(1)}"
         assert len({metric["idempotency_key"] for metric in metrics}) == len(metrics)
-        assert server.get("/api/v1/summary")["duplicates"]["metrics"] == 0
+        assert server.summary()["duplicates"]["metrics"] == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 from support.example_app import APP_FOLDER, ExampleApp
-from support.guard_server import GuardServer
+from support.guard_server import PROJECT, GuardServer
 from support.process import eventually
 from support.relay import Relay
 from support.rules import Rules
@@ -105,7 +105,7 @@ def test_a_restart_of_the_server_loses_no_version(server: GuardServer, start_app
     assert rules.roll_back(first) == first + 2
     assert is_answered(app, 200, OTHER)
     assert app.request("/items", BANNED) == 403
-    versions = server.get("/api/v1/rules/versions")["versions"]
+    versions = server.get(f"{PROJECT}/rules/versions")["versions"]
     assert [version["version"] for version in versions] == [first + 2, first + 1, first]
 
 

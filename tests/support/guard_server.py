@@ -10,6 +10,12 @@ import requests
 from support.process import PATIENCE_SECONDS, Process
 
 API_KEY = "fg_end_to_end_0123456789abcdef"
+# Reads and changes everything, as people do.
+ADMIN_TOKEN = "gt_end_to_end_0123456789abcdef"
+# The routes of the project.
+PROJECT = "/api/v1/projects/default"
+# The only paths that agents read, with their key.
+FOR_AGENTS = ("/api/v1/rules", "/api/v1/status")
 
 
 class GuardServer:
@@ -40,7 +46,8 @@ class GuardServer:
         ]
         self.process = Process([*command, *self.options], self.folder / "server.log")
         self.url = self.process.start(
-            {"GUARD_SERVER_API_KEY": self.api_key}, "guard-server listening on"
+            {"GUARD_SERVER_API_KEY": self.api_key, "GUARD_SERVER_ADMIN_TOKEN": ADMIN_TOKEN},
+            "guard-server listening on",
         )
         return self
 
@@ -54,10 +61,12 @@ class GuardServer:
         self.process.stop(signal.SIGKILL)
 
     def get(self, path: str, **query: int) -> Any:
+        """Reads a path of agents with the API key, and any other with the admin token."""
+        key, token = {"X-API-Key": self.api_key}, {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         answer = requests.get(
             self.url + path,
             params=query,
-            headers={"X-API-Key": self.api_key},
+            headers=key if path in FOR_AGENTS else token,
             timeout=PATIENCE_SECONDS,
         )
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
@@ -65,12 +74,17 @@ class GuardServer:
 
     def counts(self, kind: str) -> dict[str, int]:
         """The number of stored records of a kind ("events" or "metrics"), by type."""
-        by_type: dict[str, int] = self.get("/api/v1/summary")[kind]["by_type"]
+        by_type: dict[str, int] = self.summary()[kind]["by_type"]
         return by_type
+
+    def summary(self) -> dict[str, Any]:
+        """What the project sent: counts by kind and type, duplicates, agents."""
+        summary: dict[str, Any] = self.get(f"{PROJECT}/summary")
+        return summary
 
     def adoption(self) -> dict[str, Any]:
         """The processes that have the rules in force."""
-        found: dict[str, Any] = self.get("/api/v1/rules/adoption")
+        found: dict[str, Any] = self.get(f"{PROJECT}/rules/adoption")
         return found
 
     def records(self, kind: str) -> list[dict[str, Any]]:
@@ -78,7 +92,7 @@ class GuardServer:
         found: list[dict[str, Any]] = []
         before: dict[str, int] = {}
         while True:
-            page = self.get(f"/api/v1/{kind}", limit=1000, **before)
+            page = self.get(f"{PROJECT}/{kind}", limit=1000, **before)
             found += page[kind]
             if page["next_before"] is None:
                 return found

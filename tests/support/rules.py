@@ -4,7 +4,7 @@ from typing import Any
 
 import requests
 
-from support.guard_server import GuardServer
+from support.guard_server import ADMIN_TOKEN, PROJECT, GuardServer
 from support.process import PATIENCE_SECONDS
 
 
@@ -14,7 +14,7 @@ class Rules:
     def __init__(self, server: GuardServer) -> None:
         self.server = server
         self.session = requests.Session()
-        self.session.headers["X-API-Key"] = server.api_key
+        self.session.headers["Authorization"] = f"Bearer {ADMIN_TOKEN}"
         self._added: list[tuple[str, dict[str, Any], str]] = []
 
     def add(self, collection: str, **fields: Any) -> int:
@@ -47,7 +47,7 @@ class Rules:
         return document
 
     def _change(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        url = f"{self.server.url}/api/v1/rules/{path}"
+        url = f"{self.server.url}{PROJECT}/rules/{path}"
         answer = self.session.request(method, url, json=body, timeout=PATIENCE_SECONDS)
         assert answer.status_code == 200, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json()

@@ -35,6 +35,7 @@ mod log_gate;
 pub mod maintenance;
 pub mod network;
 mod off_thread;
+pub mod people;
 pub mod projects;
 pub mod query;
 pub mod rules;

@@ -42,7 +42,7 @@ def setting(name: str, default: int | None) -> int | None:
 
 
 class Demo:
-    """One run: its ports, its key, and its folder, whose data starts empty."""
+    """One run: its ports, its key and token, and its folder, whose data starts empty."""
 
     def __init__(self, server_binary: Path, folder: Path) -> None:
         self.seconds = setting("DEMO_SECONDS", None)
@@ -58,6 +58,7 @@ class Demo:
         self.app_url = f"http://127.0.0.1:{app_port}"
         self.app_port = app_port
         self.api_key = f"fg_{secrets.token_hex(32)}"
+        self.token = f"gt_{secrets.token_hex(32)}"
         self.server = Process("guard-server", folder / "server.log")
         self.app = Process("the example app", folder / "app.log")
         self.traffic = Traffic(self.app_url)
@@ -71,7 +72,8 @@ class Demo:
         try:
             await self.start_server()
             await self.start_app()
-            print(f"page     {self.server_url}/\nAPI key  {self.api_key}\n", flush=True)
+            print(f"page         {self.server_url}/", flush=True)
+            print(f"API key      {self.api_key}\nadmin token  {self.token}\n", flush=True)
             await self.send_traffic(stop)
             # Stopping the app delivers the queued records, so read the server's figures after it.
             await self.app.stop()
@@ -86,7 +88,7 @@ class Demo:
         listen = self.server_url.removeprefix("http://")
         await self.server.start(
             [self.server_binary, "--listen", listen, "--data-dir", self.folder / "data"],
-            {"GUARD_SERVER_API_KEY": self.api_key},
+            {"GUARD_SERVER_API_KEY": self.api_key, "GUARD_SERVER_ADMIN_TOKEN": self.token},
             f"{self.server_url}/health",
         )
 
@@ -137,8 +139,10 @@ class Demo:
     async def report(self) -> Report:
         try:
             async with (
-                aiohttp.ClientSession(headers={"X-API-Key": self.api_key}) as session,
-                session.get(f"{self.server_url}/api/v1/summary") as response,
+                aiohttp.ClientSession(
+                    headers={"Authorization": f"Bearer {self.token}"}
+                ) as session,
+                session.get(f"{self.server_url}/api/v1/projects/default/summary") as response,
             ):
                 response.raise_for_status()
                 summary = await response.json()

@@ -63,9 +63,10 @@ class Backend:
 
     Args:
         config: Gives the backend's URL and the key.
+        install_id: The installation to ask for.
     """
 
-    def __init__(self, config: AgentConfig) -> None:
+    def __init__(self, config: AgentConfig, install_id: str | None = None) -> None:
         """Does not connect yet."""
         endpoint = urlsplit(config.endpoint)
         self.is_encrypted = endpoint.scheme == "https"
@@ -81,6 +82,8 @@ class Backend:
         }
         if config.project_id:
             self._headers["X-Project-ID"] = config.project_id
+        if install_id:
+            self._headers["X-Agent-Install-Id"] = install_id
 
     @property
     def target(self) -> str:

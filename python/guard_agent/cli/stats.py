@@ -10,7 +10,7 @@ from guard_agent.cli.finding import Finding, Level, fail
 from guard_agent.cli.settings import SettingsError, read_settings
 from guard_agent.config import AgentConfig
 
-_PATH = "/api/v1/summary"
+_PATH = "/api/v1/status"
 _LEVELS = {"healthy": Level.OK, "degraded": Level.WARN}
 
 
@@ -26,19 +26,18 @@ def stats(arguments: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _reported(config: AgentConfig) -> Iterator[Finding]:
-    answer = Backend(config).get(_PATH)
+    identifier, _ = _native.resolve_install_id(None, config.install_id)
+    answer = Backend(config, identifier).get(_PATH)
     if answer.status in (401, 403):
         yield fail("key", f"the backend refuses it with {answer.status}", "see guard-agent doctor")
         return
-    if answer.status != 200 or answer.body is None or "agents" not in answer.body:
-        text = f"this backend does not offer {_PATH} (it answers {answer.status})"
+    if answer.status != 200 or answer.body is None or "report" not in answer.body:
+        text = f"this backend does not say what agents reported (it answers {answer.status})"
         yield fail("stats", text, "ask guard-server, or the program itself by agent.get_stats()")
         return
-    identifier, _ = _native.resolve_install_id(None, config.install_id)
-    for agent in answer.body["agents"]:
-        if agent["install_id"] == identifier:
-            yield from _describe(agent["received_at"], agent["status"])
-            return
+    if agent := answer.body["report"]:
+        yield from _describe(agent["received_at"], agent["status"])
+        return
     text = f"the installation {identifier} has not reported to this backend"
     remedy = "run this as the user the program runs as, or set GUARD_AGENT_INSTALL_ID"
     yield fail("stats", text, remedy)

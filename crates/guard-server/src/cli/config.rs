@@ -19,6 +19,7 @@ use crate::http::connections::ConnectionLimits;
 use crate::http::connections::tls::TlsFiles;
 use crate::http::{InvalidUrl, Limits, PublicUrl, TrustedProxies};
 use crate::network::InvalidNetwork;
+use crate::people::token::{self, TokenError};
 use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyError};
 use crate::secret::Secret;
@@ -45,7 +46,7 @@ pub struct Args {
     pub config: Option<PathBuf>,
 
     /// Address and port to listen on; port 0 picks a free one. The page at / is open on a loopback
-    /// address; on other addresses it asks for the API key.
+    /// address; on other addresses it needs a session or a token.
     #[arg(
         long,
         env = "GUARD_SERVER_LISTEN",
@@ -83,6 +84,18 @@ pub struct Args {
         value_name = "KEY"
     )]
     pub api_key: Option<Secret>,
+
+    /// An admin token for scripts, `gt_` and at least 13 more visible ASCII characters; stored as the
+    /// token `admin-token`, in place of the one before. Prefer the environment variable: others can
+    /// see the command line.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_ADMIN_TOKEN",
+        hide_env_values = true,
+        allow_hyphen_values = true,
+        value_name = "TOKEN"
+    )]
+    pub admin_token: Option<Secret>,
 
     /// Key for encrypted payloads of the project `default`, 32 bytes as URL-safe base64; stored. An
     /// empty value removes the stored key.
@@ -222,6 +235,8 @@ pub struct Config {
     pub proxies: TrustedProxies,
     /// The URL under which clients reach the server.
     pub public_url: Option<PublicUrl>,
+    /// The admin token to install.
+    pub admin_token: Option<Secret>,
     /// Settings of the project `default`.
     pub settings: ProjectSettings,
 }
@@ -255,6 +270,9 @@ pub enum ConfigError {
     /// The API key is not valid.
     #[error("--api-key: {0}")]
     ApiKey(#[from] KeyError),
+    /// The admin token is not valid.
+    #[error("--admin-token: {0}")]
+    AdminToken(#[from] TokenError),
     /// The encryption key is not valid.
     #[error("--encryption-key: {0}")]
     EncryptionKey(#[from] EncryptionKeyError),
@@ -289,6 +307,9 @@ impl Args {
         if let Some(key) = &self.api_key {
             key::check_key(key)?;
         }
+        if let Some(token) = &self.admin_token {
+            token::check_token(token)?;
+        }
         if let Some(key) = &self.encryption_key
             && !key.expose().is_empty()
         {
@@ -316,6 +337,7 @@ impl Args {
             tls,
             proxies,
             public_url,
+            admin_token: self.admin_token,
             settings: ProjectSettings {
                 key: self.api_key.map(|key| key::KeyHash::of(key.expose())),
                 encryption_key: self.encryption_key,
@@ -420,6 +442,8 @@ mod tests {
         for (option, value) in [
             ("--api-key", "hush"),
             ("--api-key", "hush hush hush"),
+            ("--admin-token", "hush"),
+            ("--admin-token", "gt_hush hush hush hush"),
             ("--encryption-key", "hush"),
         ] {
             let text = check(&[option, value]).unwrap_err().to_string();

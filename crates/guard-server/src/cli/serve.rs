@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde_json::json;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,10 +14,12 @@ use tokio::sync::oneshot;
 use crate::cli::config::Config;
 use crate::http::connections;
 use crate::http::connections::tls::{Tls, TlsError};
+use crate::people::token::INSTALLED_TOKEN;
+use crate::people::{Actor, AuditEntry, Change, CredentialHash, Role, Scope, Token};
 use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyHash, NoRandomness};
 use crate::secret::Secret;
-use crate::store::{self, AddOutcome, Lock, LockError, OpenError, Projects, StoreError};
+use crate::store::{self, AddOutcome, Lock, LockError, OpenError, Projects, StoreError, Stores};
 use crate::{Access, AppState, DEFAULT_PROJECT, PublicUrl, maintenance, router};
 
 /// How long requests in flight may take after the shutdown began.
@@ -43,8 +47,8 @@ pub enum ServeError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The project could not be created.
-    #[error("cannot create the project {DEFAULT_PROJECT}: {0}")]
+    /// The project, or the admin token, could not be stored.
+    #[error("cannot store the project {DEFAULT_PROJECT} or the admin token: {0}")]
     Project(#[from] StoreError),
     /// The API key belongs to another project.
     #[error(
@@ -90,6 +94,9 @@ pub async fn run(
         .map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     let new_key = apply_project_settings(&*stores.projects, config.settings).await?;
+    if let Some(token) = &config.admin_token {
+        install_admin_token(&stores, token).await?;
+    }
     announce(
         out,
         &format!(
@@ -184,6 +191,35 @@ async fn apply_project_settings(
     Ok(new_key)
 }
 
+/// Stores the operator's token, in place of the one before.
+async fn install_admin_token(stores: &Stores, token: &Secret) -> Result<(), StoreError> {
+    let (hash, now) = (CredentialHash::of(token.expose()), Timestamp::now());
+    if let Some(stored) = stores.people.token(hash).await?
+        && stored.id == INSTALLED_TOKEN
+    {
+        return Ok(());
+    }
+    let token = Token {
+        id: INSTALLED_TOKEN.to_owned(),
+        label: INSTALLED_TOKEN.to_owned(),
+        role: Role::Admin,
+        projects: Scope::All,
+        created_at: now,
+        created_by: Actor::CLI.who.to_string(),
+        expires_at: None,
+        last_used_at: None,
+    };
+    let change = Change {
+        action: "token.add",
+        object: INSTALLED_TOKEN.to_owned(),
+        after: json!({ "role": token.role, "projects": token.projects }),
+        ..Change::default()
+    };
+    stores.people.save_token(hash, token).await?;
+    let entry = AuditEntry::new(&Actor::CLI, change, now);
+    stores.audit.record(entry).await
+}
+
 fn announce(
     out: &mut impl Write,
     origin: &str,
@@ -191,14 +227,14 @@ fn announce(
     new_key: Option<&Secret>,
 ) -> io::Result<()> {
     let page = public_url.map_or_else(|| format!("{origin}/"), |url| url.link("/"));
-    writeln!(out, "guard-server listening on {origin}")?;
-    writeln!(out, "page: {page}")?;
+    let mut text = format!("guard-server listening on {origin}\npage: {page}\n");
     if let Some(key) = new_key {
-        writeln!(
-            out,
-            "API key of the project {DEFAULT_PROJECT}, shown only this once: {}",
-            key.expose()
-        )?;
+        let key = key.expose();
+        text.push_str(&format!(
+            "API key of the project {DEFAULT_PROJECT}, shown only this once: {key}\n"
+        ));
     }
+    // Written at once: a reader may stop after the first line.
+    out.write_all(text.as_bytes())?;
     out.flush()
 }

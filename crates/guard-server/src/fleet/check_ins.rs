@@ -171,6 +171,9 @@ mod tests {
         fn reports(&self, _: ProjectId, _: u16, _: usize) -> BoxFuture<'_, Vec<AgentReport>> {
             self.answer(Vec::new())
         }
+        fn report<'a>(&'a self, _: ProjectId, _: &'a str) -> BoxFuture<'a, Option<AgentReport>> {
+            self.answer(None)
+        }
         fn shift_times(&self, _: SignedDuration) -> BoxFuture<'_, ()> {
             self.answer(())
         }

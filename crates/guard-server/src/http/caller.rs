@@ -1,4 +1,5 @@
-//! Identifies the caller of a request: the project that its API key belongs to.
+//! Identifies the agent that makes a request: the project that its API key belongs to. People and
+//! their programs are principals, see [`super::principal`].
 
 use std::sync::Arc;
 
@@ -11,10 +12,11 @@ use guard_wire::header::API_KEY;
 
 use super::error::ApiError;
 use super::state::AppState;
+use crate::people::CredentialHash;
 use crate::projects::KeyHash;
 use crate::store::Project;
 
-/// The project whose API key came with the request.
+/// The project whose API key came with the request. Only for the calls of agents.
 pub(crate) struct Caller(pub(crate) Project);
 
 impl FromRequestParts<Arc<AppState>> for Caller {
@@ -36,19 +38,30 @@ impl FromRequestParts<Arc<AppState>> for Caller {
                 return Ok(Self(project));
             }
         }
+        if let Some(token) = bearer(&parts.headers) {
+            let token = state.stores.people.token(CredentialHash::of(token));
+            if token.await?.is_some() {
+                let detail = "Agents call this with their API key; a token cannot";
+                return Err(ApiError::forbidden(detail).code("not_an_agent"));
+            }
+        }
         Err(if given {
-            ApiError::wrong_key()
+            ApiError::wrong_key("Unknown API key")
         } else {
             ApiError::unauthorized("No API key: send it as X-API-Key or as Authorization: Bearer")
         })
     }
 }
 
+/// The bearer token of a request.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?;
+    credentials(value.to_str().ok()?, "bearer")
+}
+
 /// The keys a request carries: agents send one header, or both.
-fn keys(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let bearer = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| credentials(value.to_str().ok()?, "bearer"));
+pub(crate) fn keys(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let bearer = bearer(headers);
     let plain = headers
         .get(API_KEY)
         .and_then(|value| value.to_str().ok())

@@ -28,6 +28,17 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// The client that sent the request with this head.
+    pub(crate) fn of_parts(parts: &Parts, state: &AppState) -> Self {
+        let found = parts.extensions.get().copied();
+        found.unwrap_or_else(|| Self::of(state, &parts.extensions, &parts.headers))
+    }
+
+    /// Its address, if it has one.
+    pub(crate) fn known_address(self) -> Option<IpAddr> {
+        Some(self.address).filter(|address| *address != UNKNOWN)
+    }
+
     fn of(state: &AppState, extensions: &Extensions, headers: &HeaderMap) -> Self {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = Self {
@@ -66,7 +77,6 @@ impl FromRequestParts<Arc<AppState>> for Client {
         parts: &mut Parts,
         state: &Arc<AppState>,
     ) -> Result<Self, Self::Rejection> {
-        let found = parts.extensions.get().copied();
-        Ok(found.unwrap_or_else(|| Self::of(state, &parts.extensions, &parts.headers)))
+        Ok(Self::of_parts(parts, state))
     }
 }

@@ -1,4 +1,4 @@
-//! The answer to a failed request: `{"detail": "..."}`.
+//! The answer to a failed request: `{"detail": "...", "code": "...", "field": ... or null}`.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -22,7 +22,30 @@ const MAX_DETAIL: usize = 2000;
 pub(crate) struct ApiError {
     status: StatusCode,
     detail: String,
+    code: &'static str,
+    /// The path of the wrong field.
+    field: Option<String>,
+    retry_after: u16,
     is_wrong_key: bool,
+}
+
+/// The code of an error that has no other.
+fn default_code(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::BAD_REQUEST => "bad_request",
+        StatusCode::UNAUTHORIZED => "unauthorized",
+        StatusCode::FORBIDDEN => "forbidden",
+        StatusCode::NOT_FOUND => "not_found",
+        StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::REQUEST_TIMEOUT => "timeout",
+        StatusCode::CONFLICT => "needs_confirmation",
+        StatusCode::PRECONDITION_FAILED => "changed_since",
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_encoding",
+        StatusCode::TOO_MANY_REQUESTS => "too_many_requests",
+        StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+        _ => "error",
+    }
 }
 
 impl ApiError {
@@ -35,16 +58,43 @@ impl ApiError {
         Self {
             status,
             detail,
+            code: default_code(status),
+            field: None,
+            retry_after: RETRY_AFTER,
             is_wrong_key: false,
         }
     }
 
-    /// The API key in the request is not valid.
-    pub(crate) fn wrong_key() -> Self {
+    /// Replaces the code.
+    #[must_use]
+    pub(crate) fn code(self, code: &'static str) -> Self {
+        Self { code, ..self }
+    }
+
+    /// Names the wrong field by its path.
+    #[must_use]
+    pub(crate) fn field(self, field: impl Into<String>) -> Self {
+        Self {
+            field: Some(field.into()),
+            ..self
+        }
+    }
+
+    /// The key, token or password in the request is not valid. Many of them from one address are
+    /// answered late.
+    pub(crate) fn wrong_key(detail: &str) -> Self {
         Self {
             is_wrong_key: true,
-            ..Self::unauthorized("Unknown API key")
+            ..Self::unauthorized(detail)
         }
+    }
+
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, detail)
     }
 
     pub(crate) const fn status(&self) -> StatusCode {
@@ -92,14 +142,19 @@ impl From<BatchError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        tracing::debug!(status = self.status.as_u16(), detail = %self.detail, "refused");
-        let mut response = (self.status, Json(json!({ "detail": self.detail }))).into_response();
+        tracing::debug!(status = self.status.as_u16(), code = self.code, detail = %self.detail, "refused");
+        let body = json!({ "detail": self.detail, "code": self.code, "field": self.field });
+        let mut response = (self.status, Json(body)).into_response();
         if self.is_wrong_key {
             response.extensions_mut().insert(WrongKey);
         }
         let headers = response.headers_mut();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        let is_temporary = [
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        if is_temporary.contains(&self.status) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -11,11 +11,12 @@ use guard_wire::encrypt::Encryptor;
 use guard_wire::header::INSTALL_ID;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::body;
-use crate::http::caller::Caller;
+use crate::http::caller::{Caller, keys};
 use crate::http::error::ApiError;
+use crate::http::routes::alive;
 use crate::http::sender::{MAX_NAME, UNKNOWN, sender};
 use crate::http::state::{AppState, Limits};
 use crate::ingest::envelope::{self, SealedEnvelope};
@@ -133,6 +134,23 @@ pub(crate) async fn status(
         success: true,
         message: "Status received".to_owned(),
     }))
+}
+
+/// `GET /api/v1/status`: the process responds. With a key and an install id, the answer also has
+/// the last report of that install.
+pub(crate) async fn last_status(
+    State(state): State<Arc<AppState>>,
+    headers: HeaderMap,
+    caller: Result<Caller, ApiError>,
+) -> Result<Json<Value>, ApiError> {
+    let Json(mut answer) = alive().await;
+    if keys(&headers).next().is_none() || !headers.contains_key(INSTALL_ID) {
+        return Ok(Json(answer));
+    }
+    let (Caller(project), agent) = (caller?, sender(&headers));
+    let report = state.stores.fleet.report(project.id, &agent.install_id);
+    answer["report"] = json!(report.await?);
+    Ok(Json(answer))
 }
 
 /// Reads the body and passes the plain bytes to `read`, which runs on a worker thread.

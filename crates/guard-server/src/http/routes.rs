@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 use guard_wire::Kind;
@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 use super::capacity::turns;
 use super::error::ApiError;
+use super::people::{audit, session, tokens};
+use super::principal::nothing_here;
 use super::state::AppState;
 use super::{
     assets, body, client, ingest, page, public_url, query, ready, request_id, rules, shield,
@@ -28,7 +30,7 @@ use super::{
 ///
 /// let directory = tempfile::tempdir().unwrap();
 /// let stores = store::open(&directory.path().join("guard.db")).unwrap();
-/// let state = Arc::new(AppState::new(stores, Limits::default(), Access::ApiKey));
+/// let state = Arc::new(AppState::new(stores, Limits::default(), Access::SignIn));
 /// let app = router(state);
 /// # let _: axum::Router = app;
 /// ```
@@ -40,20 +42,18 @@ pub fn router(state: Arc<AppState>) -> Router {
     let app = Router::new()
         .route("/health", get(alive))
         .route("/ready", get(ready::ready))
-        .route(Kind::Event.path(), post(ingest::plain).get(query::events))
-        .route(Kind::Metric.path(), post(ingest::plain).get(query::metrics))
+        .route(Kind::Event.path(), post(ingest::plain))
+        .route(Kind::Metric.path(), post(ingest::plain))
         .route("/api/v1/events/encrypted", post(ingest::encrypted))
-        .route("/api/v1/status", post(ingest::status).get(alive))
+        .route(
+            "/api/v1/status",
+            post(ingest::status).get(ingest::last_status),
+        )
         .route("/api/v1/rules", get(rules::get))
         .merge(dashboard())
         .merge(for_people().layer(from_fn_with_state(Arc::clone(&state), turns::in_turn)))
-        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "No such path"))
-        .method_not_allowed_fallback(async || {
-            ApiError::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "This path has no such method",
-            )
-        })
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
         // The handlers apply the configured limits when they read bodies.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(&state), body::drain))
@@ -83,41 +83,66 @@ fn dashboard() -> Router<Arc<AppState>> {
 fn for_people() -> Router<Arc<AppState>> {
     Router::new()
         .route("/", get(page::show))
-        .route("/api/v1/summary", get(query::summary))
-        .route("/api/v1/rules/adoption", get(query::adoption))
-        .route("/api/v1/rules/entries", get(rules::changes::entries))
+        .route("/api/v1/session", get(session::get))
+        .route("/api/v1/tokens", get(tokens::list).post(tokens::add))
+        .route("/api/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/api/v1/audit", get(audit::list))
+        .nest("/api/v1/projects/{project}", of_project())
+}
+
+/// The routes within a project.
+fn of_project() -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/summary", get(query::summary))
+        .route("/events", get(query::events))
+        .route("/metrics", get(query::metrics))
+        .route("/rules/adoption", get(query::adoption))
+        .route("/rules/entries", get(rules::changes::entries))
         .route(
-            "/api/v1/rules/published",
+            "/rules/published",
             get(rules::changes::published).put(rules::changes::publish),
         )
-        .route("/api/v1/rules/versions", get(rules::changes::versions))
+        .route("/rules/versions", get(rules::changes::versions))
+        .route("/rules/versions/{version}", get(rules::changes::version))
         .route(
-            "/api/v1/rules/versions/{version}",
-            get(rules::changes::version),
-        )
-        .route(
-            "/api/v1/rules/versions/{version}/rollback",
+            "/rules/versions/{version}/rollback",
             post(rules::changes::roll_back),
         )
         .route(
-            "/api/v1/rules/draft",
+            "/rules/draft",
             get(rules::changes::draft)
                 .put(rules::changes::save_draft)
                 .delete(rules::changes::discard_draft),
         )
-        .route("/api/v1/rules/draft/diff", get(rules::changes::diff))
+        .route("/rules/draft/diff", get(rules::changes::diff))
+        .route("/rules/draft/publish", post(rules::changes::publish_draft))
+        .route("/rules/{collection}", post(rules::changes::put))
         .route(
-            "/api/v1/rules/draft/publish",
-            post(rules::changes::publish_draft),
-        )
-        .route("/api/v1/rules/{collection}", post(rules::changes::put))
-        .route(
-            "/api/v1/rules/{collection}/{id}",
+            "/rules/{collection}/{id}",
             delete(rules::changes::remove_entry),
         )
 }
 
+async fn no_such_path(
+    State(state): State<Arc<AppState>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> ApiError {
+    let error = ApiError::not_found("No such path");
+    nothing_here(&state, uri.path(), &headers, error).await
+}
+
+async fn no_such_method(
+    State(state): State<Arc<AppState>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> ApiError {
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let error = ApiError::new(status, "This path has no such method");
+    nothing_here(&state, uri.path(), &headers, error).await
+}
+
 /// Liveness: the process responds.
-async fn alive() -> Json<Value> {
+pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
 }

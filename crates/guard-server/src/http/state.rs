@@ -16,6 +16,7 @@ use crate::clock::{Clock, Reading, SystemClock};
 use crate::fleet::CheckIns;
 use crate::log_gate::LogGate;
 use crate::off_thread::off_thread;
+use crate::people::SessionLimits;
 use crate::rules::Feed;
 use crate::rules::versions::{self, ChangeError};
 use crate::store::{StoreError, Stores};
@@ -59,17 +60,17 @@ impl Default for Limits {
 pub enum Access {
     /// Clients on this machine that use a loopback name.
     Loopback,
-    /// Clients with an API key.
-    ApiKey,
+    /// People with a session, and programs with a token.
+    SignIn,
 }
 
 impl Access {
-    /// The page is open without a key only if no other machine can reach the address.
+    /// The page is open without signing in only if no other machine can reach the address.
     pub fn listening_on(address: IpAddr) -> Self {
         if address.is_loopback() {
             Self::Loopback
         } else {
-            Self::ApiKey
+            Self::SignIn
         }
     }
 }
@@ -83,6 +84,8 @@ pub struct AppState {
     /// Logs requests whose forwarding headers contradict each other.
     pub(crate) contradictions: LogGate,
     pub(crate) public_url: Option<PublicUrl>,
+    /// How long sessions last.
+    pub(crate) sessions: SessionLimits,
     pub(crate) clock: Arc<dyn Clock>,
     /// The clock reading when the rules were last adjusted to the clock.
     followed: tokio::sync::Mutex<Reading>,
@@ -120,6 +123,7 @@ impl AppState {
             proxies: TrustedProxies::default(),
             contradictions: LogGate::default(),
             public_url: None,
+            sessions: SessionLimits::default(),
             memory: Memory::new(limits.memory),
             workers: Workers::default(),
             wrong_keys: WrongKeys::default(),
@@ -139,6 +143,12 @@ impl AppState {
     #[must_use]
     pub fn with_public_url(self, public_url: Option<PublicUrl>) -> Self {
         Self { public_url, ..self }
+    }
+
+    /// Sets how long sessions last.
+    #[must_use]
+    pub fn with_sessions(self, sessions: SessionLimits) -> Self {
+        Self { sessions, ..self }
     }
 
     /// Replaces the clock.

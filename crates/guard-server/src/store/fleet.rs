@@ -172,6 +172,13 @@ pub trait Fleet: Send + Sync {
         bytes: usize,
     ) -> BoxFuture<'_, Vec<AgentReport>>;
 
+    /// The latest report of an installation.
+    fn report<'a>(
+        &'a self,
+        project: ProjectId,
+        install_id: &'a str,
+    ) -> BoxFuture<'a, Option<AgentReport>>;
+
     /// Moves the times of all agents after the clock was set by this much.
     fn shift_times(&self, by: SignedDuration) -> BoxFuture<'_, ()>;
 }

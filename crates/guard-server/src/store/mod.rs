@@ -1,13 +1,15 @@
-//! What the server stores: one trait for each concern ([`Projects`], [`RulesStore`], [`Fleet`],
-//! [`Telemetry`]), and the engines that implement them. Callers see only the traits. The layers
+//! What the server stores: one trait for each concern ([`Projects`], [`People`], [`Audit`], [`RulesStore`],
+//! [`Fleet`], [`Telemetry`]), and the engines that implement them. Callers see only the traits. The layers
 //! above decide what to keep and what to remove, and pass that in.
 //!
 //! `conformance` is the test suite that every engine passes.
 
+mod audit;
 #[cfg(test)]
 mod conformance;
 mod cursor;
 mod fleet;
+mod people;
 mod projects;
 mod rules;
 mod sqlite;
@@ -19,11 +21,13 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use self::audit::Audit;
 pub use self::cursor::Cursor;
 pub use self::fleet::{
     AgentId, AgentReport, AgentSignal, CheckIn, Fleet, Room, RuleSubscriber, Since, StatusReport,
     SubscriberPolicy,
 };
+pub use self::people::People;
 pub use self::projects::{AddOutcome, Projects};
 pub use self::rules::{Change, Draft, KeepVersions, RulesOutcome, RulesStore, StoredRules};
 pub use self::sqlite::{
@@ -64,6 +68,10 @@ pub enum StoreError {
 pub struct Stores {
     /// Projects and their keys.
     pub projects: Arc<dyn Projects>,
+    /// People, their sessions, and tokens.
+    pub people: Arc<dyn People>,
+    /// The audit log.
+    pub audit: Arc<dyn Audit>,
     /// The rules of projects.
     pub rules: Arc<dyn RulesStore>,
     /// The agents of projects.
@@ -74,9 +82,14 @@ pub struct Stores {
 
 impl Stores {
     /// Uses one engine for every concern.
-    pub fn of<S: Projects + RulesStore + Fleet + Telemetry + 'static>(store: Arc<S>) -> Self {
+    pub fn of<S>(store: Arc<S>) -> Self
+    where
+        S: Projects + People + Audit + RulesStore + Fleet + Telemetry + 'static,
+    {
         Self {
             projects: Arc::clone(&store) as Arc<dyn Projects>,
+            people: Arc::clone(&store) as Arc<dyn People>,
+            audit: Arc::clone(&store) as Arc<dyn Audit>,
             rules: Arc::clone(&store) as Arc<dyn RulesStore>,
             fleet: Arc::clone(&store) as Arc<dyn Fleet>,
             telemetry: store,

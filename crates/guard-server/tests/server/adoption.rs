@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::process::{Process, command};
 use crate::support::{AT, KEY, Server, batch, read, refused};
 
-const PATH: &str = "/api/v1/rules/adoption";
+const PATH: &str = "/api/v1/projects/default/rules/adoption";
 
 /// A process of an agent that talks to the server.
 struct Agent<'s> {
@@ -67,7 +67,10 @@ async fn publish(server: &Server) {
     static CHANGES: AtomicU64 = AtomicU64::new(0);
     let endpoint = format!("/{}", CHANGES.fetch_add(1, Ordering::Relaxed));
     let body = json!({ "endpoint": endpoint, "requests": 1, "window_s": 1 }).to_string();
-    let answer = server.post("/api/v1/rules/limits", body).send().await;
+    let answer = server
+        .post("/api/v1/projects/default/rules/limits", body)
+        .send()
+        .await;
     assert_eq!(answer.unwrap().status(), 200);
 }
 

@@ -10,8 +10,8 @@ use guard_server::projects::{ApiKey, KeyHash, KeyId, KeyOwner, NewKey, Settings,
 use guard_server::store::{
     AddOutcome, AgentReport, Batch, BoxFuture, Change, CheckIn, Draft, Fleet, KeepVersions, Page,
     Project, ProjectId, ProjectSettings, Projects, Receipt, RecordCounts, RecordPage, Room,
-    RuleSubscriber, RulesOutcome, RulesStore, StatusReport, StoreError, StoredRules, Stores,
-    SubscriberPolicy, Telemetry,
+    RuleSubscriber, RulesOutcome, RulesStore, Sqlite, StatusReport, StoreError, StoredRules,
+    Stores, SubscriberPolicy, Telemetry,
 };
 use guard_server::{Access, Limits};
 use guard_wire::Kind;
@@ -176,7 +176,7 @@ fn a_client_that_writes_its_whole_body_first_receives_the_refusal() {
         ("POST /api/v1/events", 401),
         ("POST /nowhere", 404),
         ("DELETE /api/v1/events", 405),
-        ("DELETE /api/v1/rules/bans", 405),
+        ("DELETE /api/v1/projects/default/rules/bans", 405),
     ] {
         let mut stream = TcpStream::connect(address).unwrap();
         let head = format!(
@@ -355,6 +355,9 @@ impl Fleet for Failing {
     fn reports(&self, _: ProjectId, _: u16, _: usize) -> BoxFuture<'_, Vec<AgentReport>> {
         self.answer()
     }
+    fn report<'a>(&'a self, _: ProjectId, _: &'a str) -> BoxFuture<'a, Option<AgentReport>> {
+        self.answer()
+    }
     fn shift_times(&self, _: SignedDuration) -> BoxFuture<'_, ()> {
         self.answer()
     }
@@ -383,12 +386,16 @@ async fn a_busy_or_broken_store_gives_503_and_retry_after() {
             decoded: 4096,
             ..Limits::default()
         };
-        let origin = serve(
-            Stores::of(Arc::new(Failing(error))),
-            limits,
-            Access::Loopback,
-        )
-        .await;
+        let (failing, directory) = (Arc::new(Failing(error)), tempfile::tempdir().unwrap());
+        let store = Sqlite::open(&directory.path().join("guard.db")).unwrap();
+        let stores = Stores {
+            projects: Arc::clone(&failing) as Arc<dyn Projects>,
+            rules: Arc::clone(&failing) as Arc<dyn RulesStore>,
+            fleet: Arc::clone(&failing) as Arc<dyn Fleet>,
+            telemetry: failing,
+            ..Stores::of(Arc::new(store))
+        };
+        let origin = serve(stores, limits, Access::Loopback).await;
         let url = format!("{origin}/api/v1/events");
         let request = client().post(url).header("X-API-Key", "any");
         let response = request.body(r#"{"events": []}"#).send().await.unwrap();

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::operations::{ask, document, post};
-use crate::support::{KEY, Server, Setup, client, read, serve_state};
+use crate::support::{KEY, Server, Setup, TOKEN, client, read, serve_state};
 
 const MONTH: i64 = 30 * 24 * 3600;
 
@@ -195,8 +195,8 @@ async fn a_published_document_ends_and_returns_with_the_clock() {
 
 /// The agents that the server at `origin` knows.
 async fn agents(origin: &str) -> Vec<(String, String, Timestamp)> {
-    let request = client().get(format!("{origin}/api/v1/rules/adoption"));
-    let request = request.header("X-API-Key", KEY).send().await.unwrap();
+    let request = client().get(format!("{origin}/api/v1/projects/default/rules/adoption"));
+    let request = request.bearer_auth(TOKEN).send().await.unwrap();
     let (_, found) = read(request).await;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let agent = |agent: &Value| {

@@ -4,25 +4,26 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::process::{Process, command};
-use crate::support::{KEY, Server, read};
+use crate::support::{AUTHOR, P, Server, read};
 
 async fn ask(server: &Server, method: Method, path: &str, body: Value) -> (u16, Value) {
-    let request = server.request(method, &format!("/api/v1/rules{path}"));
-    let request = request.header("X-API-Key", KEY).body(body.to_string());
+    let base = if path.is_empty() { "/api/v1" } else { P };
+    let request = server.ask(method, &format!("{base}/rules{path}"));
+    let request = request.body(body.to_string());
     read(request.send().await.unwrap()).await
 }
 
 #[tokio::test]
 async fn a_draft_changes_nothing_until_it_is_published_and_removed() {
     let server = Server::start().await;
-    let body = json!({ "document": { "message": "m" }, "author": "me" });
+    let body = json!({ "document": { "message": "m" } });
     let (status, changes) = ask(&server, Method::PUT, "/draft", body).await;
     assert_eq!(status, 200, "{changes}");
     assert_eq!(changes["changes"].as_array().unwrap().len(), 1, "{changes}");
     assert_eq!(changes["changes"][0]["draft"], "m");
     assert_eq!(ask(&server, Method::GET, "", json!({})).await.1, json!({}));
     let (_, draft) = ask(&server, Method::GET, "/draft", json!({})).await;
-    assert_eq!(draft["author"], "me");
+    assert_eq!(draft["author"], AUTHOR);
     let (_, answer) = ask(&server, Method::POST, "/draft/publish", json!({})).await;
     assert_eq!(answer, json!({ "version": 1 }));
     assert_eq!(
@@ -79,16 +80,18 @@ async fn replacing_what_somebody_else_published_needs_a_confirmation() {
 async fn a_document_can_be_published_only_if_nobody_else_published() {
     let server = Server::start().await;
     let tag = async || {
-        let response = server.get("/api/v1/rules/published").send().await.unwrap();
+        let response = server
+            .get("/api/v1/projects/default/rules/published")
+            .send()
+            .await
+            .unwrap();
         let tag = response.headers()["ETag"].to_str().unwrap().to_owned();
         (tag, read(response).await.1)
     };
     let publish = async |message: &str, condition: &str| {
-        let request = server.request(Method::PUT, "/api/v1/rules/published");
+        let request = server.ask(Method::PUT, "/api/v1/projects/default/rules/published");
         let body = json!({ "document": { "message": message }, "confirm": true }).to_string();
-        let request = request
-            .header("X-API-Key", KEY)
-            .header("If-Match", condition);
+        let request = request.header("If-Match", condition);
         let (status, answer) = read(request.body(body).send().await.unwrap()).await;
         let detail = answer["detail"].as_str().unwrap_or_default();
         let told = detail.contains("with its tag in If-Match") && !detail.contains("confirm");
@@ -115,8 +118,8 @@ async fn a_discarded_draft_is_gone_and_the_rules_stay() {
     let body = json!({ "document": { "message": "m" } });
     assert_eq!(ask(&server, Method::PUT, "/draft", body).await.0, 200);
     let discard = async || {
-        let request = server.request(Method::DELETE, "/api/v1/rules/draft");
-        let response = request.header("X-API-Key", KEY).send().await.unwrap();
+        let request = server.ask(Method::DELETE, "/api/v1/projects/default/rules/draft");
+        let response = request.send().await.unwrap();
         response.status().as_u16()
     };
     assert_eq!(discard().await, 204);

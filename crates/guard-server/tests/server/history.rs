@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::operations::{ask, post};
-use crate::support::{Server, read};
+use crate::support::{AUTHOR, Server, read};
 use crate::versions::{Book, operation};
 
 #[tokio::test]
@@ -61,11 +61,11 @@ async fn history_names_what_ended() {
 async fn history_has_pages_and_each_version_has_its_document() {
     let server = Server::start().await;
     for country in ["FR", "NZ", "AQ"] {
-        let body = json!({ "country": country, "author": "me", "reason": "a test" });
+        let body = json!({ "country": country, "reason": "a test" });
         post(&server, "countries", body).await;
     }
     let get = async |path: &str| {
-        let request = server.get(&format!("/api/v1/rules/{path}"));
+        let request = server.get(&format!("/api/v1/projects/default/rules/{path}"));
         read(request.send().await.unwrap()).await
     };
     let (_, page) = get("versions?limit=2").await;
@@ -85,7 +85,7 @@ async fn history_has_pages_and_each_version_has_its_document() {
     );
     assert_eq!(
         (&version["version"], &version["author"], &version["reason"]),
-        (&json!(2), &json!("me"), &json!("a test"))
+        (&json!(2), &json!(AUTHOR), &json!("a test"))
     );
     for (path, status) in [
         ("versions/4", 404),
@@ -101,9 +101,9 @@ async fn history_has_pages_and_each_version_has_its_document() {
 }
 
 #[tokio::test]
-async fn an_author_or_reason_is_one_line_of_at_most_a_thousand_characters() {
+async fn a_reason_is_one_line_of_at_most_a_thousand_characters() {
     let server = Server::start().await;
-    for field in ["author", "reason"] {
+    for field in ["reason"] {
         for bad in [
             "é".repeat(1001),
             "a\u{1b}[2Jb".to_owned(),

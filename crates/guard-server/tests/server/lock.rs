@@ -5,11 +5,18 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use crate::process::{Process, command, fails};
-use crate::support::KEY;
+use crate::support::{KEY, TOKEN};
 
 /// Tries to start a second server, with a key that would replace the first one's.
 fn second(data: &Path) -> String {
-    let options = ["--api-key", "fg_another_key", "--listen", "127.0.0.1:0"];
+    let options = [
+        "--api-key",
+        "fg_another_key",
+        "--admin-token",
+        "gt_another_token",
+        "--listen",
+        "127.0.0.1:0",
+    ];
     fails(command(data, &options), 1)
 }
 
@@ -22,8 +29,17 @@ async fn a_second_server_is_refused_and_replaces_nothing() {
     let database = data.path().canonicalize().unwrap().join("guard.db");
     assert!(error.contains(&holder), "{error}");
     assert!(error.contains(database.to_str().unwrap()), "{error}");
-    assert_eq!(first.get("/api/v1/summary", KEY).await.0, 200);
-    assert_eq!(first.get("/api/v1/summary", "fg_another_key").await.0, 401);
+    assert_eq!(
+        first.get("/api/v1/projects/default/summary", TOKEN).await.0,
+        200
+    );
+    assert_eq!(
+        first
+            .get("/api/v1/projects/default/summary", "gt_another_token")
+            .await
+            .0,
+        401
+    );
 
     let mut ban = command(data.path(), &["rules", "ban", "192.0.2.7"]);
     assert!(ban.status().unwrap().success(), "commands work beside it");
@@ -55,7 +71,10 @@ async fn a_killed_server_leaves_no_lock_behind() {
     Process::with_key(data.path()).kill();
     assert!(data.path().join("guard.db.lock").exists());
     let next = Process::with_key(data.path());
-    assert_eq!(next.get("/api/v1/summary", KEY).await.0, 200);
+    assert_eq!(
+        next.get("/api/v1/projects/default/summary", TOKEN).await.0,
+        200
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Process, command};
-use crate::support::{KEY, batch, client, event};
+use crate::support::{KEY, TOKEN, batch, client, event};
 
 /// A running server and its data directory.
 pub(crate) struct Logged {
@@ -22,7 +22,7 @@ impl Logged {
     }
 
     pub(crate) fn start_in(data: TempDir, level: &str) -> Self {
-        let mut command = command(data.path(), &["--api-key", KEY]);
+        let mut command = command(data.path(), &["--api-key", KEY, "--admin-token", TOKEN]);
         command.env("RUST_LOG", level);
         let log = File::create(data.path().join("log")).unwrap();
         command.stderr(log);

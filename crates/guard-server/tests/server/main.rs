@@ -21,6 +21,7 @@ mod memory;
 mod operations;
 mod page;
 mod patterns;
+mod principals;
 mod process;
 mod properties;
 mod proxies;

@@ -8,7 +8,7 @@ use guard_server::Limits;
 use serde_json::{Value, json};
 
 use crate::process::Process;
-use crate::support::{AT, KEY, Server, Setup, batch, client, event, gzip, read, refused};
+use crate::support::{AT, KEY, Server, Setup, TOKEN, batch, client, event, gzip, read, refused};
 
 const MIB: usize = 1 << 20;
 /// Far longer than anything here takes. Only a hang reaches it.
@@ -90,8 +90,10 @@ async fn a_rules_document_of_too_many_values_is_refused_before_parsing() {
     let server = Server::start().await;
     let body = json!({ "document": { "ip_blacklist": vec![0; 200_000] } }).to_string();
     let request = server
-        .request(reqwest::Method::PUT, "/api/v1/rules/published")
-        .header("X-API-Key", KEY)
+        .ask(
+            reqwest::Method::PUT,
+            "/api/v1/projects/default/rules/published",
+        )
         .body(body);
     let (status, detail) = refused(request).await;
     assert_eq!(status, 413);
@@ -142,8 +144,15 @@ fn unfinished_bodies_use_no_more_memory_than_the_budget() {
         "--max-decoded-bytes",
         "4194304",
     ];
-    let budget = ["--max-body-memory", "16777216", "--api-key", KEY];
-    let server = Process::start(data.path(), &[limits, budget].concat(), 2);
+    let budget = [
+        "--max-body-memory",
+        "16777216",
+        "--api-key",
+        KEY,
+        "--admin-token",
+        TOKEN,
+    ];
+    let server = Process::start(data.path(), &[limits.as_slice(), &budget].concat(), 2);
     let said = unfinished(4 * MIB);
     let _stalled: Vec<_> = (0..40).map(|_| says(&server.origin, &said)).collect();
     let peak = server.peak_kib() / 1024;
@@ -165,8 +174,9 @@ async fn clients_that_do_not_read_a_large_list_use_little_memory_each() {
         .header("X-API-Key", KEY);
     let taken = post.body(batch("b", &events, &[])).send().await.unwrap();
     assert_eq!(taken.status(), 200);
-    let ask =
-        format!("GET /api/v1/events?limit=1000 HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n\r\n");
+    let ask = format!(
+        "GET /api/v1/projects/default/events?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+    );
     let before = server.peak_kib();
     let unread: Vec<_> = (0..60)
         .map(|_| says(&server.origin, ask.as_bytes()))
@@ -175,7 +185,9 @@ async fn clients_that_do_not_read_a_large_list_use_little_memory_each() {
         // The server is working on the list.
         stream.peek(&mut [0]).unwrap();
     }
-    let (status, list) = server.get("/api/v1/events?limit=1000", KEY).await;
+    let (status, list) = server
+        .get("/api/v1/projects/default/events?limit=1000", TOKEN)
+        .await;
     assert_eq!(status, 200);
     let listed: Vec<_> = list["events"].as_array().unwrap().iter().rev().collect();
     assert!(listed.iter().copied().eq(events.iter()));

@@ -11,11 +11,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::process::{Process, command};
-use crate::support::{KEY, Server, read};
+use crate::support::{AUTHOR, KEY, Server, read};
 
 pub(crate) async fn ask(server: &Server, method: Method, path: &str, body: Value) -> (u16, Value) {
-    let request = server.request(method, &format!("/api/v1/rules/{path}"));
-    let request = request.header("X-API-Key", KEY).body(body.to_string());
+    let request = server.ask(method, &format!("/api/v1/projects/default/rules/{path}"));
+    let request = request.body(body.to_string());
     read(request.send().await.unwrap()).await
 }
 
@@ -37,7 +37,7 @@ pub(crate) async fn document(server: &Server) -> Value {
 #[tokio::test]
 async fn a_ban_is_listed_and_an_unban_lists_the_address_for_unbanning() {
     let server = Server::start().await;
-    let ban = json!({ "ip": "192.0.2.7", "duration_s": 600, "reason": "scans", "author": "me" });
+    let ban = json!({ "ip": "192.0.2.7", "duration_s": 600, "reason": "scans" });
     let (status, answer) = post(&server, "bans", ban).await;
     assert_eq!((status, &answer["version"]), (200, &json!(1)));
     let rules = document(&server).await;
@@ -45,11 +45,18 @@ async fn a_ban_is_listed_and_an_unban_lists_the_address_for_unbanning() {
     assert!((590..=600).contains(&rules["ip_ban_duration"].as_i64().unwrap()));
     let made: Timestamp = rules["timestamp"].as_str().unwrap().parse().unwrap();
     assert!(made <= Timestamp::now(), "{made}");
-    let (_, entries) = read(server.get("/api/v1/rules/entries").send().await.unwrap()).await;
+    let (_, entries) = read(
+        server
+            .get("/api/v1/projects/default/rules/entries")
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     assert_eq!(entries["entries"][0]["reason"], "scans");
     assert_eq!(entries["entries"][0]["id"], answer["id"]);
 
-    let note = json!({ "reason": "a customer", "author": "ann" });
+    let note = json!({ "reason": "a customer" });
     let ban = entry("bans", &answer);
     assert_eq!(ask(&server, Method::DELETE, &ban, note).await.0, 200);
     let rules = document(&server).await;
@@ -58,11 +65,18 @@ async fn a_ban_is_listed_and_an_unban_lists_the_address_for_unbanning() {
         (&rules["ip_blacklist"], &rules["ip_whitelist"]),
         (&json!([]), &json!(["192.0.2.7"]))
     );
-    let (_, entries) = read(server.get("/api/v1/rules/entries").send().await.unwrap()).await;
+    let (_, entries) = read(
+        server
+            .get("/api/v1/projects/default/rules/entries")
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     let unban = &entries["entries"][0];
     assert_eq!(
         (&unban["kind"], &unban["reason"], &unban["author"]),
-        (&json!("unban"), &json!("a customer"), &json!("ann"))
+        (&json!("unban"), &json!("a customer"), &json!(AUTHOR))
     );
 }
 
@@ -148,7 +162,7 @@ async fn an_entry_is_removed_by_its_id_in_its_collection() {
     let (_, other) = post(&server, "countries", json!({ "country": "FR" })).await;
     let id = |answer: &Value| answer["id"].as_str().unwrap().to_owned();
     let take_back = async |path: String| {
-        let note = json!({ "reason": "over", "author": "ann" });
+        let note = json!({ "reason": "over" });
         ask(&server, Method::DELETE, &path, note).await
     };
     for (path, status) in [
@@ -162,13 +176,27 @@ async fn an_entry_is_removed_by_its_id_in_its_collection() {
         let (found, answer) = take_back(path.clone()).await;
         assert_eq!(found, status, "{path}: {answer}");
     }
-    let (_, left) = read(server.get("/api/v1/rules/entries").send().await.unwrap()).await;
+    let (_, left) = read(
+        server
+            .get("/api/v1/projects/default/rules/entries")
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     assert_eq!(left["entries"], json!([]));
-    let (_, history) = read(server.get("/api/v1/rules/versions").send().await.unwrap()).await;
+    let (_, history) = read(
+        server
+            .get("/api/v1/projects/default/rules/versions")
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     let newest = &history["versions"][0];
     assert_eq!(
         (&newest["action"], &newest["author"], &newest["reason"]),
-        (&json!("unblock country FR"), &json!("ann"), &json!("over"))
+        (&json!("unblock country FR"), &json!(AUTHOR), &json!("over"))
     );
 }
 
@@ -258,9 +286,7 @@ async fn locking_out_everyone_loopback_or_oneself_needs_a_confirmation() {
         ("Forwarded", "for=\"[::ffff:198.51.100.7]:4711\""),
     ] {
         let request = server
-            .request(Method::POST, "/api/v1/rules/bans")
-            .header("X-API-Key", KEY);
-        let request = request
+            .ask(Method::POST, "/api/v1/projects/default/rules/bans")
             .header(header, named)
             .body(r#"{"ip": "198.51.100.0/24"}"#);
         assert_eq!(request.send().await.unwrap().status(), 409, "{named}");
@@ -341,7 +367,14 @@ async fn a_rollback_is_a_new_version_that_lifts_later_bans() {
         (&rules["ip_blacklist"], &rules["ip_whitelist"]),
         (&json!([]), &json!(["192.0.2.7"]))
     );
-    let (_, history) = read(server.get("/api/v1/rules/versions").send().await.unwrap()).await;
+    let (_, history) = read(
+        server
+            .get("/api/v1/projects/default/rules/versions")
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     assert_eq!(history["versions"][0]["reason"], "oops");
     assert_eq!(history["versions"].as_array().unwrap().len(), 3);
     assert_eq!(

@@ -4,7 +4,7 @@ use guard_server::Access;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{AT, KEY, Server, Setup, batch};
+use crate::support::{AT, KEY, Server, Setup, TOKEN, batch};
 
 #[tokio::test]
 async fn the_page_shows_received_records_and_escapes_their_text() {
@@ -93,9 +93,9 @@ async fn on_loopback_only_a_loopback_name_opens_the_page() {
 }
 
 #[tokio::test]
-async fn on_other_addresses_the_page_asks_for_the_api_key() {
+async fn on_other_addresses_the_page_asks_for_a_token() {
     let setup = Setup {
-        access: Access::ApiKey,
+        access: Access::SignIn,
         ..Setup::default()
     };
     let server = setup.start().await;
@@ -108,9 +108,9 @@ async fn on_other_addresses_the_page_asks_for_the_api_key() {
     assert_eq!(asked.status(), 401);
     let challenge = asked.headers()["WWW-Authenticate"].to_str().unwrap();
     assert!(challenge.starts_with("Basic realm="), "{challenge}");
-    let wrong = page().basic_auth("me", Some("fg_wrong")).send().await;
+    let wrong = page().basic_auth("me", Some(KEY)).send().await;
     assert_eq!(wrong.unwrap().status(), 401);
-    let right = page().basic_auth("me", Some(KEY)).send().await;
+    let right = page().basic_auth("me", Some(TOKEN)).send().await;
     assert_eq!(right.unwrap().status(), 200);
 }
 
@@ -123,7 +123,10 @@ async fn the_adoption_of_rules_is_shown_and_escaped() {
     };
     assert!(page().await.contains("None are set."));
     let limit = json!({ "endpoint": "/a", "requests": 1, "window_s": 1 }).to_string();
-    let set = server.post("/api/v1/rules/limits", limit).send().await;
+    let set = server
+        .post("/api/v1/projects/default/rules/limits", limit)
+        .send()
+        .await;
     assert_eq!(set.unwrap().status(), 200);
     let fetch = server
         .get("/api/v1/rules")

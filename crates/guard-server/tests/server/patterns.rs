@@ -110,7 +110,14 @@ async fn changes_continue_after_the_highest_version_of_an_earlier_server() {
     assert_eq!(rules["ip_blacklist"], json!(["192.0.2.7"]));
     let back = post(&server, &format!("versions/{LAST}/rollback"), json!({})).await;
     assert_eq!(back, (200, json!({ "version": LAST + 2 })));
-    let (_, history) = read(server.get("/api/v1/rules/versions").send().await.unwrap()).await;
+    let (_, history) = read(
+        server
+            .get("/api/v1/projects/default/rules/versions")
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     assert_eq!(history["versions"][0]["version"], LAST + 2);
 }
 

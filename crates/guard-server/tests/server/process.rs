@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::support::{KEY, batch, client, event, read};
+use crate::support::{KEY, TOKEN, batch, client, event, read};
 
 /// A running binary. It is killed when the test ends.
 pub(crate) struct Process {
@@ -65,12 +65,18 @@ impl Process {
     }
 
     pub(crate) fn with_key(data: &Path) -> Self {
-        Self::start(data, &["--api-key", KEY], 2)
+        Self::start(data, &["--api-key", KEY, "--admin-token", TOKEN], 2)
     }
 
+    /// Asks with the key of an agent, or with a token.
     pub(crate) async fn get(&self, path: &str, key: &str) -> (u16, Value) {
         let request = client().get(format!("{}{path}", self.origin));
-        read(request.header("X-API-Key", key).send().await.unwrap()).await
+        let request = if key.starts_with("gt_") {
+            request.bearer_auth(key)
+        } else {
+            request.header("X-API-Key", key)
+        };
+        read(request.send().await.unwrap()).await
     }
 
     /// Whether the server acknowledged the batch.
@@ -114,7 +120,7 @@ async fn acknowledged_records_are_stored_once_after_a_kill() {
     let mut acknowledged = 0;
     for round in 0..4 {
         let mut server = Process::with_key(data.path());
-        let (_, summary) = server.get("/api/v1/summary", KEY).await;
+        let (_, summary) = server.get("/api/v1/projects/default/summary", TOKEN).await;
         assert_eq!(summary["events"]["total"], acknowledged);
         for n in 0..5 {
             let events = [event(&format!("{round}-{n}")), event("always the same")];
@@ -161,7 +167,9 @@ async fn a_kill_during_requests_loses_no_acknowledged_record() {
         keys.push(key);
     }
     let server = Process::with_key(data.path());
-    let (_, stored) = server.get("/api/v1/events?limit=1000", KEY).await;
+    let (_, stored) = server
+        .get("/api/v1/projects/default/events?limit=1000", TOKEN)
+        .await;
     let stored = stored["events"].as_array().unwrap();
     for key in keys {
         assert!(
@@ -177,7 +185,7 @@ async fn the_first_start_prints_a_key_and_later_ones_do_not() {
     let mut server = Process::start(data.path(), &[], 3);
     let key = server.rest[1].rsplit(' ').next().unwrap().to_owned();
     assert!(key.starts_with("fg_"), "{:?}", server.rest);
-    assert_eq!(server.get("/api/v1/summary", &key).await.0, 200);
+    assert_eq!(server.get("/api/v1/rules", &key).await.0, 200);
     server.signal("-TERM");
     assert_eq!(server.wait(), Some(0));
 
@@ -203,8 +211,8 @@ async fn a_new_key_replaces_the_old_one() {
     let data = tempfile::tempdir().unwrap();
     drop(Process::with_key(data.path()));
     let server = Process::start(data.path(), &["--api-key", "fg_a_new_key"], 2);
-    assert_eq!(server.get("/api/v1/summary", "fg_a_new_key").await.0, 200);
-    assert_eq!(server.get("/api/v1/summary", KEY).await.0, 401);
+    assert_eq!(server.get("/api/v1/rules", "fg_a_new_key").await.0, 200);
+    assert_eq!(server.get("/api/v1/rules", KEY).await.0, 401);
 }
 
 #[cfg(unix)]
@@ -283,7 +291,13 @@ async fn a_stopped_server_leaves_one_file() {
     let data = tempfile::tempdir().unwrap();
     let mut server = Process::with_key(data.path());
     assert!(server.post(batch("b", &[event("a")], &[])).await);
-    assert_eq!(server.get("/api/v1/summary", KEY).await.0, 200);
+    assert_eq!(
+        server
+            .get("/api/v1/projects/default/summary", TOKEN)
+            .await
+            .0,
+        200
+    );
     server.signal("-TERM");
     assert_eq!(server.wait(), Some(0));
     let files = data.path().read_dir().unwrap();

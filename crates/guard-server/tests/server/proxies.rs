@@ -61,7 +61,9 @@ async fn every_path_works_with_and_without_the_base_path() {
     for base in ["", "/guard"] {
         let path = format!("{base}/api/v1/events");
         server.take(&path, batch("1", &[event(base)], &[])).await;
-        let response = server.get(&format!("{base}/api/v1/events?limit=1")).send();
+        let response = server
+            .get(&format!("{base}/api/v1/projects/default/events?limit=1"))
+            .send();
         let (status, answer) = read(response.await.unwrap()).await;
         assert_eq!(
             (status, answer["events"].as_array().unwrap().len()),

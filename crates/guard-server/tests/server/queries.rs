@@ -89,7 +89,11 @@ async fn invented_installs_displace_no_real_ones() {
     };
     let expected = BTreeSet::from(["invented-0", "real-1", "real-2"].map(str::to_owned));
     assert_eq!(names(&server.summary().await["agents"]), expected);
-    let adoption = server.get("/api/v1/rules/adoption").send().await.unwrap();
+    let adoption = server
+        .get("/api/v1/projects/default/rules/adoption")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(names(&read(adoption).await.1["agents"]), expected);
 }
 
@@ -100,7 +104,11 @@ async fn the_newest_records_come_first() {
     server
         .take("/api/v1/events", batch("1", &events, &[]))
         .await;
-    let response = server.get("/api/v1/events?limit=2").send().await.unwrap();
+    let response = server
+        .get("/api/v1/projects/default/events?limit=2")
+        .send()
+        .await
+        .unwrap();
     let (_, answer) = read(response).await;
     assert_eq!(answer["events"], json!([event("3"), event("2")]));
 }
@@ -113,7 +121,7 @@ async fn consecutive_pages_contain_every_record_once() {
         .take("/api/v1/events", batch("1", &events, &[]))
         .await;
     let mut keys = Vec::new();
-    let mut path = "/api/v1/events?limit=10".to_owned();
+    let mut path = "/api/v1/projects/default/events?limit=10".to_owned();
     loop {
         let (_, page) = read(server.get(&path).send().await.unwrap()).await;
         let events = page["events"].as_array().unwrap();
@@ -130,7 +138,7 @@ async fn consecutive_pages_contain_every_record_once() {
             Value::Null => break,
             next => {
                 let next = next.as_str().unwrap();
-                path = format!("/api/v1/events?limit=10&before={next}");
+                path = format!("/api/v1/projects/default/events?limit=10&before={next}");
             }
         }
     }
@@ -147,7 +155,9 @@ async fn a_list_of_large_records_ends_early_and_the_next_page_continues() {
         .take("/api/v1/events", batch("1", &events, &[]))
         .await;
     let list = async |query: &str| {
-        let request = server.get(&format!("/api/v1/events?limit=1000{query}"));
+        let request = server.get(&format!(
+            "/api/v1/projects/default/events?limit=1000{query}"
+        ));
         let (_, page) = read(request.send().await.unwrap()).await;
         let events = page["events"].as_array().unwrap().iter();
         let numbers: Vec<_> = events.map(|event| event["n"].as_u64().unwrap()).collect();
@@ -214,7 +224,7 @@ async fn an_error_names_a_parameter_out_of_range() {
         "before=7",
         "before=AAAA",
     ] {
-        let request = server.get(&format!("/api/v1/metrics?{query}"));
+        let request = server.get(&format!("/api/v1/projects/default/metrics?{query}"));
         let (status, detail) = refused(request).await;
         assert_eq!(status, 400, "{query}");
         let name = query.split('=').next().unwrap();
@@ -237,8 +247,9 @@ async fn a_filter_selects_records_over_all_pages() {
     let mut found = Vec::new();
     let mut before = String::new();
     loop {
-        let path =
-            format!("/api/v1/events?limit=3&filter=status_code:%3E=400%20-metadata.n:0{before}");
+        let path = format!(
+            "/api/v1/projects/default/events?limit=3&filter=status_code:%3E=400%20-metadata.n:0{before}"
+        );
         let (status, page) = read(server.get(&path).send().await.unwrap()).await;
         assert_eq!(status, 200);
         let events = page["events"].as_array().unwrap();
@@ -259,7 +270,7 @@ async fn a_filter_selects_records_over_all_pages() {
 #[tokio::test]
 async fn a_filter_that_cannot_be_read_is_refused_with_the_place() {
     let server = Server::start().await;
-    let request = server.get("/api/v1/events?filter=a%20event_tipe:x");
+    let request = server.get("/api/v1/projects/default/events?filter=a%20event_tipe:x");
     let (status, detail) = refused(request).await;
     assert_eq!(status, 400);
     assert!(detail.contains("did you mean event_type?"), "{detail}");

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::logged::Logged;
 use crate::process::{command, fails};
-use crate::support::{KEY, Server, event, read};
+use crate::support::{Server, TOKEN, event, read};
 
 #[tokio::test]
 async fn a_server_that_stores_records_is_ready() {
@@ -58,7 +58,10 @@ async fn a_database_that_is_put_back_is_used_again() {
     server.becomes(StatusCode::OK).await;
     assert_eq!(server.post(&[event("b")]).await.status(), 200);
     assert_eq!(server.logged("back in its place"), 1);
-    let (_, summary) = server.process.get("/api/v1/summary", KEY).await;
+    let (_, summary) = server
+        .process
+        .get("/api/v1/projects/default/summary", TOKEN)
+        .await;
     assert_eq!(summary["events"]["total"], 2);
 }
 
@@ -75,7 +78,10 @@ async fn a_restored_backup_gets_nothing_from_the_old_log() {
     assert_eq!(server.process.wait(), Some(0));
     assert!(!server.path("guard.db-wal").exists());
     let server = Logged::start_in(server.data, "info");
-    let (_, summary) = server.process.get("/api/v1/summary", KEY).await;
+    let (_, summary) = server
+        .process
+        .get("/api/v1/projects/default/summary", TOKEN)
+        .await;
     assert_eq!(summary["events"]["total"], 1);
 }
 

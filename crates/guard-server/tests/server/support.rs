@@ -6,18 +6,26 @@ use std::sync::{Arc, Once};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use guard_server::http::connections::{self, ConnectionLimits};
+use guard_server::people::{CredentialHash, Role, Scope, Token};
 use guard_server::projects::KeyHash;
-use guard_server::store::{ProjectSettings, Projects as _, Sqlite, Stores};
+use guard_server::store::{People, ProjectSettings, Projects as _, Sqlite, Stores};
 use guard_server::{
     Access, AppState, Clock, DEFAULT_PROJECT, Limits, SystemClock, TrustedProxies, maintenance,
     router,
 };
+use jiff::Timestamp;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 pub(crate) const KEY: &str = "fg_test_key";
+/// The admin token of test servers.
+pub(crate) const TOKEN: &str = "gt_test_token_0123456789";
+/// Who changes something with that token.
+pub(crate) const AUTHOR: &str = "token:test_token_0123456789";
+/// The routes of the project.
+pub(crate) const P: &str = "/api/v1/projects/default";
 pub(crate) const AT: &str = "2026-11-22T14:28:58Z";
 
 /// A client without TLS certificates.
@@ -88,6 +96,7 @@ impl Setup {
             signing_secret: self.signing_secret.map(Into::into),
         };
         store.save_project(DEFAULT_PROJECT, settings).await.unwrap();
+        add_token(&*store, TOKEN, Role::Admin, Scope::All).await;
         let state = AppState::new(Stores::of(Arc::clone(&store)), self.limits, self.access);
         let state = state
             .with_clock(self.clock)
@@ -136,19 +145,28 @@ impl Server {
         Setup::default().start().await
     }
 
-    /// A request without a key.
+    /// A request without a key or token.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client
             .request(method, format!("{}{path}", self.origin))
     }
 
+    /// A request with the key of an agent on agents' paths, and with the admin token on all others.
+    pub(crate) fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.request(method, path);
+        if is_for_agents(path) {
+            request.header("X-API-Key", KEY)
+        } else {
+            request.bearer_auth(TOKEN)
+        }
+    }
+
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {
-        self.request(Method::GET, path).header("X-API-Key", KEY)
+        self.ask(Method::GET, path)
     }
 
     pub(crate) fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
-        self.request(Method::POST, path)
-            .header("X-API-Key", KEY)
+        self.ask(Method::POST, path)
             .header("Content-Type", "application/json")
             .body(body)
     }
@@ -164,17 +182,42 @@ impl Server {
     }
 
     pub(crate) async fn summary(&self) -> Value {
-        read(self.get("/api/v1/summary").send().await.unwrap())
-            .await
-            .1
+        let request = self.get(&format!("{P}/summary"));
+        read(request.send().await.unwrap()).await.1
     }
 
     /// The newest records of a kind.
     pub(crate) async fn stored(&self, kind: &str) -> Vec<Value> {
-        let path = format!("/api/v1/{kind}?limit=1000");
+        let path = format!("{P}/{kind}?limit=1000");
         let (_, answer) = read(self.get(&path).send().await.unwrap()).await;
         answer[kind].as_array().unwrap().clone()
     }
+}
+
+/// Whether agents use this path, with their key.
+pub(crate) fn is_for_agents(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or(path);
+    let paths = ["events", "metrics", "events/encrypted", "status", "rules"];
+    path.split_once("/api/v1/")
+        .is_some_and(|(_, rest)| paths.contains(&rest))
+}
+
+/// Stores a token.
+pub(crate) async fn add_token(people: &dyn People, token: &str, role: Role, projects: Scope) {
+    let made = Token {
+        id: token.to_owned(),
+        label: token.trim_start_matches("gt_").to_owned(),
+        role,
+        projects,
+        created_at: Timestamp::UNIX_EPOCH,
+        created_by: "cli".to_owned(),
+        expires_at: None,
+        last_used_at: None,
+    };
+    people
+        .save_token(CredentialHash::of(token), made)
+        .await
+        .unwrap();
 }
 
 /// The status and the JSON body of a response.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::logged::Logged;
 use crate::process::command;
-use crate::support::{AT, KEY, Server, batch, client};
+use crate::support::{AT, Server, TOKEN, batch, client};
 
 /// A right-to-left override, and the C1 form of the escape that clears a screen.
 const UNRULY: &str = "/\u{202e}exe.\u{9b}2J";
@@ -74,8 +74,11 @@ async fn received_text_cannot_forge_a_log_line() {
     let server = Logged::start_in(tempfile::tempdir().unwrap(), "guard_server=debug");
     let forged = "x\n2026-11-22T14:28:58Z ERROR all is lost \u{202e}";
     let body = json!({ "ip": "192.0.2.7", forged: 1 }).to_string();
-    let url = format!("{}/api/v1/rules/bans", server.process.origin);
-    let request = client().post(url).header("X-API-Key", KEY).body(body);
+    let url = format!(
+        "{}/api/v1/projects/default/rules/bans",
+        server.process.origin
+    );
+    let request = client().post(url).bearer_auth(TOKEN).body(body);
     assert_eq!(request.send().await.unwrap().status(), 400);
     assert_eq!(server.logged(r"all is lost \u{202e}"), 1);
     let log = server.log();

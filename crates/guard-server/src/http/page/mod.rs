@@ -1,4 +1,4 @@
-//! The page at `/`: counts by type and the newest events. Plain HTML without
+//! The page at `/` for people with a session or on this machine: counts by type and the newest events. Plain HTML without
 //! scripts; everything in it that agents sent is escaped.
 
 mod who;
@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -23,9 +24,10 @@ use crate::DEFAULT_PROJECT;
 use crate::fleet::adoption::{Adoption, adoption};
 use crate::http::caller::basic_password;
 use crate::http::error::ApiError;
+use crate::http::principal::{Credential, authenticate, find};
 use crate::http::state::{Access, AppState};
 use crate::http::wrong_keys::WrongKey;
-use crate::projects::KeyHash;
+use crate::people::{CredentialHash, Role};
 use crate::query::{self, Summary};
 use crate::store::{KindSummary, Page, Project};
 use crate::visible::visible;
@@ -54,34 +56,17 @@ const COLUMNS: [(&str, &str); 8] = [
 /// `GET /`.
 pub(crate) async fn show(
     State(state): State<Arc<AppState>>,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Result<Response, ApiError> {
-    let project = match state.access {
-        Access::Loopback if !names_loopback(&headers) => {
-            return Err(ApiError::new(
-                StatusCode::FORBIDDEN,
-                "Open this page by a loopback name, such as http://localhost",
-            ));
-        }
-        Access::Loopback => state.stores.projects.project_named(DEFAULT_PROJECT).await?,
-        Access::ApiKey => match basic_password(&headers) {
-            Some(key) => {
-                state
-                    .stores
-                    .projects
-                    .project_of_key(KeyHash::of(&key))
-                    .await?
-            }
-            None => None,
-        },
-    };
-    let Some(project) = project else {
-        let mut response = ask_for_key();
-        if basic_password(&headers).is_some() {
+    if !may_open(&state, &parts).await? {
+        let mut response = ask_for_token();
+        if basic_password(&parts.headers).is_some() {
             response.extensions_mut().insert(WrongKey);
         }
         return Ok(response);
-    };
+    }
+    let project = state.stores.projects.project_named(DEFAULT_PROJECT).await?;
+    let project = project.ok_or_else(|| ApiError::not_found("There is no project yet"))?;
     let summary = query::summary(&state.stores, project.id).await?;
     let page = Page {
         before: None,
@@ -110,6 +95,27 @@ pub(crate) async fn show(
     Ok(response)
 }
 
+/// Whether the page is open to this request: on loopback to everybody, else to people with a
+/// session, and with a token as password.
+async fn may_open(state: &AppState, parts: &Parts) -> Result<bool, ApiError> {
+    if state.access == Access::Loopback {
+        if names_loopback(&parts.headers) {
+            return Ok(true);
+        }
+        return Err(ApiError::forbidden(
+            "Open this page by a loopback name, such as http://localhost",
+        ));
+    }
+    let principal = match basic_password(&parts.headers) {
+        Some(token) => {
+            let credential = Credential::Token(CredentialHash::of(&token));
+            find(state, credential, None).await?
+        }
+        None => authenticate(parts, state).await.ok(),
+    };
+    Ok(principal.is_some_and(|it| it.may(Role::Viewer, DEFAULT_PROJECT)))
+}
+
 /// Whether the browser used a name that always means this machine. Any other name could come from
 /// an attacker's DNS (DNS rebinding).
 fn names_loopback(headers: &HeaderMap) -> bool {
@@ -129,10 +135,10 @@ fn names_loopback(headers: &HeaderMap) -> bool {
     })
 }
 
-fn ask_for_key() -> Response {
+fn ask_for_token() -> Response {
     let mut response = (
         StatusCode::UNAUTHORIZED,
-        "Sign in with any user name and the API key as password.\n",
+        "Sign in with any user name and a token (gt_...) as password.\n",
     )
         .into_response();
     response.headers_mut().insert(

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use self::listing::Listing;
 use crate::fleet::adoption::{self, Adoption, AdoptionError};
-use crate::http::caller::Caller;
 use crate::http::error::ApiError;
+use crate::http::principal::{In, Viewer};
 use crate::http::state::AppState;
 use crate::query::filter::Filter;
 use crate::query::{self, MAX_LIST_BYTES, Summary};
@@ -51,37 +51,37 @@ pub(crate) struct Overview {
     wrong_keys: Option<NonZero<u64>>,
 }
 
-/// `GET /api/v1/summary`.
+/// `GET /api/v1/projects/{project}/summary`.
 pub(crate) async fn summary(
     State(state): State<Arc<AppState>>,
-    Caller(project): Caller,
+    asked: In<Viewer>,
 ) -> Result<Json<Overview>, ApiError> {
     Ok(Json(Overview {
-        summary: query::summary(&state.stores, project.id).await?,
+        summary: query::summary(&state.stores, asked.project.id).await?,
         wrong_keys: NonZero::new(state.wrong_keys.count()),
     }))
 }
 
-/// `GET /api/v1/events`.
+/// `GET /api/v1/projects/{project}/events`.
 pub(crate) async fn events(
     State(state): State<Arc<AppState>>,
-    Caller(project): Caller,
+    asked: In<Viewer>,
     query: Result<Query<RecordQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let (page, filter) = records(Kind::Event, query)?;
-    Listing::new(state, project.id, Kind::Event, page, filter)
+    Listing::new(state, asked.project.id, Kind::Event, page, filter)
         .answer()
         .await
 }
 
-/// `GET /api/v1/metrics`.
+/// `GET /api/v1/projects/{project}/metrics`.
 pub(crate) async fn metrics(
     State(state): State<Arc<AppState>>,
-    Caller(project): Caller,
+    asked: In<Viewer>,
     query: Result<Query<RecordQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let (page, filter) = records(Kind::Metric, query)?;
-    Listing::new(state, project.id, Kind::Metric, page, filter)
+    Listing::new(state, asked.project.id, Kind::Metric, page, filter)
         .answer()
         .await
 }
@@ -92,10 +92,10 @@ pub(crate) struct AdoptionQuery {
     version: Option<i64>,
 }
 
-/// `GET /api/v1/rules/adoption`.
+/// `GET /api/v1/projects/{project}/rules/adoption`.
 pub(crate) async fn adoption(
     State(state): State<Arc<AppState>>,
-    Caller(project): Caller,
+    asked: In<Viewer>,
     query: Result<Query<AdoptionQuery>, QueryRejection>,
 ) -> Result<Json<Adoption>, ApiError> {
     let Query(query) = query.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
@@ -105,7 +105,7 @@ pub(crate) async fn adoption(
     let adoption = adoption::adoption(
         &*state.stores.rules,
         &*state.stores.fleet,
-        project.id,
+        asked.project.id,
         query.version,
         now,
     )
@@ -152,11 +152,15 @@ pub(crate) fn part<T>(
     query: Result<Query<ListQuery<T>>, QueryRejection>,
 ) -> Result<(Option<T>, u16), ApiError> {
     let Query(query) = query.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    Ok((query.before, limit_of(query.limit)?))
+}
+
+/// How many items a page may have.
+pub(crate) fn limit_of(given: Option<u16>) -> Result<u16, ApiError> {
+    let limit = given.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::bad_request(format!(
-            "limit is {limit}; give 1 to {MAX_LIMIT}"
-        )));
+        let detail = format!("limit is {limit}; give 1 to {MAX_LIMIT}");
+        return Err(ApiError::bad_request(detail).field("limit"));
     }
-    Ok((query.before, limit))
+    Ok(limit)
 }

@@ -51,11 +51,11 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     Ok(fields.map_err(ChangeError::from)?)
 }
 
-/// Who changes the rules, why, and whether they confirm the risks.
+/// Why the rules are changed, and whether the author confirms the risks. The author is who makes the
+/// request.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Note {
-    pub(super) author: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) confirm: Option<bool>,
 }
@@ -63,7 +63,6 @@ pub(crate) struct Note {
 /// An operation. Fields that are not listed here belong to its kind.
 #[derive(Deserialize)]
 pub(crate) struct OperationBody {
-    author: Option<String>,
     reason: Option<String>,
     confirm: Option<bool>,
     pub(super) duration_s: Option<i64>,
@@ -75,7 +74,6 @@ impl OperationBody {
     /// Takes the note out of the body.
     pub(super) fn note(&mut self) -> Note {
         Note {
-            author: self.author.take(),
             reason: self.reason.take(),
             confirm: self.confirm.take(),
         }
@@ -87,7 +85,6 @@ impl OperationBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DocumentBody {
     pub(super) document: Box<RawValue>,
-    author: Option<String>,
     reason: Option<String>,
     confirm: Option<bool>,
 }
@@ -96,7 +93,6 @@ impl DocumentBody {
     /// Splits the body into the document and the note.
     pub(super) fn parts(self) -> (Box<RawValue>, Note) {
         let note = Note {
-            author: self.author,
             reason: self.reason,
             confirm: self.confirm,
         };
@@ -109,5 +105,4 @@ impl DocumentBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DraftBody {
     pub(super) document: Box<RawValue>,
-    pub(super) author: Option<String>,
 }

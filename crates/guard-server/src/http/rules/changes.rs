@@ -1,5 +1,8 @@
-//! The HTTP API through which people and programs change the rules.
+//! The HTTP API through which people and programs change the rules. Reading needs the role viewer,
+//! changing needs operator. The author of a change is who makes the request. `P` stands
+//! for `/api/v1/projects/{project}`.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -11,18 +14,19 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use guard_wire::rules::RulesError;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::bodies::{Body, DocumentBody, DraftBody, Note, OperationBody};
 use super::serve;
-use crate::http::caller::Caller;
 use crate::http::error::ApiError;
+use crate::http::principal::{Principal, in_project};
 use crate::http::proxies::named_addresses;
 use crate::http::query::{self, ListQuery};
 use crate::http::state::AppState;
 use crate::off_thread::off_thread;
+use crate::people::{Change as AuditChange, Role};
 use crate::rules::operation::{Operation, Schema};
 use crate::rules::policy::Entry;
 use crate::rules::versions::{self, ChangeError, Publishing};
@@ -46,13 +50,18 @@ impl From<ChangeError> for ApiError {
             }
             _ => "",
         };
-        Self::new(status, format!("{error}{how}"))
+        let answer = Self::new(status, format!("{error}{how}"));
+        match error {
+            ChangeError::Rules(RulesError::Field { field, .. }) => answer.field(field),
+            _ => answer,
+        }
     }
 }
 
-/// The caller's project and addresses, and the server state.
+/// Who asks, for which project and from which addresses, and the server state.
 pub(crate) struct Asked {
     state: Arc<AppState>,
+    principal: Principal,
     project: crate::store::Project,
     caller: Vec<IpAddr>,
 }
@@ -64,7 +73,12 @@ impl FromRequestParts<Arc<AppState>> for Asked {
         parts: &mut Parts,
         state: &Arc<AppState>,
     ) -> Result<Self, ApiError> {
-        let Caller(project) = Caller::from_request_parts(parts, state).await?;
+        let role = if parts.method.is_safe() {
+            Role::Viewer
+        } else {
+            Role::Operator
+        };
+        let (principal, project) = in_project(role, parts, state).await?;
         let peer = Extension::<ConnectInfo<SocketAddr>>::from_request_parts(parts, state).await;
         let peer = peer.ok().map(|Extension(ConnectInfo(peer))| peer.ip());
         // Forwarded addresses are not trusted, but they are enough to ask for a confirmation.
@@ -72,6 +86,7 @@ impl FromRequestParts<Arc<AppState>> for Asked {
         let caller = peer.into_iter().chain(named).collect();
         Ok(Self {
             state: Arc::clone(state),
+            principal,
             project,
             caller,
         })
@@ -81,7 +96,7 @@ impl FromRequestParts<Arc<AppState>> for Asked {
 impl Asked {
     fn by(&self, note: Note) -> Provenance {
         Provenance {
-            author: note.author,
+            author: Some(self.principal.actor.who.to_string()),
             reason: note.reason,
             caller: self.caller.clone(),
             confirmed: note.confirm.unwrap_or(false),
@@ -91,6 +106,7 @@ impl Asked {
     /// Makes a change after those before it. Wakes the agents that wait for a change, then returns.
     async fn make(
         &self,
+        did: Did,
         change: impl Future<Output = Result<i64, ChangeError>> + Send + 'static,
     ) -> Reply {
         let version = {
@@ -104,6 +120,14 @@ impl Asked {
             version,
             "the rules were changed"
         );
+        let change = AuditChange {
+            action: did.action,
+            project: Some(self.project.name.clone()),
+            object: did.object,
+            before: Value::Null,
+            after: json!({ "version": version, "reason": did.reason }),
+        };
+        self.principal.record(&self.state, change).await;
         self.state.feed.refresh(self.project.id).await?;
         Ok(Json(json!({ "version": version })))
     }
@@ -124,16 +148,52 @@ impl Asked {
     }
 }
 
+/// What a change does, for the audit log.
+struct Did {
+    action: &'static str,
+    object: String,
+    reason: Option<String>,
+}
+
+impl Did {
+    fn new(action: &'static str, object: impl Display, by: &Provenance) -> Self {
+        Self {
+            action,
+            object: object.to_string(),
+            reason: by.reason.clone(),
+        }
+    }
+}
+
+/// The path of a collection of operations.
+#[derive(Deserialize)]
+pub(crate) struct InCollection {
+    collection: String,
+}
+
+/// The path of an entry.
+#[derive(Deserialize)]
+pub(crate) struct EntryPath {
+    collection: String,
+    id: String,
+}
+
+/// The path of a version.
+#[derive(Deserialize)]
+pub(crate) struct VersionPath {
+    version: i64,
+}
+
 /// The kind of operation in a collection.
 fn kind(collection: &str) -> Result<&'static Schema, ApiError> {
     let no_such_path = || ApiError::new(StatusCode::NOT_FOUND, "No such path");
     Operation::in_collection(collection).ok_or_else(no_such_path)
 }
 
-/// `POST /api/v1/rules/{collection}`: adds an operation that starts now.
+/// `POST P/rules/{collection}`: adds an operation that starts now.
 pub(crate) async fn put(
     asked: Asked,
-    Path(collection): Path<String>,
+    Path(InCollection { collection }): Path<InCollection>,
     Body(mut body): Body<OperationBody>,
 ) -> Reply {
     let (schema, now) = (kind(&collection)?, asked.state.clock.now());
@@ -144,25 +204,27 @@ pub(crate) async fn put(
     let checked = async move { Entry::new(operation, seconds, &by, now).map(|entry| (entry, by)) };
     let (entry, by) = off_thread(checked).await?.map_err(ChangeError::from)?;
     let id = entry.operation.id();
+    let did = Did::new("rules.add", &entry.operation, &by);
     let (store, project) = asked.project();
     let change = async move { versions::put(&*store, project, &entry, &by, now).await };
-    let Json(mut answer) = asked.make(change).await?;
+    let Json(mut answer) = asked.make(did, change).await?;
     answer["id"] = json!(id);
     Ok(Json(answer))
 }
 
-/// `DELETE /api/v1/rules/{collection}/{id}`: removes the operation of this entry.
+/// `DELETE P/rules/{collection}/{id}`: removes the operation of this entry.
 pub(crate) async fn remove_entry(
     asked: Asked,
-    Path((collection, id)): Path<(String, String)>,
+    Path(EntryPath { collection, id }): Path<EntryPath>,
     Body(note): Body<Note>,
 ) -> Reply {
     let (schema, now) = (kind(&collection)?, asked.state.clock.now());
     let by = asked.by(note);
+    let did = Did::new("rules.remove", format!("{collection}/{id}"), &by);
     let (store, project) = asked.project();
     let change =
         async move { versions::remove_entry(&*store, project, schema, &id, &by, now).await };
-    asked.make(change).await
+    asked.make(did, change).await
 }
 
 /// An entry in an answer.
@@ -173,7 +235,7 @@ struct Listed {
     entry: Entry,
 }
 
-/// `GET /api/v1/rules/entries`: the operations in force.
+/// `GET P/rules/entries`: the operations in force.
 pub(crate) async fn entries(asked: Asked) -> Reply {
     let ((store, project), now) = (asked.project(), asked.state.clock.now());
     let listed = async move {
@@ -188,7 +250,7 @@ pub(crate) async fn entries(asked: Asked) -> Reply {
     Ok(Json(json!({ "version": version, "entries": entries })))
 }
 
-/// `GET /api/v1/rules/published`: the published document without operations. A later `PUT` can name
+/// `GET P/rules/published`: the published document without operations. A later `PUT` can name
 /// its tag.
 pub(crate) async fn published(asked: Asked) -> Result<impl IntoResponse, ApiError> {
     let (store, project) = asked.project();
@@ -198,7 +260,7 @@ pub(crate) async fn published(asked: Asked) -> Result<impl IntoResponse, ApiErro
     Ok((tag, Json(json!({ "document": published.rules }))))
 }
 
-/// `PUT /api/v1/rules/published`: replaces the published document. With `If-Match`, it replaces
+/// `PUT P/rules/published`: replaces the published document. With `If-Match`, it replaces
 /// only a document with one of these tags. The operations stay. The server assigns the version.
 pub(crate) async fn publish(
     asked: Asked,
@@ -207,6 +269,7 @@ pub(crate) async fn publish(
 ) -> Reply {
     let ((document, note), now) = (body.parts(), asked.state.clock.now());
     let by = asked.by(note);
+    let did = Did::new("rules.publish", "the published document", &by);
     let judging = async move { document::read(document.get().as_bytes(), now) };
     let rules = asked.judge(judging).await?.map_err(ChangeError::from)?;
     let (store, project) = asked.project();
@@ -222,7 +285,7 @@ pub(crate) async fn publish(
         };
         versions::publish(&*store, project, publishing, &by, now).await
     };
-    asked.make(change).await
+    asked.make(did, change).await
 }
 
 /// A version of the history.
@@ -240,7 +303,7 @@ fn raw(document: String) -> Result<Box<RawValue>, ChangeError> {
     Ok(RawValue::from_string(document).map_err(RulesError::from)?)
 }
 
-/// `GET /api/v1/rules/versions`: the history, newest first.
+/// `GET P/rules/versions`: the history, newest first.
 pub(crate) async fn versions(
     asked: Asked,
     query: Result<Query<ListQuery<i64>>, QueryRejection>,
@@ -266,11 +329,11 @@ pub(crate) async fn versions(
     ))
 }
 
-/// `GET /api/v1/rules/versions/{version}`: the origin of a version, and the document that guards
+/// `GET P/rules/versions/{version}`: the origin of a version, and the document that guards
 /// received.
 pub(crate) async fn version(
     asked: Asked,
-    path: Result<Path<i64>, PathRejection>,
+    path: Result<Path<VersionPath>, PathRejection>,
 ) -> Result<Json<Version>, ApiError> {
     let (store, project) = asked.project();
     let stored = versions::at(&*store, project, number(path)?).await?;
@@ -284,28 +347,30 @@ pub(crate) async fn version(
     Ok(Json(version))
 }
 
-fn number(path: Result<Path<i64>, PathRejection>) -> Result<i64, ApiError> {
+fn number(path: Result<Path<VersionPath>, PathRejection>) -> Result<i64, ApiError> {
     let not_a_number = |_| ApiError::bad_request("a version is a whole number; see the history");
-    path.map(|Path(version)| version).map_err(not_a_number)
+    path.map(|Path(VersionPath { version })| version)
+        .map_err(not_a_number)
 }
 
-/// `POST /api/v1/rules/versions/{version}/rollback`.
+/// `POST P/rules/versions/{version}/rollback`.
 pub(crate) async fn roll_back(
     asked: Asked,
-    path: Result<Path<i64>, PathRejection>,
+    path: Result<Path<VersionPath>, PathRejection>,
     Body(note): Body<Note>,
 ) -> Reply {
     let version = number(path)?;
     let by = asked.by(note);
+    let did = Did::new("rules.roll_back", format!("version {version}"), &by);
     let (store, project) = asked.project();
     let judging = async move { versions::judged_at(&*store, project, version).await };
     let old = asked.judge(judging).await??;
     let ((store, project), now) = (asked.project(), asked.state.clock.now());
     let change = async move { versions::roll_back_to(&*store, project, &old, &by, now).await };
-    asked.make(change).await
+    asked.make(did, change).await
 }
 
-/// `GET /api/v1/rules/draft`.
+/// `GET P/rules/draft`.
 pub(crate) async fn draft(asked: Asked) -> Result<Json<Draft>, ApiError> {
     let (store, project) = asked.project();
     let draft = draft::get(&*store, project).await?;
@@ -324,9 +389,10 @@ pub(crate) struct Draft {
     author: Option<String>,
 }
 
-/// `PUT /api/v1/rules/draft`: returns what publishing it would change.
+/// `PUT P/rules/draft`: returns what publishing it would change.
 pub(crate) async fn save_draft(asked: Asked, Body(body): Body<DraftBody>) -> Reply {
-    let DraftBody { document, author } = body;
+    let DraftBody { document } = body;
+    let author = Some(asked.principal.actor.who.to_string());
     let now = asked.state.clock.now();
     let (store, project) = asked.project();
     let save = async move {
@@ -337,14 +403,14 @@ pub(crate) async fn save_draft(asked: Asked, Body(body): Body<DraftBody>) -> Rep
     diff(asked).await
 }
 
-/// `DELETE /api/v1/rules/draft`.
+/// `DELETE P/rules/draft`.
 pub(crate) async fn discard_draft(asked: Asked) -> Result<StatusCode, ApiError> {
     let (store, project) = asked.project();
     draft::discard(&*store, project).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /api/v1/rules/draft/diff`.
+/// `GET P/rules/draft/diff`.
 pub(crate) async fn diff(asked: Asked) -> Reply {
     let (store, project) = asked.project();
     let diff = async move { draft::diff(&*store, project).await };
@@ -352,13 +418,14 @@ pub(crate) async fn diff(asked: Asked) -> Reply {
     Ok(Json(json!({ "changes": changes })))
 }
 
-/// `POST /api/v1/rules/draft/publish`.
+/// `POST P/rules/draft/publish`.
 pub(crate) async fn publish_draft(asked: Asked, Body(note): Body<Note>) -> Reply {
     let (by, now) = (asked.by(note), asked.state.clock.now());
+    let did = Did::new("rules.publish_draft", "the published document", &by);
     let (store, project) = asked.project();
     let check = async move { draft::check(&*store, project, now).await };
     let checked = asked.judge(check).await??;
     let ((store, project), now) = (asked.project(), asked.state.clock.now());
     let change = async move { draft::publish(&*store, project, checked, &by, now).await };
-    asked.make(change).await
+    asked.make(did, change).await
 }

@@ -213,6 +213,10 @@ pub(in crate::store) async fn a_list_of_reports_ends_with_the_one_that_fills_it(
     assert_eq!(names(10, 1000).await, ["c", "b", "a"]);
     assert_eq!(names(2, 1000).await, ["c", "b"]);
     assert_eq!(names(10, 21).await, ["c", "b"]);
+    let one = stores.fleet.report(project, "b").await.unwrap().unwrap();
+    assert_eq!((&*one.install_id, one.received_at), ("b", at(1)));
+    let none = stores.fleet.report(project, "d").await.unwrap();
+    assert!(none.is_none());
 }
 
 pub(in crate::store) async fn all_times_move_with_the_clock(stores: &Stores) {

@@ -3,7 +3,9 @@
 //! An engine runs the suite with `conformance_suite!(open)` in its tests. `open` returns empty
 //! stores, and a guard value that must live as long as they do.
 
+pub(super) mod audit;
 pub(super) mod fleet;
+pub(super) mod people;
 pub(super) mod projects;
 pub(super) mod rules;
 pub(super) mod telemetry;
@@ -42,6 +44,20 @@ macro_rules! conformance_suite {
                 a_removed_project_frees_its_name_and_ends_its_keys_at_once,
                 the_data_of_a_removed_project_is_removed_and_no_other,
                 the_room_of_a_project_grows_with_its_records,
+            ],
+            people: [
+                a_person_is_added_once_and_read_back,
+                the_last_admin_stays_whatever_is_changed,
+                a_new_password_ends_sessions_and_links,
+                a_link_works_once,
+                sessions_end_alone_together_and_in_time,
+                a_token_is_found_by_its_hash_until_it_is_removed,
+            ],
+            audit: [
+                entries_are_read_back_newest_first_page_by_page,
+                entries_are_filtered_by_author_action_project_and_time,
+                old_entries_are_removed_oldest_first,
+                a_cursor_of_another_list_is_refused,
             ],
             rules: [
                 versions_are_kept_within_the_limit_and_the_newest_always,

@@ -55,6 +55,23 @@ impl Fleet for Sqlite {
         Box::pin(self.read(move |connection| reports(connection, project, limit, bytes)))
     }
 
+    fn report<'a>(
+        &'a self,
+        project: ProjectId,
+        install_id: &'a str,
+    ) -> BoxFuture<'a, Option<AgentReport>> {
+        let install_id = install_id.to_owned();
+        Box::pin(self.read(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT install_id, received_at, body FROM agent_status
+                     WHERE project_id = ?1 AND install_id = ?2",
+                )?
+                .query_row(params![project.0, install_id], report)
+                .optional()
+        }))
+    }
+
     fn shift_times(&self, by: SignedDuration) -> BoxFuture<'_, ()> {
         Box::pin(
             self.writer
@@ -165,15 +182,17 @@ fn reports(
         "SELECT install_id, received_at, body FROM agent_status WHERE project_id = ?1
          ORDER BY received_at DESC LIMIT ?2",
     )?;
-    let rows = statement.query_map(params![project.0, limit], |row| {
-        Ok(AgentReport {
-            install_id: row.get(0)?,
-            received_at: Timestamp::from_microsecond(row.get(1)?)
-                .map_err(|error| unreadable(1, Type::Integer, error))?,
-            status: json(row, 2)?,
-        })
-    })?;
+    let rows = statement.query_map(params![project.0, limit], report)?;
     up_to_room(rows, bytes, |agent| &agent.status)
+}
+
+fn report(row: &Row<'_>) -> rusqlite::Result<AgentReport> {
+    Ok(AgentReport {
+        install_id: row.get(0)?,
+        received_at: Timestamp::from_microsecond(row.get(1)?)
+            .map_err(|error| unreadable(1, Type::Integer, error))?,
+        status: json(row, 2)?,
+    })
 }
 
 fn shift_times(connection: &Connection, by: SignedDuration) -> rusqlite::Result<()> {

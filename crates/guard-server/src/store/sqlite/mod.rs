@@ -1,11 +1,13 @@
 //! The embedded store: one SQLite file in WAL mode. One thread writes. Reads use separate
 //! connections on blocking threads.
 
+mod audit;
 mod backup;
 mod fleet;
 mod health;
 mod lock;
 mod open;
+mod people;
 mod probe;
 mod projects;
 mod room;

@@ -209,6 +209,7 @@ fn released_steps_never_change() {
         "e510d93888078db45cc91e0fc1db6157",
         "f4a0a5ae165b4c133017dbd2579e7c9b",
         "6a9eba8f0b73969ab85b32cb4e609820",
+        "26c457523e869b48e8ab5b94a2296563",
     ];
     assert_eq!(taken.collect::<Vec<_>>(), expected);
 }

@@ -1,0 +1,45 @@
+//! Why a change to people or tokens was refused.
+
+use thiserror::Error;
+
+use super::credential::NoRandomness;
+use crate::store::StoreError;
+
+/// Why a change to people or tokens was refused. Nothing changed then.
+#[derive(Debug, Error)]
+pub enum PeopleError {
+    /// A field is not valid.
+    #[error("{field}: {problem}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What is wrong, and what to give.
+        problem: String,
+    },
+    /// There are too many already.
+    #[error("there are {limit} {what} already; remove some that are no longer used")]
+    Full {
+        /// What.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// There is no such person or token.
+    #[error("{0}")]
+    NotFound(String),
+    /// The change could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No credential could be made.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+impl PeopleError {
+    pub(super) fn field(field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Field {
+            field,
+            problem: problem.into(),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The audit log in SQLite.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{Row, params};
+use serde_json::Value;
+
+use super::{Sqlite, unreadable};
+use crate::people::{AuditEntry, AuditFilter, AuditPage, Scope, Who};
+use crate::store::{Audit, BoxFuture, Cursor, StoreError};
+
+impl Audit for Sqlite {
+    fn record(&self, entry: AuditEntry) -> BoxFuture<'_, ()> {
+        Box::pin(self.writer.write(0, move |connection| {
+            let json = |value: &Value| (!value.is_null()).then(|| value.to_string());
+            connection
+                .prepare_cached(
+                    "INSERT INTO audit (at, who, address, action, project, object, before, after)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                )?
+                .execute(params![
+                    entry.at.as_microsecond(),
+                    entry.who.to_string(),
+                    entry.address.map(|address| address.to_string()),
+                    entry.action,
+                    entry.project,
+                    entry.object,
+                    json(&entry.before),
+                    json(&entry.after),
+                ])
+                .map(drop)
+        }))
+    }
+
+    fn audit(
+        &self,
+        filter: AuditFilter,
+        cursor: Option<Cursor>,
+        limit: u16,
+    ) -> BoxFuture<'_, AuditPage> {
+        let position = cursor.map(|cursor| <[u8; 16]>::try_from(cursor.bytes()));
+        let position = match position.transpose() {
+            Ok(position) => position.map(Position::from_bytes),
+            Err(_) => return Box::pin(async { Err(StoreError::InvalidCursor) }),
+        };
+        Box::pin(self.read(move |connection| {
+            let scope = match &filter.scope {
+                Scope::All => None,
+                named @ Scope::Named(_) => Some(serde_json::json!(named.names()).to_string()),
+            };
+            let Position { at, id } = position.unwrap_or(Position::NEWEST);
+            let mut found: Vec<(Position, AuditEntry)> = connection
+                .prepare_cached(
+                    "SELECT at, who, address, action, project, object, before, after, id FROM audit
+                     WHERE at >= ?1 AND at < ?2 AND (at, id) < (?3, ?4)
+                        AND (?5 IS NULL OR who = ?5) AND (?6 IS NULL OR action = ?6)
+                        AND (?7 IS NULL OR project = ?7)
+                        AND (?8 IS NULL OR project IN (SELECT value FROM json_each(?8)))
+                     ORDER BY at DESC, id DESC LIMIT ?9",
+                )?
+                .query_map(
+                    params![
+                        filter.from.as_microsecond(),
+                        filter.to.as_microsecond(),
+                        at,
+                        id,
+                        filter.who,
+                        filter.action,
+                        filter.project,
+                        scope,
+                        u32::from(limit) + 1,
+                    ],
+                    entry,
+                )?
+                .collect::<rusqlite::Result<_>>()?;
+            let has_more = found.len() > usize::from(limit);
+            found.truncate(limit.into());
+            let last = found.last().filter(|_| has_more);
+            let next = last.map(|(position, _)| Cursor::new(&position.to_bytes()));
+            let items = found.into_iter().map(|(_, entry)| entry).collect();
+            Ok(AuditPage { items, next })
+        }))
+    }
+
+    fn expire_audit(&self, before: Timestamp, limit: u32) -> BoxFuture<'_, u64> {
+        Box::pin(self.writer.write(0, move |connection| {
+            let removed = connection
+                .prepare_cached(
+                    "DELETE FROM audit WHERE id IN
+                        (SELECT id FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2)",
+                )?
+                .execute(params![before.as_microsecond(), limit])?;
+            Ok(removed as u64)
+        }))
+    }
+}
+
+/// The place of an entry: entries of the same microsecond are ordered by id.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    at: i64,
+    id: i64,
+}
+
+impl Position {
+    const NEWEST: Self = Self {
+        at: i64::MAX,
+        id: i64::MAX,
+    };
+
+    fn to_bytes(self) -> [u8; 16] {
+        let pair =
+            (u128::from(self.at.cast_unsigned()) << 64) | u128::from(self.id.cast_unsigned());
+        pair.to_be_bytes()
+    }
+
+    fn from_bytes(bytes: [u8; 16]) -> Self {
+        let (mut at, mut id) = ([0; 8], [0; 8]);
+        at.copy_from_slice(&bytes[..8]);
+        id.copy_from_slice(&bytes[8..]);
+        Self {
+            at: i64::from_be_bytes(at),
+            id: i64::from_be_bytes(id),
+        }
+    }
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<(Position, AuditEntry)> {
+    let at: i64 = row.get(0)?;
+    let json = |column: usize| -> rusqlite::Result<Value> {
+        let text: Option<String> = row.get(column)?;
+        let value = text.map(|text| serde_json::from_str(&text)).transpose();
+        let value: Option<Value> = value.map_err(|error| unreadable(column, Type::Text, error))?;
+        Ok(value.unwrap_or_default())
+    };
+    let who: String = row.get(1)?;
+    let address: Option<String> = row.get(2)?;
+    let position = Position {
+        at,
+        id: row.get(8)?,
+    };
+    let entry = AuditEntry {
+        at: Timestamp::from_microsecond(at).map_err(|error| unreadable(0, Type::Integer, error))?,
+        who: who.parse().unwrap_or(Who::Server),
+        address: address.and_then(|text| text.parse::<IpAddr>().ok()),
+        action: row.get(3)?,
+        project: row.get(4)?,
+        object: row.get(5)?,
+        before: json(6)?,
+        after: json(7)?,
+    };
+    Ok((position, entry))
+}
