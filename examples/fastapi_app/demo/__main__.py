@@ -139,9 +139,7 @@ class Demo:
     async def report(self) -> Report:
         try:
             async with (
-                aiohttp.ClientSession(
-                    headers={"Authorization": f"Bearer {self.token}"}
-                ) as session,
+                aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as session,
                 session.get(f"{self.server_url}/api/v1/projects/default/summary") as response,
             ):
                 response.raise_for_status()
