@@ -44,9 +44,24 @@ export default defineConfig({
   // Components run in the browser's build of Svelte.
   resolve: process.env.VITEST ? { conditions: ['browser'] } : {},
   test: {
-    environment: 'jsdom',
-    include: ['src/**/*.test.ts'],
     // Times in tests are in this zone, whatever the machine's is.
     env: { TZ: 'Europe/Berlin' },
+    projects: [
+      {
+        extends: true,
+        test: { name: 'components', environment: 'jsdom', include: ['src/**/*.test.ts'] },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'browser',
+          environment: 'node',
+          include: ['browser/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
+    ],
   },
 });

@@ -107,7 +107,7 @@ function axes(color: (token: string) => string, { format }: Plot): uPlot.Axis[] 
       space: 40,
       grid: { stroke: line, width: 1 },
       ticks: { show: false },
-      values: (_, splits) => splits.map((value) => format(value)),
+      values: (_, splits) => splits.map((value) => (value ? format(value) : '')),
     },
   ];
 }
