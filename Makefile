@@ -11,6 +11,7 @@
 #   make docs    build the documentation site: .build/site/
 #   make setup   install the system packages that are missing (root with apt), or name them
 #   make lock    renew requirements.lock from requirements.txt
+#   make advisories  look up known faults of the Rust dependencies; needs GitHub
 #   make clean   remove what these commands made
 
 SHELL := bash
@@ -30,7 +31,7 @@ WEB := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -
 # Node comes from the environment, never from the machine.
 NPM := PATH="$(BIN):$$PATH" npm --prefix web
 
-.PHONY: demo test lint lint-layers lint-rust lint-python lint-text lint-web deny minimum-rust bench faults server web wheel docs lock clean setup tools test-tools
+.PHONY: demo test lint lint-layers lint-rust lint-python lint-text lint-web deny advisories minimum-rust bench faults server web wheel docs lock clean setup tools test-tools
 
 demo: $(SERVER) .build/package
 	$(BIN)/python examples/fastapi_app/demo --server $(SERVER)
@@ -70,6 +71,10 @@ lint-web: .build/node_modules web/dist
 # Licences and sources of the dependencies. Building the tool takes a minute or two, once.
 deny: .build/cargo/bin/cargo-deny
 	.build/cargo/bin/cargo-deny --locked check licenses bans sources
+
+# Known faults of the dependencies. Reads the database of RustSec from GitHub, so lint leaves it out.
+advisories: .build/cargo/bin/cargo-deny
+	.build/cargo/bin/cargo-deny --locked check advisories
 
 .build/cargo/bin/cargo-deny:
 	cargo install --locked --root .build/cargo --profile dev --no-default-features cargo-deny@$(CARGO_DENY)
