@@ -328,8 +328,14 @@ export const SETTINGS: Record<string, unknown> = {
   },
   people: {
     items: [
-      { name: 'anna', role: 'admin', projects: ['*'], last_seen_at: iso(NOW) },
-      { name: 'ben', role: 'operator', projects: ['shop'], last_seen_at: null },
+      { name: 'anna', role: 'admin', projects: ['*'], has_password: true, signed_in_at: iso(NOW) },
+      {
+        name: 'ben',
+        role: 'operator',
+        projects: ['shop'],
+        has_password: false,
+        signed_in_at: null,
+      },
     ],
     next: null,
   },

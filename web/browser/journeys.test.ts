@@ -161,6 +161,7 @@ describe('a viewer', () => {
     }
     await go('p/shop/settings?tab=keys');
     await page.getByText('You are signed in as').waitFor();
+    expect(await page.getByText('Make a key').count()).toBe(0);
   });
 });
 

@@ -24,6 +24,7 @@ const PAGES = [
   ['settings-people', 'p/shop/settings?tab=people'],
   ['settings-tokens', 'p/shop/settings?tab=tokens'],
   ['settings-audit', 'p/shop/settings?tab=audit'],
+  ['settings-account', 'p/shop/settings?tab=account'],
   ['projects', 'projects'],
   ['sign-in', 'sign-in?back=p/shop/events'],
   ['setup', 'setup?token=abc'],

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import type { Role } from '../src/lib/types';
+import type { Project, Role } from '../src/lib/types';
 import * as data from './fixtures';
 
 const DIST = join(import.meta.dirname, '../dist');
@@ -107,6 +107,8 @@ export class FakeServer {
       if (isRight) return json(response, 200, {});
       return refuse(response, 401, 'wrong_password', 'Name or password is wrong');
     }
+    if (path === 'setup' && method === 'GET')
+      return json(response, 200, { valid: true, name: null });
     if (!this.signedIn) return refuse(response, 401, 'signed_out', 'Sign in');
     if (path === 'session' && method === 'DELETE') this.signedIn = false;
     if (path === 'session') {
@@ -152,7 +154,10 @@ export class FakeServer {
           ip_allowlist: ['10.0.0.0/8'],
           quota_per_minute: null,
         },
-      };
+        secrets: { encryption_key: false, signing_secret: true },
+        refused: { unsigned: 0 },
+        storage: { bytes: 3.2e9, bytes_per_day: 4.1e7, days_left: 43 },
+      } satisfies Project;
     }
     return data.SETTINGS[path];
   }

@@ -39,8 +39,8 @@ export function apiUrl(path: string, query: Query = {}): string {
 }
 
 /** The part of a path that names a project. */
-export function inProject(project: string, path: string): string {
-  return `projects/${encodeURIComponent(project)}/${path}`;
+export function inProject(project: string, path = ''): string {
+  return `projects/${encodeURIComponent(project)}${path && '/' + path}`;
 }
 
 export function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {

@@ -1,6 +1,6 @@
 /** Why is nothing here? Asks the server, and says what is missing. */
 import { get, inProject } from './api';
-import type { Agents, Overview, Page } from './types';
+import type { Agents, Overview, Page, Project } from './types';
 
 export interface Check {
   done: boolean | null;
@@ -9,31 +9,34 @@ export interface Check {
 }
 
 interface Key {
-  label: string | null;
   last_used_at: string | null;
 }
 
 /** The checks of "zero events", in the order in which a record passes them. */
-export async function check(
-  project: string,
-  admin: boolean,
-  signal: AbortSignal,
-): Promise<Check[]> {
-  const [keys, agents, week] = await Promise.all([
-    admin ? get<Page<Key>>(inProject(project, 'keys'), {}, signal) : null,
+export async function check(project: string, signal: AbortSignal): Promise<Check[]> {
+  const [keys, about, agents, week] = await Promise.all([
+    get<Page<Key>>(inProject(project, 'keys'), {}, signal),
+    get<Project>(inProject(project), {}, signal),
     get<Agents>(inProject(project, 'agents'), {}, signal),
     get<Overview>(inProject(project, 'overview'), { from: '-7d' }, signal),
   ]);
-  const used = keys ? keys.items.some((key) => key.last_used_at !== null) : null;
+  const used = keys.items.some((key) => key.last_used_at !== null);
+  const refused = Object.entries(about.refused).filter(([, count]) => count > 0);
   const seen = agents.counts.total > 0;
-  const refusing = agents.items.flatMap((agent) => agent.errors).slice(0, 1);
-  const requests = week.totals.requests.count;
+  const error = agents.items.flatMap((agent) => agent.errors)[0];
+  const { events, requests } = week.totals;
   return [
     {
       done: used,
-      text:
-        used === false ? 'No key of this project was used yet.' : 'A key of this project was used.',
-      hint: 'Set the key in the app and restart it. If it was set, look at the log of the app: a wrong key is reported there once.',
+      text: used ? 'A key of this project was used.' : 'No key of this project was used yet.',
+      hint: 'Set the key in the app and restart it. If it was set, look at the log of the app: it reports a wrong key once.',
+    },
+    {
+      done: refused.length === 0,
+      text: refused.length
+        ? `Requests were refused: ${refused.map(([why]) => why.replaceAll('_', ' ')).join(', ')}.`
+        : 'No request of this project was refused.',
+      hint: 'The settings of the project say what agents must do.',
     },
     {
       done: seen,
@@ -41,19 +44,18 @@ export async function check(
       hint: 'The agent needs enable_agent=True and the address of this server, reachable from the app.',
     },
     {
-      done: refusing.length === 0,
-      text: refusing[0] ? `An agent reports: ${refusing[0]}` : 'No agent reports an error.',
+      done: error === undefined,
+      text: error === undefined ? 'No agent reports an error.' : `An agent reports: ${error}`,
       hint: 'The page Agents shows the errors of each agent.',
     },
     {
-      done: seen ? requests > 0 || week.totals.events.count > 0 : null,
-      text:
-        requests > 0
-          ? 'Metrics arrive.'
-          : week.totals.events.count > 0
-            ? 'Events arrived in the last 7 days. Choose a longer range.'
-            : 'Neither events nor metrics arrived in the last 7 days.',
-      hint: 'Events appear when a guard blocks or detects something: agent_enable_events must be on. Send a request such as /?q=<script> to try it.',
+      done: seen ? events.count + requests.count > 0 : null,
+      text: events.count
+        ? 'Events arrived in the last 7 days. Choose a longer time range.'
+        : requests.count
+          ? 'Metrics arrive, but no events.'
+          : 'Neither events nor metrics arrived in the last 7 days.',
+      hint: 'Events appear when a guard blocks or detects something, and agent_enable_events must be on. Send a request such as /?q=<script> to try it.',
     },
   ];
 }

@@ -13,6 +13,26 @@ export interface Session {
   projects: string[];
 }
 
+export interface ProjectSettings {
+  retention_days: number;
+  retention_bytes: number | null;
+  raw_metrics_hours: number;
+  require_encryption: boolean;
+  require_signature: boolean;
+  ip_allowlist: string[];
+  quota_per_minute: number | null;
+}
+
+export interface Project {
+  name: string;
+  settings: ProjectSettings;
+  /** Which secrets are set. They are never shown. */
+  secrets: { encryption_key: boolean; signing_secret: boolean };
+  /** How many requests were refused, by reason. */
+  refused: Record<string, number>;
+  storage: { bytes: number; bytes_per_day: number | null; days_left: number | null };
+}
+
 export interface GuardEvent {
   timestamp: string;
   event_type: string;
