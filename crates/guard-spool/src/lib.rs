@@ -24,9 +24,8 @@
 //!
 //! 1. **The spool loses no record that was appended and not acknowledged**, except in a power
 //!    cut: that can lose what was appended since the last successful sync. This window is at
-//!    most the sync interval (200 ms by default) with [`SyncPolicy::Interval`], and zero with
-//!    [`SyncPolicy::Always`]. A kill of the process loses no record for which
-//!    [`append`](Spool::append) has returned.
+//!    most [`Options::sync_interval`], 200 ms by default. A kill of the process loses no record
+//!    for which [`append`](Spool::append) has returned.
 //! 2. **The spool does not return an acknowledged record again** from the same [`Spool`] value,
 //!    nor after a kill, unless the file system refused to write the acknowledgement. After a
 //!    power cut it may return records that were acknowledged within the last
@@ -199,7 +198,7 @@ pub use error::{AppendError, IoError, OpenError, OptionsError};
 pub use guard_wire::Kind;
 pub use options::{
     DEFAULT_MAX_BYTES, DEFAULT_MAX_RECORD, DEFAULT_QUARANTINE_BYTES, DEFAULT_SEGMENT_BYTES,
-    DEFAULT_SYNC_INTERVAL, MAX_SEGMENT_BYTES, Options, SyncPolicy,
+    DEFAULT_SYNC_INTERVAL, MAX_SEGMENT_BYTES, Options,
 };
 pub use platform::clock::{Clock, SystemClock};
 pub use platform::fs::{Disk, Entry, File, FileId, FileSystem, Lock};

@@ -1,4 +1,4 @@
-//! Limits and sync policy.
+//! Limits and the sync interval.
 
 use std::time::Duration;
 
@@ -18,17 +18,7 @@ pub const DEFAULT_QUARANTINE_BYTES: u64 = 64 << 20;
 /// Default time from an append to its sync: 200 ms.
 pub const DEFAULT_SYNC_INTERVAL: Duration = Duration::from_millis(200);
 
-/// When appended records become durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SyncPolicy {
-    /// With the first [`tick`](crate::Spool::tick) this long after the append. A power cut loses
-    /// younger records.
-    Interval(Duration),
-    /// Before [`append`](crate::Spool::append) returns.
-    Always,
-}
-
-/// The limits and policies of a spool.
+/// The limits of a spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Limit of the bytes on disk; at least four segments. It includes adopted directories,
@@ -39,8 +29,9 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Maximum length of a record; a segment must have room for one.
     pub max_record: usize,
-    /// When appended records become durable.
-    pub sync: SyncPolicy,
+    /// Appended records become durable with the first [`tick`](crate::Spool::tick) this long
+    /// after the append, or with [`sync`](crate::Spool::sync). A power cut loses younger records.
+    pub sync_interval: Duration,
     /// Limit of the quarantine, counted in whole blocks; at least two segments. At the limit,
     /// the oldest files are removed.
     pub quarantine_bytes: u64,
@@ -52,7 +43,7 @@ impl Default for Options {
             max_bytes: DEFAULT_MAX_BYTES,
             segment_bytes: DEFAULT_SEGMENT_BYTES,
             max_record: DEFAULT_MAX_RECORD,
-            sync: SyncPolicy::Interval(DEFAULT_SYNC_INTERVAL),
+            sync_interval: DEFAULT_SYNC_INTERVAL,
             quarantine_bytes: DEFAULT_QUARANTINE_BYTES,
         }
     }

@@ -10,7 +10,7 @@ use guard_wire::Kind;
 
 use crate::error::{At, IoError};
 use crate::format::frame::{self, FRAME_LEN, SEAL_LEN};
-use crate::options::{Options, SyncPolicy};
+use crate::options::Options;
 use crate::platform::clock::Clock;
 use crate::platform::fs::File;
 use crate::token::{MAX_RECORDS, Token};
@@ -28,8 +28,8 @@ impl Appender {
     ///
     /// Returns `None` if it appended none because more than a write is needed. Then call
     /// [`Spool::append`](crate::Spool::append), which does that work or returns the error. This
-    /// happens when the next segment does not exist yet, when the spool is full or closed, after
-    /// a failed write, and always with [`SyncPolicy::Always`].
+    /// happens when the next segment does not exist yet, when the spool is full or closed, and
+    /// after a failed write.
     ///
     /// # Examples
     ///
@@ -151,7 +151,6 @@ impl WriteHead {
         let needed: usize = lengths().map(|len| FRAME_LEN + len).sum();
         !self.closed
             && !self.needs_rewrite()
-            && self.options.sync != SyncPolicy::Always
             && needed as u64 <= self.room
             && lengths().all(|len| len <= self.options.max_record)
     }

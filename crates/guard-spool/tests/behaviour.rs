@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use guard_spool::sim::{Faults, SimClock, SimFs};
 use guard_spool::{
     ACK_SYNC_INTERVAL, ADOPTION_INTERVAL, AppendError, Clock, FileSystem, Kind, Options, RETRY,
-    Spool, SyncPolicy, Token, inspect,
+    Spool, Token, inspect,
 };
 
 const ROOT: &str = "/spool";
@@ -35,7 +35,7 @@ impl World {
             segment_bytes: 1_000,
             max_record: 200,
             quarantine_bytes: 64 << 10,
-            sync: SyncPolicy::Interval(INTERVAL),
+            sync_interval: INTERVAL,
         };
         let (fs, clock) = (Arc::new(self.fs.clone()), Arc::new(self.clock.clone()));
         Spool::open_with(Path::new(ROOT), options, fs, clock)

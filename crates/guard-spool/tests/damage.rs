@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use guard_spool::sim::{SimClock, SimFs};
-use guard_spool::{FileSystem, Kind, Options, Spool, SyncPolicy, Token, inspect};
+use guard_spool::{FileSystem, Kind, Options, Spool, Token, inspect};
 
 const ROOT: &str = "/spool";
 
@@ -24,7 +25,7 @@ fn open(fs: &SimFs) -> Spool {
         segment_bytes: 500,
         max_record: 100,
         quarantine_bytes: 64 << 10,
-        sync: SyncPolicy::Always,
+        sync_interval: Duration::ZERO,
     };
     let clock = Arc::new(SimClock::default());
     let fs = Arc::new(fs.clone());

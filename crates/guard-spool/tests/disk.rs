@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
-use guard_spool::{AppendError, Kind, Options, Spool, SyncPolicy, Token};
+use guard_spool::{AppendError, Kind, Options, Spool, Token};
 
 fn small() -> Options {
     Options {
@@ -14,7 +15,7 @@ fn small() -> Options {
         segment_bytes: 4 << 10,
         max_record: 1 << 10,
         quarantine_bytes: 1 << 20,
-        sync: SyncPolicy::Always,
+        sync_interval: Duration::ZERO,
     }
 }
 

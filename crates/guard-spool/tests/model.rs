@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use guard_spool::sim::{Faults, SimClock, SimFs};
-use guard_spool::{
-    ADOPTION_INTERVAL, AppendError, Clock, Kind, Options, RETRY, Spool, SyncPolicy, Token,
-};
+use guard_spool::{ADOPTION_INTERVAL, AppendError, Clock, Kind, Options, RETRY, Spool, Token};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -134,7 +132,8 @@ struct World {
     spool: Option<Spool>,
     /// What another thread has appended since the model last looked.
     beside: Beside,
-    policy: SyncPolicy,
+    /// Each append is followed by a sync.
+    always: bool,
     records: BTreeMap<u64, Known>,
     next: u64,
     /// Number of discarded records of each kind; the model does not know which ones.
@@ -181,18 +180,13 @@ fn number(bytes: &[u8]) -> u64 {
 
 impl World {
     fn new(seed: u64, always: bool) -> Self {
-        let policy = if always {
-            SyncPolicy::Always
-        } else {
-            SyncPolicy::Interval(INTERVAL)
-        };
         let mut world = Self {
             fs: SimFs::new(seed),
             clock: SimClock::default(),
             elapsed: Duration::ZERO,
             spool: None,
             beside: Beside::default(),
-            policy,
+            always,
             records: BTreeMap::new(),
             next: 0,
             discarded: [0, 0],
@@ -209,7 +203,7 @@ impl World {
             max_bytes: 4_000,
             segment_bytes: 700,
             max_record: 200,
-            sync: self.policy,
+            sync_interval: INTERVAL,
             quarantine_bytes: 64 << 10,
         }
     }
@@ -357,6 +351,9 @@ impl World {
                 self.records.insert(number, self.appended(token));
             }
         }
+        if self.always {
+            self.sync();
+        }
     }
 
     /// Some of the records that this process holds.
@@ -488,7 +485,7 @@ impl World {
     fn appended(&self, token: Option<Token>) -> Known {
         Known {
             live: token.is_some(),
-            durable: token.is_some() && self.policy == SyncPolicy::Always,
+            durable: false,
             undoes: Undoes::Death,
             mine: true,
             ghost: false,

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use guard_spool::sim::{Faults, SimClock, SimFs};
 use guard_spool::{
-    ADOPTION_INTERVAL, CHECK_INTERVAL, FileSystem, IoError, Kind, Options, RETRY, Spool,
-    SyncPolicy, Token,
+    ADOPTION_INTERVAL, CHECK_INTERVAL, FileSystem, IoError, Kind, Options, RETRY, Spool, Token,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -26,7 +25,7 @@ fn open(fs: &SimFs, clock: &SimClock) -> Spool {
         segment_bytes: 500,
         max_record: 200,
         quarantine_bytes: 64 << 10,
-        sync: SyncPolicy::Interval(Duration::from_millis(200)),
+        sync_interval: Duration::from_millis(200),
     };
     let (fs, clock) = (Arc::new(fs.clone()), Arc::new(clock.clone()));
     Spool::open_with(Path::new(ROOT), options, fs, clock).unwrap()

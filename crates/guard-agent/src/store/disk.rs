@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use guard_spool::{
     AppendError, DEFAULT_MAX_RECORD, DEFAULT_QUARANTINE_BYTES, DEFAULT_SEGMENT_BYTES,
-    DEFAULT_SYNC_INTERVAL, IoError, OpenError, Options, Spool, SyncPolicy, Token,
+    DEFAULT_SYNC_INTERVAL, IoError, OpenError, Options, Spool, Token,
 };
 use guard_wire::Kind;
 
 use super::{Appender, ReleaseAfterFork, Store, StoreError, Stored, Usage};
 use crate::clock::Clock;
-use crate::defaults::DEFAULT_SPOOL_MAX_BYTES;
+use crate::defaults::{DEFAULT_SPOOL_MAX_BYTES, MAX_SPOOL_BATCH_BYTES};
 
 /// When written records are synced, so that they survive a loss of power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,8 +56,9 @@ impl DiskStore {
     }
 }
 
-/// Checks the default here, because the crate also builds without a spool.
+/// Checks the numbers here, because the crate also builds without a spool.
 const _: () = assert!(DEFAULT_SPOOL_MAX_BYTES == guard_spool::DEFAULT_MAX_BYTES);
+const _: () = assert!(2 * MAX_SPOOL_BATCH_BYTES as u64 == guard_spool::MAX_SEGMENT_BYTES);
 
 /// The limits of a spool that takes records of `max_record` bytes.
 pub(crate) fn options(max_bytes: u64, max_record: usize, fsync: SpoolFsync) -> Options {
@@ -67,10 +68,10 @@ pub(crate) fn options(max_bytes: u64, max_record: usize, fsync: SpoolFsync) -> O
         max_bytes,
         segment_bytes,
         max_record,
-        sync: match fsync {
-            SpoolFsync::Interval => SyncPolicy::Interval(DEFAULT_SYNC_INTERVAL),
+        sync_interval: match fsync {
+            SpoolFsync::Interval => DEFAULT_SYNC_INTERVAL,
             // Syncs run back to back. New records do not wait for them.
-            SpoolFsync::Always => SyncPolicy::Interval(Duration::ZERO),
+            SpoolFsync::Always => Duration::ZERO,
         },
         quarantine_bytes: DEFAULT_QUARANTINE_BYTES.max(2 * segment_bytes),
     }

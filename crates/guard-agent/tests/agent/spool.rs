@@ -9,7 +9,7 @@ use guard_agent::limits::{GATHER, SAVED_WITHIN};
 use guard_agent::store::{DiskStore, SpoolFsync, StoreError};
 use guard_agent::{Agent, AgentBuilder};
 use guard_spool::sim::{Faults, SimFs};
-use guard_spool::{Clock, Loaded, Options, Spool, SyncPolicy};
+use guard_spool::{Clock, Loaded, Options, Spool};
 
 use crate::support::backend::{Answer, Backend};
 use crate::support::clock::ManualClock;
@@ -36,9 +36,9 @@ impl Clock for SpoolTime {
     }
 }
 
-fn open(fs: &SimFs, clock: &ManualClock, sync: SyncPolicy) -> Result<Spool, StoreError> {
+fn open(fs: &SimFs, clock: &ManualClock, sync_interval: Duration) -> Result<Spool, StoreError> {
     let options = Options {
-        sync,
+        sync_interval,
         ..Options::default()
     };
     let (fs, time) = (Arc::new(fs.clone()), Arc::new(SpoolTime(clock.clone())));
@@ -49,11 +49,11 @@ fn open(fs: &SimFs, clock: &ManualClock, sync: SyncPolicy) -> Result<Spool, Stor
 pub(crate) fn simulated(fs: &SimFs, clock: &ManualClock, fsync: SpoolFsync) -> AgentBuilder {
     let (fs, time) = (fs.clone(), clock.clone());
     builder(NOWHERE).clock(clock.clone()).store(move || {
-        let policy = match fsync {
-            SpoolFsync::Always => SyncPolicy::Interval(Duration::ZERO),
-            SpoolFsync::Interval => SyncPolicy::Interval(Duration::from_millis(200)),
+        let interval = match fsync {
+            SpoolFsync::Always => Duration::ZERO,
+            SpoolFsync::Interval => Duration::from_millis(200),
         };
-        Ok(Box::new(DiskStore::new(open(&fs, &time, policy)?)))
+        Ok(Box::new(DiskStore::new(open(&fs, &time, interval)?)))
     })
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn after_a_kill(fs: &SimFs, clock: &ManualClock) -> Vec<String> {
 }
 
 fn left(fs: &SimFs, clock: &ManualClock) -> Vec<String> {
-    let mut spool = open(fs, clock, SyncPolicy::Always).expect("opened");
+    let mut spool = open(fs, clock, Duration::ZERO).expect("opened");
     spool.tick().expect("adopted");
     let records = spool.load(1 << 20).expect("read").into_iter();
     let key = |record: Loaded| {

@@ -7,7 +7,6 @@ use guard_wire::Kind;
 
 use crate::error::{AppendError, At, IoError};
 use crate::format::frame::{self, FRAME_LEN, HEADER_LEN, SEAL_LEN};
-use crate::options::SyncPolicy;
 use crate::platform::clock::milliseconds;
 use crate::records::Records;
 use crate::segment::{Contents, Name, Segment};
@@ -17,7 +16,8 @@ use crate::write_head::{Appender, OpenSegment, lock};
 
 impl Spool {
     /// Appends records, with one write for each segment: usually one. The owner holds them
-    /// until it acknowledges or releases them. [`SyncPolicy`] says when they are durable.
+    /// until it acknowledges or releases them. They are durable after
+    /// [`Options::sync_interval`](crate::Options::sync_interval), or a [`sync`](Self::sync).
     ///
     /// # Errors
     ///
@@ -109,10 +109,7 @@ impl Spool {
             }
             records = later;
         }
-        match self.options.sync {
-            SyncPolicy::Always => self.sync_records(),
-            SyncPolicy::Interval(_) => Ok(()),
-        }
+        Ok(())
     }
 
     /// Creates a segment to append to, unless there is one.

@@ -20,7 +20,7 @@ use guard_wire::Kind;
 
 use crate::directory::{self, Lease};
 use crate::error::{IoError, OpenError};
-use crate::options::{Options, SyncPolicy};
+use crate::options::Options;
 use crate::platform::clock::{Clock, SystemClock, milliseconds};
 use crate::platform::fs::{Disk, FileSystem};
 use crate::quarantine::Quarantine;
@@ -243,11 +243,10 @@ impl Spool {
     fn sync_at(&self, now: Instant) -> Option<Instant> {
         let head = lock(&self.head);
         let since = head.written().filter_map(|open| open.since).min();
-        match (since, self.options.sync) {
+        match since {
             _ if head.needs_rewrite() => Some(now),
-            (Some(since), SyncPolicy::Interval(interval)) => Some(since + interval),
-            (Some(_), SyncPolicy::Always) => Some(now),
-            (None, _) => (!self.unsynced_dirs.is_empty()).then_some(now),
+            Some(since) => Some(since + self.options.sync_interval),
+            None => (!self.unsynced_dirs.is_empty()).then_some(now),
         }
     }
 

@@ -3,9 +3,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use guard_spool::sim::{SimClock, SimFs};
-use guard_spool::{FileSystem, Kind, Options, Spool, SyncPolicy, Token};
+use guard_spool::{FileSystem, Kind, Options, Spool, Token};
 
 const ROOT: &str = "/spool";
 const DEAD: &str = "/spool/1800000000000-1-00000000";
@@ -16,7 +17,7 @@ fn open(fs: &SimFs) -> Spool {
         segment_bytes: 4 << 10,
         max_record: 1 << 10,
         quarantine_bytes: 64 << 10,
-        sync: SyncPolicy::Always,
+        sync_interval: Duration::ZERO,
     };
     let (fs, clock) = (Arc::new(fs.clone()), Arc::new(SimClock::default()));
     let mut spool = Spool::open_with(Path::new(ROOT), options, fs, clock).expect("a sound disk");
