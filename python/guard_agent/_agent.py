@@ -1,7 +1,6 @@
 """The single agent of this process, shared by all handlers."""
 
 import logging
-from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
 from time import monotonic
@@ -19,7 +18,7 @@ from guard_agent._rules import RulesFeed
 from guard_agent._stats import agent_stats
 from guard_agent._transport import TransportLoop
 from guard_agent._uvicorn import await_at_shutdown
-from guard_agent.buffer import until_taken
+from guard_agent.buffer import LAST_ROOM_SECONDS, until_taken
 from guard_agent.config import AgentConfig, validate_config
 from guard_agent.encryption import create_encryptor
 from guard_agent.models import AgentStatus, DynamicRules
@@ -27,14 +26,9 @@ from guard_agent.protocols import BufferProtocol, RedisHandlerProtocol, Transpor
 
 _logger = logging.getLogger("guard_agent")
 
-# Between two waits the interpreter handles signals, such as Ctrl-C.
-_ROOM_SECONDS = 0.25
-
 # The time limit for stopping the agent, and the share of it that a program's own buffer may use.
 _END_SECONDS = 2.0
 _BUFFER_SECONDS = 1.5
-
-Send = Callable[[Any], _native.Ready[None] | None]
 
 
 class ProcessAgent:
@@ -52,17 +46,15 @@ class ProcessAgent:
         self._tell = reporter(lambda: self.config)
         self.rules_feed = RulesFeed(self.rules)
         self.native = _native.Agent(
-            config, self._report, self.rules_feed.changed, self._begin_again
+            config, self._report, self.rules_feed.changed, self._begin_again, self._send
         )
-        self.send_event: Send
-        self.send_metric: Send
-        self._fill(self.native)
         self.handlers: dict[type, Any] = {}
         self._applied = config.model_dump()
         self._transport_loop: TransportLoop | None = None
         self._buffer_loop: BufferLoop | None = None
         # Replaced ones, until what they hold is delivered.
         self._retired_loops: list[BufferLoop] = []
+        self._route_lock = Lock()
         self._own_buffer: AgentBuffer | None = None
         self._no_flush_before = 0.0
         self._own_transport: AgentTransport | None = None
@@ -78,32 +70,33 @@ class ProcessAgent:
         if hasattr(self, "native"):
             self.native.notice_fork()
 
-    def _fill(self, queue: "BufferLoop | _native.Agent") -> None:
-        """Sends records to `queue` from now on. The first record triggers host detection."""
-        self._queue = queue
-        self.native.set_direct(False)
-        self.send_event, self.send_metric = self._send_first_event, self._send_first_metric
+    def _send(self, kind: str, record: Any) -> _native.Ready[None] | None:
+        """Sends a record that must not go straight into the native queue.
 
-    def _send_first_event(self, event: Any) -> _native.Ready[None] | None:
+        The native agent calls this until `_meet_host` has found the host, and for each record if
+        the program has its own buffer. Returns None if the caller must wait for room.
+        """
         self._meet_host()
-        return self._queue.send_event(event)
-
-    def _send_first_metric(self, metric: Any) -> _native.Ready[None] | None:
-        self._meet_host()
-        return self._queue.send_metric(metric)
+        while (loop := self._buffer_loop) is not None:
+            if loop.send(kind, record):
+                return _SENT
+        return self.native.enqueue(kind, record)
 
     def _meet_host(self) -> None:
         """Detects which server runs in this process and registers for its shutdown."""
         self.native.notice_fork()
         callbacks.meet()
         _end.await_use()
-        # Records for a program's own buffer always take this path, because only this check detects
-        # a fork in time.
-        if self._queue is not self.native:
-            await_at_shutdown(self._stop_before_a_signal)
-        elif await_at_shutdown(self._stop_before_a_signal) and self._queue is self.native:
-            self.send_event, self.send_metric = self.native.send_event, self.native.send_metric
-            self.native.set_direct(True)
+        if await_at_shutdown(self._stop_before_a_signal):
+            with self._route_lock:
+                # Records for a program's own buffer always take the detour through Python.
+                self.native.set_direct(self._buffer_loop is None)
+
+    def _route_to(self, loop: BufferLoop | None) -> None:
+        """Sends records to the buffer of `loop` from now on, or to the native queue."""
+        with self._route_lock:
+            self._buffer_loop = loop
+            self.native.set_direct(False)
 
     def reconfigure(self, config: AgentConfig) -> None:
         """Applies `config`; queued records stay queued."""
@@ -161,8 +154,8 @@ class ProcessAgent:
         """
         if buffer is self.buffer:
             return
-        old, self._buffer_loop = self._buffer_loop, self._loop_for(buffer)
-        self._fill(self._buffer_loop or self.native)
+        old = self._buffer_loop
+        self._route_to(self._loop_for(buffer))
         if old is not None:
             self._retire(old)
 
@@ -211,14 +204,15 @@ class ProcessAgent:
             self._redis_loop = redis_loop.for_child()
         if transport_loop is not None or redis_loop is not None:
             self._apply(self.config, self._transport_loop)
-        if buffer_loop is not None:
-            self._buffer_loop = (
-                self._make_buffer_loop(buffer_loop.buffer) if is_forked else buffer_loop.again()
-            )
+        if buffer_loop is None:
+            self._route_to(None)
+        elif is_forked:
+            self._route_to(self._make_buffer_loop(buffer_loop.buffer))
+        else:
+            self._route_to(buffer_loop.again())
         # In a forked child, the parent delivers what these hold.
         for loop in () if is_forked else retired_loops:
             self._retire(loop.again())
-        self._fill(self._buffer_loop or self.native)
         self._meet_host()
 
     def start(self) -> None:
@@ -303,7 +297,7 @@ class ProcessAgent:
             BufferFullError: See `until_taken`.
         """
         for stops in until_taken(self.native, kind, record):
-            wait_for(partial(self.native.wait_for_room, _ROOM_SECONDS, stops))
+            wait_for(partial(self.native.wait_for_room, LAST_ROOM_SECONDS, stops))
 
     @property
     def redis_handler(self) -> RedisHandlerProtocol | None:
@@ -359,12 +353,14 @@ class ProcessAgent:
             events_failed=stats["events"]["dropped"],
             buffer_size=stats["events"]["queued"] + stats["metrics"]["queued"],
             last_flush=stats["last_delivery"],
-            errors=stats["troubles"],
+            errors=stats["recent_errors"],
         )
 
     def stats(self) -> dict[str, Any]:
         return agent_stats(self.native.stats())
 
+
+_SENT: _native.Ready[None] = _native.Ready(None)
 
 _lock = Lock()
 _agent: ProcessAgent | None = None

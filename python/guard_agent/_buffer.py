@@ -18,9 +18,6 @@ from guard_agent.protocols import BufferProtocol
 
 _logger = logging.getLogger("guard_agent")
 
-# The limit on records that wait for the buffer, unless `max_buffered` sets another one.
-_MAX_WAITING = 100_000
-
 # The maximum number of characters passed on from an exception's text.
 _MAX_WORDS = 300
 
@@ -49,12 +46,12 @@ class BufferLoop:
         self._native = native
         self._config = config
         self._deliver = send
-        self._kinds = (
-            _Kind("events", SecurityEvent, buffer.add_event),
-            _Kind("metrics", SecurityMetric, buffer.add_metric),
-        )
+        self._kinds = {
+            "events": _Kind(SecurityEvent, buffer.add_event),
+            "metrics": _Kind(SecurityMetric, buffer.add_metric),
+        }
         self._lock = Lock()
-        self._waiting: deque[tuple[_Kind, bytes]] = deque()
+        self._waiting: deque[tuple[str, bytes]] = deque()
         self._is_retired = False
         self._is_closed = False
         self._successor: BufferLoop | None = None
@@ -68,34 +65,35 @@ class BufferLoop:
         self._thread.post(lambda: self._thread.spawn(self._add_all()))
         self._thread.post(lambda: self._thread.spawn(self._flush_regularly()))
 
-    def send_event(self, event: Any) -> _native.Ready[None]:
-        """Queues an event for the buffer. Never blocks."""
-        return self._send(self._kinds[0], event)
+    def send(self, kind: str, record: Any) -> bool:
+        """Queues a record for the buffer. Never blocks.
 
-    def send_metric(self, metric: Any) -> _native.Ready[None]:
-        """Queues a metric for the buffer. Never blocks."""
-        return self._send(self._kinds[1], metric)
+        Returns:
+            False if the loop was closed after `retire`. The record must go elsewhere then.
+        """
+        encoded = self._native.encode_external(kind, record)
+        if encoded is None or self._put(kind, encoded):
+            return True
+        self._native.external_returned(kind)
+        return False
 
-    def _send(self, kind: "_Kind", record: Any) -> _native.Ready[None]:
-        held = self._native.hold(kind.name, record)
-        if held is not None:
-            self._put(kind, held)
-        return _TAKEN
-
-    def _put(self, kind: "_Kind", held: bytes) -> None:
+    def _put(self, kind: str, encoded: bytes) -> bool:
         with self._lock:
             successor = self._successor
             is_first = not self._waiting
             has_room = not self._is_closed and len(self._waiting) < _room(self._config())
             if has_room and successor is None:
-                self._waiting.append((kind, held))
+                self._waiting.append((kind, encoded))
         if successor is not None:
-            successor._put(kind, held)
-        elif not has_room:
-            self._native.held_lost(kind.name, f"{len(self._waiting)} wait for it to take them")
+            return successor._put(kind, encoded)
+        if self._is_closed and self._is_retired:
+            return False
+        if not has_room:
+            self._native.external_lost(kind, f"{len(self._waiting)} wait for it to take them")
         elif is_first:
             # If the loop closed just now, `close` has already counted the waiting records.
             self._thread.post(self._wake.set)
+        return True
 
     def flush(self) -> Callable[[float], bool]:
         """Starts to flush the buffer.
@@ -149,10 +147,10 @@ class BufferLoop:
         """Ends the thread. The buffer keeps its records; records it never accepted are lost."""
         with self._lock:
             self._is_closed = True
-            left = [kind.name for kind, _ in self._waiting]
+            left = [kind for kind, _ in self._waiting]
             self._waiting.clear()
         for kind in left:
-            self._native.held_lost(kind, "its time was over")
+            self._native.external_lost(kind, "its time was over")
         self._thread.close()
 
     async def _add_all(self) -> None:
@@ -166,20 +164,28 @@ class BufferLoop:
 
     async def _add_waiting(self) -> None:
         while next_one := self._take():
-            kind, held = next_one
+            name, encoded = next_one
+            kind = self._kinds[name]
             # The first record starts status reports and rules.
             self._native.start()
             try:
-                await self._within_timeout(kind.add(make_record(kind.model, json.loads(held))))
-                self._unflushed += 1
+                await self._within_timeout(kind.add(make_record(kind.model, json.loads(encoded))))
             except asyncio.CancelledError:
-                self._native.held_lost(kind.name, "its time was over")
+                self._native.external_lost(name, "its time was over")
                 raise
             except Exception as error:
                 _logger.debug("The buffer raised", exc_info=True)
-                self._native.held_lost(kind.name, _words(error))
+                self._native.external_lost(name, _words(error))
+            else:
+                self._note_added(kind)
 
-    def _take(self) -> "tuple[_Kind, bytes] | None":
+    def _note_added(self, kind: "_Kind") -> None:
+        self._unflushed += 1
+        if kind.is_new:
+            kind.is_new = False
+            self._thread.loop.call_later(_native.FIRST_SEND_SECONDS, self._due.set)
+
+    def _take(self) -> "tuple[str, bytes] | None":
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
@@ -195,7 +201,7 @@ class BufferLoop:
         async with self._take_turn():
             await self._add_waiting()
             self._unflushed = 0
-            outcomes = [await self._flush_kind(kind.name) for kind in self._kinds]
+            outcomes = [await self._flush_kind(kind) for kind in self._kinds]
             return all(outcomes)
 
     @contextlib.asynccontextmanager
@@ -226,7 +232,7 @@ class BufferLoop:
             flush = getattr(self.buffer, f"flush_{kind}_with_keys")
             records, keys = await self._within_timeout(flush())
         except Exception as error:
-            self._held_back(kind, 0, error)
+            self._report_kept(kind, 0, error)
             return False
         if not records:
             return True
@@ -241,25 +247,25 @@ class BufferLoop:
         try:
             await self._settle(kind, records, keys, taken=bool(taken))
         except Exception as error:
-            self._held_back(kind, len(records), error)
+            self._report_kept(kind, len(records), error)
             return False
         if not taken:
-            self._native.held_back(kind, len(records), trouble)
+            self._native.external_kept(kind, len(records), trouble)
         return bool(taken)
 
     async def _settle(self, kind: str, records: list[Any], keys: list[str], *, taken: bool) -> None:
         if taken:
-            self._native.held_delivered(kind, len(records))
+            self._native.external_delivered(kind, len(records))
             confirm = getattr(self.buffer, f"confirm_{kind[:-1]}_redis_keys")
             await self._within_timeout(confirm(keys))
         else:
             requeue = getattr(self.buffer, f"requeue_{kind}_in_memory")
             await self._within_timeout(requeue(records, keys))
 
-    def _held_back(self, kind: str, records: int, error: Exception) -> None:
+    def _report_kept(self, kind: str, records: int, error: Exception) -> None:
         # The agent logs one warning per minute. This debug line shows the traceback.
         _logger.debug("The buffer raised", exc_info=True)
-        self._native.held_back(kind, records, _words(error))
+        self._native.external_kept(kind, records, _words(error))
 
     async def _within_timeout(self, answer: Any) -> Any:
         return await within(self._config().timeout, answer)
@@ -268,18 +274,15 @@ class BufferLoop:
 class _Kind:
     """The differences between events and metrics."""
 
-    def __init__(self, name: str, model: type[Any], add: Callable[[Any], Awaitable[None]]) -> None:
-        self.name = name
+    def __init__(self, model: type[Any], add: Callable[[Any], Awaitable[None]]) -> None:
         self.model = model
         self.add = add
-
-
-_TAKEN: _native.Ready[None] = _native.Ready(None)
+        self.is_new = True
 
 
 def _room(config: AgentConfig) -> int:
     """Returns how many records may wait for the buffer."""
-    return config.max_buffered or _MAX_WAITING
+    return config.max_buffered or int(_native.DEFAULTS["max_buffered"])
 
 
 def _watermark(config: AgentConfig) -> float:

@@ -24,6 +24,7 @@ def agent_stats(native: dict[str, Any]) -> dict[str, Any]:
             "status": native["status_failures"],
             "rules": native["rules_failures"],
         },
+        "internal_errors": native["internal_errors"],
         "last_status_push_ok": native["last_status_ok"],
         "ledger": native["ledger"],
         "durability": native["durability"],

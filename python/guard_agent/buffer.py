@@ -25,8 +25,8 @@ _logger = logging.getLogger("guard_agent")
 # `buffer_overflow_policy="block"`.
 _LOOK_SECONDS = 0.005
 
-# The maximum time for which a full queue keeps a program from ending.
-_LAST_ROOM_SECONDS = 2.0
+LAST_ROOM_SECONDS = 2.0
+"""The maximum time for which a full queue keeps a program from ending."""
 
 
 def until_taken(agent: _native.Agent, kind: str, record: Any) -> Iterator[int]:
@@ -57,7 +57,7 @@ def _patience() -> float | None:
     otherwise wait forever for a backend that never comes back.
     """
     keeps_running = threading.main_thread().is_alive() or threading.current_thread().daemon
-    return None if keeps_running else _LAST_ROOM_SECONDS
+    return None if keeps_running else LAST_ROOM_SECONDS
 
 
 class EventBuffer:
@@ -108,20 +108,19 @@ class EventBuffer:
             BufferFullError: The buffer is full and `buffer_overflow_policy` is "raise"; or it is
                 the agent's queue, and the agent stopped while the event waited for room.
         """
-        if not self._queue.send_event(event):
+        if not self._queue.enqueue("events", event):
             await when_taken(self._until_taken("events", event))
         self._flush_early()
 
     async def add_metric(self, metric: SecurityMetric) -> None:
         """Adds a metric, exactly as `add_event` adds an event."""
-        if not self._queue.send_metric(metric):
+        if not self._queue.enqueue("metrics", metric):
             await when_taken(self._until_taken("metrics", metric))
         self._flush_early()
 
     def _until_taken(self, kind: str, record: Any) -> Iterator[object]:
-        send = self._queue.send_event if kind == "events" else self._queue.send_metric
         # A flush makes room.
-        while not send(record):
+        while not self._queue.enqueue(kind, record):
             yield None
 
     async def flush_events(self) -> list[SecurityEvent]:
@@ -157,7 +156,7 @@ class EventBuffer:
             BufferFullError: There is no room, and the policy forbids dropping other records.
         """
         for event in events:
-            _requeue(self._queue.send_event, event)
+            self._requeue("events", event)
         return [key for key in keys if key]
 
     async def requeue_metrics_in_memory(
@@ -165,8 +164,14 @@ class EventBuffer:
     ) -> list[str]:
         """Takes back metrics, exactly as `requeue_events_in_memory` takes back events."""
         for metric in metrics:
-            _requeue(self._queue.send_metric, metric)
+            self._requeue("metrics", metric)
         return [key for key in keys if key]
+
+    def _requeue(self, kind: str, record: Any) -> None:
+        if not self._queue.enqueue(kind, record):
+            raise BufferFullError(
+                "the buffer is full; flush it, or raise buffer_size or max_buffered"
+            )
 
     async def get_buffer_size(self) -> int:
         """Returns how many records wait or are being sent."""
@@ -233,8 +238,3 @@ async def _flush_safely(flush: Callable[[], Awaitable[None]]) -> None:
         await flush()
     except Exception:
         _logger.exception("flush_callback raised; what it did not flush stays in the buffer")
-
-
-def _requeue(send: Callable[[Any], object], record: Any) -> None:
-    if not send(record):
-        raise BufferFullError("the buffer is full; flush it, or raise buffer_size or max_buffered")

@@ -196,11 +196,6 @@ class GuardAgentHandler(Sender, _Handler):
     def _given(self, value: T) -> Coroutine[Any, Any, T]:
         return Ready(value)
 
-    def _send(self, kind: str, record: Any) -> Coroutine[Any, Any, None]:
-        """Sends a record that the native agent did not accept at once."""
-        send = self._agent.send_event if kind == "events" else self._agent.send_metric
-        return send(record) or self._when_room(kind, record)
-
     def _when_room(self, kind: str, record: Any) -> Coroutine[Any, Any, None]:
         """Sends `record` as soon as the full queue has room for it."""
         where = home()
@@ -247,7 +242,7 @@ class SyncGuardAgentHandler(_Handler):
             BufferFullError: The queue is full and `buffer_overflow_policy` is "raise", or the agent
                 stopped while the call waited for room.
         """
-        if self._agent.send_event(event) is None:
+        if self._agent.native.send_event(event) is None:
             self._agent.send_when_room("events", event)
 
     def send_metric(self, metric: Any) -> None:
@@ -257,7 +252,7 @@ class SyncGuardAgentHandler(_Handler):
             BufferFullError: The queue is full and `buffer_overflow_policy` is "raise", or the agent
                 stopped while the call waited for room.
         """
-        if self._agent.send_metric(metric) is None:
+        if self._agent.native.send_metric(metric) is None:
             self._agent.send_when_room("metrics", metric)
 
     def start(self) -> None:

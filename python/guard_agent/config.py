@@ -24,6 +24,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from guard_agent._native import DEFAULTS, MINIMUMS
+
 _logger = logging.getLogger("guard_agent.config")
 
 OnError: TypeAlias = Callable[[str, BaseException, dict[str, Any]], object]
@@ -33,7 +35,6 @@ SECRETS = frozenset({"api_key", "project_encryption_key", "payload_signing_secre
 """Fields whose values are never shown."""
 
 _API_PATH = "/api/v1"
-_MIN_API_KEY = 10
 
 
 class AgentConfig(BaseModel):
@@ -50,9 +51,11 @@ class AgentConfig(BaseModel):
     # Errors must not show neighbouring fields: they may hold a secret.
     model_config = ConfigDict(arbitrary_types_allowed=True, hide_input_in_errors=True)
 
-    api_key: str = Field(repr=False, description="The project's API key: 10 characters or more.")
+    api_key: str = Field(
+        repr=False, description=f"The project's API key: {MINIMUMS['api_key']} characters or more."
+    )
     endpoint: str = Field(
-        default="https://api.fastapi-guard.com",
+        default=DEFAULTS["endpoint"],
         description="The backend: an http or https URL with a host, without user and password. "
         "Trailing slashes and a trailing /api/v1 are removed.",
     )
@@ -60,32 +63,36 @@ class AgentConfig(BaseModel):
         default=None, description="The project that the records belong to."
     )
     buffer_size: int = Field(
-        default=100,
+        default=DEFAULTS["buffer_size"],
         description="The number of queued records at which the agent sends: a whole number above "
         "0.",
     )
     flush_interval: int = Field(
-        default=30,
+        default=DEFAULTS["flush_interval"],
         description="Seconds after which queued records are sent at the latest: a whole number "
-        "above 0.",
+        "above 0. The first records of a process are sent within a second.",
     )
     dynamic_rule_interval: int = Field(
-        default=300,
-        ge=60,
+        default=DEFAULTS["dynamic_rule_interval"],
+        ge=MINIMUMS["dynamic_rule_interval"],
         description="Seconds between requests for new rules, at a backend that does not hold "
-        "requests until the rules change: a whole number from 60 up.",
+        "requests until the rules change: a whole number from "
+        f"{MINIMUMS['dynamic_rule_interval']} up.",
     )
     status_interval: int = Field(
-        default=300, ge=60, description="Seconds between status reports: a whole number from 60 up."
+        default=DEFAULTS["status_interval"],
+        ge=MINIMUMS["status_interval"],
+        description="Seconds between status reports: a whole number from "
+        f"{MINIMUMS['status_interval']} up.",
     )
     high_watermark_ratio: float = Field(
-        default=0.8,
+        default=DEFAULTS["high_watermark_ratio"],
         gt=0,
         le=1,
         description="The share of buffer_size at which a send starts: a number above 0, at most 1.",
     )
     max_concurrent_flushes: int = Field(
-        default=1,
+        default=DEFAULTS["max_concurrent_flushes"],
         ge=1,
         description="How many requests may be in flight at the same time: a whole number from 1 "
         "up.",
@@ -100,25 +107,26 @@ class AgentConfig(BaseModel):
     )
     enable_events: bool = Field(default=True, description="Whether events are sent: true or false.")
     retry_attempts: int = Field(
-        default=3,
+        default=DEFAULTS["retry_attempts"],
         description="How often a failed batch is sent again in one round, before a longer pause: "
         "a whole number from 0 up.",
     )
     timeout: int = Field(
-        default=30, description="Seconds that one request may take: a whole number above 0."
+        default=DEFAULTS["timeout"],
+        description="Seconds that one request may take: a whole number above 0.",
     )
     backoff_factor: float = Field(
-        default=1.0,
+        default=DEFAULTS["backoff_factor"],
         description="Seconds until the first retry; each further retry doubles it: a number above "
         "0.",
     )
     sensitive_headers: list[str] = Field(
-        default_factory=lambda: ["authorization", "cookie", "x-api-key"],
+        default_factory=lambda: list(DEFAULTS["sensitive_headers"]),
         description="Names of headers and fields whose values are redacted, in addition to "
         "proxy-authorization and set-cookie: a list of names in any case.",
     )
     max_payload_size: int = Field(
-        default=1024,
+        default=DEFAULTS["max_payload_size"],
         ge=0,
         description="Longer text in a record is truncated to this many bytes: a whole number from "
         "0 up.",
@@ -136,7 +144,7 @@ class AgentConfig(BaseModel):
         default=True, description="Whether bodies are compressed: true or false."
     )
     compression_threshold: int = Field(
-        default=1024,
+        default=DEFAULTS["compression_threshold"],
         ge=0,
         description="Bodies of at least this many bytes are compressed: a whole number from 0 up.",
     )
@@ -144,6 +152,12 @@ class AgentConfig(BaseModel):
         default=None,
         description="Identifies the installation; by default it is kept in "
         "~/.guard-agent/install-id.",
+    )
+    name: str | None = Field(
+        default_factory=lambda: os.environ.get("GUARD_AGENT_NAME", "").strip() or None,
+        description="The agent's name in the backend, for people; by default the program and the "
+        "host, such as uvicorn@web-1. The default is the environment variable GUARD_AGENT_NAME, "
+        "which also applies to the AgentConfig that a guard makes.",
     )
     payload_signing_secret: str | None = Field(
         default=None, repr=False, description="Signs every body: a text that the backend has too."
@@ -159,17 +173,19 @@ class AgentConfig(BaseModel):
         default=None,
         ge=1,
         description="The most records that are queued: a whole number from 1 up; by default "
-        '100,000 under "drop", and buffer_size under "block" and "raise".',
+        f"{DEFAULTS['max_buffered']:,} under "
+        '"drop", and buffer_size under "block" and "raise".',
     )
     max_buffer_bytes: int = Field(
-        default=67_108_864,
+        default=DEFAULTS["max_buffer_bytes"],
         ge=1,
         description="The most bytes of records that are queued: a whole number from 1 up.",
     )
     max_batch_bytes: int = Field(
-        default=262_144,
-        ge=4096,
-        description="The most bytes of one uncompressed body: a whole number from 4,096 up.",
+        default=DEFAULTS["max_batch_bytes"],
+        ge=MINIMUMS["max_batch_bytes"],
+        description="The most bytes of one uncompressed body: a whole number from "
+        f"{MINIMUMS['max_batch_bytes']:,} up.",
     )
     rules_cache_path: Path | None = Field(
         default=None,
@@ -187,10 +203,11 @@ class AgentConfig(BaseModel):
         "that a guard makes. None saves nothing.",
     )
     spool_max_bytes: int = Field(
-        default=1_073_741_824,
-        ge=16_777_216,
-        description="The most bytes of the spool: a whole number from 16,777,216 up, and at least "
-        "8 times max_batch_bytes.",
+        default=DEFAULTS["spool_max_bytes"],
+        ge=MINIMUMS["spool_max_bytes"],
+        description="The most bytes of the spool: a whole number from "
+        f"{MINIMUMS['spool_max_bytes']:,} up, and at least {MINIMUMS['spool_batches']} times "
+        "max_batch_bytes.",
     )
     spool_fsync: Literal["interval", "always"] = Field(
         default="interval",
@@ -207,10 +224,10 @@ class AgentConfig(BaseModel):
         "AgentConfig that a guard makes. Cannot be combined with spool_dir.",
     )
     redis_max_bytes: int = Field(
-        default=268_435_456,
-        ge=1_048_576,
+        default=DEFAULTS["redis_max_bytes"],
+        ge=MINIMUMS["redis_max_bytes"],
         description="The most bytes of the project's records in Redis, counting 200 extra for "
-        "each record: a whole number from 1,048,576 up.",
+        f"each record: a whole number from {MINIMUMS['redis_max_bytes']:,} up.",
     )
     anonymize_ip: Literal["none", "truncate", "hash"] = Field(
         default_factory=lambda: os.environ.get("GUARD_AGENT_ANONYMIZE_IP", "").strip() or "none",
@@ -308,8 +325,9 @@ def validate_config(config: AgentConfig) -> list[str]:
     The handlers reject a configuration with problems by a ValueError.
     """
     errors = []
-    if len(config.api_key) < _MIN_API_KEY:
-        errors.append(f"api_key must be at least {_MIN_API_KEY} characters long")
+    least = MINIMUMS["api_key"]
+    if len(config.api_key) < least:
+        errors.append(f"api_key must be at least {least} characters long")
     for name in ("buffer_size", "flush_interval", "timeout", "backoff_factor"):
         value = getattr(config, name)
         if not value > 0:

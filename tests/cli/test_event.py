@@ -28,6 +28,13 @@ def test_the_event_is_stored_and_can_be_found_by_its_key(
     assert output.errors == ""
 
 
+def test_the_command_leaves_no_agent_behind(server: GuardServer, guard_agent: Command) -> None:
+    output = guard_agent("send-test-event", "--endpoint", server.url)
+    assert output.code == 0, output.text
+    assert server.counts("events") == {"agent_test": 1}
+    assert server.get("/api/v1/summary")["agents"] == []
+
+
 def test_the_event_uses_the_agents_proxy_and_tls(
     server: GuardServer, authority: Authority, guard_agent: Command, cleanup: ExitStack
 ) -> None:

@@ -278,6 +278,16 @@ def test_a_program_buffer_holds_the_records_until_a_flush(
     assert buffer.threads == {"guard-buffer"}
 
 
+def test_the_first_records_of_a_program_buffer_are_sent_at_once(
+    make_config: Make, backend: Backend
+) -> None:
+    agent = SyncGuardAgentHandler(make_config(flush_interval=3600), buffer=Buffer())
+    agent.send_event(event("first"))
+    eventually(lambda: len(backend.events) == 1)
+    agent.send_metric(metric())
+    eventually(lambda: len(backend.metrics) == 1)
+
+
 def test_undelivered_records_return_to_the_buffer(make_config: Make, backend: Backend) -> None:
     backend.status = 500
     buffer = Buffer()

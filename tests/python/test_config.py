@@ -166,7 +166,12 @@ def test_the_environment_is_read_field_by_field(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("anonymize_ip", "hash"), ("redis_url", "redis://cache"), ("spool_dir", "/var/spool/guard")],
+    [
+        ("anonymize_ip", "hash"),
+        ("name", "shop"),
+        ("redis_url", "redis://cache"),
+        ("spool_dir", "/var/spool/guard"),
+    ],
 )
 def test_fields_that_a_guard_cannot_set_come_from_the_environment(
     field: str, value: str, monkeypatch: pytest.MonkeyPatch

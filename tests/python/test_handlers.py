@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import inspect
+import socket
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
@@ -293,6 +295,54 @@ def test_drop_discards_the_oldest_and_counts_it(make_config: Make, backend: Back
     assert sent_types(backend) == ["2", "3"]
 
 
+def test_the_first_records_of_each_kind_are_sent_at_once(
+    make_config: Make, backend: Backend
+) -> None:
+    agent = SyncGuardAgentHandler(make_config(flush_interval=3600))
+    agent.send_event(event("first"))
+    assert eventually(lambda: sent_types(backend) == ["first"])
+    agent.send_metric(metric())
+    eventually(lambda: len(backend.metrics) == 1)
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [
+        ("/srv/shop/main.py", "main"),
+        ("/usr/bin/gunicorn", "gunicorn"),
+        ("/lib/uvicorn/__main__.py", "uvicorn"),
+        ("-c", "python"),
+        ("", "python"),
+    ],
+)
+def test_the_status_names_the_agent_by_its_program_and_host(
+    make_config: Make,
+    backend: Backend,
+    monkeypatch: pytest.MonkeyPatch,
+    program: str,
+    name: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program])
+    SyncGuardAgentHandler(make_config()).start()
+    assert agent_name(backend) == f"{name}@{socket.gethostname()}"
+
+
+def test_the_name_comes_from_the_configuration_or_the_environment(
+    make_config: Make, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUARD_AGENT_NAME", "shop")
+    assert make_config(name="till").name == "till"
+    SyncGuardAgentHandler(make_config()).start()
+    assert agent_name(backend) == "shop"
+
+
+def agent_name(backend: Backend) -> Any:
+    def reports() -> list[Any]:
+        return [each.body for each in backend.received if each.path == "/api/v1/status"]
+
+    return eventually(reports)[0]["agent_name"]
+
+
 def test_rules_are_a_model_and_are_cached_for_their_ttl(
     make_config: Make, backend: Backend
 ) -> None:
@@ -335,6 +385,18 @@ def test_stats_have_the_keys_that_status_pages_read(make_config: Make) -> None:
     }  # fmt: skip
     assert stats["loop_failures"] == {"flush": 0, "status": 0, "rules": 0}
     assert stats["ledger"].keys() == {"accepted", "delivered", "queued", "spooled", "dropped"}
+
+
+@pytest.mark.parametrize("call", ["close", "stop"])
+def test_a_panic_in_the_native_agent_is_counted_logged_and_no_base_exception(
+    make_config: Make, log: Log, call: str
+) -> None:
+    agent = SyncGuardAgentHandler(make_config())
+    beyond_what_a_clock_holds = 1e19
+    with pytest.raises(RuntimeError, match="the agent failed in this call and goes on"):
+        getattr(agent._agent.native, call)(beyond_what_a_clock_holds)
+    log.wait_for("a call failed in the agent, which goes on; please report this")
+    assert agent.get_stats()["internal_errors"] == 1
 
 
 def test_stats_count_each_step(make_config: Make) -> None:

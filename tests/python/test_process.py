@@ -197,7 +197,7 @@ def test_a_thread_outlives_the_main_thread_and_still_waits_for_room(backend: Bac
     from guard_agent import SyncGuardAgentHandler, buffer
 
     # A machine may stand still for longer than that.
-    buffer._LAST_ROOM_SECONDS = 3600.0
+    buffer.LAST_ROOM_SECONDS = 3600.0
     agent = SyncGuardAgentHandler(agent.config.model_copy(
         update={"buffer_overflow_policy": "block", "max_buffered": 10, "buffer_size": 10}
     ))

@@ -19,6 +19,11 @@ PROGRAM = """
     ))
     event = SecurityEvent(timestamp=get_current_timestamp(), event_type="ip_banned")
 
+    def fill(agent):
+        limits = {"buffer_overflow_policy": "block", "max_buffered": 1}
+        SyncGuardAgentHandler(agent.config.model_copy(update=limits))
+        agent.send_event(event)
+
     def transport(call, *arguments):
         asked = getattr(HTTPTransport(agent.config), call)(*arguments)
         # Outside of an event loop the work is done at the first step.
@@ -33,6 +38,7 @@ INTERRUPTED, TERMINATED = (signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)
 WAITS = [
     ("agent.send_event(event); agent.flush_buffer()", POSTS, *INTERRUPTED),
     ("agent.send_event(event); agent.stop()", POSTS, *TERMINATED),
+    ("fill(agent); agent.send_event(event)", POSTS, *INTERRUPTED),
     ("agent.get_dynamic_rules()", RULES, *INTERRUPTED),
     ("agent.get_dynamic_rules()", RULES, *TERMINATED),
     ("transport('send_events', [event])", POSTS, *INTERRUPTED),

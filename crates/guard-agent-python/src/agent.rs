@@ -11,7 +11,7 @@ use crate::awaitable::Ready;
 use crate::buffer::bytes;
 use crate::config;
 use crate::convert::{Record, kind_of};
-use crate::errors::{buffer_full, value_error};
+use crate::errors::{buffer_full, internal, value_error};
 use crate::keyvalue::Calls;
 use crate::report::{let_arrive, rules_hook};
 use crate::stats;
@@ -27,8 +27,11 @@ pub(crate) struct Agent {
     core: Core,
     /// The return value of a call whose record was accepted.
     taken: Py<Ready>,
-    /// Handlers may send directly, without calling Python code first.
+    /// Records go into the queue without a detour through Python.
     is_direct: AtomicBool,
+    /// Python's `send(kind, record)`, the detour: it detects the host first, and knows a
+    /// program's own buffer. It ends at `enqueue`, or at that buffer.
+    send_by_python: Py<PyAny>,
     /// The process in which the agent was last used: see [`here`].
     used_in: AtomicU64,
     /// The Python callback that restarts event loops that no longer run.
@@ -36,21 +39,22 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Sends, if handlers may send directly, without calling Python code first.
-    pub(crate) fn send_if_direct(
+    /// Sends a record, through Python if needed. Returns None if the caller must wait for room.
+    pub(crate) fn send(
         &self,
         kind: Kind,
         record: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Py<Ready>>> {
-        self.notice(record.py())?;
+        let py = record.py();
+        self.notice(py)?;
         if self.is_direct.load(Ordering::Relaxed) {
-            self.send(kind, record)
-        } else {
-            Ok(None)
+            return self.put(kind, record);
         }
+        let sent = self.send_by_python.call1(py, (kind.key(), record))?;
+        Ok(sent.extract(py)?)
     }
 
-    fn send(&self, kind: Kind, record: &Bound<'_, PyAny>) -> PyResult<Option<Py<Ready>>> {
+    fn put(&self, kind: Kind, record: &Bound<'_, PyAny>) -> PyResult<Option<Py<Ready>>> {
         match self.core.try_record(kind, Record(record)) {
             Ok(()) => Ok(Some(self.taken.clone_ref(record.py()))),
             Err(_) if self.core.blocks() => Ok(None),
@@ -60,6 +64,22 @@ impl Agent {
 }
 
 impl Agent {
+    /// Calls the core. A panic in it is counted, reported, and raised as a `RuntimeError`: PyO3
+    /// would raise a `BaseException`. Call this without the GIL if the call takes long.
+    fn call<T>(&self, work: impl FnOnce(&Core) -> T) -> PyResult<T> {
+        self.core.guarded(work).ok_or_else(internal)
+    }
+
+    /// Calls the core in another thread. A signal ends the wait.
+    fn wait<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> PyResult<T> {
+        let core = self.core.clone();
+        interruptibly(py, move || core.guarded(work))
+    }
+
     /// Makes Python restart its loops on the first call in a forked child, because Python may not
     /// have noticed the fork. Does the same after the program closed the agent's descriptors.
     fn notice(&self, py: Python<'_>) -> PyResult<()> {
@@ -85,6 +105,7 @@ impl Agent {
         report: Bound<'_, PyAny>,
         rules_changed: Bound<'_, PyAny>,
         begin_again: Py<PyAny>,
+        send_by_python: Py<PyAny>,
     ) -> PyResult<Self> {
         let builder = config::builder(config, report.unbind(), None)?
             .on_rules_changed(rules_hook(rules_changed.unbind()));
@@ -95,6 +116,7 @@ impl Agent {
             core,
             taken,
             is_direct,
+            send_by_python,
             used_in: AtomicU64::new(here()),
             begin_again,
         })
@@ -105,7 +127,7 @@ impl Agent {
         self.notice(py)
     }
 
-    /// Whether handlers may send directly, without calling Python code first.
+    /// Sets whether records go into the queue without a detour through Python.
     fn set_direct(&self, is_direct: bool) {
         self.is_direct.store(is_direct, Ordering::Relaxed);
     }
@@ -125,20 +147,23 @@ impl Agent {
         if let Some(calls) = store {
             builder = config::keep_in(builder, config, calls)?;
         }
-        let outcome = py.detach(|| self.core.reconfigure(builder));
-        outcome.map_err(value_error)
+        let outcome = py.detach(|| self.call(|core| core.reconfigure(builder)));
+        outcome?.map_err(value_error)
     }
 
     #[pyo3(signature = (event, /))]
     fn send_event(&self, event: &Bound<'_, PyAny>) -> PyResult<Option<Py<Ready>>> {
-        self.notice(event.py())?;
         self.send(Kind::Event, event)
     }
 
     #[pyo3(signature = (metric, /))]
     fn send_metric(&self, metric: &Bound<'_, PyAny>) -> PyResult<Option<Py<Ready>>> {
-        self.notice(metric.py())?;
         self.send(Kind::Metric, metric)
+    }
+
+    /// Puts a record into the queue: the end of the detour through Python.
+    fn enqueue(&self, kind: &str, record: &Bound<'_, PyAny>) -> PyResult<Option<Py<Ready>>> {
+        self.put(kind_of(kind)?, record)
     }
 
     /// Retries a record that a full queue refused. Returns None while the caller should keep
@@ -172,48 +197,53 @@ impl Agent {
     /// Removes the records of a kind from the queue and returns them.
     fn withdraw<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Vec<Bound<'py, PyBytes>>> {
         let kind = kind_of(kind)?;
-        Ok(bytes(py, py.detach(|| self.core.withdraw(kind))))
+        let withdrawn = py.detach(|| self.call(|core| core.withdraw(kind)));
+        Ok(bytes(py, withdrawn?))
     }
 
     /// The JSON of a record for a buffer that Python supplies.
-    fn hold<'py>(
+    fn encode_external<'py>(
         &self,
         kind: &str,
         record: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let held = self.core.hold(kind_of(kind)?, Record(record));
-        Ok(held.map(|held| PyBytes::new(record.py(), &held)))
+        let kind = kind_of(kind)?;
+        let encoded = self.call(|core| core.encode_external(kind, Record(record)))?;
+        Ok(encoded.map(|encoded| PyBytes::new(record.py(), &encoded)))
     }
 
-    fn held_delivered(&self, kind: &str, records: u64) -> PyResult<()> {
-        self.core.held_delivered(kind_of(kind)?, records);
-        Ok(())
+    fn external_returned(&self, kind: &str) -> PyResult<()> {
+        let kind = kind_of(kind)?;
+        self.call(|core| core.external_returned(kind))
     }
 
-    fn held_lost(&self, kind: &str, why: &str) -> PyResult<()> {
-        self.core.held_lost(kind_of(kind)?, why);
-        Ok(())
+    fn external_delivered(&self, kind: &str, records: u64) -> PyResult<()> {
+        let kind = kind_of(kind)?;
+        self.call(|core| core.external_delivered(kind, records))
     }
 
-    fn held_back(&self, kind: &str, records: usize, why: &str) -> PyResult<()> {
-        self.core.held_back(kind_of(kind)?, records, why);
-        Ok(())
+    fn external_lost(&self, kind: &str, why: &str) -> PyResult<()> {
+        let kind = kind_of(kind)?;
+        self.call(|core| core.external_lost(kind, why))
     }
 
-    fn wait_for_room(&self, py: Python<'_>, seconds: f64, stops: u64) -> bool {
-        py.detach(|| self.core.wait_for_room(duration(seconds), stops))
+    fn external_kept(&self, kind: &str, records: usize, why: &str) -> PyResult<()> {
+        let kind = kind_of(kind)?;
+        self.call(|core| core.external_kept(kind, records, why))
+    }
+
+    fn wait_for_room(&self, py: Python<'_>, seconds: f64, stops: u64) -> PyResult<bool> {
+        self.wait(py, move |core| core.wait_for_room(duration(seconds), stops))
     }
 
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         self.notice(py)?;
-        py.detach(|| self.core.start());
-        Ok(())
+        py.detach(|| self.call(Core::start))
     }
 
     fn stop(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
         self.notice(py)?;
-        let core = self.core.clone();
-        interruptibly(py, move || {
+        self.wait(py, move |core| {
             let delivered = core.stop_within(duration(seconds));
             // A signal may end the process next, so let reports of undelivered records arrive now.
             let_arrive();
@@ -222,35 +252,33 @@ impl Agent {
     }
 
     /// Shuts the agent down when the interpreter exits.
-    fn close(&self, py: Python<'_>, seconds: f64) {
-        py.detach(|| self.core.close_within(duration(seconds)));
+    fn close(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
+        let closed = py.detach(|| self.call(|core| core.close_within(duration(seconds))));
         // Daemon threads may keep sending. Without this clone the interpreter would drop the
         // agent and wait for those records a second time.
         std::mem::forget(self.core.clone());
+        closed
     }
 
     fn flush(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
         self.notice(py)?;
-        let core = self.core.clone();
-        interruptibly(py, move || core.flush(duration(seconds)))
+        self.wait(py, move |core| core.flush(duration(seconds)))
     }
 
     fn rules(&self, py: Python<'_>) -> PyResult<Option<String>> {
         self.notice(py)?;
-        let core = self.core.clone();
-        let rules = interruptibly(py, move || core.rules())?;
+        let rules = self.wait(py, Core::rules)?;
         Ok(rules.map(|rules| rules.json.clone()))
     }
 
     /// Subscribes to the rules; `rules_changed` is called from now on.
     fn follow_rules(&self, py: Python<'_>) -> PyResult<()> {
         self.notice(py)?;
-        py.detach(|| drop(self.core.rules_updates()));
-        Ok(())
+        py.detach(|| self.call(|core| drop(core.rules_updates())))
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = py.detach(|| self.core.stats());
+        let stats = py.detach(|| self.call(Core::stats))?;
         stats::dict(py, &stats)
     }
 }

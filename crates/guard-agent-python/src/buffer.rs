@@ -1,30 +1,18 @@
 //! The Python class of a queue without a sender.
 
-use guard_agent::Kind;
 use guard_agent::compat::Buffer as Core;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::config;
 use crate::convert::{Record, kind_of};
-use crate::errors::{buffer_full, value_error};
+use crate::errors::{buffer_full, internal, value_error};
 use crate::stats;
 
 /// A buffer of the core.
 #[pyclass(frozen, module = "guard_agent._native")]
 pub(crate) struct Buffer {
     core: Core,
-}
-
-impl Buffer {
-    /// Returns whether the record was accepted; if not, the caller must wait for room.
-    fn send(&self, kind: Kind, record: &Bound<'_, PyAny>) -> PyResult<bool> {
-        match self.core.record(kind, Record(record)) {
-            Ok(()) => Ok(true),
-            Err(_) if self.core.blocks() => Ok(false),
-            Err(full) => Err(buffer_full(record.py(), &full)),
-        }
-    }
 }
 
 #[pymethods]
@@ -36,22 +24,24 @@ impl Buffer {
         Ok(Self { core })
     }
 
-    #[pyo3(signature = (event, /))]
-    fn send_event(&self, event: &Bound<'_, PyAny>) -> PyResult<bool> {
-        self.send(Kind::Event, event)
-    }
-
-    #[pyo3(signature = (metric, /))]
-    fn send_metric(&self, metric: &Bound<'_, PyAny>) -> PyResult<bool> {
-        self.send(Kind::Metric, metric)
+    /// Returns whether the record was accepted; if not, the caller must wait for room.
+    fn enqueue(&self, kind: &str, record: &Bound<'_, PyAny>) -> PyResult<bool> {
+        match self.core.record(kind_of(kind)?, Record(record)) {
+            Ok(()) => Ok(true),
+            Err(_) if self.core.blocks() => Ok(false),
+            Err(full) => Err(buffer_full(record.py(), &full)),
+        }
     }
 
     fn withdraw<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-        Ok(bytes(py, self.core.withdraw(kind_of(kind)?)))
+        let kind = kind_of(kind)?;
+        let withdrawn = self.core.guarded(|core| core.withdraw(kind));
+        Ok(bytes(py, withdrawn.ok_or_else(internal)?))
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        stats::dict(py, &self.core.stats())
+        let stats = self.core.guarded(Core::stats).ok_or_else(internal)?;
+        stats::dict(py, &stats)
     }
 }
 

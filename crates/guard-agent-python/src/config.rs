@@ -1,15 +1,16 @@
 //! Converts `guard_agent.AgentConfig` to the core's builder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use guard_agent::clock::SystemClock;
 use guard_agent::store::SpoolFsync;
 use guard_agent::store::keyvalue::{KeyValueOptions, KeyValueStore};
-use guard_agent::{Agent, AgentBuilder, Anonymize, OverflowPolicy};
+use guard_agent::{Agent, AgentBuilder, Anonymize, OverflowPolicy, default_name};
 use guard_wire::encode::Encoder;
 use guard_wire::redact::Redactor;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::errors::value_error;
@@ -86,7 +87,33 @@ pub(crate) fn builder(
     if let Some(id) = read::<Option<String>>(config, "install_id")? {
         builder = builder.install_id(id);
     }
-    Ok(builder)
+    let name = read::<Option<String>>(config, "name")?;
+    Ok(builder.name(name.unwrap_or_else(|| default_name(&program(config.py())))))
+}
+
+/// The name of the Python program, from `sys.argv`.
+fn program(py: Python<'_>) -> String {
+    let called = || -> PyResult<String> {
+        py.import(intern!(py, "sys"))?
+            .getattr(intern!(py, "argv"))?
+            .get_item(0)?
+            .extract()
+    };
+    let called = called().unwrap_or_default();
+    let path = Path::new(&called);
+    // Under `python -m`, it is the path of a package's `__main__.py`.
+    let is_package = path.file_name().is_some_and(|name| name == "__main__.py");
+    let path = if is_package {
+        path.parent()
+    } else {
+        Some(path)
+    };
+    let name = path.and_then(Path::file_stem).unwrap_or_default();
+    match name.to_string_lossy() {
+        // The interpreter itself: an interactive session, or `python -c`.
+        name if name.is_empty() || name.starts_with('-') => "python".to_owned(),
+        name => name.into_owned(),
+    }
 }
 
 /// Saves the records in the key-value store behind `calls`.

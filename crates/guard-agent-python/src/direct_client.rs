@@ -9,7 +9,7 @@ use pyo3::types::PyDict;
 use crate::agent::duration;
 use crate::config;
 use crate::convert::{Record, kind_of};
-use crate::errors::value_error;
+use crate::errors::{internal, value_error};
 use crate::stats;
 use crate::wait::interruptibly;
 
@@ -17,6 +17,13 @@ use crate::wait::interruptibly;
 #[pyclass(frozen, module = "guard_agent._native")]
 pub(crate) struct DirectClient {
     core: Arc<Core>,
+}
+
+impl DirectClient {
+    /// Calls the core, as [`Agent`](crate::agent::Agent) does.
+    fn call<T>(&self, work: impl FnOnce(&Core) -> T) -> PyResult<T> {
+        self.core.guarded(work).ok_or_else(internal)
+    }
 }
 
 #[pymethods]
@@ -37,33 +44,33 @@ impl DirectClient {
             encoded.extend(self.core.encode(kind, Record(&record?)));
         }
         let core = Arc::clone(&self.core);
-        let deliver = move || core.deliver(kind, &encoded, duration(seconds));
+        let deliver = move || core.guarded(|core| core.deliver(kind, &encoded, duration(seconds)));
         Ok(interruptibly(records.py(), deliver)??)
     }
 
     fn push_status(&self, py: Python<'_>, report: String) -> PyResult<bool> {
         let core = Arc::clone(&self.core);
         Ok(interruptibly(py, move || {
-            core.push_status(report.into_bytes())
+            core.guarded(|core| core.push_status(report.into_bytes()))
         })??)
     }
 
     fn rules(&self, py: Python<'_>) -> PyResult<Option<String>> {
         let core = Arc::clone(&self.core);
-        let rules = interruptibly(py, move || core.fetch_rules())??;
+        let rules = interruptibly(py, move || core.guarded(Core::fetch_rules))??;
         Ok(rules.map(|rules| rules.json.clone()))
     }
 
     fn open(&self, py: Python<'_>) -> PyResult<()> {
-        Ok(py.detach(|| self.core.open())?)
+        Ok(py.detach(|| self.call(Core::open))??)
     }
 
-    fn close(&self, py: Python<'_>) {
-        py.detach(|| self.core.close());
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.call(Core::close))
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = py.detach(|| self.core.stats());
+        let stats = py.detach(|| self.call(Core::stats))?;
         stats::dict(py, &stats)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use guard_agent::SendError;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -13,6 +13,11 @@ use crate::once;
 /// A `ValueError` with the error's text.
 pub(crate) fn value_error<E: Display>(error: E) -> PyErr {
     PyValueError::new_err(error.to_string())
+}
+
+/// The error of a call in which the core panicked. The core has counted and reported that.
+pub(crate) fn internal() -> PyErr {
+    PyRuntimeError::new_err("the agent failed in this call and goes on; please report this")
 }
 
 /// A `guard_agent.exceptions.BufferFullError`.

@@ -27,6 +27,7 @@ mod once;
 mod redis;
 mod report;
 mod sender;
+mod settings;
 mod spool;
 mod stats;
 mod transport;
@@ -74,6 +75,7 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::settings::add_to(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -11,7 +11,7 @@ use crate::agent::Agent;
 use crate::once;
 
 /// Sends records through the agent of the inheriting handler, its `_agent.native`.
-/// Records that the agent does not accept at once go to the handler's `_send`.
+/// Records for which a full queue has no room go to the handler's `_when_room`.
 #[pyclass(frozen, subclass, module = "guard_agent._native")]
 pub(crate) struct Sender {
     agent: PyOnceLock<Py<Agent>>,
@@ -24,11 +24,11 @@ impl Sender {
             let native = slf.getattr("_agent")?.getattr("native")?;
             Ok(native.cast_into()?.unbind())
         })?;
-        if let Some(taken) = agent.get().send_if_direct(kind, record)? {
+        if let Some(taken) = agent.get().send(kind, record)? {
             return Ok(taken.into_any());
         }
-        let sent = slf.call_method1(intern!(py, "_send"), (kind.key(), record));
-        sent.map(Bound::unbind)
+        let waiting = slf.call_method1(intern!(py, "_when_room"), (kind.key(), record));
+        waiting.map(Bound::unbind)
     }
 }
 

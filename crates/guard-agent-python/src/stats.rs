@@ -34,7 +34,8 @@ pub(crate) fn dict<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, P
         .map(|at| at.as_duration().as_secs_f64());
     dict.set_item("last_delivery", delivery)?;
     dict.set_item("last_status_ok", requests.last_status_ok)?;
-    dict.set_item("troubles", &requests.recent_errors)?;
+    dict.set_item("recent_errors", &requests.recent_errors)?;
+    dict.set_item("internal_errors", requests.internal_errors)?;
     dict.set_item("durability", durability(py, stats)?)?;
     Ok(dict)
 }

@@ -5,33 +5,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+
+use crate::errors::internal;
 
 /// How long a signal may wait for its handler.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Runs blocking `work` in a thread and waits for it without the GIL.
+/// Runs blocking `work` in a thread and waits for it without the GIL. `work` returns None if the
+/// core panicked.
 ///
 /// Python handles signals during the wait. If a handler raises, as Ctrl-C's does, this
 /// function raises too, and the rest of the work runs unattended.
 ///
 /// # Errors
 ///
-/// The exception of a signal handler. `RuntimeError` if the work panicked.
+/// The exception of a signal handler. `RuntimeError` if the core panicked.
 pub(crate) fn interruptibly<T: Send + 'static>(
     py: Python<'_>,
-    work: impl FnOnce() -> T + Send + 'static,
+    work: impl FnOnce() -> Option<T> + Send + 'static,
 ) -> PyResult<T> {
     let (settle, mut settled) = sync_channel(1);
     let work = Arc::new(Mutex::new(Some(work)));
     let begin = {
         let work = Arc::clone(&work);
         move || {
-            Some(work
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take()?())
+            let work = work.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+            work()
         }
     };
     let run = begin.clone();
@@ -45,7 +45,7 @@ pub(crate) fn interruptibly<T: Send + 'static>(
         });
     if started.is_err() {
         // If no thread can start, do the work here; then no signal can interrupt it.
-        return py.detach(begin).ok_or_else(failed);
+        return py.detach(begin).ok_or_else(internal);
     }
     loop {
         let looked;
@@ -53,11 +53,7 @@ pub(crate) fn interruptibly<T: Send + 'static>(
         match looked {
             Ok(outcome) => return Ok(outcome),
             Err(RecvTimeoutError::Timeout) => py.check_signals()?,
-            Err(RecvTimeoutError::Disconnected) => return Err(failed()),
+            Err(RecvTimeoutError::Disconnected) => return Err(internal()),
         }
     }
-}
-
-fn failed() -> PyErr {
-    PyRuntimeError::new_err("the agent failed in this call and goes on; please report this")
 }

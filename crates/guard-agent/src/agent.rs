@@ -25,7 +25,6 @@ use crate::{fork, install_id, threads};
 ///
 /// Safe to use on both sides of a fork: the child gets its own queue and worker. The parent
 /// sends the records that it accepted, once.
-/// its own, and what the parent had accepted is sent by the parent, once.
 #[derive(Clone)]
 pub struct Agent {
     inner: Arc<Inner>,
@@ -276,6 +275,12 @@ impl Agent {
         Stats::of(&core.shared, core.is_running())
     }
 
+    /// Runs `call`, for packages built on this crate whose callers must not see a panic. If it
+    /// panics, that is counted as an internal error and reported, and the result is `None`.
+    pub fn guarded<T>(&self, call: impl FnOnce(&Self) -> T) -> Option<T> {
+        self.shared().guarded_call(|| call(self))
+    }
+
     /// The install id, sent with every request.
     pub fn install_id(&self) -> String {
         self.core().shared.install_id.clone()
@@ -292,10 +297,7 @@ impl Agent {
             install_id::resolve(None, new.install_id.as_deref()).id
         };
         let next = Arc::new(Core::new(core.shared.reconfigured(config, install_id)));
-        self.inner.core.store(Arc::clone(&next));
-        if core.retire() {
-            next.ensure_running(None);
-        }
+        next.replace(&core, || self.inner.core.store(Arc::clone(&next)));
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {

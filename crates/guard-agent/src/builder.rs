@@ -224,7 +224,8 @@ impl AgentBuilder {
         compression_enabled: bool;
         /// Bodies of at least this many bytes are compressed.
         compression_threshold: usize;
-        /// Time between status reports.
+        /// Time between status reports; at least
+        /// [`MIN_STATUS_INTERVAL`](crate::defaults::MIN_STATUS_INTERVAL).
         status_interval: Duration;
         /// Polling interval for rules, for a backend that does not hold requests until the rules
         /// change; at least [`MIN_RULES_INTERVAL`](crate::defaults::MIN_RULES_INTERVAL). A shorter
@@ -244,6 +245,9 @@ impl AgentBuilder {
         agent_version: impl Into<String> => std::convert::identity::<String>;
         /// The install id to use instead of the one stored on disk.
         install_id: impl Into<String> => Some;
+        /// The agent's name in the backend, for people. The default is the program and the host,
+        /// such as `shop@web-1`.
+        name: impl Into<String> => Some;
         #[cfg(feature = "spool")]
         /// Saves records below this directory until they are delivered, so that they outlive the
         /// process. A missing directory is created, accessible only to this user. Several processes
@@ -334,7 +338,7 @@ fn open_redis(url: Option<&str>, settings: &Settings) -> Result<Option<OpenStore
         max_bytes < MIN_REDIS_MAX_BYTES,
         "redis_max_bytes",
         max_bytes,
-        "give 1048576 or more",
+        format!("give {MIN_REDIS_MAX_BYTES} or more"),
     )?;
     let mut options = RedisOptions::new(url)?.max_bytes(max_bytes);
     if let Some(project) = &settings.project_id {
@@ -384,6 +388,10 @@ mod tests {
             (
                 builder().dynamic_rule_interval(Duration::from_secs(59)),
                 "dynamic_rule_interval = 59: give 60",
+            ),
+            (
+                builder().status_interval(Duration::from_secs(59)),
+                "status_interval = 59: give 60",
             ),
             (
                 builder().max_batch_bytes(100),

@@ -37,6 +37,8 @@ pub const DEFAULT_SENSITIVE_HEADERS: [&str; 3] = ["authorization", "cookie", "x-
 pub const DEFAULT_COMPRESSION_THRESHOLD: usize = 1024;
 /// Time between status reports.
 pub const DEFAULT_STATUS_INTERVAL: Duration = Duration::from_secs(300);
+/// The smallest accepted time between status reports.
+pub const MIN_STATUS_INTERVAL: Duration = Duration::from_secs(60);
 /// Polling interval for rules, for a backend that does not hold requests.
 pub const DEFAULT_RULES_INTERVAL: Duration = Duration::from_secs(300);
 /// The smallest accepted polling interval.
@@ -45,6 +47,10 @@ pub const MIN_RULES_INTERVAL: Duration = Duration::from_secs(60);
 pub const DEFAULT_SPOOL_MAX_BYTES: u64 = 1024 * 1024 * 1024;
 /// The smallest accepted `spool_max_bytes`.
 pub const MIN_SPOOL_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// A spool has room for at least this many bodies of `max_batch_bytes`.
+pub const MIN_SPOOL_BATCHES: u64 = 8;
+/// The largest accepted `max_batch_bytes` with a spool: a segment holds two bodies.
+pub const MAX_SPOOL_BATCH_BYTES: usize = 32 * 1024 * 1024;
 /// Maximum bytes of a project's records in Redis.
 pub const DEFAULT_REDIS_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// The smallest accepted `redis_max_bytes`.

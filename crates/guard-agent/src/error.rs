@@ -14,7 +14,7 @@ pub enum ConfigError {
         /// The invalid value.
         value: String,
         /// The remedy.
-        remedy: &'static str,
+        remedy: String,
     },
     /// A secret is invalid.
     #[error("{field}: {remedy}")]
@@ -38,10 +38,10 @@ impl ConfigError {
         is_wrong: bool,
         field: &'static str,
         value: impl ToString,
-        remedy: &'static str,
+        remedy: impl Into<String>,
     ) -> Result<(), ConfigError> {
         if is_wrong {
-            let value = value.to_string();
+            let (value, remedy) = (value.to_string(), remedy.into());
             return Err(ConfigError::Field {
                 field,
                 value,

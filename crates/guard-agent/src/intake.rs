@@ -1,7 +1,6 @@
 //! Intake: from fields to a queued record, on the caller's thread.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use guard_wire::Kind;
 use guard_wire::encode::EncodeError;
@@ -46,14 +45,11 @@ pub(crate) fn guarded(
     kind: Kind,
     work: impl FnOnce() -> Result<(), SendError>,
 ) -> Result<(), SendError> {
-    // Data behind this crate's locks is consistent between any two statements.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+    let outcome = shared.guarded("intake", work, || {
         shared.queue.refuse(kind, LossReason::Invalid);
-        shared.error("intake", "panic", || {
-            format!("{kind} lost: the agent failed while it took it; please report this")
-        });
-        Ok(())
-    })
+        format!("{kind} lost: the agent failed while it took it; please report this")
+    });
+    outcome.unwrap_or(Ok(()))
 }
 
 fn take_into(

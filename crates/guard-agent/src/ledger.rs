@@ -78,8 +78,8 @@ pub struct Account {
     pub spooled: u64,
     /// Part of `accepted`: found in the store of a process that died.
     pub recovered: u64,
-    /// Part of `queued`: held by the program's own buffer.
-    held: u64,
+    /// Part of `queued`: in the program's own buffer.
+    external: u64,
     dropped: [u64; LossReason::ALL.len()],
 }
 
@@ -179,27 +179,37 @@ impl Ledger {
     }
 
     /// Counts a record received for the program's own buffer.
-    pub(crate) fn hold(&mut self, kind: Kind) {
+    pub(crate) fn add_external(&mut self, kind: Kind) {
         self.queue(kind);
-        self.account_mut(kind).held += 1;
+        self.account_mut(kind).external += 1;
     }
 
-    /// Counts records of the program's own buffer that were delivered. It may have held some before
-    /// this agent was created.
-    pub(crate) fn deliver_held(&mut self, kind: Kind, records: u64) {
+    /// Counts a record no longer that did not reach the program's own buffer and is sent again.
+    pub(crate) fn return_external(&mut self, kind: Kind) {
         let account = self.account_mut(kind);
-        let known = records.min(account.held);
-        account.held -= known;
+        if account.external > 0 {
+            account.external -= 1;
+            account.queued -= 1;
+            account.accepted -= 1;
+        }
+    }
+
+    /// Counts records of the program's own buffer that were delivered. Some may have been in it
+    /// before this agent was created.
+    pub(crate) fn deliver_external(&mut self, kind: Kind, records: u64) {
+        let account = self.account_mut(kind);
+        let known = records.min(account.external);
+        account.external -= known;
         account.accepted += records - known;
         account.queued += records - known;
         self.deliver(kind, records);
     }
 
     /// Counts a record that was lost before it reached the program's own buffer.
-    pub(crate) fn lose_held(&mut self, kind: Kind) {
+    pub(crate) fn lose_external(&mut self, kind: Kind) {
         let account = self.account_mut(kind);
-        if account.held > 0 {
-            account.held -= 1;
+        if account.external > 0 {
+            account.external -= 1;
             self.lose(kind, LossReason::BufferFailed, 1);
         }
     }
@@ -252,12 +262,14 @@ mod tests {
     fn records_in_an_external_buffer_keep_the_balance() {
         let mut ledger = Ledger::default();
         ledger.queue(Kind::Event);
-        for _ in 0..3 {
-            ledger.hold(Kind::Event);
+        for _ in 0..4 {
+            ledger.add_external(Kind::Event);
         }
-        ledger.lose_held(Kind::Event);
-        ledger.deliver_held(Kind::Event, 5);
-        ledger.lose_held(Kind::Event);
+        ledger.return_external(Kind::Event);
+        ledger.lose_external(Kind::Event);
+        ledger.deliver_external(Kind::Event, 5);
+        ledger.lose_external(Kind::Event);
+        ledger.return_external(Kind::Event);
         let report = ledger.report();
         assert!(report.is_balanced());
         assert_eq!(

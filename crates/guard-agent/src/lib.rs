@@ -86,6 +86,8 @@ pub use agent::{Agent, CloseOnDrop};
 pub use builder::AgentBuilder;
 pub use config::OverflowPolicy;
 #[doc(hidden)]
+pub use config::default_name;
+#[doc(hidden)]
 pub use descriptors::{Kept, losses};
 pub use error::{ConfigError, SendError};
 #[doc(hidden)]

@@ -69,8 +69,14 @@ impl Core {
             // The failure was already reported.
             let _ = failed.stop(&self.shared, self.shared.clock().now());
         }
+        self.start_after(None, worker)
+    }
+
+    /// Starts the worker, in place of another one if there is one.
+    fn start_after(&self, replaced: Option<Worker>, worker: &mut Option<Worker>) -> io::Result<()> {
         self.running.store(true, Ordering::Release);
-        let started = Worker::start(Arc::clone(&self.shared), Arc::clone(&self.running));
+        let (shared, running) = (Arc::clone(&self.shared), Arc::clone(&self.running));
+        let started = Worker::start(shared, running, replaced);
         if started.is_err() {
             self.running.store(false, Ordering::Release);
         }
@@ -98,15 +104,24 @@ impl Core {
         behind.unwrap_or_default()
     }
 
-    /// Retires this core because another takes over. Returns true if the worker ran.
-    pub(crate) fn retire(&self) -> bool {
+    /// Takes over from another core after `publish` has made this one current. The old worker ends
+    /// and this core's worker starts, if the old one ran. Waits for neither.
+    pub(crate) fn replace(&self, old: &Self, publish: impl FnOnce()) {
+        // Held until the old worker was told to end, so that a record starts no other worker.
         let mut worker = lock(&self.worker);
-        self.is_retired.store(true, Ordering::Release);
-        let was_running = worker.is_some();
-        let behind = self.end_worker(&mut worker, self.shared.clock().now());
+        publish();
+        let replaced = {
+            let mut worker = lock(&old.worker);
+            old.is_retired.store(true, Ordering::Release);
+            old.running.store(false, Ordering::Release);
+            worker.take()
+        };
+        let started = match replaced {
+            Some(replaced) => self.start_after(Some(replaced), &mut worker),
+            None => Ok(()),
+        };
         drop(worker);
-        behind.report(&self.shared);
-        was_running
+        self.report_start(started);
     }
 
     /// Delivers as much as possible within `timeout` and ends the worker. Returns true if none of

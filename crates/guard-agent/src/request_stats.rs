@@ -22,6 +22,7 @@ pub(crate) struct RequestCounters {
     status_failures: AtomicU64,
     rules_failures: AtomicU64,
     rules_fetched: AtomicU64,
+    internal_errors: AtomicU64,
     recent: Mutex<Recent>,
 }
 
@@ -49,6 +50,8 @@ pub struct RequestStats {
     pub rules_failures: u64,
     /// Number of rules documents fetched.
     pub rules_fetched: u64,
+    /// Number of calls in which the agent itself failed: it caught a panic.
+    pub internal_errors: u64,
     /// Time of the last delivered batch.
     pub last_delivery: Option<Timestamp>,
     /// Whether the backend accepted the last status report; `None` before the first.
@@ -68,6 +71,7 @@ impl RequestCounters {
             status_failures: AtomicU64::new(0),
             rules_failures: AtomicU64::new(0),
             rules_fetched: AtomicU64::new(0),
+            internal_errors: AtomicU64::new(0),
             recent: Mutex::default(),
         }
     }
@@ -99,6 +103,10 @@ impl RequestCounters {
         add(&self.rules_failures, u64::from(!is_ok));
     }
 
+    pub(crate) fn panicked(&self) {
+        add(&self.internal_errors, 1);
+    }
+
     /// Remembers an error. Returns true if it differs from the last one.
     pub(crate) fn remember(&self, error: String) -> bool {
         let mut recent = lock(&self.recent);
@@ -123,6 +131,7 @@ impl RequestCounters {
             status_failures: read(&self.status_failures),
             rules_failures: read(&self.rules_failures),
             rules_fetched: read(&self.rules_fetched),
+            internal_errors: read(&self.internal_errors),
             last_delivery: recent.last_delivery,
             last_status_ok: recent.status_ok,
             recent_errors: recent.recent_errors.iter().cloned().collect(),

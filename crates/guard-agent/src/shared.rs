@@ -1,5 +1,6 @@
 //! State shared by the caller's side and the worker of one agent.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -234,6 +235,34 @@ impl Shared {
         self.warn("transport_send", topic, || {
             format!("{}; records are kept", error.message())
         });
+    }
+
+    /// Runs `work`. A panic does not reach the caller: it is counted, and reported with the
+    /// message that `note` returns.
+    pub(crate) fn guarded<T>(
+        &self,
+        stage: &'static str,
+        work: impl FnOnce() -> T,
+        note: impl FnOnce() -> String,
+    ) -> Option<T> {
+        // Data behind this crate's locks is consistent between any two statements.
+        if let Ok(outcome) = catch_unwind(AssertUnwindSafe(work)) {
+            return Some(outcome);
+        }
+        self.requests.panicked();
+        let message = note();
+        // A clock or hook of the program may be what panics.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            self.error(stage, "panic", || message);
+        }));
+        None
+    }
+
+    /// Like [`guarded`](Self::guarded), for a call of the program other than for a record.
+    pub(crate) fn guarded_call<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        self.guarded("worker", work, || {
+            "a call failed in the agent, which goes on; please report this".to_owned()
+        })
     }
 
     pub(crate) fn warn(

@@ -86,6 +86,7 @@ fn report(shared: &Shared) -> StatusReport {
         last_flush: requests.last_delivery.map(|at| at.to_string()),
         errors: requests.recent_errors,
         install_id: shared.install_id.clone(),
+        agent_name: shared.config.settings.agent_name(),
         agent_version: shared.config.settings.agent_version.clone(),
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),
         pid: std::process::id(),

@@ -7,7 +7,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread;
@@ -23,7 +23,7 @@ use crate::shared::Shared;
 use crate::sync::lock;
 use crate::transport::Transport;
 use crate::transport::http::{HttpOptions, HttpTransport, headers};
-use crate::{pipeline, threads};
+use crate::{pipeline, threads, worker};
 
 /// State of one thread of the worker.
 pub(crate) struct Tenure {
@@ -44,11 +44,17 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Starts the thread. If the worker panics, it clears `running`.
-    pub(crate) fn begin(self) -> io::Result<()> {
+    /// Starts the thread. It first waits until `replaced`, another worker, has ended. If the worker
+    /// panics, it clears `running`.
+    pub(crate) fn begin(self, replaced: Option<Receiver<()>>) -> io::Result<()> {
         let Self { tenure, runtime } = self;
         let shared = Arc::clone(&tenure.shared);
-        threads::spawn("guard-agent", &shared, move || tenure.serve(runtime))?;
+        threads::spawn("guard-agent", &shared, move || {
+            if let Some(ended) = replaced {
+                worker::wait_for_end(&ended, &tenure.shared);
+            }
+            tenure.serve(runtime);
+        })?;
         Ok(())
     }
 }
@@ -135,7 +141,7 @@ impl Tenure {
         let shared = Arc::clone(&self.shared);
         let (running, end) = (Arc::clone(&self.running), lock(&self.end).take());
         let next = Self::prepare(shared, running, self.stopped.clone(), end);
-        if let Err(error) = next.and_then(Prepared::begin) {
+        if let Err(error) = next.and_then(|next| next.begin(None)) {
             self.running.store(false, Ordering::Release);
             self.shared.error("worker", "worker_start", || {
                 format!("the worker cannot go on: {error}; records queue up until it can")

@@ -5,9 +5,14 @@ use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::queue::Queue;
 use crate::shared::Shared;
+
+/// Extra time after the deadline for a thread to end. If it takes longer, it hangs in foreign
+/// code and is left behind.
+pub(crate) const END_GRACE: Duration = Duration::from_millis(200);
 
 thread_local! {
     /// The queue of the agent that this thread works for. Has no destructor, so that it can be

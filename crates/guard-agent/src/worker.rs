@@ -4,17 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
-use crate::journal::thread::JournalThread;
+use crate::journal::thread::{JournalThread, report_hanging};
 use crate::shared::Shared;
 use crate::tenure::Tenure;
-
-/// Extra time after the deadline for a worker to end. If it takes longer, it hangs in foreign
-/// code and is left behind.
-const END_GRACE: Duration = Duration::from_millis(200);
+use crate::threads::END_GRACE;
 
 /// One part in this many of the time for the end is reserved for saving undelivered records.
 const SAVING_SHARE: u32 = 4;
@@ -28,16 +25,36 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread. If the worker panics, it clears `running`.
-    pub(crate) fn start(shared: Arc<Shared>, running: Arc<AtomicBool>) -> io::Result<Self> {
+    /// Starts the thread. If the worker panics, it clears `running`. The new threads first wait
+    /// for the end of those that they replace, so that the caller does not.
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        running: Arc<AtomicBool>,
+        replaced: Option<Self>,
+    ) -> io::Result<Self> {
+        let (worker_before, journal_before) = replaced
+            .map(|replaced| {
+                // Told now, so that they end even if this start fails.
+                replaced.stop.send_replace(Some(shared.clock().now()));
+                replaced.journal.iter().for_each(JournalThread::let_end);
+                (replaced.ended, replaced.journal)
+            })
+            .unzip();
         let (stop, stopped) = watch::channel(None);
         let (end, ended) = channel();
         let tenure = Tenure::prepare(Arc::clone(&shared), running, stopped, Some(end))?;
         let journal = match &shared.config.store {
-            Some(open) => Some(JournalThread::start(Arc::clone(&shared), open.clone())?),
+            Some(open) => {
+                let before = journal_before.flatten();
+                Some(JournalThread::start(
+                    Arc::clone(&shared),
+                    open.clone(),
+                    before,
+                )?)
+            }
             None => None,
         };
-        tenure.begin()?;
+        tenure.begin(worker_before)?;
         Ok(Self {
             ended,
             journal,
@@ -81,18 +98,23 @@ impl LeftBehind {
     /// Reports the threads that did not end.
     pub(crate) fn report(self, shared: &Shared) {
         if self.worker {
-            shared.error("worker", "worker_end", || {
-                "the worker does not end and is left behind; please report this".to_owned()
-            });
+            report_endless(shared);
         }
         if self.journal {
-            shared.error("spool", "journal_end", || {
-                let left = shared.queue.unsaved();
-                format!(
-                    "the spool does not answer; {left} record(s) are not saved; see whether the \
-                     disk or Redis hangs"
-                )
-            });
+            report_hanging(shared);
         }
     }
+}
+
+/// Waits for the end of a worker that was told to end, and reports if it takes too long.
+pub(crate) fn wait_for_end(ended: &Receiver<()>, shared: &Shared) {
+    if ended.recv_timeout(END_GRACE) == Err(RecvTimeoutError::Timeout) {
+        report_endless(shared);
+    }
+}
+
+fn report_endless(shared: &Shared) {
+    shared.error("worker", "worker_end", || {
+        "the worker does not end and is left behind; please report this".to_owned()
+    });
 }

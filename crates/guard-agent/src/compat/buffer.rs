@@ -46,7 +46,9 @@ impl Buffer {
     ///
     /// [`SendError`] when the buffer is full and the policy allows no drop.
     pub fn record(&self, kind: Kind, fields: impl Fields) -> Result<(), SendError> {
-        intake::take(&self.shared, kind, fields)
+        intake::guarded(&self.shared, kind, || {
+            intake::take(&self.shared, kind, fields)
+        })
     }
 
     /// True if callers must wait when the buffer is full.
@@ -57,6 +59,11 @@ impl Buffer {
     /// Takes all records of a kind, oldest first, each as JSON.
     pub fn withdraw(&self, kind: Kind) -> Vec<Vec<u8>> {
         batching::withdraw(&self.shared, kind)
+    }
+
+    /// Runs `call`, as [`Agent::guarded`](crate::Agent::guarded) does.
+    pub fn guarded<T>(&self, call: impl FnOnce(&Self) -> T) -> Option<T> {
+        self.shared.guarded_call(|| call(self))
     }
 
     /// The current statistics.

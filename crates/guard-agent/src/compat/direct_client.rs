@@ -159,6 +159,11 @@ impl DirectClient {
         )
     }
 
+    /// Runs `call`, as [`Agent::guarded`](crate::Agent::guarded) does.
+    pub fn guarded<T>(&self, call: impl FnOnce(&Self) -> T) -> Option<T> {
+        self.inner.shared.guarded_call(|| call(self))
+    }
+
     /// Connects now instead of with the first request.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Records that leave the agent: withdrawn from its queue, or held by a buffer of the
-//! application. The agent counts such a buffer like its queue.
+//! Records outside the agent: withdrawn from its queue, or in a buffer of the application. The
+//! agent counts the records in such a buffer as it counts those in its queue.
 
 use guard_wire::Kind;
 use guard_wire::fields::Fields;
@@ -18,33 +18,40 @@ impl Agent {
     }
 
     /// Encodes a record for a buffer of the application: redacts, truncates and checks it. It
-    /// counts as queued until [`held_delivered`] or [`held_lost`] is called. Returns `None`
+    /// counts as queued until [`external_delivered`] or [`external_lost`] is called. Returns `None`
     /// for a record that cannot be sent (it is counted and reported) and for a kind that is
     /// disabled.
     ///
-    /// [`held_delivered`]: Self::held_delivered
-    /// [`held_lost`]: Self::held_lost
-    pub fn hold(&self, kind: Kind, fields: impl Fields) -> Option<Vec<u8>> {
+    /// [`external_delivered`]: Self::external_delivered
+    /// [`external_lost`]: Self::external_lost
+    pub fn encode_external(&self, kind: Kind, fields: impl Fields) -> Option<Vec<u8>> {
         let shared = self.shared();
         let record = intake::encode(&shared, kind, fields)?;
-        shared.queue.account(|ledger| ledger.hold(kind));
+        shared.queue.account(|ledger| ledger.add_external(kind));
         Some(record)
     }
 
+    /// Counts an encoded record no longer, because the application's buffer was replaced before
+    /// it got the record. The caller still has the record.
+    pub fn external_returned(&self, kind: Kind) {
+        let queue = &self.shared().queue;
+        queue.account(|ledger| ledger.return_external(kind));
+    }
+
     /// Counts records of the application's buffer as delivered.
-    pub fn held_delivered(&self, kind: Kind, records: u64) {
+    pub fn external_delivered(&self, kind: Kind, records: u64) {
         let shared = self.shared();
         shared
             .queue
-            .account(|ledger| ledger.deliver_held(kind, records));
+            .account(|ledger| ledger.deliver_external(kind, records));
         shared.requests.delivered(shared.clock().wall());
     }
 
     /// Counts a record as lost that the application's buffer did not accept, and reports
     /// why.
-    pub fn held_lost(&self, kind: Kind, why: &str) {
+    pub fn external_lost(&self, kind: Kind, why: &str) {
         let shared = self.shared();
-        shared.queue.account(|ledger| ledger.lose_held(kind));
+        shared.queue.account(|ledger| ledger.lose_external(kind));
         shared.report_batch(Level::Error, kind, "buffer_failed", 1, || {
             format!(
                 "the program's own buffer did not take a record ({why}): lost; see what it does"
@@ -53,7 +60,7 @@ impl Agent {
     }
 
     /// Reports why this many records stay in the application's buffer.
-    pub fn held_back(&self, kind: Kind, records: usize, why: &str) {
+    pub fn external_kept(&self, kind: Kind, records: usize, why: &str) {
         let shared = self.shared();
         shared.report_batch(Level::Warning, kind, "buffer_kept", records, || {
             format!("the program's own buffer was not flushed: {why}; its records stay in it")

@@ -7,8 +7,8 @@ use reqwest::Url;
 
 use super::Settings;
 #[cfg(feature = "spool")]
-use crate::defaults::MIN_SPOOL_MAX_BYTES;
-use crate::defaults::{MIN_API_KEY, MIN_BATCH_BYTES, MIN_RULES_INTERVAL};
+use crate::defaults::{MAX_SPOOL_BATCH_BYTES, MIN_SPOOL_BATCHES, MIN_SPOOL_MAX_BYTES};
+use crate::defaults::{MIN_API_KEY, MIN_BATCH_BYTES, MIN_RULES_INTERVAL, MIN_STATUS_INTERVAL};
 use crate::error::ConfigError;
 #[cfg(feature = "spool")]
 use crate::store::disk;
@@ -26,7 +26,6 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), ConfigError> {
     let above_zero = [
         ("flush_interval", settings.flush_interval),
         ("timeout", settings.timeout),
-        ("status_interval", settings.status_interval),
     ];
     for (field, duration) in above_zero {
         ConfigError::reject_if(duration.is_zero(), field, 0, "give more than 0 seconds")?;
@@ -36,15 +35,28 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), ConfigError> {
         bytes < MIN_BATCH_BYTES,
         "max_batch_bytes",
         bytes,
-        "give 4096 or more",
+        format!("give {MIN_BATCH_BYTES} or more"),
     )?;
-    let interval = settings.dynamic_rule_interval;
-    ConfigError::reject_if(
-        interval < MIN_RULES_INTERVAL,
-        "dynamic_rule_interval",
-        interval.as_secs_f64(),
-        "give 60 seconds or more",
-    )?;
+    let intervals = [
+        (
+            "dynamic_rule_interval",
+            settings.dynamic_rule_interval,
+            MIN_RULES_INTERVAL,
+        ),
+        (
+            "status_interval",
+            settings.status_interval,
+            MIN_STATUS_INTERVAL,
+        ),
+    ];
+    for (field, interval, least) in intervals {
+        ConfigError::reject_if(
+            interval < least,
+            field,
+            interval.as_secs_f64(),
+            format!("give {} seconds or more", least.as_secs()),
+        )?;
+    }
     let factor = settings.backoff_factor;
     let is_positive = factor.is_finite() && factor > 0.0;
     ConfigError::reject_if(
@@ -90,16 +102,19 @@ fn check_spool(settings: &Settings) -> Result<(), ConfigError> {
     let (max_bytes, batch) = (settings.spool_max_bytes, settings.max_batch_bytes);
     let options = disk::options(max_bytes, batch, settings.spool_fsync);
     ConfigError::reject_if(
-        options.segment_bytes > guard_spool::MAX_SEGMENT_BYTES,
+        batch > MAX_SPOOL_BATCH_BYTES,
         "max_batch_bytes",
         batch,
-        "give 33554432 or less with a spool_dir",
+        format!("give {MAX_SPOOL_BATCH_BYTES} or less with a spool_dir"),
     )?;
     ConfigError::reject_if(
         max_bytes < MIN_SPOOL_MAX_BYTES || options.validate().is_err(),
         "spool_max_bytes",
         max_bytes,
-        "give 16777216 or more, and at least 8 times max_batch_bytes",
+        format!(
+            "give {MIN_SPOOL_MAX_BYTES} or more, and at least {MIN_SPOOL_BATCHES} times \
+             max_batch_bytes"
+        ),
     )
 }
 
@@ -118,10 +133,10 @@ pub(crate) fn key(api_key: String) -> Result<String, ConfigError> {
 }
 
 pub(crate) fn endpoint(endpoint: &str) -> Result<Url, ConfigError> {
-    let fail = |remedy| ConfigError::Field {
+    let fail = |remedy: &str| ConfigError::Field {
         field: "endpoint",
         value: without_userinfo(endpoint),
-        remedy,
+        remedy: remedy.to_owned(),
     };
     let trimmed = endpoint.trim().trim_end_matches('/');
     let trimmed = trimmed.strip_suffix("/api/v1").unwrap_or(trimmed);

@@ -3,7 +3,8 @@
 
 pub(crate) mod check;
 
-use std::path::{self, PathBuf};
+use std::env;
+use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,7 @@ pub(crate) struct Settings {
     pub(crate) guard_core_version: Option<String>,
     pub(crate) agent_version: String,
     pub(crate) install_id: Option<String>,
+    pub(crate) name: Option<String>,
     pub(crate) spool_dir: Option<PathBuf>,
     pub(crate) spool_max_bytes: u64,
     #[cfg(feature = "spool")]
@@ -72,7 +74,21 @@ pub(crate) struct Settings {
     pub(crate) redis_max_bytes: u64,
 }
 
+/// The default name of an agent in this program.
+pub fn default_name(program: &str) -> String {
+    format!("{program}@{}", gethostname::gethostname().to_string_lossy())
+}
+
 impl Settings {
+    /// The agent's name. By default it consists of the program and the host.
+    pub(crate) fn agent_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let called = env::args_os().next().unwrap_or_default();
+            let program = Path::new(&called).file_stem().unwrap_or_default();
+            default_name(&program.to_string_lossy())
+        })
+    }
+
     /// Resolves relative paths now, because the process may change its working directory
     /// later. A daemon changes to the root directory.
     pub(crate) fn make_paths_absolute(&mut self) {
@@ -113,6 +129,7 @@ impl Default for Settings {
             guard_core_version: None,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             install_id: None,
+            name: None,
             spool_dir: None,
             spool_max_bytes: DEFAULT_SPOOL_MAX_BYTES,
             #[cfg(feature = "spool")]

@@ -13,7 +13,7 @@ use crate::queue::Saver;
 use crate::shared::Shared;
 use crate::store::OpenStore;
 use crate::sync::lock;
-use crate::threads;
+use crate::threads::{self, END_GRACE};
 
 /// A running journal.
 pub(crate) struct JournalThread {
@@ -24,12 +24,20 @@ pub(crate) struct JournalThread {
 }
 
 impl JournalThread {
-    pub(crate) fn start(shared: Arc<Shared>, open: OpenStore) -> io::Result<Self> {
+    /// Starts the thread. It first waits for the end of the journal that it replaces, if any.
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        open: OpenStore,
+        replaced: Option<Self>,
+    ) -> io::Result<Self> {
         let stopping = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stopping);
         let (end, ended) = channel();
         let theirs = Arc::clone(&shared);
         let handle = threads::spawn("guard-agent-journal", &shared, move || {
+            if replaced.is_some_and(|it| !it.stop(END_GRACE)) {
+                report_hanging(&theirs);
+            }
             let work = || run(&theirs, open, &told);
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 theirs.durability.fail();
@@ -51,19 +59,26 @@ impl JournalThread {
 
     /// Saves everything and waits at most `patience` for that. Returns true if it ended.
     pub(crate) fn stop(self, patience: Duration) -> bool {
-        self.call_for_end();
+        self.let_end();
         self.ended.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
     }
 
-    /// Saves everything and lets the thread end without waiting for it.
-    pub(crate) fn let_end(self) {
-        self.call_for_end();
-    }
-
-    fn call_for_end(&self) {
+    /// Makes the thread save everything and end. Does not wait for it.
+    pub(crate) fn let_end(&self) {
         self.stopping.store(true, Ordering::Release);
         self.thread.unpark();
     }
+}
+
+/// Reports that a journal did not end in time.
+pub(crate) fn report_hanging(shared: &Shared) {
+    shared.error("spool", "journal_end", || {
+        let left = shared.queue.unsaved();
+        format!(
+            "the spool does not answer; {left} record(s) are not saved; see whether the disk or \
+             Redis hangs"
+        )
+    });
 }
 
 fn run(shared: &Arc<Shared>, open: OpenStore, stopping: &AtomicBool) {

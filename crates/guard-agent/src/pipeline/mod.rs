@@ -56,6 +56,10 @@ pub(crate) async fn run(shared: &Arc<Shared>, mut stop: watch::Receiver<Option<I
             () = until(shared, deadline) => break,
             Ok(()) = stop.changed(), if deadline.is_none() => {
                 deadline = *stop.borrow_and_update();
+                if deadline.is_some_and(|at| at <= clock.now()) {
+                    // Another worker takes over: a batch begun now would be sent twice.
+                    break;
+                }
                 last_flush = Some(shared.queue.start_flush());
                 shared.interrupt_backoff();
             }

@@ -31,6 +31,10 @@ use crate::config::{Config, OverflowPolicy};
 use crate::ledger::{Ledger, LossReason};
 use crate::sync::lock;
 
+/// How long the first records of each kind wait for others before they are sent. So the backend
+/// shows them within a second, and a new user sees at once that the agent works.
+pub const FIRST_SEND_DELAY: Duration = Duration::from_millis(600);
+
 /// When to send and what to refuse.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -133,7 +137,7 @@ impl Queue {
     }
 
     /// Counts and queues a record, making room according to the policy. Calls `now`
-    /// only if the record is the first to wait or is refused.
+    /// only if the record is the first to wait, the first of its kind, or is refused.
     pub(crate) fn push(
         &self,
         kind: Kind,
@@ -161,10 +165,11 @@ impl Queue {
         let was_due = state.is_full_batch();
         state.enqueue(kind, record);
         state.full_since = None;
-        if state.since.is_none() {
-            state.since = Some(now());
+        let is_first = state.is_first(kind);
+        if is_first || state.since.is_none() {
+            state.start_waiting(now(), is_first);
         }
-        let wakes = state.is_awaited && !was_due && state.is_full_batch();
+        let wakes = state.is_awaited && (is_first || (!was_due && state.is_full_batch()));
         state.is_awaited &= !wakes;
         self.unlock_and_notify(state);
         if wakes {
@@ -307,8 +312,8 @@ impl Queue {
 
     /// Returns when the worker must check again at the latest. The worker calls this before
     /// it waits. Waking the worker is the most expensive part of a caller's work. So it is not
-    /// woken while it may take no further batch. Otherwise a full batch wakes it; a first
-    /// record does not, because the worker checks in time for it.
+    /// woken while it may take no further batch. Otherwise a full batch wakes it, and so does the
+    /// first record of each kind. Others do not, because the worker checks in time for them.
     pub(crate) fn next_look(&self, may_take: bool, now: Instant) -> Option<Instant> {
         let mut state = lock(&self.state);
         state.is_awaited = may_take;

@@ -8,7 +8,7 @@ use guard_wire::Kind;
 
 use super::record::{Block, Incoming, QueuedRecord, fitting};
 use super::save_tracker::{Disposition, SaveTracker, ThreadsToWake};
-use super::{Arrived, Limits};
+use super::{Arrived, FIRST_SEND_DELAY, Limits};
 use crate::ledger::{Ledger, LossReason};
 
 pub(super) struct QueueState {
@@ -23,6 +23,10 @@ pub(super) struct QueueState {
     pub(super) bytes: usize,
     /// Time since which records wait.
     pub(super) since: Option<Instant>,
+    /// Time when the first records of a kind are due.
+    first_due: Option<Instant>,
+    /// Kinds of which a record was queued.
+    pub(super) seen: [bool; 2],
     pub(super) arrived: Arrived,
     /// The number of the next record.
     next_seq: u64,
@@ -59,6 +63,8 @@ impl QueueState {
             items: 0,
             bytes: 0,
             since: None,
+            first_due: None,
+            seen: [false; 2],
             arrived: Arrived::default(),
             next_seq: 0,
             generation: 0,
@@ -232,12 +238,27 @@ impl QueueState {
         self.waiting() >= self.limits.watermark || self.waiting_bytes >= self.limits.batch_bytes
     }
 
+    /// True for the first record of a kind.
+    pub(super) fn is_first(&mut self, kind: Kind) -> bool {
+        !std::mem::replace(&mut self.seen[kind.index()], true)
+    }
+
+    /// Notes the time at which a record starts to wait.
+    pub(super) fn start_waiting(&mut self, now: Instant, is_first: bool) {
+        self.since.get_or_insert(now);
+        if is_first && self.first_due.is_none() {
+            self.first_due = now.checked_add(FIRST_SEND_DELAY);
+        }
+    }
+
     pub(super) fn due_at(&self) -> Option<Instant> {
-        self.since?.checked_add(self.limits.interval)
+        let aged = self.since?.checked_add(self.limits.interval);
+        aged.into_iter().chain(self.first_due).min()
     }
 
     /// Starts a generation. All waiting records are older than it, and so due.
     pub(super) fn flush(&mut self) -> u64 {
+        self.first_due = None;
         self.generation += 1;
         self.generation
     }

@@ -12,8 +12,11 @@ const LIMITS: Limits = Limits {
     interval: Duration::from_secs(30),
 };
 
+/// A queue whose first records were sent long ago.
 fn queue() -> Queue {
-    Queue::new(LIMITS)
+    let queue = Queue::new(LIMITS);
+    lock(&queue.state).seen = [true; 2];
+    queue
 }
 
 fn push(queue: &Queue, kind: Kind, count: usize) -> Vec<Pushed> {
@@ -56,6 +59,39 @@ fn a_send_is_due_when_the_oldest_record_has_waited_for_the_interval() {
     assert!(queue.take(due - Duration::from_millis(1), 1000).is_none());
     assert!(queue.take(due, 1000).is_some());
     assert_eq!(due_at(&queue), None);
+}
+
+#[test]
+fn the_first_records_of_each_kind_are_due_early() {
+    let queue = Queue::new(LIMITS);
+    let start = Instant::now();
+    let push_at = |kind, at| {
+        assert_eq!(
+            queue.push(kind, Incoming::Json(b"{}"), || at),
+            Pushed::Queued
+        );
+    };
+    let mut now = start;
+    for kind in Kind::ALL {
+        push_at(kind, now);
+        push_at(kind, now + Duration::from_millis(1));
+        assert_eq!(due_at(&queue), Some(now + FIRST_SEND_DELAY));
+        now += FIRST_SEND_DELAY;
+        assert_eq!(queue.take(now, 1000).expect("due").1.len(), 2);
+        push_at(kind, now);
+        assert_eq!(due_at(&queue), Some(now + LIMITS.interval));
+        now += LIMITS.interval;
+        assert_eq!(queue.take(now, 1000).expect("due").1.len(), 1);
+    }
+}
+
+#[test]
+fn an_interval_shorter_than_the_first_delay_is_kept() {
+    let interval = FIRST_SEND_DELAY / 2;
+    let queue = Queue::new(Limits { interval, ..LIMITS });
+    let now = Instant::now();
+    queue.push(Kind::Event, Incoming::Json(b"{}"), || now);
+    assert_eq!(due_at(&queue), Some(now + interval));
 }
 
 #[test]
@@ -343,7 +379,19 @@ fn is_woken(queue: &Queue) -> bool {
 }
 
 #[test]
-fn a_first_record_does_not_wake_a_worker_that_checks_in_time() {
+fn the_first_record_of_each_kind_wakes_the_worker() {
+    let queue = Queue::new(LIMITS);
+    for kind in Kind::ALL {
+        queue.next_look(true, Instant::now());
+        push(&queue, kind, 1);
+        assert!(is_woken(&queue));
+        push(&queue, kind, 1);
+        assert!(!is_woken(&queue));
+    }
+}
+
+#[test]
+fn a_first_waiting_record_does_not_wake_a_worker_that_checks_in_time() {
     let queue = queue();
     let now = Instant::now();
     assert_eq!(queue.next_look(true, now), Some(now + LIMITS.interval));

@@ -1,13 +1,19 @@
 //! The agent as a whole: batching, sealing, limits, stopping.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::backend::{Answer, Backend};
 use crate::support::clock::ManualClock;
 use crate::support::{PATIENCE, builder, eventually, ledger, send};
-use guard_agent::{Agent, Kind, MetricType, OverflowPolicy, SecurityEvent, SecurityMetric};
+use futures_util::future::BoxFuture;
+use guard_agent::clock::{Clock, SystemClock};
+use guard_agent::limits::FIRST_SEND_DELAY;
+use guard_agent::{
+    Agent, AgentBuilder, Kind, MetricType, OverflowPolicy, SecurityEvent, SecurityMetric,
+};
 use guard_wire::encrypt::Encryptor;
 use guard_wire::fields::{Fields, Sink};
 use guard_wire::sign;
@@ -96,6 +102,35 @@ fn a_send_starts_by_itself_at_the_watermark_and_after_the_interval() {
     assert_eq!(backend.requests().len(), 1);
     clock.advance(Duration::from_secs(30));
     assert_eq!(backend.wait_for(2)[1].reasons().len(), 3);
+}
+
+#[test]
+fn the_first_records_of_each_kind_are_sent_within_a_second() {
+    let backend = Backend::start(|_, _| Answer::ok());
+    let clock = ManualClock::new();
+    let agent = builder(&backend.url())
+        .clock(clock.clone())
+        .flush_interval(Duration::from_secs(30))
+        .build()
+        .expect("valid");
+    let delay = FIRST_SEND_DELAY.as_secs_f64();
+    assert!(delay < 1.0);
+    agent.start();
+    send(&agent, 0, 2);
+    clock.wait_for_sleeper(delay, delay);
+    clock.advance(FIRST_SEND_DELAY);
+    assert_eq!(backend.wait_for(1)[0].reasons().len(), 2);
+    eventually("delivered", || ledger(&agent).delivered == 2);
+
+    send(&agent, 2, 1);
+    clock.advance(Duration::from_secs(2));
+    agent
+        .send_metric(&SecurityMetric::new(MetricType::RequestCount, 1.0))
+        .expect("room");
+    clock.wait_for_sleeper(delay, delay);
+    assert_eq!(backend.requests().len(), 1);
+    clock.advance(FIRST_SEND_DELAY);
+    assert_eq!(backend.wait_for(3).len(), 3);
 }
 
 #[test]
@@ -376,6 +411,22 @@ fn another_configuration_takes_over_records_and_numbers() {
 }
 
 #[test]
+fn records_sent_right_after_a_change_of_configuration_are_delivered_once() {
+    let backend = Backend::start(|_, _| Answer::ok());
+    let agent = builder(&backend.url()).build().expect("valid");
+    agent.start();
+    for number in 0..50 {
+        let another = builder(&backend.url()).project_id(number.to_string());
+        agent.reconfigure(another).expect("valid");
+        send(&agent, number, 1);
+        assert!(agent.flush(PATIENCE));
+    }
+    let requests = backend.requests();
+    let arrived: usize = requests.iter().map(|each| each.reasons().len()).sum();
+    assert_eq!(arrived, 50);
+}
+
+#[test]
 fn a_status_report_is_sent_at_the_start_and_contains_the_ledger() {
     let (reported, reports) = mpsc::channel();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -411,6 +462,65 @@ fn a_status_report_is_sent_at_the_start_and_contains_the_ledger() {
     eventually("the answer is counted", || {
         agent.stats().requests.last_status_ok == Some(true)
     });
+}
+
+#[test]
+fn a_status_report_names_the_agent_by_its_program_and_host_or_as_configured() {
+    let name = |builder: AgentBuilder, backend: &Backend| {
+        let agent = builder.build().expect("valid");
+        agent.start();
+        eventually("the report", || !backend.reports().is_empty());
+        let report = backend.reports()[0].json();
+        report["agent_name"].as_str().expect("a name").to_owned()
+    };
+    let backend = Backend::start(|_, _| Answer::ok());
+    let by_default = name(builder(&backend.url()), &backend);
+    let host = gethostname::gethostname();
+    let (program, found) = by_default.split_once('@').expect("a host");
+    assert!(program.starts_with("agent-"), "{program}");
+    assert_eq!(found, host.to_string_lossy());
+
+    let backend = Backend::start(|_, _| Answer::ok());
+    let configured = name(builder(&backend.url()).name("shop"), &backend);
+    assert_eq!(configured, "shop");
+}
+
+/// A clock of the program that panics once, when told.
+#[derive(Clone, Default)]
+struct PanickingClock(Arc<AtomicBool>);
+
+impl Clock for PanickingClock {
+    fn now(&self) -> Instant {
+        assert!(!self.0.swap(false, Ordering::Relaxed), "panics once");
+        Instant::now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
+        SystemClock.sleep_until(at)
+    }
+}
+
+#[test]
+fn a_panic_in_a_guarded_call_is_counted_and_reported() {
+    let (tell, told) = mpsc::channel();
+    let clock = PanickingClock::default();
+    let agent = builder("http://127.0.0.1:9")
+        .clock(clock.clone())
+        .on_report(move |report| tell.send(report.message.clone()).expect("heard"))
+        .build()
+        .expect("valid");
+    let calls: [fn(&Agent); 2] = [|agent| drop(agent.stats()), |agent| agent.close()];
+    for (failed, call) in (1..).zip(calls) {
+        clock.0.store(true, Ordering::Relaxed);
+        assert_eq!(agent.guarded(call), None);
+        assert_eq!(agent.stats().requests.internal_errors, failed);
+    }
+    assert!(told.recv().expect("reported").contains("please report"));
+    assert!(agent.guarded(Agent::stats).is_some());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The agent with a store: which records are saved, loaded again, and evicted from memory.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use guard_agent::stats::LossReason;
 use guard_agent::{Agent, AgentBuilder, OverflowPolicy, SecurityEvent};
 use guard_wire::Kind;
 
-use crate::support::backend::{Answer, Backend};
+use crate::support::backend::{Answer, Backend, Received};
 use crate::support::clock::ManualClock;
 use crate::support::shelf::Shelf;
 use crate::support::{PATIENCE, builder, eventually, ledger, send};
@@ -43,6 +44,45 @@ fn received(backend: &Backend) -> Vec<String> {
     let mut all: Vec<String> = requests.iter().flat_map(|each| each.reasons()).collect();
     all.sort_by_key(|reason| reason[1..].parse::<usize>().expect("a number"));
     all
+}
+
+#[test]
+fn a_reconfiguration_does_not_wait_for_a_store_that_hangs() {
+    let (go, wait) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    let backend = Backend::start(|_, _| Answer::ok());
+    let shelf = Shelf::default();
+    let (hangs, is_hanging) = mpsc::channel();
+    shelf.state().meanwhile = Some(Box::new(move || {
+        hangs.send(()).expect("awaited");
+        wait.recv().expect("told to go on");
+    }));
+    let caller = thread::current().id();
+    let configured = || {
+        let tell = tell.clone();
+        durable(&backend.url(), &shelf).on_report(move |report| {
+            let by_caller = thread::current().id() == caller;
+            let _ = tell.send((by_caller, report.message.clone()));
+        })
+    };
+    let agent = configured().build().expect("valid");
+    send(&agent, 0, 10);
+    is_hanging.recv_timeout(PATIENCE).expect("a write");
+    agent.reconfigure(configured()).expect("valid");
+    send(&agent, 10, 10);
+    let by_caller = loop {
+        let (by_caller, message): (bool, String) = told.recv_timeout(PATIENCE).expect("a report");
+        if message.contains("the spool does not answer") {
+            break by_caller;
+        }
+    };
+    assert!(!by_caller, "the caller waited until the store was given up");
+
+    go.send(()).expect("the store waits");
+    assert!(agent.flush(PATIENCE));
+    let requests = backend.requests();
+    let arrived: BTreeSet<String> = requests.iter().flat_map(Received::reasons).collect();
+    assert_eq!(arrived.len(), 20);
 }
 
 #[test]

@@ -148,11 +148,12 @@ fn records_in_an_external_buffer_are_counted_like_the_queue() {
     let agent = builder("http://127.0.0.1:9").build().expect("valid");
     let event = SecurityEvent::new("ip_banned");
     for _ in 0..3 {
-        agent.hold(Kind::Event, event.fields()).expect("encoded");
+        let encoded = agent.encode_external(Kind::Event, event.fields());
+        encoded.expect("encoded");
     }
     assert_eq!(ledger(&agent).queued, 3);
-    agent.held_delivered(Kind::Event, 2);
-    agent.held_lost(Kind::Event, "it raised");
+    agent.external_delivered(Kind::Event, 2);
+    agent.external_lost(Kind::Event, "it raised");
     let report = ledger(&agent);
     assert_eq!((report.queued, report.delivered), (0, 2));
     assert_eq!(report.dropped["buffer_failed"], 1);

@@ -64,6 +64,9 @@ pub struct StatusReport {
     pub errors: Vec<String>,
     /// Identifies the installation; stable across restarts.
     pub install_id: String,
+    /// The agent's name, for people.
+    #[serde(default)]
+    pub agent_name: String,
     /// The agent's version.
     pub agent_version: String,
     /// The host name.
