@@ -32,7 +32,7 @@ def test_the_command_leaves_no_agent_behind(server: GuardServer, guard_agent: Co
     output = guard_agent("send-test-event", "--endpoint", server.url)
     assert output.code == 0, output.text
     assert server.counts("events") == {"agent_test": 1}
-    assert server.get("/api/v1/summary")["agents"] == []
+    assert server.summary()["agents"] == []
 
 
 def test_the_event_uses_the_agents_proxy_and_tls(
