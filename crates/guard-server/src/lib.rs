@@ -33,6 +33,7 @@ pub mod http;
 mod ingest;
 mod log_gate;
 pub mod maintenance;
+pub mod monitoring;
 pub mod network;
 mod off_thread;
 pub mod people;
@@ -45,7 +46,7 @@ mod trouble;
 pub mod visible;
 
 pub use clock::{Clock, SystemClock};
-pub use http::{Access, AppState, Limits, PublicUrl, TrustedProxies, router};
+pub use http::{Access, AppState, Limits, PublicUrl, TrustedProxies, metrics_router, router};
 
 /// The project that exists from the first start on.
 pub const DEFAULT_PROJECT: &str = "default";

@@ -134,6 +134,11 @@ pub struct Args {
     #[arg(long, env = "GUARD_SERVER_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
 
+    /// Address and port at which /metrics is served for Prometheus, over plain HTTP and without a key.
+    /// Let only the scraper reach it.
+    #[arg(long, env = "GUARD_SERVER_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<String>,
+
     /// The certificate for TLS with its chain, a PEM file. The server then speaks HTTPS only. It reads
     /// the files again on SIGHUP and when they change.
     #[arg(long, env = "GUARD_SERVER_TLS_CERT", value_name = "FILE")]
@@ -223,6 +228,8 @@ pub enum Command {
 pub struct Config {
     /// The address to listen on.
     pub listen: String,
+    /// The address to serve the metrics at.
+    pub metrics_listen: Option<String>,
     /// The database file.
     pub database: PathBuf,
     /// Limits on what the server accepts and keeps.
@@ -324,6 +331,7 @@ impl Args {
         let public_url = self.public_url.as_deref().map(str::parse).transpose()?;
         Ok(Config {
             listen: self.listen,
+            metrics_listen: self.metrics_listen,
             database,
             limits: Limits {
                 types: self.max_event_types,

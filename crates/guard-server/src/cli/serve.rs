@@ -1,6 +1,7 @@
 //! Starts a server from a configuration, and shuts it down in order.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cli::config::Config;
-use crate::http::connections;
 use crate::http::connections::tls::{Tls, TlsError};
+use crate::http::connections::{self, ConnectionLimits};
+use crate::http::metrics_router;
 use crate::people::token::INSTALLED_TOKEN;
 use crate::people::{Actor, AuditEntry, Change, CredentialHash, Role, Scope, Token};
 use crate::projects::ProjectSettings;
@@ -24,6 +26,8 @@ use crate::{Access, AppState, DEFAULT_PROJECT, PublicUrl, maintenance, router};
 
 /// How long requests in flight may take after the shutdown began.
 const GRACE: Duration = Duration::from_secs(10);
+/// Connections at `--metrics-listen`.
+const SCRAPERS: usize = 16;
 /// How often the server looks whether the files of the certificate changed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -37,8 +41,10 @@ pub enum ServeError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The address is in use or does not belong to this machine.
-    #[error("cannot listen on {listen}: {source}; choose another with --listen")]
+    #[error("cannot listen on {listen}: {source}; choose another with {option}")]
     Listen {
+        /// The option that names the address.
+        option: &'static str,
         /// The address.
         listen: String,
         /// The system's error.
@@ -85,14 +91,11 @@ pub async fn run(
     // Held until the store is closed. The store closes before this is dropped.
     let _lock = Lock::take(&config.database)?;
     let stores = store::open(&config.database)?;
-    let listen_error = |source| ServeError::Listen {
-        listen: config.listen.clone(),
-        source,
+    let (listener, address) = listen("--listen", &config.listen).await?;
+    let metrics = match &config.metrics_listen {
+        Some(at) => Some(listen("--metrics-listen", at).await?),
+        None => None,
     };
-    let listener = TcpListener::bind(&config.listen)
-        .await
-        .map_err(listen_error)?;
-    let address = listener.local_addr().map_err(listen_error)?;
     let new_key = apply_project_settings(&*stores.projects, config.settings).await?;
     if let Some(token) = &config.admin_token {
         install_admin_token(&stores, token).await?;
@@ -131,7 +134,9 @@ pub async fn run(
         // The receiver is gone only if serving has ended already.
         let _ = stop.send(());
     };
-    let serving = connections::serve_with(listener, tls, app, config.connections, shutdown);
+    let measuring = serve_metrics(metrics, Arc::clone(&state), config.connections.clone());
+    let meters = state.connection_meters();
+    let serving = connections::serve_with(listener, tls, meters, app, config.connections, shutdown);
     let overdue = async {
         let _ = stopping.await;
         tokio::time::sleep(GRACE).await;
@@ -140,6 +145,7 @@ pub async fn run(
         () = serving => {}
         () = maintenance::run(&state) => {}
         () = reloading => {}
+        () = measuring => {}
         () = overdue => tracing::warn!("requests still in flight after {GRACE:?} were cut off"),
     }
     state.save_check_ins().await;
@@ -169,6 +175,36 @@ fn reload_on_change(tls: Option<Arc<Tls>>) -> io::Result<impl Future<Output = ()
             }
         }
     })
+}
+
+/// Listens on `at`, which `option` names. Returns the real address too.
+async fn listen(option: &'static str, at: &str) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen {
+        option,
+        listen: at.to_owned(),
+        source,
+    };
+    let listener = TcpListener::bind(at).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Serves the metrics to a few scrapers. Never completes.
+async fn serve_metrics(
+    metrics: Option<(TcpListener, SocketAddr)>,
+    state: Arc<AppState>,
+    limits: ConnectionLimits,
+) {
+    let never = std::future::pending();
+    let Some((listener, address)) = metrics else {
+        return never.await;
+    };
+    tracing::info!("metrics at http://{address}/metrics");
+    let limits = ConnectionLimits {
+        open: SCRAPERS,
+        ..limits
+    };
+    connections::serve(listener, metrics_router(state), limits, never).await;
 }
 
 /// Applies the operator's settings. A new project gets a key, which is returned.

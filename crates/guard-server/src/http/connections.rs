@@ -36,6 +36,7 @@ pub(crate) use self::places::{Connection, subscriber};
 use self::stream::PacedStream;
 use self::tls::{HTTP_2, Tls};
 use super::proxies::TrustedProxies;
+use crate::monitoring::ConnectionMeters;
 
 /// How long a connection may wait for its next request. This is longer than the pause of agents
 /// between two batches (30 s), so agents keep their connection.
@@ -96,13 +97,15 @@ pub async fn serve(
     limits: ConnectionLimits,
     shutdown: impl Future<Output = ()>,
 ) {
-    serve_with(listener, None, app, limits, shutdown).await;
+    let meters = ConnectionMeters::default();
+    serve_with(listener, None, meters, app, limits, shutdown).await;
 }
 
-/// The same as [`serve`], over TLS if there is a certificate.
+/// The same as [`serve`], over TLS if there is a certificate. Reports to `meters`.
 pub async fn serve_with(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
+    meters: ConnectionMeters,
     app: Router,
     limits: ConnectionLimits,
     shutdown: impl Future<Output = ()>,
@@ -111,7 +114,7 @@ pub async fn serve_with(
         head: limits.head_timeout,
         write: limits.write_timeout,
     };
-    let places = Places::new(limits);
+    let places = Places::new(limits, meters);
     let graceful = GracefulShutdown::new();
     let accepting = async {
         loop {

@@ -16,6 +16,10 @@ const RETRY_AFTER: u16 = 2;
 /// The longest detail, in characters. A detail may quote the request.
 const MAX_DETAIL: usize = 2000;
 
+/// The code of a refusal, as an extension of its answer. It is counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RefusalCode(pub(crate) &'static str);
+
 /// An answer that reports a failure.
 #[derive(Debug, Error)]
 #[error("{detail}")]
@@ -145,6 +149,7 @@ impl IntoResponse for ApiError {
         tracing::debug!(status = self.status.as_u16(), code = self.code, detail = %self.detail, "refused");
         let body = json!({ "detail": self.detail, "code": self.code, "field": self.field });
         let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(RefusalCode(self.code));
         if self.is_wrong_key {
             response.extensions_mut().insert(WrongKey);
         }

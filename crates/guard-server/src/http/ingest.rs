@@ -6,6 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use guard_wire::Kind;
 use guard_wire::answer::{IngestAnswer, StatusAnswer};
 use guard_wire::encrypt::Encryptor;
 use guard_wire::header::INSTALL_ID;
@@ -22,6 +23,7 @@ use crate::http::state::{AppState, Limits};
 use crate::ingest::envelope::{self, SealedEnvelope};
 use crate::ingest::intake::{Intake, LeftOut};
 use crate::ingest::signals;
+use crate::monitoring::Outcome;
 use crate::store::{AgentId, AgentSignal, KindCounts, Project, StatusReport};
 use crate::visible::shortened;
 
@@ -201,11 +203,25 @@ async fn store(
     batch.install_id = is_named.then(|| agent.install_id.clone());
     let project = batch.project;
     let (events, metrics) = (batch.events.len(), batch.metrics.len());
+    let invalid = batch.invalid;
     let receipt = state
         .stores
         .telemetry
         .append(batch, state.limits.types)
         .await?;
+    let duplicates = receipt.duplicates.unwrap_or_default();
+    for (kind, taken) in [(Kind::Event, events), (Kind::Metric, metrics)] {
+        let again = duplicates.of(kind);
+        let new = (taken as u64).saturating_sub(again);
+        let counts = [
+            (Outcome::Stored, new),
+            (Outcome::Duplicate, again),
+            (Outcome::Invalid, invalid.of(kind)),
+        ];
+        for (outcome, n) in counts {
+            state.monitor.received(kind.as_str(), outcome, n);
+        }
+    }
     if let Some(version) = applied {
         let signal = AgentSignal::Applied(version);
         state.check_ins.note(project, agent, signal);

@@ -17,8 +17,8 @@ use super::people::{audit, session, tokens};
 use super::principal::nothing_here;
 use super::state::AppState;
 use super::{
-    assets, body, client, ingest, page, public_url, query, ready, request_id, rules, shield,
-    wrong_keys,
+    assets, body, client, ingest, monitor, page, public_url, query, rate, ready, request_id, rules,
+    shield, wrong_keys,
 };
 
 /// The whole server as a router.
@@ -51,7 +51,11 @@ pub fn router(state: Arc<AppState>) -> Router {
         )
         .route("/api/v1/rules", get(rules::get))
         .merge(dashboard())
-        .merge(for_people().layer(from_fn_with_state(Arc::clone(&state), turns::in_turn)))
+        .merge(
+            for_people()
+                .layer(from_fn_with_state(Arc::clone(&state), turns::in_turn))
+                .layer(from_fn_with_state(Arc::clone(&state), rate::limit)),
+        )
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         // The handlers apply the configured limits when they read bodies.
@@ -61,6 +65,7 @@ pub fn router(state: Arc<AppState>) -> Router {
             Arc::clone(&state),
             wrong_keys::slow_down,
         ))
+        .layer(from_fn_with_state(Arc::clone(&state), monitor::measure))
         .layer(from_fn(shield::shield))
         .layer(from_fn(request_id::identify))
         .layer(from_fn_with_state(Arc::clone(&state), client::identify))
@@ -83,6 +88,7 @@ fn dashboard() -> Router<Arc<AppState>> {
 fn for_people() -> Router<Arc<AppState>> {
     Router::new()
         .route("/", get(page::show))
+        .route("/metrics", get(monitor::for_viewers))
         .route("/api/v1/session", get(session::get))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::add))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))

@@ -10,11 +10,13 @@ use super::capacity::turns;
 use super::capacity::workers::Workers;
 use super::proxies::TrustedProxies;
 use super::public_url::PublicUrl;
+use super::rate::Rates;
 use super::ready::Readiness;
 use super::wrong_keys::WrongKeys;
 use crate::clock::{Clock, Reading, SystemClock};
 use crate::fleet::CheckIns;
 use crate::log_gate::LogGate;
+use crate::monitoring::{ConnectionMeters, Monitor};
 use crate::off_thread::off_thread;
 use crate::people::SessionLimits;
 use crate::rules::Feed;
@@ -33,6 +35,10 @@ pub struct Limits {
     pub status: usize,
     /// Records in a batch.
     pub records: usize,
+    /// Calls of the operator API in a minute by one credential.
+    pub calls_per_credential: u32,
+    /// Calls of the operator API in a minute from one address.
+    pub calls_per_address: u32,
     /// Bytes of all request and answer bodies in memory.
     pub memory: usize,
     /// Types of each kind of record that are counted by name. All others are counted together.
@@ -48,6 +54,8 @@ impl Default for Limits {
             decoded: 16 << 20,
             status: 64 << 10,
             records: 100_000,
+            calls_per_credential: 6000,
+            calls_per_address: 6000,
             memory: 256 << 20,
             types: 1000,
             installs: 10_000,
@@ -92,11 +100,13 @@ pub struct AppState {
     pub(crate) memory: Memory,
     pub(crate) workers: Workers,
     pub(crate) wrong_keys: WrongKeys,
+    pub(crate) rates: Rates,
     /// Permits for answers to people.
     pub(crate) answering: Semaphore,
     pub(crate) feed: Feed,
     pub(crate) check_ins: CheckIns,
     pub(crate) readiness: Readiness,
+    pub(crate) monitor: Monitor,
     /// Logs when rules that are due cannot be composed.
     pub(crate) composing: TroubleLog,
     /// Held while rules change, so that changes run one after another.
@@ -116,6 +126,7 @@ impl AppState {
             followed: Reading::of(&*clock).into(),
             clock,
             readiness: Readiness::default(),
+            monitor: Monitor::new(stores.telemetry.meters()),
             composing: TroubleLog::default(),
             stores,
             limits,
@@ -127,6 +138,7 @@ impl AppState {
             memory: Memory::new(limits.memory),
             workers: Workers::default(),
             wrong_keys: WrongKeys::default(),
+            rates: Rates::default(),
             answering: Semaphore::new(turns::TURNS),
             changing: tokio::sync::Mutex::default(),
             judging: tokio::sync::Mutex::default(),
@@ -197,6 +209,11 @@ impl AppState {
             tracing::debug!(%error, "cannot save yet which agents have which rules");
         }
         outcome.is_ok()
+    }
+
+    /// What the connections of this server count.
+    pub fn connection_meters(&self) -> ConnectionMeters {
+        self.monitor.connections.clone()
     }
 
     /// Answers all requests that wait for rules to change, and makes later ones not wait.

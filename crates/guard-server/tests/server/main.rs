@@ -18,6 +18,7 @@ mod holding;
 mod lock;
 mod logged;
 mod memory;
+mod monitoring;
 mod operations;
 mod page;
 mod patterns;

@@ -13,6 +13,7 @@ use axum::body::{Body, to_bytes};
 use axum::routing::get;
 use guard_server::http::connections::tls::{Tls, TlsFiles};
 use guard_server::http::connections::{self, ConnectionLimits};
+use guard_server::monitoring::ConnectionMeters;
 use hyper::Request;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -94,7 +95,14 @@ impl Server {
             .route("/large", get(async || vec![b'x'; LARGE]));
         let tls = Some(Arc::new(Tls::load(files.clone()).unwrap()));
         let never = std::future::pending();
-        let serving = connections::serve_with(listener, tls, app, limits.clone(), never);
+        let serving = connections::serve_with(
+            listener,
+            tls,
+            ConnectionMeters::default(),
+            app,
+            limits.clone(),
+            never,
+        );
         tokio::spawn(serving);
         Self {
             address,

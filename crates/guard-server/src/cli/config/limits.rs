@@ -16,6 +16,8 @@ const MAX_BODY_BYTES: u32 = 16 * 1024 * 1024;
 const MAX_STATUS_BYTES: u32 = 64 * 1024;
 /// Default of `--max-batch-records`: as many as an agent buffers by default.
 const MAX_BATCH_RECORDS: u32 = 100_000;
+/// Default of both limits on calls of the operator API: a hundred a second.
+const MAX_CALLS: u32 = 6000;
 /// Default of `--max-body-memory`.
 const MAX_BODY_MEMORY: u32 = 256 * 1024 * 1024;
 /// Default of `--max-connections`. An idle connection of an agent may be closed for another one.
@@ -73,6 +75,26 @@ pub struct LimitArgs {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub max_batch_records: u32,
+
+    /// Calls of the operator API in a minute with one token, session or key; more get a 429.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_MAX_CALLS_PER_CREDENTIAL",
+        default_value_t = MAX_CALLS,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub max_calls_per_credential: u32,
+
+    /// Calls of the operator API in a minute from one address (IPv6: one /64); more get a 429.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_MAX_CALLS_PER_ADDRESS",
+        default_value_t = MAX_CALLS,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub max_calls_per_address: u32,
 
     /// Memory for all bodies of requests and answers, in bytes; at least four times the largest
     /// body. A body that does not fit waits, and gets a 503 after 5 s.
@@ -157,6 +179,8 @@ impl LimitArgs {
             decoded: self.max_decoded_bytes as usize,
             status: self.max_status_bytes as usize,
             records: self.max_batch_records as usize,
+            calls_per_credential: self.max_calls_per_credential,
+            calls_per_address: self.max_calls_per_address,
             memory: self.max_body_memory as usize,
             ..Limits::default()
         }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::ConnectionLimits;
 use super::activity::Activity;
 use crate::log_gate::LogGate;
+use crate::monitoring::ConnectionMeters;
 
 /// While all places are taken, the server looks for late clients at this interval.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -40,6 +41,7 @@ struct Table {
     /// Open connections per limited address, not counting held requests.
     by_address: HashMap<IpAddr, usize>,
     held: usize,
+    meters: ConnectionMeters,
 }
 
 #[derive(Debug)]
@@ -63,10 +65,13 @@ pub(crate) struct Connection {
 pub(crate) struct Held(Arc<Connection>);
 
 impl Places {
-    pub(super) fn new(limits: ConnectionLimits) -> Arc<Self> {
+    pub(super) fn new(limits: ConnectionLimits, meters: ConnectionMeters) -> Arc<Self> {
         Arc::new(Self {
             limits,
-            table: Mutex::default(),
+            table: Mutex::new(Table {
+                meters,
+                ..Table::default()
+            }),
             freed: Notify::new(),
             accept_failed: LogGate::default(),
             full: LogGate::default(),
@@ -97,6 +102,7 @@ impl Places {
             let closed = table.close(1, |entry| entry.address == Some(address));
             self.log_address_full(address);
             if closed == 0 {
+                table.meters.refused();
                 return Some(None);
             }
         }
@@ -187,6 +193,7 @@ impl Table {
             },
         );
         self.count(address);
+        self.report();
         id
     }
 
@@ -199,6 +206,11 @@ impl Table {
         } else {
             self.discount(entry.address);
         }
+        self.report();
+    }
+
+    fn report(&self) {
+        self.meters.set(self.open(), self.held);
     }
 
     /// Closes up to `most` connections whose clients keep them waiting: idle ones first, and the
@@ -220,6 +232,7 @@ impl Table {
             }
             self.remove(*id);
         }
+        self.meters.closed(ranked.len());
         ranked.len()
     }
 
@@ -276,6 +289,7 @@ impl Connection {
         let address = entry.address;
         table.held += 1;
         table.discount(address);
+        table.report();
         drop(table);
         self.places.freed.notify_one();
         Some(Held(Arc::clone(self)))
@@ -292,6 +306,7 @@ impl Drop for Held {
         let address = entry.address;
         table.held -= 1;
         table.count(address);
+        table.report();
     }
 }
 
@@ -320,12 +335,13 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn places(open: usize, per_address: usize, held: usize) -> Arc<Places> {
-        Places::new(ConnectionLimits {
+        let limits = ConnectionLimits {
             open,
             per_address,
             held,
             ..ConnectionLimits::default()
-        })
+        };
+        Places::new(limits, ConnectionMeters::default())
     }
 
     /// Connects from `address`. The connection's task only waits.
@@ -391,11 +407,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_trusted_proxy_has_no_connection_limit_of_its_address() {
         let proxies = TrustedProxies::parse(&["198.51.100.0/24"]).unwrap();
-        let places = Places::new(ConnectionLimits {
+        let limits = ConnectionLimits {
             per_address: 1,
             proxies,
             ..ConnectionLimits::default()
-        });
+        };
+        let places = Places::new(limits, ConnectionMeters::default());
         let mut busy = Vec::new();
         for _ in 0..3 {
             let connection = connect(&places, "198.51.100.9").await.unwrap();

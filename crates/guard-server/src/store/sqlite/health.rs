@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use rusqlite::{ErrorCode, ffi};
 
+use crate::monitoring::StoreMeters;
 use crate::store::StoreError;
 use crate::trouble::TroubleLog;
 
@@ -21,6 +22,7 @@ const MAX_PROBE: usize = 1024 * 1024;
 pub(super) struct Health {
     /// The database, its log (WAL), and the log's index.
     files: Vec<File>,
+    pub(super) meters: StoreMeters,
     state: Mutex<HealthState>,
     places: TroubleLog,
     writes: TroubleLog,
@@ -69,9 +71,10 @@ impl Health {
     /// the path without links.
     pub(super) fn of(path: &Path, real: &Path) -> io::Result<Self> {
         let beside = ["-wal", "-shm"].map(|suffix| beside(real, suffix));
-        let all = std::iter::once(path.to_owned()).chain(beside);
+        let all: Vec<_> = std::iter::once(path.to_owned()).chain(beside).collect();
         Ok(Self {
-            files: all.map(File::at).collect::<io::Result<_>>()?,
+            meters: StoreMeters::of(all.clone()),
+            files: all.into_iter().map(File::at).collect::<io::Result<_>>()?,
             state: Mutex::default(),
             places: TroubleLog::default(),
             writes: TroubleLog::default(),
@@ -135,6 +138,7 @@ impl Health {
 
     /// Records that a write of `bytes` failed.
     pub(super) fn write_failed(&self, error: &rusqlite::Error, bytes: usize) {
+        self.meters.write_failed();
         let bytes = bytes.min(MAX_PROBE);
         let mut state = self.state();
         state.owed = state.owed.max(bytes);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -93,6 +94,7 @@ impl Writer {
         let room = Arc::clone(&self.room)
             .try_acquire_many_owned(bytes)
             .map_err(|_| StoreError::Busy)?;
+        let _waiting = self.health.meters.write_waits();
         let (answer, answered) = oneshot::channel();
         let work: Work = Box::new(move |connection| {
             let result = work(connection)?;
@@ -135,7 +137,7 @@ fn write_all(
             continue;
         }
         let group = std::iter::once(first).chain(waiting.try_iter().take(MAX_GROUP - 1));
-        let mut bytes = 0;
+        let (begun, mut bytes) = (Instant::now(), 0);
         // A panic rolls the transaction back, as an error does. The thread survives both.
         let write = || write_group(&mut connection, group, &mut bytes, health, rollbacks);
         let outcome = catch_unwind(AssertUnwindSafe(write));
@@ -147,6 +149,7 @@ fn write_all(
                 // Only now is it certain that the file was in place during the commit.
                 if health.in_place() {
                     health.committed(bytes);
+                    health.meters.committed(done.len(), begun.elapsed());
                     done.into_iter().for_each(|acknowledge| acknowledge());
                 }
             }

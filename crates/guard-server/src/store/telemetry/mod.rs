@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 pub use self::columns::{Column, Columns, TextField};
 use super::{BoxFuture, Cursor, ProjectId};
+use crate::monitoring::StoreMeters;
 use crate::projects::Usage;
 
 /// A record to store: the columns for searching, and the whole object.
@@ -167,6 +168,11 @@ pub trait Telemetry: Send + Sync {
     /// returns success.
     fn probe(&self) -> BoxFuture<'_, ()> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// What the store measures about itself.
+    fn meters(&self) -> StoreMeters {
+        StoreMeters::default()
     }
 
     /// How much room the data of a project takes.

@@ -96,6 +96,7 @@ pub(super) use self::names::Names;
 pub(super) use self::prepare::prepare;
 use self::records::Place;
 use super::Sqlite;
+use crate::monitoring::StoreMeters;
 use crate::projects::Usage;
 use crate::store::{
     Batch, BoxFuture, Page, ProjectId, Receipt, RecordCounts, RecordPage, StoreError, Telemetry,
@@ -122,6 +123,10 @@ impl Telemetry for Sqlite {
 
     fn probe(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.probe())
+    }
+
+    fn meters(&self) -> StoreMeters {
+        self.health.meters.clone()
     }
 
     fn usage(&self, project: ProjectId) -> BoxFuture<'_, Usage> {

@@ -1,0 +1,74 @@
+//! `GET /metrics`: what the server measures about itself, for Prometheus. At the address of the API it
+//! asks for a token; `--metrics-listen` serves it at a separate address without one.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::error::{ApiError, RefusalCode};
+use super::principal::Viewer;
+use super::state::AppState;
+use crate::monitoring::CONTENT_TYPE;
+
+/// The router of `--metrics-listen`. It has no other path, and asks for no key.
+pub fn metrics_router(state: Arc<AppState>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "The metrics are at /metrics"))
+        .with_state(state)
+}
+
+/// The metrics, for everybody who signed in and for tokens.
+pub(super) async fn for_viewers(
+    _: Viewer,
+    state: State<Arc<AppState>>,
+) -> Result<Response, ApiError> {
+    metrics(state).await
+}
+
+async fn metrics(State(state): State<Arc<AppState>>) -> Result<Response, ApiError> {
+    let text = state.monitor.text(state.wrong_keys.count());
+    let text = text.map_err(|_| ApiError::unavailable("The metrics cannot be written"))?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}
+
+/// Counts and times each answer by its route.
+pub(super) async fn measure(
+    State(state): State<Arc<AppState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let begun = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = name(request.method());
+    let response = next.run(request).await;
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let status = response.status().as_u16();
+    state
+        .monitor
+        .answered(route, method, status, begun.elapsed());
+    if let Some(RefusalCode(code)) = response.extensions().get() {
+        state.monitor.refused(code);
+    }
+    response
+}
+
+/// Clients may invent methods. They share one name.
+fn name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,196 @@
+//! What the server counts and measures about itself, in the text format of Prometheus (OpenMetrics).
+//! Every label has few values: routes, methods, status codes and fixed words.
+
+mod meters;
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+pub use self::meters::{ConnectionMeters, StoreMeters};
+
+/// The content type of the text.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What the names begin with.
+const PREFIX: &str = "guard_server";
+/// Upper bounds of the time buckets, in seconds. Requests for rules are held for up to a minute.
+const SECONDS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RecordLabels {
+    kind: &'static str,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    code: &'static str,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Outcome {
+    /// It is new, and stored.
+    Stored,
+    /// It is stored already.
+    Duplicate,
+    /// It was left out.
+    Invalid,
+}
+
+/// The measurements of a server.
+pub(crate) struct Monitor {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Family<RouteLabels, Histogram>,
+    refusals: Family<RefusalLabels, Counter>,
+    records: Family<RecordLabels, Counter>,
+    wrong_keys: Gauge,
+    memory: Gauge,
+    files: Gauge,
+    store: StoreMeters,
+    pub(crate) connections: ConnectionMeters,
+}
+
+impl Monitor {
+    /// Also shows the measurements of the store.
+    pub(crate) fn new(store: StoreMeters) -> Self {
+        let monitor = Self {
+            registry: Registry::default(),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(seconds),
+            refusals: Family::default(),
+            records: Family::default(),
+            wrong_keys: Gauge::default(),
+            memory: Gauge::default(),
+            files: Gauge::default(),
+            store,
+            connections: ConnectionMeters::default(),
+        };
+        monitor.registered()
+    }
+
+    fn registered(mut self) -> Self {
+        let registry = self.registry.sub_registry_with_prefix(PREFIX);
+        registry.register("requests", "Answered requests", self.requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "Time to answer a request; those for rules are held until rules change",
+            Unit::Seconds,
+            self.request_seconds.clone(),
+        );
+        registry.register(
+            "refusals",
+            "Refused requests, by the code of the answer",
+            self.refusals.clone(),
+        );
+        registry.register(
+            "records",
+            "Records received, by what became of them",
+            self.records.clone(),
+        );
+        registry.register(
+            "wrong_keys",
+            "Wrong keys and passwords since the start",
+            self.wrong_keys.clone(),
+        );
+        registry.register_with_unit(
+            "resident_memory",
+            "Memory of the process",
+            Unit::Bytes,
+            self.memory.clone(),
+        );
+        registry.register("open_files", "Open file descriptors", self.files.clone());
+        self.store.register(registry);
+        self.connections.register(registry);
+        self
+    }
+
+    /// Counts an answered request. `route` is `None` for a path that does not exist.
+    pub(crate) fn answered(
+        &self,
+        route: Option<&str>,
+        method: &'static str,
+        status: u16,
+        took: Duration,
+    ) {
+        let route = route.unwrap_or("none").to_owned();
+        let labels = RouteLabels {
+            route: route.clone(),
+        };
+        self.request_seconds
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+        let labels = RequestLabels {
+            route,
+            method,
+            status,
+        };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Counts a refused request.
+    pub(crate) fn refused(&self, code: &'static str) {
+        self.refusals.get_or_create(&RefusalLabels { code }).inc();
+    }
+
+    /// Counts records of a kind.
+    pub(crate) fn received(&self, kind: &'static str, outcome: Outcome, n: u64) {
+        if n > 0 {
+            let labels = RecordLabels { kind, outcome };
+            self.records.get_or_create(&labels).inc_by(n);
+        }
+    }
+
+    /// All measurements as text.
+    pub(crate) fn text(&self, wrong_keys: u64) -> Result<String, fmt::Error> {
+        self.wrong_keys.set(number(wrong_keys));
+        self.memory.set(number(resident_bytes()));
+        self.files.set(number(open_files()));
+        self.store.refresh();
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+fn number(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// 0 where the system does not say.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+fn open_files() -> u64 {
+    std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64)
+}
