@@ -8,12 +8,12 @@ use crate::loop_channel::{LoopChannel, Message};
 /// an event loop, a greenlet or a thread.
 #[pyclass(frozen, module = "guard_agent._native")]
 pub(crate) struct Mailbox {
-    channel: LoopChannel<Left>,
+    channel: LoopChannel<Item>,
 }
 
-struct Left(Py<PyAny>);
+struct Item(Py<PyAny>);
 
-impl Message for Left {
+impl Message for Item {
     fn is_abandoned(&self) -> bool {
         false
     }
@@ -36,12 +36,12 @@ impl Mailbox {
     /// Returns whether the object can arrive: the program may have closed the descriptors.
     #[pyo3(signature = (item, /))]
     fn put(&self, item: Py<PyAny>) -> bool {
-        self.channel.put(Left(item))
+        self.channel.put(Item(item))
     }
 
     /// Takes everything that was put, oldest first.
     fn take(&self) -> Vec<Py<PyAny>> {
-        let left = self.channel.take().into_iter();
-        left.map(|Left(item)| item).collect()
+        let items = self.channel.take().into_iter();
+        items.map(|Item(item)| item).collect()
     }
 }

@@ -72,11 +72,11 @@ fn a_batch_longer_than_estimated_is_sent_in_parts() {
 fn an_invalid_copy_is_counted_and_the_others_are_sent() {
     let shared = shared(builder());
     send(&shared, "sound");
-    let tape = Incoming::Snapshot {
+    let snapshot = Incoming::Snapshot {
         bytes: b"\x00\x03\x00k-1",
         size: 10,
     };
-    let pushed = shared.queue.push(Kind::Event, tape, Instant::now);
+    let pushed = shared.queue.push(Kind::Event, snapshot, Instant::now);
     assert_eq!(pushed, Pushed::Queued);
     shared.queue.start_flush();
     let (_, batch) = next_batch(&shared).expect("due");
@@ -112,11 +112,11 @@ fn with_a_store_waiting_records_are_encoded_and_copies_are_refused() {
     let shared = shared(builder());
     send(&shared, "before");
     enable_persistence(&shared);
-    let tape = Incoming::Snapshot {
+    let snapshot = Incoming::Snapshot {
         bytes: b"",
         size: 10,
     };
-    let pushed = shared.queue.push(Kind::Event, tape, Instant::now);
+    let pushed = shared.queue.push(Kind::Event, snapshot, Instant::now);
     assert_eq!(pushed, Pushed::NotEncoded);
     send(&shared, "after");
     assert_eq!(shared.queue.unsaved(), 2);

@@ -29,7 +29,7 @@ impl Writer {
             let work = || run(&theirs, appender.as_ref(), &told);
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 theirs.queue.remove_listener(Saver::Writer);
-                // Including the records it had in hand.
+                // Including the records it was saving.
                 theirs.queue.mark_unsaved();
                 theirs.error("spool", "writer", || {
                     "the writer failed; the journal saves what comes in; please report this"
@@ -43,7 +43,7 @@ impl Writer {
         Ok(Self { thread, stopping })
     }
 
-    /// Waits until the records in hand are appended.
+    /// Waits until the records being saved are appended.
     pub(super) fn stop(self, shared: &Shared) {
         self.stopping.store(true, Ordering::Release);
         self.thread.thread().unpark();

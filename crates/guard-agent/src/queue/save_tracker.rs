@@ -128,7 +128,7 @@ impl SaveTracker {
     }
 
     /// Sets the thread to notify when there is work. A saver that is removed has no
-    /// records in hand.
+    /// records that it is saving.
     pub(super) fn set_listener(&mut self, saver: Saver, thread: Option<Thread>) {
         if thread.is_none() {
             self.in_hand.clear();
@@ -282,7 +282,7 @@ impl SaveTracker {
         unsaved
     }
 
-    /// Drops dispositions of records that no longer need saving. Nothing may be in hand.
+    /// Drops dispositions of records that no longer need saving. No records may be being saved.
     fn forget_dispositions(&mut self) {
         let unsaved = &self.unsaved;
         self.dispositions.retain(|seq, _| unsaved.contains_key(seq));
