@@ -205,7 +205,9 @@ describe('the live view', () => {
     await page.getByText(/newest 40/).waitFor();
     server.send(2000);
     await page.getByText(/newest 500/).waitFor();
-    expect(await page.locator('tbody tr').count()).toBe(500);
+    expect(await page.locator('tbody tr').count()).toBe(100);
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await expect.poll(() => page.locator('tbody tr').count()).toBe(500);
   });
 
   it('goes on where it left after a long pause', async () => {
