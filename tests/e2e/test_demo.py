@@ -37,6 +37,7 @@ def test_a_short_demo_delivers_what_it_produced(server_binary: Path, tmp_path: P
     assert "delivered = produced" in demo.stdout
     assert f"page                http://127.0.0.1:{ports['DEMO_SERVER_PORT']}/" in demo.stdout
     assert "  user_agent_blocked" in demo.stdout
+    assert f"http://127.0.0.1:{ports['DEMO_SERVER_PORT']}/setup?token=" in demo.stdout
 
 
 def test_a_port_in_use_is_named_with_its_setting(server_binary: Path, tmp_path: Path) -> None:

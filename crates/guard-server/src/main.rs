@@ -45,6 +45,8 @@ async fn run(loaded: Loaded) -> Result<(), (u8, String)> {
         Some(Command::Backup { file }) => cli::back_up(&loaded.args, file),
         Some(Command::Restore { file, replace }) => cli::restore(&loaded.args, file, *replace),
         Some(Command::Doctor) => cli::doctor(loaded.args),
+        Some(Command::People(command)) => cli::people(&loaded.args, command).await,
+        Some(Command::Tokens(command)) => cli::tokens(&loaded.args, command).await,
         Some(Command::Rules(command)) => cli::rules(&loaded.args, command).await,
         None => start_server(loaded.args).await,
     }

@@ -15,13 +15,21 @@ const EVERY: Duration = Duration::from_millis(500);
 /// The pause after check-ins could not be saved.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
+/// How often sessions that are over, and old entries of the audit log, are removed.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
 /// Runs the loop. Never completes.
 pub async fn run(state: &AppState) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut save_from = Instant::now();
+    let mut expire_from = Instant::now();
     loop {
         ticks.tick().await;
+        if Instant::now() >= expire_from {
+            expire_from = Instant::now() + EXPIRE_EVERY;
+            state.expire().await;
+        }
         update_rules(state).await;
         if Instant::now() >= save_from && !state.save_check_ins().await {
             save_from = Instant::now() + SAVE_AGAIN_AFTER;

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -72,7 +73,7 @@ class Demo:
         try:
             await self.start_server()
             await self.start_app()
-            print(f"page         {self.server_url}/", flush=True)
+            print(f"page         {self.server_url}/\nsign in      {self.link()}", flush=True)
             print(f"API key      {self.api_key}\nadmin token  {self.token}\n", flush=True)
             await self.send_traffic(stop)
             # Stopping the app delivers the queued records, so read the server's figures after it.
@@ -91,6 +92,11 @@ class Demo:
             {"GUARD_SERVER_API_KEY": self.api_key, "GUARD_SERVER_ADMIN_TOKEN": self.token},
             f"{self.server_url}/health",
         )
+
+    def link(self) -> str:
+        """Where the first admin chooses a name and a password, as the server printed it."""
+        found = re.search(r"http\S+/setup\?token=\S+", self.server.log.read_text())
+        return found.group() if found else "see the log of the server"
 
     async def start_app(self) -> None:
         command = [sys.executable, "-m", "uvicorn", "counted:app", "--port", str(self.app_port)]

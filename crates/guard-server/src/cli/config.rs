@@ -8,17 +8,20 @@
 mod limits;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use guard_wire::encrypt::{Encryptor, KeyError as EncryptionKeyError};
 use thiserror::Error;
 
 pub use self::limits::LimitArgs;
+use crate::cli::people_command::{PeopleCommand, TokensCommand};
 use crate::cli::rules_command::RulesCommand;
 use crate::http::connections::ConnectionLimits;
 use crate::http::connections::tls::TlsFiles;
 use crate::http::{InvalidUrl, Limits, PublicUrl, TrustedProxies};
 use crate::network::InvalidNetwork;
+use crate::people::SessionLimits;
 use crate::people::token::{self, TokenError};
 use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyError};
@@ -173,6 +176,36 @@ pub struct Args {
     )]
     pub max_installs: u32,
 
+    /// Hours after which a session without requests ends.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_SESSION_IDLE_HOURS",
+        default_value_t = 12,
+        value_name = "HOURS",
+        value_parser = clap::value_parser!(u32).range(1..=8760)
+    )]
+    pub session_idle_hours: u32,
+
+    /// Hours after a sign-in at which the session ends, however much it is used.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_SESSION_HOURS",
+        default_value_t = 336,
+        value_name = "HOURS",
+        value_parser = clap::value_parser!(u32).range(1..=8760)
+    )]
+    pub session_hours: u32,
+
+    /// Days for which the audit log keeps its entries.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_AUDIT_DAYS",
+        default_value_t = 400,
+        value_name = "DAYS",
+        value_parser = clap::value_parser!(u32).range(1..=36_500)
+    )]
+    pub audit_days: u32,
+
     /// How the log is written to the standard error: lines of text, or one JSON object a line.
     #[arg(
         long,
@@ -218,6 +251,12 @@ pub enum Command {
     ///
     /// Give it the same settings as the server. The exit code is 1 if a check fails.
     Doctor,
+    /// Add, change and remove people, and make the links with which they choose a password
+    #[command(subcommand)]
+    People(PeopleCommand),
+    /// Make, list and revoke the tokens of programs
+    #[command(subcommand)]
+    Tokens(TokensCommand),
     /// Show or change the rules that agents get
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -244,6 +283,10 @@ pub struct Config {
     pub public_url: Option<PublicUrl>,
     /// The admin token to install.
     pub admin_token: Option<Secret>,
+    /// How long sessions last.
+    pub sessions: SessionLimits,
+    /// How long the audit log keeps its entries.
+    pub audit_kept: Duration,
     /// Settings of the project `default`.
     pub settings: ProjectSettings,
 }
@@ -346,6 +389,11 @@ impl Args {
             proxies,
             public_url,
             admin_token: self.admin_token,
+            audit_kept: hours(self.audit_days * 24),
+            sessions: SessionLimits {
+                idle: hours(self.session_idle_hours),
+                total: hours(self.session_hours),
+            },
             settings: ProjectSettings {
                 key: self.api_key.map(|key| key::KeyHash::of(key.expose())),
                 encryption_key: self.encryption_key,
@@ -353,6 +401,10 @@ impl Args {
             },
         })
     }
+}
+
+const fn hours(hours: u32) -> Duration {
+    Duration::from_secs(hours as u64 * 3600)
 }
 
 /// The path that SQLite opens for `text`, which may be a URI without parameters.
@@ -505,6 +557,7 @@ mod tests {
     fn the_default_options_equal_the_library_defaults() {
         let config = check(&[]).unwrap();
         assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.sessions, SessionLimits::default());
         assert_eq!(config.connections, ConnectionLimits::default());
     }
 

@@ -5,6 +5,8 @@ pub mod config;
 mod doctor;
 pub mod logging;
 pub mod operation_command;
+mod people;
+pub mod people_command;
 mod rules;
 pub mod rules_command;
 pub mod serve;
@@ -16,6 +18,7 @@ use std::io::Write as _;
 
 pub use self::backup::{back_up, restore};
 pub use self::doctor::doctor;
+pub use self::people::{people, tokens};
 pub use self::rules::rules;
 
 /// The result of a command: the exit code and message if it failed.

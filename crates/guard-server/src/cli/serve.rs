@@ -16,8 +16,9 @@ use crate::cli::config::Config;
 use crate::http::connections::tls::{Tls, TlsError};
 use crate::http::connections::{self, ConnectionLimits};
 use crate::http::metrics_router;
+use crate::people::accounts;
 use crate::people::token::INSTALLED_TOKEN;
-use crate::people::{Actor, AuditEntry, Change, CredentialHash, Role, Scope, Token};
+use crate::people::{Actor, AuditEntry, Change, CredentialHash, PeopleError, Role, Scope, Token};
 use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyHash, NoRandomness};
 use crate::secret::Secret;
@@ -56,6 +57,9 @@ pub enum ServeError {
     /// The project, or the admin token, could not be stored.
     #[error("cannot store the project {DEFAULT_PROJECT} or the admin token: {0}")]
     Project(#[from] StoreError),
+    /// No link for the first admin could be made.
+    #[error("cannot make the link for the first admin: {0}")]
+    Link(#[from] PeopleError),
     /// The API key belongs to another project.
     #[error(
         "--api-key: this key belongs to another project; give another one, or revoke it there with \
@@ -100,6 +104,7 @@ pub async fn run(
     if let Some(token) = &config.admin_token {
         install_admin_token(&stores, token).await?;
     }
+    let link = accounts::make_first_link(&stores, Timestamp::now()).await?;
     announce(
         out,
         &format!(
@@ -108,6 +113,7 @@ pub async fn run(
         ),
         config.public_url.as_ref(),
         new_key.as_ref(),
+        link.as_ref(),
     )?;
     tracing::info!(database = ?config.database, "records and rules are stored here");
 
@@ -123,7 +129,9 @@ pub async fn run(
     let state = Arc::new(
         AppState::new(stores, config.limits, access)
             .with_proxies(config.proxies)
-            .with_public_url(config.public_url),
+            .with_public_url(config.public_url)
+            .with_sessions(config.sessions)
+            .with_audit_kept_for(config.audit_kept),
     );
     let app = router(Arc::clone(&state));
     let (stop, stopping) = oneshot::channel();
@@ -261,13 +269,21 @@ fn announce(
     origin: &str,
     public_url: Option<&PublicUrl>,
     new_key: Option<&Secret>,
+    link: Option<&Secret>,
 ) -> io::Result<()> {
-    let page = public_url.map_or_else(|| format!("{origin}/"), |url| url.link("/"));
+    let url = |path: &str| public_url.map_or_else(|| [origin, path].concat(), |url| url.link(path));
+    let page = url("/");
     let mut text = format!("guard-server listening on {origin}\npage: {page}\n");
     if let Some(key) = new_key {
         let key = key.expose();
         text.push_str(&format!(
             "API key of the project {DEFAULT_PROJECT}, shown only this once: {key}\n"
+        ));
+    }
+    if let Some(link) = link {
+        let link = url(&format!("/setup?token={}", link.expose()));
+        text.push_str(&format!(
+            "choose the name and password of the first admin, once: {link}\n"
         ));
     }
     // Written at once: a reader may stop after the first line.

@@ -75,6 +75,15 @@ impl ApiError {
         Self { code, ..self }
     }
 
+    /// How many seconds to wait before the next request.
+    #[must_use]
+    pub(crate) fn retry_after(self, retry_after: u16) -> Self {
+        Self {
+            retry_after,
+            ..self
+        }
+    }
+
     /// Names the wrong field by its path.
     #[must_use]
     pub(crate) fn field(self, field: impl Into<String>) -> Self {

@@ -7,13 +7,13 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use guard_wire::Kind;
 use serde_json::{Value, json};
 
 use super::capacity::turns;
 use super::error::ApiError;
-use super::people::{audit, session, tokens};
+use super::people::{audit, people, session, setup, tokens};
 use super::principal::nothing_here;
 use super::state::AppState;
 use super::{
@@ -89,7 +89,20 @@ fn for_people() -> Router<Arc<AppState>> {
     Router::new()
         .route("/", get(page::show))
         .route("/metrics", get(monitor::for_viewers))
-        .route("/api/v1/session", get(session::get))
+        .route(
+            "/api/v1/session",
+            get(session::get)
+                .post(session::sign_in)
+                .delete(session::sign_out),
+        )
+        .route("/api/v1/session/password", post(session::change_password))
+        .route("/api/v1/setup", get(setup::get).post(setup::complete))
+        .route("/api/v1/people", get(people::list).post(people::add))
+        .route(
+            "/api/v1/people/{name}",
+            patch(people::change).delete(people::remove),
+        )
+        .route("/api/v1/people/{name}/link", post(people::link))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::add))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
         .route("/api/v1/audit", get(audit::list))

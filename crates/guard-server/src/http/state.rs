@@ -2,12 +2,15 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 
 use super::capacity::memory::Memory;
 use super::capacity::turns;
 use super::capacity::workers::Workers;
+use super::people::SignIns;
 use super::proxies::TrustedProxies;
 use super::public_url::PublicUrl;
 use super::rate::Rates;
@@ -23,6 +26,11 @@ use crate::rules::Feed;
 use crate::rules::versions::{self, ChangeError};
 use crate::store::{StoreError, Stores};
 use crate::trouble::TroubleLog;
+
+/// Default of [`AppState::with_audit_kept_for`].
+const AUDIT_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
+/// How many entries of the audit log are removed at once.
+const EXPIRED_AT_ONCE: u32 = 1000;
 
 /// Limits on what the server accepts and keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +102,8 @@ pub struct AppState {
     pub(crate) public_url: Option<PublicUrl>,
     /// How long sessions last.
     pub(crate) sessions: SessionLimits,
+    /// How long the audit log keeps its entries.
+    pub(crate) audit_kept: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     /// The clock reading when the rules were last adjusted to the clock.
     followed: tokio::sync::Mutex<Reading>,
@@ -101,6 +111,7 @@ pub struct AppState {
     pub(crate) workers: Workers,
     pub(crate) wrong_keys: WrongKeys,
     pub(crate) rates: Rates,
+    pub(crate) sign_ins: SignIns,
     /// Permits for answers to people.
     pub(crate) answering: Semaphore,
     pub(crate) feed: Feed,
@@ -135,10 +146,12 @@ impl AppState {
             contradictions: LogGate::default(),
             public_url: None,
             sessions: SessionLimits::default(),
+            audit_kept: AUDIT_KEPT,
             memory: Memory::new(limits.memory),
             workers: Workers::default(),
             wrong_keys: WrongKeys::default(),
             rates: Rates::default(),
+            sign_ins: SignIns::default(),
             answering: Semaphore::new(turns::TURNS),
             changing: tokio::sync::Mutex::default(),
             judging: tokio::sync::Mutex::default(),
@@ -155,6 +168,35 @@ impl AppState {
     #[must_use]
     pub fn with_public_url(self, public_url: Option<PublicUrl>) -> Self {
         Self { public_url, ..self }
+    }
+
+    /// Sets how long the audit log keeps its entries.
+    #[must_use]
+    pub fn with_audit_kept_for(self, audit_kept: Duration) -> Self {
+        Self { audit_kept, ..self }
+    }
+
+    /// Removes sessions that are over, and old entries of the audit log.
+    pub async fn expire(&self) {
+        let (people, now) = (&self.stores.people, self.clock.now());
+        let ended = people.expire_sessions(self.sessions, now).await;
+        let kept = SignedDuration::try_from(self.audit_kept).unwrap_or(SignedDuration::MAX);
+        let before = now.saturating_sub(kept).unwrap_or(Timestamp::MIN);
+        let removed = self
+            .stores
+            .audit
+            .expire_audit(before, EXPIRED_AT_ONCE)
+            .await;
+        match (ended, removed) {
+            (Ok(sessions), Ok(entries)) if sessions + entries > 0 => {
+                tracing::debug!(sessions, entries, "removed what is over");
+            }
+            (Ok(_), Ok(_)) => {}
+            // The store has logged the reason.
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::debug!(%error, "cannot remove old sessions and audit entries yet");
+            }
+        }
     }
 
     /// Sets how long sessions last.

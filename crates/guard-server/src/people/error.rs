@@ -24,6 +24,15 @@ pub enum PeopleError {
         /// How many there may be.
         limit: usize,
     },
+    /// The link is unknown or used up.
+    #[error("this link is unknown or was used; make another with guard-server people link NAME")]
+    Link,
+    /// Nobody could manage the server afterwards.
+    #[error("this is the last admin with a password and all projects; make another one first")]
+    LastAdmin,
+    /// The password could not be hashed.
+    #[error("the password cannot be hashed: the system gives no random bytes or no memory")]
+    Password,
     /// There is no such person or token.
     #[error("{0}")]
     NotFound(String),

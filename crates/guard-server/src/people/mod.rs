@@ -1,9 +1,11 @@
 //! People and programs that use the operator API: roles, passwords, sessions, tokens, and the audit
 //! log of what they changed.
 
+pub mod accounts;
 pub mod audit;
 pub mod credential;
 mod error;
+pub mod password;
 pub mod person;
 pub mod role;
 pub mod session;

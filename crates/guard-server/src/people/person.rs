@@ -21,8 +21,8 @@ pub struct Person {
     pub has_password: bool,
     /// When the person was added.
     pub created_at: Timestamp,
-    /// When the person last signed in.
-    pub signed_in_at: Option<Timestamp>,
+    /// When the person last signed in or used a session, to within a minute.
+    pub last_seen_at: Option<Timestamp>,
 }
 
 /// A change to a person. `None` keeps the stored value.

@@ -15,10 +15,10 @@ use crate::support::{KEY, Server, Setup, TOKEN, client, read, serve_state};
 const MONTH: i64 = 30 * 24 * 3600;
 
 /// A clock that the test sets, with a time that passes only when the test says so.
-struct TestClock(Mutex<(Timestamp, Duration)>);
+pub(crate) struct TestClock(Mutex<(Timestamp, Duration)>);
 
 impl TestClock {
-    fn at(now: &str) -> Arc<Self> {
+    pub(crate) fn at(now: &str) -> Arc<Self> {
         let now = (now.parse().unwrap(), Duration::from_secs(1000));
         Arc::new(Self(Mutex::new(now)))
     }
@@ -27,7 +27,7 @@ impl TestClock {
         self.0.lock().unwrap().0 += SignedDuration::from_secs(seconds);
     }
 
-    fn pass(&self, seconds: u32) {
+    pub(crate) fn pass(&self, seconds: u32) {
         self.set_by(seconds.into());
         self.0.lock().unwrap().1 += Duration::from_secs(seconds.into());
     }

@@ -29,6 +29,7 @@ mod proxies;
 mod queries;
 mod readiness;
 mod rules;
+mod sessions;
 mod settings;
 mod shield;
 mod support;

@@ -27,6 +27,11 @@ pub(crate) fn command(data: &Path, args: &[&str]) -> Command {
 }
 
 impl Process {
+    /// What it printed after the first line.
+    pub(crate) fn printed(&self) -> &[String] {
+        &self.rest
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Once};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use guard_server::http::connections::{self, ConnectionLimits};
-use guard_server::people::{CredentialHash, Role, Scope, Token};
+use guard_server::people::{CredentialHash, Role, Scope, SessionLimits, Token};
 use guard_server::projects::KeyHash;
 use guard_server::store::{People, ProjectSettings, Projects as _, Sqlite, Stores};
 use guard_server::{
@@ -58,6 +58,7 @@ pub(crate) struct Setup {
     /// Addresses and blocks of trusted proxies.
     pub(crate) proxies: &'static [&'static str],
     pub(crate) public_url: Option<&'static str>,
+    pub(crate) sessions: SessionLimits,
     /// Whether the background loop runs.
     pub(crate) is_maintained: bool,
 }
@@ -80,6 +81,7 @@ impl Default for Setup {
             clock: Arc::new(SystemClock),
             proxies: &[],
             public_url: None,
+            sessions: SessionLimits::default(),
             is_maintained: true,
         }
     }
@@ -101,7 +103,8 @@ impl Setup {
         let state = state
             .with_clock(self.clock)
             .with_proxies(TrustedProxies::parse(self.proxies).unwrap())
-            .with_public_url(self.public_url.map(|url| url.parse().unwrap()));
+            .with_public_url(self.public_url.map(|url| url.parse().unwrap()))
+            .with_sessions(self.sessions);
         let state = Arc::new(state);
         let origin = serve_state(Arc::clone(&state), self.connections).await;
         if self.is_maintained {

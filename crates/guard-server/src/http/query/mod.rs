@@ -49,6 +49,9 @@ pub(crate) struct Overview {
     /// Requests with a wrong key since the server started, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     wrong_keys: Option<NonZero<u64>>,
+    /// Wrong passwords since the server started, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wrong_passwords: Option<NonZero<u64>>,
 }
 
 /// `GET /api/v1/projects/{project}/summary`.
@@ -59,6 +62,7 @@ pub(crate) async fn summary(
     Ok(Json(Overview {
         summary: query::summary(&state.stores, asked.project.id).await?,
         wrong_keys: NonZero::new(state.wrong_keys.count()),
+        wrong_passwords: NonZero::new(state.sign_ins.wrong()),
     }))
 }
 

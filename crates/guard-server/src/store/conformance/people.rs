@@ -22,7 +22,7 @@ fn person(name: &str, role: Role) -> Person {
         projects: Scope::All,
         has_password: false,
         created_at: at(1),
-        signed_in_at: None,
+        last_seen_at: None,
     }
 }
 
@@ -219,8 +219,8 @@ pub(in crate::store) async fn sessions_end_alone_together_and_in_time(stores: &S
     let (found, person) = people.session(hash("1")).await.unwrap().unwrap();
     assert_eq!(found, session("anna", 10, 30));
     assert_eq!(
-        (person.name, person.signed_in_at),
-        ("anna".to_owned(), Some(at(10)))
+        (person.name, person.last_seen_at),
+        ("anna".to_owned(), Some(at(30)))
     );
 
     assert_eq!(people.remove_sessions("anna", Some(hash("2"))).await, Ok(1));

@@ -155,8 +155,11 @@ impl People for Sqlite {
 
     fn touch_session(&self, hash: CredentialHash, at: Timestamp) -> BoxFuture<'_, ()> {
         Box::pin(self.writer.write(0, move |connection| {
-            let set = "UPDATE sessions SET seen_at = ?2 WHERE hash = ?1";
             let at = at.as_microsecond();
+            let set = "UPDATE sessions SET seen_at = ?2 WHERE hash = ?1";
+            connection.execute(set, params![hash.as_bytes(), at])?;
+            let set = "UPDATE people SET signed_in_at = ?2
+                WHERE name = (SELECT person FROM sessions WHERE hash = ?1)";
             connection
                 .execute(set, params![hash.as_bytes(), at])
                 .map(drop)
@@ -360,7 +363,7 @@ fn person(row: &Row<'_>, first: usize) -> rusqlite::Result<Person> {
         projects: scope(row, first + 2)?,
         has_password: row.get(first + 3)?,
         created_at: at(row, first + 4)?,
-        signed_in_at: time(row, first + 5)?,
+        last_seen_at: time(row, first + 5)?,
     })
 }
 
