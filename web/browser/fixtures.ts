@@ -246,8 +246,7 @@ export function agents(): Agents {
   return {
     items: [agent(4, degraded), agent(3, silent), agent(1), agent(2)],
     next: null,
-    rules_version: 18,
-    counts: { total: 4, reporting: 3, silent: 1, degraded: 1, failed: 0 },
+    counts: overview().agents,
   };
 }
 

@@ -220,7 +220,7 @@ describe('the live view', () => {
     server.send(2500);
     await page.getByText(/new$/).waitFor();
     await page.waitForFunction(() => document.body.textContent?.includes('+ new'));
-    expect(server.followers).toBe(0);
+    await expect.poll(() => server.followers, WAIT).toBe(0);
     await page.getByRole('button', { name: 'Resume' }).click();
     await page.getByText(/newest 500/).waitFor();
     await expect.poll(() => server.followers, WAIT).toBe(1);

@@ -50,6 +50,9 @@ describe.each(['light', 'dark'] as const)('in the %s theme', (colorScheme) => {
     for (const [name, path] of PAGES) {
       await page.goto(server.url + path);
       await settled(page);
+      for (const alert of await page.getByText('This could not be loaded').all()) {
+        problems.push(`${name}: ${(await alert.locator('..').textContent()) ?? ''}`);
+      }
       if ((await sideways(page)) > 0) problems.push(`${name} scrolls sideways`);
       if (width === 1440) {
         problems.push(...(await seriousProblems(page)).map((it) => `${name}: ${it}`));

@@ -11,6 +11,19 @@ const DIST = join(import.meta.dirname, '../dist');
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
   "connect-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
+/** The parameters that each call of a project takes. guard-server refuses others. */
+const PARAMETERS: Record<string, readonly string[]> = {
+  overview: ['filter', 'from', 'to', 'tz', 'interval'],
+  events: ['filter', 'from', 'to', 'limit', 'cursor'],
+  'events/series': ['filter', 'from', 'to', 'tz', 'interval', 'by'],
+  'events/top': ['filter', 'from', 'to', 'by', 'limit'],
+  'metrics/series': ['metric', 'stat', 'by', 'filter', 'from', 'to', 'tz', 'interval'],
+  addresses: ['filter', 'from', 'to', 'tz', 'interval'],
+  passive: ['filter', 'from', 'to', 'tz'],
+  losses: ['from', 'to', 'tz', 'interval'],
+  'rules/versions': ['limit', 'before'],
+  'rules/adoption': ['version'],
+};
 const TYPES: Record<string, string> = {
   js: 'text/javascript',
   css: 'text/css',
@@ -125,6 +138,11 @@ export class FakeServer {
       this.#streams.add(response);
       response.on('close', () => this.#streams.delete(response));
       return;
+    }
+    const known = PARAMETERS[inProject ?? ''] ?? PARAMETERS[inProject?.split('/')[0] ?? ''] ?? [];
+    const unknown = [...query.keys()].find((name) => !known.includes(name));
+    if (unknown && inProject !== undefined) {
+      return refuse(response, 400, 'unknown_parameter', `${path} has no parameter ${unknown}`);
     }
     const found = inProject === undefined ? this.#outer(path) : this.#inner(inProject, query);
     return found === undefined

@@ -18,5 +18,5 @@ export function loadState(project: string): Promise<void> {
 }
 
 export function loadProjects(): Promise<void> {
-  return projects.load((signal) => get<Page<ProjectName>>('projects', { limit: 1000 }, signal));
+  return projects.load((signal) => get<Page<ProjectName>>('projects', {}, signal));
 }

@@ -223,8 +223,7 @@ export interface Agent {
 }
 
 export interface Agents extends Page<Agent> {
-  rules_version: number | null;
-  counts: { total: number; reporting: number; silent: number; degraded: number; failed: number };
+  counts: Overview['agents'];
 }
 
 export interface Losses {
