@@ -65,15 +65,19 @@ async fn a_backup_while_writing_has_every_record_acknowledged_before_it_began() 
     while acknowledged.load(Ordering::Relaxed) < 500 {
         tokio::task::yield_now().await;
     }
-    let before = acknowledged.load(Ordering::Relaxed);
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("guard.backup");
-    let (path, args) = (data.path().to_owned(), file.to_str().unwrap().to_owned());
-    let (code, text) = tokio::task::spawn_blocking(move || run(&path, &["backup", &args]))
-        .await
-        .unwrap();
-    assert_eq!(code, Some(0), "{text}");
-    let after = acknowledged.load(Ordering::Relaxed) + 50;
+    let mut made = Vec::new();
+    // Several, because each one may begin between two writes.
+    for n in 0..5 {
+        let before = acknowledged.load(Ordering::Relaxed);
+        let file = folder.path().join(format!("guard.backup-{n}"));
+        let (path, args) = (data.path().to_owned(), file.to_str().unwrap().to_owned());
+        let backing_up = tokio::task::spawn_blocking(move || run(&path, &["backup", &args]));
+        let (code, text) = backing_up.await.unwrap();
+        assert_eq!(code, Some(0), "{text}");
+        made.push((file, before, acknowledged.load(Ordering::Relaxed) + 50));
+    }
+    let (file, before, after) = made.pop().unwrap();
     is_over.store(true, Ordering::Relaxed);
     sending.await.unwrap();
 

@@ -212,8 +212,7 @@ fn readable(database: &Path) -> Result<Connection, BackupError> {
 fn copy(source: &Connection, database: &Path, partial: &Path) -> Result<BackupReport, BackupError> {
     make_empty(partial)?;
     let of_source = sqlite_failed(database);
-    // One transaction, so that all slices and the counts are of the same state.
-    source.execute_batch("BEGIN").map_err(&of_source)?;
+    begin(source).map_err(&of_source)?;
     let copied = copy_pages(source, partial).and_then(|()| row_counts(source));
     let expected = copied.map_err(&of_source)?;
     source.execute_batch("COMMIT").map_err(&of_source)?;
@@ -229,6 +228,13 @@ fn copy(source: &Connection, database: &Path, partial: &Path) -> Result<BackupRe
         return Err(BackupError::Invalid { what });
     }
     Ok(report)
+}
+
+/// Begins one transaction, so that all slices and the counts are of the same state. It begins with the
+/// first read: `BEGIN` alone would leave each slice its own state.
+fn begin(source: &Connection) -> rusqlite::Result<()> {
+    source.execute_batch("BEGIN")?;
+    schema::version(source).map(drop)
 }
 
 fn copy_pages(source: &Connection, partial: &Path) -> rusqlite::Result<()> {
@@ -359,5 +365,31 @@ fn sqlite_failed(path: &Path) -> impl Fn(rusqlite::Error) -> BackupError {
             OpenError::Database(error)
         };
         error.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_and_counts_are_of_the_state_at_the_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guard.db");
+        drop(crate::store::open(&path).unwrap());
+        let other = Connection::open_with_flags(&path, FLAGS).unwrap();
+        let source = readable(&path).unwrap();
+        begin(&source).unwrap();
+        other
+            .execute_batch("INSERT INTO probes (id, at, content) VALUES (1, 0, x'')")
+            .unwrap();
+        assert_eq!(row_counts(&source).unwrap()["probes"], 0);
+        let partial = folder.path().join("partial");
+        make_empty(&partial).unwrap();
+        copy_pages(&source, &partial).unwrap();
+        let copy = Connection::open_with_flags(&partial, FLAGS).unwrap();
+        assert_eq!(row_counts(&copy).unwrap()["probes"], 0);
+        source.execute_batch("COMMIT").unwrap();
+        assert_eq!(row_counts(&source).unwrap()["probes"], 1);
     }
 }
