@@ -51,29 +51,25 @@ FlaskAPIGuard(app, config=config)`,
     {
       name: 'Django',
       install: 'pip install djapi-guard fastapi-guard-agent',
-      code: `# settings.py
-from djangoapi_guard import SecurityConfig
+      code: `# at the end of settings.py
+from guard_core import SecurityConfig
+
+MIDDLEWARE.insert(0, "djangoapi_guard.DjangoAPIGuard")
 
 GUARD_SECURITY_CONFIG = SecurityConfig(
 ${config}
     enable_redis=False,
-)
-
-MIDDLEWARE = [
-    "djangoapi_guard.DjangoAPIGuard",
-    # your other middleware
-]`,
+)`,
     },
     {
       name: 'Rust',
       install: 'cargo add guard-agent',
-      code: `use guard_agent::{Agent, Config};
+      code: `use guard_agent::{Agent, SecurityEvent};
 
-let config = Config::builder()
-    .api_key("${key}")
+let agent = Agent::builder("${key}")
     .endpoint("${server}")
     .build()?;
-let agent = Agent::start(config)?;`,
+agent.send_event(&SecurityEvent::new("ip_banned").ip_address("192.0.2.7"))?;`,
     },
   ];
 }
