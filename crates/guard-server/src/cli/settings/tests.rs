@@ -126,7 +126,7 @@ fn a_wrong_flag_is_one_line_that_names_it() {
             ["--max-event-type", "1"],
             "a similar argument exists: '--max-event-types'",
         ),
-        (["rules", "shwo"], "unrecognized subcommand 'shwo'"),
+        (["rules", "another"], "unrecognized subcommand 'another'"),
     ] {
         let text = error(load_line(&line));
         assert!(text.contains(named), "{text}");
