@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use guard_agent::clock::Clock;
+use guard_agent::defaults::DEFAULT_STATUS_INTERVAL;
 use guard_agent::{Agent, AgentBuilder};
 
 use crate::support::backend::{Answer, Backend};
@@ -141,6 +142,9 @@ fn outage(fault: &str, answer: fn(&Late) -> Answer) {
     let patient = Patient::ill(answer);
     let agent = patient.builder().build().expect("valid");
     agent.start();
+    // The worker runs: it waits for the time of the next status report.
+    let interval = DEFAULT_STATUS_INTERVAL.as_secs_f64();
+    patient.clock.wait_for_sleeper(interval, interval);
     for second in 0..OUTAGE_SECONDS {
         send(&agent, second * 10, 10);
         patient.second(&agent);
