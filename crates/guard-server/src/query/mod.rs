@@ -1,6 +1,21 @@
 //! Queries of people about the records of a project.
 
+pub mod buckets;
+mod error;
 pub mod filter;
+pub mod group;
+pub mod metric;
+mod range;
+#[cfg(test)]
+pub(crate) mod reference;
+pub mod series;
+pub mod token;
+pub mod top;
+mod utc;
+
+pub use self::error::QueryError;
+pub use self::range::TimeRange;
+pub use self::utc::Utc;
 
 use serde::Serialize;
 

@@ -2,6 +2,7 @@
 //! document that guards understand (`compose`), keeps them as versions with rising numbers
 //! ([`versions`]), and serves them to agents, at once or when they change (`feed`).
 
+pub mod bans;
 mod compose;
 pub(crate) mod document;
 pub mod draft;

@@ -17,12 +17,12 @@ pub struct Cursor(Box<[u8]>);
 
 impl Cursor {
     /// A cursor for a position that the engine encodes in these bytes.
-    pub(super) fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
 
     /// The bytes in which the engine encoded the position.
-    pub(super) const fn bytes(&self) -> &[u8] {
+    pub(crate) const fn bytes(&self) -> &[u8] {
         &self.0
     }
 }

@@ -9,11 +9,14 @@ mod audit;
 mod conformance;
 mod cursor;
 mod fleet;
+mod losses;
 mod people;
 mod projects;
 mod rules;
+mod search;
 mod sqlite;
 mod telemetry;
+mod views;
 
 use std::path::Path;
 use std::pin::Pin;
@@ -27,9 +30,11 @@ pub use self::fleet::{
     AgentId, AgentReport, AgentSignal, CheckIn, Fleet, Room, RuleSubscriber, Since, StatusReport,
     SubscriberPolicy,
 };
+pub use self::losses::{LossCount, LossReport, Losses};
 pub use self::people::People;
 pub use self::projects::{AddOutcome, Projects};
 pub use self::rules::{Change, Draft, KeepVersions, RulesOutcome, RulesStore, StoredRules};
+pub use self::search::{EventQuery, EventSlice, MetricQuery, Search, Selection, StoredEvent};
 pub use self::sqlite::{
     BackupError, BackupReport, Inspection, Lock, LockError, OpenError, Sqlite, back_up, inspect,
     restore,
@@ -38,6 +43,7 @@ pub use self::telemetry::{
     Batch, Column, Columns, KindCounts, KindSummary, NewRecord, Page, Receipt, RecordCounts,
     RecordPage, Telemetry, TextField,
 };
+pub use self::views::{StoredView, Views};
 pub use crate::projects::{Project, ProjectId, ProjectSettings};
 
 /// The result of every store call.
@@ -58,6 +64,9 @@ pub enum StoreError {
     /// A part of the database cannot be read.
     #[error("the database is damaged")]
     Damaged,
+    /// A query took too long.
+    #[error("the query took too long")]
+    TimedOut,
     /// The cursor was not made by this store.
     #[error("this is no place in the list; take it from the answer before, or leave it out")]
     InvalidCursor,
@@ -78,13 +87,28 @@ pub struct Stores {
     pub fleet: Arc<dyn Fleet>,
     /// Events and metrics.
     pub telemetry: Arc<dyn Telemetry>,
+    /// Queries of people about events and metrics.
+    pub search: Arc<dyn Search>,
+    /// The records that agents and the server lost.
+    pub losses: Arc<dyn Losses>,
+    /// Saved views.
+    pub views: Arc<dyn Views>,
 }
 
 impl Stores {
     /// Uses one engine for every concern.
     pub fn of<S>(store: Arc<S>) -> Self
     where
-        S: Projects + People + Audit + RulesStore + Fleet + Telemetry + 'static,
+        S: Projects
+            + People
+            + Audit
+            + RulesStore
+            + Fleet
+            + Telemetry
+            + Search
+            + Losses
+            + Views
+            + 'static,
     {
         Self {
             projects: Arc::clone(&store) as Arc<dyn Projects>,
@@ -92,6 +116,9 @@ impl Stores {
             audit: Arc::clone(&store) as Arc<dyn Audit>,
             rules: Arc::clone(&store) as Arc<dyn RulesStore>,
             fleet: Arc::clone(&store) as Arc<dyn Fleet>,
+            search: Arc::clone(&store) as Arc<dyn Search>,
+            losses: Arc::clone(&store) as Arc<dyn Losses>,
+            views: Arc::clone(&store) as Arc<dyn Views>,
             telemetry: store,
         }
     }

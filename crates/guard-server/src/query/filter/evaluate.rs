@@ -15,6 +15,8 @@ pub struct Subject<'a> {
     pub body: &'a Map<String, Value>,
     /// When it happened, if the record says so in a form that can be read.
     pub timestamp: Option<Timestamp>,
+    /// The install that sent it, if it was named.
+    pub install_id: Option<&'a str>,
 }
 
 impl Filter {
@@ -35,6 +37,7 @@ impl Filter {
         self.matches(Subject {
             body: &body,
             timestamp: timestamp.and_then(guard_wire::timestamp::parse),
+            install_id: None,
         })
     }
 }
@@ -56,13 +59,17 @@ impl<'a> Subject<'a> {
     fn passes(self, field: &Field, test: &Test) -> bool {
         match field {
             Field::Named("timestamp") => self.timestamp.is_some_and(|at| is_time(at, test)),
+            Field::Named("install_id") => self
+                .install_id
+                .is_some_and(|id| is_text(id, FieldType::Text, test)),
             _ => self
                 .value(field)
                 .is_some_and(|value| is_value(value, field.field_type(), test)),
         }
     }
 
-    fn value(self, field: &Field) -> Option<&'a Value> {
+    /// The value of a field other than `timestamp` and `install_id`.
+    pub(crate) fn value(self, field: &Field) -> Option<&'a Value> {
         match field {
             Field::Named(name) => known(self.body.get(*name))
                 // fastapi-guard puts these into the tags of a metric.
@@ -106,7 +113,8 @@ fn is_value(value: &Value, kind: FieldType, test: &Test) -> bool {
     }
 }
 
-fn is_text(text: &str, kind: FieldType, test: &Test) -> bool {
+/// Whether text passes a test of a field of this type.
+pub(crate) fn is_text(text: &str, kind: FieldType, test: &Test) -> bool {
     match test {
         Test::Present => true,
         Test::Equals(wanted) => {
@@ -167,6 +175,7 @@ mod tests {
         let record = Subject {
             body: body.as_object().unwrap(),
             timestamp: "2026-01-31T12:00:00Z".parse().ok(),
+            install_id: Some("install-1"),
         };
         for (text, is_match) in cases {
             let filter = Filter::parse(kind, text).unwrap();
@@ -221,6 +230,8 @@ mod tests {
                 ("timestamp:2026-01-31T12:00:00+00:00", true),
                 ("timestamp:<2026-01-31T12:00:00Z", false),
                 ("event_type:x OR (sqlmap -country:DE)", true),
+                ("install_id:install-*", true),
+                ("install_id:install-2", false),
             ],
         );
     }

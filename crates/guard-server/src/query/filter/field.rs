@@ -50,6 +50,7 @@ const EVENT_FIELDS: &[(&str, FieldType)] = &[
     ("rule_type", FieldType::Text),
     ("pattern_matched", FieldType::Text),
     ("handler_name", FieldType::Text),
+    ("install_id", FieldType::Text),
 ];
 
 const METRIC_FIELDS: &[(&str, FieldType)] = &[
@@ -60,6 +61,7 @@ const METRIC_FIELDS: &[(&str, FieldType)] = &[
     ("endpoint", FieldType::Text),
     ("method", FieldType::Text),
     ("status", FieldType::Number),
+    ("install_id", FieldType::Text),
 ];
 
 impl Field {

@@ -29,8 +29,10 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 pub use evaluate::Subject;
+pub(crate) use evaluate::is_text;
 pub use field::{Field, FieldType};
 pub use parse::FilterError;
+pub(crate) use parse::read_bound;
 pub use pattern::Pattern;
 
 /// Longest filter, in bytes.
@@ -59,6 +61,20 @@ pub(crate) enum Node {
     Field(Field, Test),
     /// Text in one of the [searched fields](Field::SEARCHED), ignoring ASCII case.
     Word(Pattern),
+}
+
+impl Node {
+    fn other_field(&self, known: &[&str]) -> Option<String> {
+        match self {
+            Self::All(nodes) | Self::Any(nodes) => {
+                nodes.iter().find_map(|node| node.other_field(known))
+            }
+            Self::Not(node) => node.other_field(known),
+            Self::Field(Field::Named(name), _) if known.contains(name) => None,
+            Self::Field(field, _) => Some(field.to_string()),
+            Self::Word(_) => Some(Field::SEARCHED.join(", ")),
+        }
+    }
 }
 
 /// What is asked of a field.
@@ -106,6 +122,11 @@ impl Filter {
         Self {
             root: Node::All(Vec::new()),
         }
+    }
+
+    /// A field that it names, other than these; a bare word counts as the fields it searches.
+    pub fn other_field(&self, known: &[&str]) -> Option<String> {
+        self.root.other_field(known)
     }
 
     /// Whether it matches every record.

@@ -364,7 +364,7 @@ fn comparison(text: &str) -> Option<(Order, &str)> {
 }
 
 /// A bound of a field of this type.
-pub(super) fn read_bound(kind: FieldType, text: &str) -> Option<Bound> {
+pub(crate) fn read_bound(kind: FieldType, text: &str) -> Option<Bound> {
     if kind == FieldType::Time {
         return text.parse::<Timestamp>().ok().map(Bound::Time);
     }

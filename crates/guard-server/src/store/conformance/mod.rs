@@ -8,6 +8,7 @@ pub(super) mod fleet;
 pub(super) mod people;
 pub(super) mod projects;
 pub(super) mod rules;
+pub(super) mod search;
 pub(super) mod telemetry;
 
 use jiff::Timestamp;
@@ -81,6 +82,12 @@ macro_rules! conformance_suite {
                 a_list_of_reports_ends_with_the_one_that_fills_it,
                 all_times_move_with_the_clock,
                 projects_do_not_see_the_agents_of_each_other,
+            ],
+            search: [
+                lists_series_and_tops_agree_with_loops_over_records,
+                metrics_agree_with_loops_over_records,
+                projects_do_not_find_the_events_of_each_other,
+                an_id_that_the_engine_did_not_make_finds_nothing,
             ],
             telemetry: [
                 a_record_sent_again_is_stored_once,

@@ -6,6 +6,7 @@ mod backup;
 mod fleet;
 mod health;
 mod lock;
+mod losses;
 mod open;
 mod people;
 mod probe;
@@ -13,9 +14,11 @@ mod projects;
 mod room;
 mod rules;
 mod schema;
+mod search;
 mod sweep;
 mod telemetry;
 mod usage;
+mod views;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +35,7 @@ pub use self::backup::{BackupError, BackupReport, Inspection, back_up, inspect, 
 use self::health::Health;
 pub use self::lock::{Lock, LockError};
 pub use self::open::OpenError;
+use self::search::{QUERY_TIME, SEARCHES};
 use self::telemetry::Names;
 use self::writer::Writer;
 use super::StoreError;
@@ -54,6 +58,8 @@ pub struct Sqlite {
     health: Arc<Health>,
     /// The dictionaries of telemetry. Only the writer uses them.
     names: Arc<Mutex<Names>>,
+    /// How long a query of people may take.
+    query_time: Duration,
 }
 
 impl Sqlite {
@@ -96,10 +102,12 @@ impl Sqlite {
                 health: Arc::clone(&health),
                 idle: Mutex::default(),
                 turns: Arc::new(Semaphore::new(READERS)),
+                searches: Arc::new(Semaphore::new(SEARCHES)),
             }),
             writer,
             health,
             names: Arc::default(),
+            query_time: QUERY_TIME,
         })
     }
 
@@ -124,7 +132,8 @@ impl Sqlite {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.blocking(|readers| readers.with(query)).await
+        self.blocking(|readers| readers.with(|connection| query(connection)))
+            .await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -163,19 +172,21 @@ struct Readers {
     health: Arc<Health>,
     idle: Mutex<Vec<Connection>>,
     turns: Arc<Semaphore>,
+    /// Turns for queries of people.
+    searches: Arc<Semaphore>,
 }
 
 impl Readers {
     fn with<T>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        query: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         let idle = self.idle().pop();
-        let connection = match idle {
+        let mut connection = match idle {
             Some(connection) => connection,
             None => self.open()?,
         };
-        let answer = query(&connection)?;
+        let answer = query(&mut connection)?;
         self.idle().push(connection);
         Ok(answer)
     }

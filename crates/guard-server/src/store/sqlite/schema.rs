@@ -150,6 +150,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/007_projects.sql"),
     include_str!("schema/008_telemetry.sql"),
     include_str!("schema/009_people.sql"),
+    include_str!("schema/010_explore.sql"),
 ];
 
 /// The version of a file with all steps.

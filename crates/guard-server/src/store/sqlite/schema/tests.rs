@@ -210,6 +210,7 @@ fn released_steps_never_change() {
         "f4a0a5ae165b4c133017dbd2579e7c9b",
         "6a9eba8f0b73969ab85b32cb4e609820",
         "26c457523e869b48e8ab5b94a2296563",
+        "610781d5ddd05a11bb9fe279764685ba",
     ];
     assert_eq!(taken.collect::<Vec<_>>(), expected);
 }

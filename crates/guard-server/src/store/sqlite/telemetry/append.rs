@@ -15,7 +15,7 @@ use super::tallies::{self, Outcome};
 use crate::store::{Column, Columns, KindCounts, NewRecord, Receipt, TextField};
 
 /// Marks a number that only the body tells.
-const NUMBER_IN_BODY: i64 = -1;
+pub(super) const NUMBER_IN_BODY: i64 = -1;
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// Roughly the bytes of a row with its share of the rollups.
 pub(super) const ROW_BYTES: i64 = 120;

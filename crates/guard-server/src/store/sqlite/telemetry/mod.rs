@@ -84,6 +84,7 @@ mod metric_rollups;
 mod names;
 mod prepare;
 mod records;
+mod search;
 mod tallies;
 
 use std::sync::{Arc, PoisonError};

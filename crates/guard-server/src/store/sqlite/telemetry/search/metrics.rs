@@ -1,0 +1,380 @@
+//! Statistics of metrics: from rollups for whole minutes, from rows for the rest.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use guard_wire::Kind;
+use jiff::Timestamp;
+use rusqlite::types::{Type, Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
+use sketches_ddsketch::{Config, DDSketch};
+
+use super::super::super::unreadable;
+use super::condition::Compiler;
+use super::grouping::{GroupKey, Grouping};
+use super::rollup::{Part, metric_parts};
+use super::scan::{Order, Scan};
+use crate::query::TimeRange;
+use crate::query::buckets::Buckets;
+use crate::query::filter::{Field, Filter, Node, Test};
+use crate::query::group::Key;
+use crate::query::metric::{KeyValues, MetricTopItem, Stat};
+use crate::query::series::SERIES_KEYS;
+use crate::store::{MetricQuery, Selection, TextField};
+
+const MICROS: i64 = 1_000_000;
+/// The key of the metrics whose own key is beyond the limit of names.
+const OTHER: &str = "(other)";
+
+/// What is known of the values of some metrics.
+struct Values {
+    n: u64,
+    valued: u64,
+    total: f64,
+    least: Option<f64>,
+    greatest: Option<f64>,
+    sketch: Option<DDSketch>,
+}
+
+impl Values {
+    fn new(stat: Stat) -> Self {
+        Self {
+            n: 0,
+            valued: 0,
+            total: 0.0,
+            least: None,
+            greatest: None,
+            sketch: stat.quantile().map(|_| DDSketch::new(Config::defaults())),
+        }
+    }
+
+    fn merge(&mut self, other: &Self) -> rusqlite::Result<()> {
+        self.n += other.n;
+        self.valued += other.valued;
+        self.total += other.total;
+        self.least = merged(self.least, other.least, f64::min);
+        self.greatest = merged(self.greatest, other.greatest, f64::max);
+        if let (Some(sketch), Some(other)) = (&mut self.sketch, &other.sketch) {
+            sketch
+                .merge(other)
+                .map_err(|error| unreadable(0, Type::Blob, error))?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, value: Option<f64>) {
+        self.n += 1;
+        let Some(value) = value else { return };
+        self.valued += 1;
+        self.total += value;
+        self.least = merged(self.least, Some(value), f64::min);
+        self.greatest = merged(self.greatest, Some(value), f64::max);
+        if let Some(sketch) = &mut self.sketch {
+            sketch.add(value);
+        }
+    }
+
+    /// What to ask a sketch for. It takes the value at `share * (n - 1)`, rounded down, counted from
+    /// 0. The quantile is the least value that a share of all values does not exceed: the one at
+    /// `ceil(quantile * n)`, counted from 1.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of metrics are far below 2^53"
+    )]
+    fn share(&self, stat: Stat) -> Option<f64> {
+        let n = self.valued as f64;
+        let place = (stat.quantile()? * n).ceil() - 1.0;
+        Some(((place + 0.25) / (n - 1.0).max(1.0)).clamp(0.0, 1.0))
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of metrics are far below 2^53"
+    )]
+    fn stat(&self, stat: Stat) -> Option<f64> {
+        if stat == Stat::Count {
+            return Some(self.n as f64);
+        }
+        if self.valued == 0 {
+            return None;
+        }
+        match stat {
+            Stat::Count => None,
+            Stat::Sum => Some(self.total),
+            Stat::Avg => Some(self.total / self.valued as f64),
+            Stat::Min => self.least,
+            Stat::Max => self.greatest,
+            Stat::P50 | Stat::P95 | Stat::P99 => {
+                let estimate = self.sketch.as_ref()?.quantile(self.share(stat)?).ok()??;
+                // The exact quantile is one of the values.
+                Some(estimate.clamp(self.least?, self.greatest?))
+            }
+        }
+    }
+}
+
+fn merged(a: Option<f64>, b: Option<f64>, of: impl Fn(f64, f64) -> f64) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(of(a, b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A statistic in each bucket.
+pub(super) fn series(
+    connection: &Connection,
+    query: &MetricQuery,
+    buckets: &Buckets,
+) -> rusqlite::Result<Vec<KeyValues>> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut cells = HashMap::<GroupKey, HashMap<usize, Values>>::new();
+    let grouping = each(&snapshot, query, &buckets.starts, |key, at, values| {
+        let at = Timestamp::from_microsecond(at).ok();
+        let Some(bucket) = at.and_then(|at| buckets.index(at)) else {
+            return Ok(());
+        };
+        let cells = cells.entry(key).or_default();
+        let cell = cells
+            .entry(bucket)
+            .or_insert_with(|| Values::new(query.stat));
+        cell.merge(values)
+    })?;
+    let mut keys = Vec::new();
+    for (key, cells) in named(&snapshot, query, grouping.as_ref(), cells)? {
+        let mut merged = HashMap::<usize, Values>::new();
+        for (bucket, values) in cells.iter().flatten() {
+            let cell = merged
+                .entry(*bucket)
+                .or_insert_with(|| Values::new(query.stat));
+            cell.merge(values)?;
+        }
+        let none = Values::new(query.stat).stat(query.stat);
+        let mut values = vec![none; buckets.starts.len()];
+        for (bucket, cell) in &merged {
+            values[*bucket] = cell.stat(query.stat);
+        }
+        let count = merged.values().map(|cell| cell.n).sum();
+        keys.push(KeyValues { key, count, values });
+    }
+    keys.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key)));
+    keys.truncate(SERIES_KEYS);
+    Ok(keys)
+}
+
+/// The keys with the largest statistic.
+pub(super) fn top(
+    connection: &Connection,
+    query: &MetricQuery,
+    limit: usize,
+) -> rusqlite::Result<Vec<MetricTopItem>> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut groups = HashMap::<GroupKey, Values>::new();
+    let grouping = each(&snapshot, query, &[], |key, _, values| {
+        let group = groups.entry(key).or_insert_with(|| Values::new(query.stat));
+        group.merge(values)
+    })?;
+    let mut items = Vec::new();
+    for (key, groups) in named(&snapshot, query, grouping.as_ref(), groups)? {
+        let mut all = Values::new(query.stat);
+        for values in &groups {
+            all.merge(values)?;
+        }
+        items.push(MetricTopItem {
+            key,
+            value: all.stat(query.stat),
+            count: all.n,
+        });
+    }
+    let order = |item: &MetricTopItem| item.value.unwrap_or(f64::NEG_INFINITY);
+    items.sort_by(|a, b| {
+        order(b)
+            .total_cmp(&order(a))
+            .then_with(|| a.key.cmp(&b.key))
+    });
+    items.truncate(limit);
+    Ok(items)
+}
+
+/// Gives keys their text. Keys of equal text come together.
+fn named<T>(
+    connection: &Connection,
+    query: &MetricQuery,
+    grouping: Option<&Grouping>,
+    groups: HashMap<GroupKey, T>,
+) -> rusqlite::Result<HashMap<Key, Vec<T>>> {
+    let names = grouping.map(|by| by.names(connection, query.selection.project));
+    let names = names.transpose()?;
+    let mut named = HashMap::<Key, Vec<T>>::new();
+    for (key, value) in groups {
+        let key = names.as_ref().and_then(|names| names.key(key));
+        named.entry(key).or_default().push(value);
+    }
+    Ok(named)
+}
+
+/// Calls `visit` with the key, the time in microseconds and the values of metrics.
+fn each(
+    connection: &Connection,
+    query: &MetricQuery,
+    starts: &[Timestamp],
+    mut visit: impl FnMut(GroupKey, i64, &Values) -> rusqlite::Result<()>,
+) -> rusqlite::Result<Option<Grouping>> {
+    let grouping = query.by.clone().map(|by| Grouping::new(Kind::Metric, by));
+    for part in metric_parts(query.selection.range, starts) {
+        match part {
+            Part::Rows(range) => rows(connection, query, range, grouping.as_ref(), &mut visit)?,
+            Part::Rollups(span, range) => {
+                rollups(
+                    connection,
+                    query,
+                    (span, range),
+                    grouping.as_ref(),
+                    &mut visit,
+                )?;
+            }
+        }
+    }
+    Ok(grouping)
+}
+
+fn rows(
+    connection: &Connection,
+    query: &MetricQuery,
+    range: TimeRange,
+    by: Option<&Grouping>,
+    visit: &mut impl FnMut(GroupKey, i64, &Values) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let of_type = Node::Field(
+        Field::Named("metric_type"),
+        Test::Equals(query.metric.to_owned()),
+    );
+    let nodes = vec![of_type, query.selection.filter.root.clone()];
+    let selection = Selection {
+        project: query.selection.project,
+        range,
+        filter: std::sync::Arc::new(Filter {
+            root: Node::All(nodes),
+        }),
+    };
+    let scan = Scan::new(connection, Kind::Metric, &selection)?;
+    let columns = ["value", by.map_or("NULL", Grouping::column)];
+    scan.each(&columns, Order::Any, u32::MAX, |hit, reader| {
+        let mut values = Values::new(query.stat);
+        values.add(match hit.column(0)? {
+            ValueRef::Real(value) => Some(value),
+            _ => None,
+        });
+        let key = match by {
+            None => GroupKey::Missing,
+            Some(by) if is_in_body(by, hit.column(1)?) => GroupKey::Text(OTHER.into()),
+            Some(by) => by.key(hit, 1, reader)?,
+        };
+        visit(key, hit.place.timestamp, &values)?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(())
+}
+
+/// Rollups keep no bodies, so such keys are one for all metrics.
+fn is_in_body(by: &Grouping, value: ValueRef<'_>) -> bool {
+    matches!(value, ValueRef::Integer(number) if number == by.in_body())
+}
+
+fn rollups(
+    connection: &Connection,
+    query: &MetricQuery,
+    (span, range): (i64, TimeRange),
+    by: Option<&Grouping>,
+    visit: &mut impl FnMut(GroupKey, i64, &Values) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let Some((sql, params)) = sql(connection, query, (span, range), by)? else {
+        return Ok(());
+    };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(params))?;
+    while let Some(row) = rows.next()? {
+        let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
+        let sketch = match query.stat.quantile() {
+            Some(_) => Some(
+                DDSketch::from_java_bytes(row.get_ref(7)?.as_blob()?)
+                    .map_err(|error| unreadable(7, Type::Blob, error))?,
+            ),
+            None => None,
+        };
+        let values = Values {
+            n: unsigned(row.get(2)?),
+            valued: unsigned(row.get(3)?),
+            total: row.get(4)?,
+            least: row.get(5)?,
+            greatest: row.get(6)?,
+            sketch,
+        };
+        let key = match by {
+            None => GroupKey::Missing,
+            Some(by) => by
+                .of_rollup(row.get_ref(1)?)?
+                .unwrap_or_else(|| GroupKey::Text(OTHER.into())),
+        };
+        visit(key, row.get::<_, i64>(0)? * MICROS, &values)?;
+    }
+    Ok(())
+}
+
+/// The SQL for rollups, and its parameters. `None` if the project has no metrics of the type.
+fn sql(
+    connection: &Connection,
+    query: &MetricQuery,
+    part: (i64, TimeRange),
+    by: Option<&Grouping>,
+) -> rusqlite::Result<Option<(String, Vec<Value>)>> {
+    let metric_type = connection
+        .prepare_cached("SELECT id FROM names WHERE project = ?1 AND field = ?2 AND text = ?3")?
+        .query_row(
+            params![
+                query.selection.project.0,
+                TextField::MetricType as u8,
+                query.metric
+            ],
+            |row| row.get::<_, i64>(0),
+        )
+        .optional()?;
+    metric_type
+        .map(|metric_type| rollup_sql(query, part, by, metric_type, connection))
+        .transpose()
+}
+
+/// The SQL for the rollups of a type.
+pub(super) fn rollup_sql(
+    query: &MetricQuery,
+    (span, range): (i64, TimeRange),
+    by: Option<&Grouping>,
+    metric_type: i64,
+    connection: &Connection,
+) -> rusqlite::Result<(String, Vec<Value>)> {
+    let project = query.selection.project;
+    let mut compiler = Compiler {
+        connection,
+        project,
+        kind: Kind::Metric,
+        is_rollup: true,
+        params: vec![
+            project.0.into(),
+            range.from.as_second().into(),
+            range.to.as_second().into(),
+        ],
+    };
+    let condition = compiler.filter(&query.selection.filter)?;
+    let key = by.map_or("NULL", Grouping::column);
+    let sketch = if query.stat.quantile().is_some() {
+        "sketch"
+    } else {
+        "NULL"
+    };
+    let sql = format!(
+        "SELECT start, {key}, n, valued, total, least, greatest, {sketch} FROM metric_rollups
+         WHERE project = ?1 AND span = {span} AND type = {metric_type}
+         AND start >= ?2 AND start < ?3 AND {}",
+        condition.surely
+    );
+    Ok((sql, compiler.params))
+}

@@ -1,0 +1,65 @@
+//! Queries of people about events and metrics.
+
+mod columns;
+mod condition;
+mod counts;
+mod grouping;
+mod metrics;
+mod pages;
+mod rollup;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use super::super::Sqlite;
+use super::records::Place;
+use crate::query::buckets::Buckets;
+use crate::query::filter::Field;
+use crate::query::metric::{KeyValues, MetricTopItem};
+use crate::query::series::Series;
+use crate::query::top::Top;
+use crate::store::{
+    BoxFuture, Cursor, EventQuery, EventSlice, MetricQuery, ProjectId, Search, Selection,
+    StoredEvent,
+};
+
+impl Search for Sqlite {
+    fn events(&self, query: EventQuery) -> BoxFuture<'_, EventSlice> {
+        Box::pin(async move {
+            let after = query.after.as_ref().map(Place::of).transpose()?;
+            self.search(move |connection| pages::events(connection, &query, after))
+                .await
+        })
+    }
+
+    fn event(&self, project: ProjectId, id: Cursor) -> BoxFuture<'_, Option<StoredEvent>> {
+        Box::pin(async move {
+            let place = Place::of(&id)?;
+            self.search(move |connection| pages::event(connection, project, place))
+                .await
+        })
+    }
+
+    fn series(
+        &self,
+        selection: Selection,
+        by: Option<Field>,
+        buckets: Buckets,
+    ) -> BoxFuture<'_, Series> {
+        Box::pin(
+            self.search(move |connection| counts::series(connection, &selection, by, &buckets)),
+        )
+    }
+
+    fn top(&self, selection: Selection, by: Vec<Field>, limit: usize) -> BoxFuture<'_, Top> {
+        Box::pin(self.search(move |connection| counts::top(connection, &selection, by, limit)))
+    }
+
+    fn metric_series(&self, query: MetricQuery, buckets: Buckets) -> BoxFuture<'_, Vec<KeyValues>> {
+        Box::pin(self.search(move |connection| metrics::series(connection, &query, &buckets)))
+    }
+
+    fn metric_top(&self, query: MetricQuery, limit: usize) -> BoxFuture<'_, Vec<MetricTopItem>> {
+        Box::pin(self.search(move |connection| metrics::top(connection, &query, limit)))
+    }
+}

@@ -1,0 +1,282 @@
+//! Which parts of a range rollups answer.
+
+use guard_wire::Kind;
+use rusqlite::Connection;
+use rusqlite::params_from_iter;
+use rusqlite::types::Value;
+
+use super::super::event_rollups::{ADDRESS, HOUR, MINUTE, STATUS};
+use super::condition::Compiler;
+use super::grouping::{GroupKey, Grouping};
+use crate::query::TimeRange;
+use crate::query::filter::{Field, Filter, Node};
+use crate::store::{Selection, TextField};
+
+const MICROS: i64 = 1_000_000;
+
+/// The rollups that answer a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// `event_counts` of this field.
+    Counts(u8),
+    /// `event_hours`.
+    Hours,
+}
+
+/// A part of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Only the rows tell.
+    Rows(TimeRange),
+    /// Rollups of this span tell.
+    Rollups(i64, TimeRange),
+}
+
+impl Source {
+    /// The rollups for a filter and a group, if there are some.
+    pub(super) fn of(filter: &Filter, by: Option<&Field>) -> Option<Self> {
+        let by = by.map_or(Some(TextField::EventType as u8), number)?;
+        if filter.is_everything() {
+            return Some(Self::Counts(by));
+        }
+        (by != ADDRESS && is_counted(&filter.root)).then_some(Self::Hours)
+    }
+
+    /// Its spans, the longest first.
+    const fn spans(self) -> &'static [i64] {
+        match self {
+            Self::Counts(ADDRESS) | Self::Hours => &[HOUR],
+            Self::Counts(_) => &[HOUR, MINUTE],
+        }
+    }
+}
+
+/// The number of a field among those that are counted.
+fn number(field: &Field) -> Option<u8> {
+    let Field::Named(name) = field else {
+        return None;
+    };
+    Some(match *name {
+        "event_type" => TextField::EventType as u8,
+        "action_taken" => TextField::ActionTaken as u8,
+        "method" => TextField::Method as u8,
+        "status_code" => STATUS,
+        "country" => TextField::Country as u8,
+        "endpoint" => TextField::Endpoint as u8,
+        "ip_address" => ADDRESS,
+        _ => return None,
+    })
+}
+
+/// Whether a filter names only fields of `event_hours`.
+fn is_counted(node: &Node) -> bool {
+    match node {
+        Node::All(nodes) | Node::Any(nodes) => nodes.iter().all(is_counted),
+        Node::Not(node) => is_counted(node),
+        Node::Field(field, _) => number(field).is_some_and(|number| number != ADDRESS),
+        Node::Word(_) => false,
+    }
+}
+
+/// Divides a range. Rollups are used only if no bucket begins within one of their spans.
+pub(super) fn parts(
+    range: TimeRange,
+    source: Option<Source>,
+    starts: &[jiff::Timestamp],
+) -> Vec<Part> {
+    divided(range, source.map_or(&[][..], Source::spans), starts)
+}
+
+/// Divides a range of metrics, all of which are in rollups.
+pub(super) fn metric_parts(range: TimeRange, starts: &[jiff::Timestamp]) -> Vec<Part> {
+    divided(range, &[HOUR, MINUTE], starts)
+}
+
+fn divided(range: TimeRange, spans: &[i64], starts: &[jiff::Timestamp]) -> Vec<Part> {
+    let inner: Vec<_> = starts.iter().filter(|start| **start > range.from).collect();
+    let is_aligned = |span: &i64| {
+        inner
+            .iter()
+            .all(|start| start.as_microsecond() % (span * MICROS) == 0)
+    };
+    let spans: Vec<_> = spans.iter().copied().filter(is_aligned).collect();
+    let mut parts = Vec::new();
+    divide(
+        range.from.as_microsecond(),
+        range.to.as_microsecond(),
+        &spans,
+        &mut parts,
+    );
+    parts
+}
+
+fn divide(from: i64, to: i64, spans: &[i64], parts: &mut Vec<Part>) {
+    let range = |from, to| {
+        let at = |micros| jiff::Timestamp::from_microsecond(micros).ok();
+        Some(TimeRange {
+            from: at(from)?,
+            to: at(to)?,
+        })
+    };
+    if from >= to {
+        return;
+    }
+    let Some((span, rest)) = spans.split_first() else {
+        parts.extend(range(from, to).map(Part::Rows));
+        return;
+    };
+    let micros = span * MICROS;
+    let (first, last) = (
+        -(-from).div_euclid(micros) * micros,
+        to.div_euclid(micros) * micros,
+    );
+    if first >= last {
+        return divide(from, to, rest, parts);
+    }
+    divide(from, first, rest, parts);
+    parts.extend(range(first, last).map(|range| Part::Rollups(*span, range)));
+    divide(last, to, rest, parts);
+}
+
+/// Calls `visit` with the start in microseconds, the key and the number of each count. Returns
+/// where rows have to tell more: the events whose key, or whether they match, only bodies tell.
+pub(super) fn each(
+    connection: &Connection,
+    selection: &Selection,
+    (source, span, range): (Source, i64, TimeRange),
+    by: Option<&Grouping>,
+    mut visit: impl FnMut(i64, GroupKey, u64),
+) -> rusqlite::Result<Vec<TimeRange>> {
+    let (sql, params) = sql(connection, selection, (source, span, range), by)?;
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(params))?;
+    let mut unclear = Vec::new();
+    while let Some(row) = rows.next()? {
+        let start = row.get::<_, i64>(0)? * MICROS;
+        let n = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+        let key = match by {
+            _ if !row.get::<_, bool>(3)? => None,
+            None => Some(GroupKey::Missing),
+            Some(by) => by.of_rollup(row.get_ref(1)?)?,
+        };
+        match key {
+            Some(key) => visit(start, key, n),
+            None if unclear.last() == Some(&start) => {}
+            None => unclear.push(start),
+        }
+    }
+    unclear.sort_unstable();
+    unclear.dedup();
+    let ranges = unclear.into_iter().filter_map(|start| {
+        let at = |micros| jiff::Timestamp::from_microsecond(micros).ok();
+        Some(TimeRange {
+            from: at(start)?,
+            to: at(start + span * MICROS)?,
+        })
+    });
+    Ok(ranges.collect())
+}
+
+/// The SQL for rollups, and its parameters.
+pub(super) fn sql(
+    connection: &Connection,
+    selection: &Selection,
+    (source, span, range): (Source, i64, TimeRange),
+    by: Option<&Grouping>,
+) -> rusqlite::Result<(String, Vec<Value>)> {
+    let mut compiler = Compiler {
+        connection,
+        project: selection.project,
+        kind: Kind::Event,
+        is_rollup: true,
+        params: vec![
+            selection.project.0.into(),
+            range.from.as_second().into(),
+            range.to.as_second().into(),
+        ],
+    };
+    let sql = match source {
+        Source::Counts(field) => format!(
+            "SELECT start, value, n, 1 FROM event_counts WHERE project = ?1
+             AND span = {span} AND field = {field} AND start >= ?2 AND start < ?3"
+        ),
+        Source::Hours => {
+            let condition = compiler.filter(&selection.filter)?;
+            let column = by.map_or("0", Grouping::column);
+            format!(
+                "SELECT start, {column}, n, {} FROM event_hours WHERE project = ?1
+                 AND start >= ?2 AND start < ?3 AND {}",
+                condition.surely, condition.maybe
+            )
+        }
+    };
+    Ok((sql, compiler.params))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(from: &str, to: &str) -> TimeRange {
+        TimeRange::parse(Some(from), Some(to), jiff::Timestamp::UNIX_EPOCH).unwrap()
+    }
+
+    #[test]
+    fn whole_hours_come_from_hours_the_rest_from_minutes_and_rows() {
+        let day = range("2026-11-29T14:00:30Z", "2026-11-30T14:02:00.5Z");
+        let counts = Source::of(&Filter::everything(), None);
+        let expected = [
+            Part::Rows(range("2026-11-29T14:00:30Z", "2026-11-29T14:01:00Z")),
+            Part::Rollups(
+                MINUTE,
+                range("2026-11-29T14:01:00Z", "2026-11-29T15:00:00Z"),
+            ),
+            Part::Rollups(HOUR, range("2026-11-29T15:00:00Z", "2026-11-30T14:00:00Z")),
+            Part::Rollups(
+                MINUTE,
+                range("2026-11-30T14:00:00Z", "2026-11-30T14:02:00Z"),
+            ),
+            Part::Rows(range("2026-11-30T14:02:00Z", "2026-11-30T14:02:00.5Z")),
+        ];
+        assert_eq!(parts(day, counts, &[]), expected);
+        assert_eq!(parts(day, None, &[]), [Part::Rows(day)]);
+    }
+
+    #[test]
+    fn buckets_within_a_span_need_shorter_ones() {
+        let two = range("2026-11-30T12:00:00Z", "2026-11-30T14:00:00Z");
+        let counts = Source::of(&Filter::everything(), None);
+        let at = |second| jiff::Timestamp::from_second(second).unwrap();
+        let noon = two.from.as_second();
+        assert_eq!(
+            parts(two, counts, &[at(noon), at(noon + 900)]),
+            [Part::Rollups(MINUTE, two)]
+        );
+        assert_eq!(
+            parts(two, counts, &[at(noon), at(noon + 90)]),
+            [Part::Rows(two)]
+        );
+        assert_eq!(
+            parts(two, counts, &[at(noon), at(noon + 3600)]),
+            [Part::Rollups(HOUR, two)]
+        );
+    }
+
+    #[test]
+    fn only_counted_fields_are_answered_by_rollups() {
+        let source = |filter: &str, by: &'static str| {
+            let filter = Filter::parse(Kind::Event, filter).unwrap();
+            Source::of(&filter, Some(&Field::Named(by)))
+        };
+        assert_eq!(source("", "country"), Some(Source::Counts(7)));
+        assert_eq!(source("", "ip_address"), Some(Source::Counts(ADDRESS)));
+        assert_eq!(source("", "reason"), None);
+        assert_eq!(
+            source("method:GET -status_code:>400", "endpoint"),
+            Some(Source::Hours)
+        );
+        assert_eq!(source("method:GET", "ip_address"), None);
+        assert_eq!(source("method:GET reason:x", "endpoint"), None);
+        assert_eq!(source("sqlmap", "endpoint"), None);
+    }
+}

@@ -1,0 +1,238 @@
+//! The rows that match a filter, one by one.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use guard_wire::Kind;
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+use serde_json::Map;
+
+use super::super::bodies::Bodies;
+use super::super::records::Place;
+use super::condition::{Compiler, Condition};
+use super::grouping::Grouping;
+use crate::query::filter::Field;
+use crate::query::filter::{Filter, Subject};
+use crate::query::group::{Key, key_of};
+use crate::store::{ProjectId, Selection, TextField};
+
+/// The columns that every scan reads, before those that it is asked for.
+const FIXED: usize = 5;
+
+/// A search for the rows of a selection.
+pub(super) struct Scan<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) kind: Kind,
+    pub(super) selection: &'a Selection,
+    condition: Condition,
+    params: Vec<Value>,
+}
+
+/// Which rows, and in what order.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order {
+    /// As the table has them: by time.
+    Any,
+    /// The newest first, after a place.
+    NewestFirst(Option<Place>),
+    /// The oldest first, after a place.
+    OldestFirst(Option<Place>),
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(
+        connection: &'a Connection,
+        kind: Kind,
+        selection: &'a Selection,
+    ) -> rusqlite::Result<Self> {
+        let range = selection.range;
+        let mut compiler = Compiler {
+            connection,
+            project: selection.project,
+            kind,
+            is_rollup: false,
+            params: vec![
+                selection.project.0.into(),
+                range.from.as_microsecond().into(),
+                range.to.as_microsecond().into(),
+            ],
+        };
+        let condition = compiler.filter(&selection.filter)?;
+        Ok(Self {
+            connection,
+            kind,
+            selection,
+            condition,
+            params: compiler.params,
+        })
+    }
+
+    /// Only rows about which rollups do not tell enough: whether they match, or which key they have.
+    pub(super) fn only_unclear(&mut self, by: Option<&Grouping>) {
+        let Condition { maybe, surely } = &mut self.condition;
+        let key = by.map(|by| format!(" OR ifnull({} = {}, 0)", by.column(), by.in_body()));
+        *maybe = format!("{maybe} AND (NOT {surely}{})", key.unwrap_or_default());
+    }
+
+    /// The SQL and its parameters.
+    pub(super) fn sql(&self, columns: &[&str], order: Order) -> (String, Vec<Value>) {
+        let mut params = self.params.clone();
+        let mut after = |sign: &str, place: Place| {
+            let first = params.len() + 1;
+            params.extend([place.timestamp, place.chunk, place.position].map(Value::from));
+            // The first condition limits the search, which SQLite does not see in the second.
+            format!(
+                " AND timestamp {sign}= ?{first} AND (timestamp, chunk, position) {sign} (?{first}, ?{}, ?{})",
+                first + 1,
+                first + 2
+            )
+        };
+        let (after, order) = match order {
+            Order::Any => (String::new(), ""),
+            Order::NewestFirst(place) => (
+                place.map(|place| after("<", place)).unwrap_or_default(),
+                " ORDER BY timestamp DESC, chunk DESC, position DESC",
+            ),
+            Order::OldestFirst(place) => (
+                place.map(|place| after(">", place)).unwrap_or_default(),
+                " ORDER BY timestamp, chunk, position",
+            ),
+        };
+        let table = self.kind.key();
+        let Condition { maybe, surely } = &self.condition;
+        let columns: String = columns.iter().map(|column| format!(", {column}")).collect();
+        let sql = format!(
+            "SELECT timestamp, chunk, position, install, {surely}{columns} FROM {table}
+             WHERE project = ?1 AND timestamp >= ?2 AND timestamp < ?3 AND {maybe}{after}{order}"
+        );
+        (sql, params)
+    }
+
+    /// Calls `visit` with each row that matches, until it breaks. `compare` limits how many bodies
+    /// are read to decide that; the place at which it was reached is returned.
+    pub(super) fn each(
+        &self,
+        columns: &[&str],
+        order: Order,
+        compare: u32,
+        mut visit: impl FnMut(&Hit<'_>, &mut Reader<'a>) -> rusqlite::Result<ControlFlow<()>>,
+    ) -> rusqlite::Result<Option<Place>> {
+        let (sql, params) = self.sql(columns, order);
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query(params_from_iter(params))?;
+        let mut reader = Reader::new(self.connection, self.selection.project)?;
+        let mut left = compare;
+        while let Some(row) = rows.next()? {
+            let hit = Hit::new(row)?;
+            if !row.get::<_, bool>(FIXED - 1)? {
+                if left == 0 {
+                    return Ok(Some(hit.place));
+                }
+                left -= 1;
+                if !reader.matches(&self.selection.filter, &hit)? {
+                    continue;
+                }
+            }
+            if visit(&hit, &mut reader)?.is_break() {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A row that matches.
+pub(super) struct Hit<'r> {
+    row: &'r Row<'r>,
+    pub(super) place: Place,
+    pub(super) install: Option<i64>,
+}
+
+impl<'r> Hit<'r> {
+    fn new(row: &'r Row<'r>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            row,
+            place: Place {
+                timestamp: row.get(0)?,
+                chunk: row.get(1)?,
+                position: row.get(2)?,
+            },
+            install: row.get(3)?,
+        })
+    }
+
+    /// The value of a column that was asked for, by its place among them.
+    pub(super) fn column(&self, at: usize) -> rusqlite::Result<rusqlite::types::ValueRef<'_>> {
+        self.row.get_ref(FIXED + at)
+    }
+}
+
+/// Reads bodies, and the names of installs.
+pub(super) struct Reader<'a> {
+    connection: &'a Connection,
+    project: ProjectId,
+    bodies: Bodies<'a>,
+    installs: HashMap<i64, Option<Rc<str>>>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(connection: &'a Connection, project: ProjectId) -> rusqlite::Result<Self> {
+        Ok(Self {
+            connection,
+            project,
+            bodies: Bodies::new(connection)?,
+            installs: HashMap::new(),
+        })
+    }
+
+    pub(super) const fn bodies(&mut self) -> &mut Bodies<'a> {
+        &mut self.bodies
+    }
+
+    fn matches(&mut self, filter: &Filter, hit: &Hit<'_>) -> rusqlite::Result<bool> {
+        self.with_subject(hit, |subject| filter.matches(subject))
+    }
+
+    /// The key of a record for a field that only the body tells.
+    pub(super) fn key(&mut self, field: &Field, hit: &Hit<'_>) -> rusqlite::Result<Key> {
+        self.with_subject(hit, |subject| key_of(field, subject))
+    }
+
+    fn with_subject<T>(
+        &mut self,
+        hit: &Hit<'_>,
+        ask: impl FnOnce(Subject<'_>) -> T,
+    ) -> rusqlite::Result<T> {
+        let install = self.install(hit.install)?;
+        let position = usize::try_from(hit.place.position).unwrap_or(usize::MAX);
+        let body = self.bodies.body(hit.place.chunk, position)?;
+        let body = serde_json::from_str::<Map<_, _>>(body).unwrap_or_default();
+        Ok(ask(Subject {
+            body: &body,
+            timestamp: Timestamp::from_microsecond(hit.place.timestamp).ok(),
+            install_id: install.as_deref(),
+        }))
+    }
+
+    /// The install of a row. One beyond the limit of names is not known.
+    pub(super) fn install(&mut self, id: Option<i64>) -> rusqlite::Result<Option<Rc<str>>> {
+        let Some(id) = id else { return Ok(None) };
+        if let Some(known) = self.installs.get(&id) {
+            return Ok(known.clone());
+        }
+        let text = self
+            .connection
+            .prepare_cached("SELECT text FROM names WHERE project = ?1 AND field = ?2 AND id = ?3")?
+            .query_row(
+                params![self.project.0, TextField::InstallId as u8, id],
+                |row| row.get::<_, String>(0),
+            )
+            .optional()?;
+        let text = text.map(Rc::from);
+        self.installs.insert(id, text.clone());
+        Ok(text)
+    }
+}
