@@ -17,9 +17,10 @@
 //! # Folders
 //!
 //! Dependencies point one way: `cli`, `maintenance` -> `http` -> `ingest`, `rules`, `fleet`,
-//! `query` -> [`store`] -> `projects`. The domain (`rules`, `fleet`, `query`, `projects`) knows
-//! neither HTTP, nor the command line, nor a database: `make lint` checks that. An engine
-//! implements the traits of [`store`]; all state is there.
+//! `explore` -> [`store`] -> `projects`, `query`. `query` has the filter language, ranges and
+//! counters; `explore` puts answers together from several queries. The domain (`rules`, `fleet`,
+//! `explore`, `query`, `projects`) knows neither HTTP, nor the command line, nor a database: `make
+//! lint` checks that. An engine implements the traits of [`store`]; all state is there.
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
@@ -27,6 +28,7 @@
 
 pub mod cli;
 mod clock;
+pub mod explore;
 mod fingerprint;
 pub mod fleet;
 pub mod http;

@@ -29,6 +29,8 @@ pub(crate) struct ApiError {
     code: &'static str,
     /// The path of the wrong field.
     field: Option<String>,
+    /// Where in the field, in characters.
+    position: Option<usize>,
     retry_after: u16,
     is_wrong_key: bool,
 }
@@ -64,6 +66,7 @@ impl ApiError {
             detail,
             code: default_code(status),
             field: None,
+            position: None,
             retry_after: RETRY_AFTER,
             is_wrong_key: false,
         }
@@ -89,6 +92,15 @@ impl ApiError {
     pub(crate) fn field(self, field: impl Into<String>) -> Self {
         Self {
             field: Some(field.into()),
+            ..self
+        }
+    }
+
+    /// Says where in the field the error is, in characters.
+    #[must_use]
+    pub(crate) fn position(self, position: usize) -> Self {
+        Self {
+            position: Some(position),
             ..self
         }
     }
@@ -136,6 +148,12 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        if error == StoreError::TimedOut {
+            let detail = format!(
+                "{error}; shorten the range, or filter by event_type, endpoint or another field"
+            );
+            return Self::unavailable(detail).code("query_timeout");
+        }
         if error == StoreError::InvalidCursor {
             return Self::bad_request(format!("before: {error}"));
         }
@@ -156,7 +174,10 @@ impl From<BatchError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         tracing::debug!(status = self.status.as_u16(), code = self.code, detail = %self.detail, "refused");
-        let body = json!({ "detail": self.detail, "code": self.code, "field": self.field });
+        let mut body = json!({ "detail": self.detail, "code": self.code, "field": self.field });
+        if let Some(position) = self.position {
+            body["position"] = position.into();
+        }
         let mut response = (self.status, Json(body)).into_response();
         response.extensions_mut().insert(RefusalCode(self.code));
         if self.is_wrong_key {

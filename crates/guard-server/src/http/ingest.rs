@@ -1,5 +1,6 @@
 //! Accepts batches and status reports.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -24,7 +25,9 @@ use crate::ingest::envelope::{self, SealedEnvelope};
 use crate::ingest::intake::{Intake, LeftOut};
 use crate::ingest::signals;
 use crate::monitoring::Outcome;
-use crate::store::{AgentId, AgentSignal, KindCounts, Project, StatusReport};
+use crate::store::{
+    AgentId, AgentSignal, KindCounts, LossReport, Project, ProjectId, StatusReport,
+};
 use crate::visible::shortened;
 
 /// The answer of the contract, plus fields that only this server sends. `errors` stays null even if
@@ -119,18 +122,29 @@ pub(crate) async fn status(
                 agent.install_id = shortened(named, MAX_NAME);
             }
             let signal = signals::reported(&report);
+            let pid = report.get("pid").and_then(Value::as_u64);
+            let losses = LossReport {
+                project: project.id,
+                install_id: agent.install_id.clone(),
+                process: format!("{}/{}", agent.process, pid.unwrap_or_default()),
+                at: Timestamp::now(),
+                totals: signals::lost(&report),
+            };
             let report = StatusReport {
                 project: project.id,
                 install_id: agent.install_id.clone(),
                 received_at: Timestamp::now(),
                 body: Value::Object(report).to_string(),
             };
-            Ok((report, agent, signal))
+            Ok((report, agent, signal, losses))
         },
     );
-    let (report, agent, signal) = read.await?;
+    let (report, agent, signal, losses) = read.await?;
     let project = report.project;
     state.check_ins.save_report(report).await?;
+    if !losses.totals.is_empty() {
+        state.stores.losses.report_losses(losses).await?;
+    }
     state.check_ins.note(project, agent, signal);
     Ok(Json(StatusAnswer {
         success: true,
@@ -222,6 +236,7 @@ async fn store(
             state.monitor.received(kind.as_str(), outcome, n);
         }
     }
+    count_left_out(state, project, invalid).await;
     if let Some(version) = applied {
         let signal = AgentSignal::Applied(version);
         state.check_ins.note(project, agent, signal);
@@ -239,4 +254,24 @@ async fn store(
         duplicates: receipt.duplicates,
         invalid: left_out,
     }))
+}
+
+/// Counts the records that were left out of their batch as losses of the server.
+async fn count_left_out(state: &AppState, project: ProjectId, invalid: KindCounts) {
+    let lost = [
+        ("invalid_event", invalid.events),
+        ("invalid_metric", invalid.metrics),
+    ];
+    let lost: BTreeMap<_, _> = lost.into_iter().filter(|(_, n)| *n > 0).collect();
+    if lost.is_empty() {
+        return;
+    }
+    let counted = state
+        .stores
+        .losses
+        .count_losses(project, Timestamp::now(), lost);
+    // The records are stored: a failure here must not make the agent send them again.
+    if let Err(error) = counted.await {
+        tracing::debug!(%error, "cannot count the records that were left out");
+    }
 }

@@ -7,6 +7,7 @@ pub(crate) mod capacity;
 pub(crate) mod client;
 pub mod connections;
 pub(crate) mod error;
+mod explore;
 mod ingest;
 pub(crate) mod json;
 mod monitor;

@@ -101,7 +101,6 @@ impl Level for Admin {
 
 /// Somebody with role `L` in the project that the path names.
 pub(crate) struct In<L> {
-    #[expect(dead_code, reason = "handlers that change something will read it")]
     pub(crate) principal: Principal,
     pub(crate) project: Project,
     level: PhantomData<L>,

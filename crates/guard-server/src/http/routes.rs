@@ -17,8 +17,8 @@ use super::people::{audit, people, session, setup, tokens};
 use super::principal::nothing_here;
 use super::state::AppState;
 use super::{
-    assets, body, client, ingest, monitor, page, public_url, query, rate, ready, request_id, rules,
-    shield, wrong_keys,
+    assets, body, client, explore, ingest, monitor, page, public_url, query, rate, ready,
+    request_id, rules, shield, wrong_keys,
 };
 
 /// The whole server as a router.
@@ -112,8 +112,8 @@ fn for_people() -> Router<Arc<AppState>> {
 /// The routes within a project.
 fn of_project() -> Router<Arc<AppState>> {
     Router::new()
+        .merge(explore::routes())
         .route("/summary", get(query::summary))
-        .route("/events", get(query::events))
         .route("/metrics", get(query::metrics))
         .route("/rules/adoption", get(query::adoption))
         .route("/rules/entries", get(rules::changes::entries))

@@ -1,4 +1,6 @@
-//! Extracts signals about the rules from status reports and events.
+//! Extracts signals from status reports and events: about the rules, and about lost records.
+
+use std::collections::BTreeMap;
 
 use guard_wire::status::RULES_REFUSED;
 use serde::Deserialize;
@@ -31,6 +33,24 @@ pub(crate) fn reported(report: &Map<String, Value>) -> AgentSignal {
         in_force: report.get("rules_version").and_then(Value::as_i64),
         refused: refused.map(|why| shortened(why, MAX_REFUSAL)),
     }
+}
+
+/// The most reasons of losses in a report that are read.
+const MAX_REASONS: usize = 64;
+/// The longest name of a reason, in characters.
+const MAX_REASON: usize = 64;
+
+/// The totals of lost records in a status report, by reason.
+pub(crate) fn lost(report: &Map<String, Value>) -> BTreeMap<String, u64> {
+    let ledger = report
+        .get("ledger")
+        .and_then(|ledger| ledger.get("dropped"));
+    let dropped = ledger.and_then(Value::as_object).into_iter().flatten();
+    let totals = dropped.filter_map(|(reason, total)| {
+        let total = total.as_u64().filter(|total| *total > 0)?;
+        Some((shortened(reason, MAX_REASON), total))
+    });
+    totals.take(MAX_REASONS).collect()
 }
 
 /// The newest version that the events of a batch report as applied.

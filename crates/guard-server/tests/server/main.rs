@@ -13,6 +13,7 @@ mod drafts;
 mod duplicates;
 mod encrypted;
 mod endings;
+mod explore;
 mod history;
 mod holding;
 mod lock;

@@ -8,7 +8,9 @@ use guard_server::Limits;
 use serde_json::{Value, json};
 
 use crate::process::Process;
-use crate::support::{AT, KEY, Server, Setup, TOKEN, batch, client, event, gzip, read, refused};
+use crate::support::{
+    ALWAYS, AT, KEY, P, Server, Setup, TOKEN, batch, client, event, events_of, gzip, read, refused,
+};
 
 const MIB: usize = 1 << 20;
 /// Far longer than anything here takes. Only a hang reaches it.
@@ -175,7 +177,7 @@ async fn clients_that_do_not_read_a_large_list_use_little_memory_each() {
     let taken = post.body(batch("b", &events, &[])).send().await.unwrap();
     assert_eq!(taken.status(), 200);
     let ask = format!(
-        "GET /api/v1/projects/default/events?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        "GET {P}/events?limit=1000&{ALWAYS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
     );
     let before = server.peak_kib();
     let unread: Vec<_> = (0..60)
@@ -186,12 +188,12 @@ async fn clients_that_do_not_read_a_large_list_use_little_memory_each() {
         stream.peek(&mut [0]).unwrap();
     }
     let (status, list) = server
-        .get("/api/v1/projects/default/events?limit=1000", TOKEN)
+        .get(&format!("{P}/events?limit=1000&{ALWAYS}"), TOKEN)
         .await;
     assert_eq!(status, 200);
-    let listed: Vec<_> = list["events"].as_array().unwrap().iter().rev().collect();
-    assert!(listed.iter().copied().eq(events.iter()));
-    assert_eq!(list["next_before"], Value::Null);
+    let listed = events_of(&list);
+    assert!(listed.iter().rev().eq(events.iter()));
+    assert_eq!(list["next"], Value::Null);
     let grown = (server.peak_kib() - before) / 1024;
     assert!(grown < 100, "{grown} MiB");
 }

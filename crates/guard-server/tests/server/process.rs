@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::support::{KEY, TOKEN, batch, client, event, read};
+use crate::support::{ALWAYS, KEY, P, TOKEN, batch, client, event, events_of, read};
 
 /// A running binary. It is killed when the test ends.
 pub(crate) struct Process {
@@ -173,9 +173,9 @@ async fn a_kill_during_requests_loses_no_acknowledged_record() {
     }
     let server = Process::with_key(data.path());
     let (_, stored) = server
-        .get("/api/v1/projects/default/events?limit=1000", TOKEN)
+        .get(&format!("{P}/events?limit=1000&{ALWAYS}"), TOKEN)
         .await;
-    let stored = stored["events"].as_array().unwrap();
+    let stored = events_of(&stored);
     for key in keys {
         assert!(
             stored.iter().any(|event| event["idempotency_key"] == key),

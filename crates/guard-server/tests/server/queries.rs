@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use guard_server::Limits;
 use serde_json::{Value, json};
 
-use crate::support::{AT, Server, Setup, batch, event, read, refused};
+use crate::support::{ALWAYS, AT, P, Server, Setup, batch, event, events_of, read, refused};
 
 #[tokio::test]
 async fn an_empty_server_returns_zeros() {
@@ -105,12 +105,12 @@ async fn the_newest_records_come_first() {
         .take("/api/v1/events", batch("1", &events, &[]))
         .await;
     let response = server
-        .get("/api/v1/projects/default/events?limit=2")
+        .get(&format!("{P}/events?limit=2&{ALWAYS}"))
         .send()
         .await
         .unwrap();
     let (_, answer) = read(response).await;
-    assert_eq!(answer["events"], json!([event("3"), event("2")]));
+    assert_eq!(events_of(&answer), [event("3"), event("2")]);
 }
 
 #[tokio::test]
@@ -121,25 +121,18 @@ async fn consecutive_pages_contain_every_record_once() {
         .take("/api/v1/events", batch("1", &events, &[]))
         .await;
     let mut keys = Vec::new();
-    let mut path = "/api/v1/projects/default/events?limit=10".to_owned();
+    let mut path = format!("{P}/events?limit=10&{ALWAYS}");
     loop {
         let (_, page) = read(server.get(&path).send().await.unwrap()).await;
-        let events = page["events"].as_array().unwrap();
-        keys.extend(
-            events
-                .iter()
-                .map(|it| it["idempotency_key"].clone().to_string()),
-        );
+        let events = events_of(&page);
+        keys.extend(events.iter().map(|it| it["idempotency_key"].to_string()));
         // Records that arrive while a client reads pages do not affect the pages.
         server
             .take("/api/v1/events", batch("2", &[event("late")], &[]))
             .await;
-        match &page["next_before"] {
-            Value::Null => break,
-            next => {
-                let next = next.as_str().unwrap();
-                path = format!("/api/v1/projects/default/events?limit=10&before={next}");
-            }
+        match page["next"].as_str() {
+            None => break,
+            Some(next) => path = format!("{P}/events?limit=10&{ALWAYS}&cursor={next}"),
         }
     }
     assert_eq!(keys.len(), 25);
@@ -155,17 +148,15 @@ async fn a_list_of_large_records_ends_early_and_the_next_page_continues() {
         .take("/api/v1/events", batch("1", &events, &[]))
         .await;
     let list = async |query: &str| {
-        let request = server.get(&format!(
-            "/api/v1/projects/default/events?limit=1000{query}"
-        ));
+        let request = server.get(&format!("{P}/events?limit=1000&{ALWAYS}{query}"));
         let (_, page) = read(request.send().await.unwrap()).await;
-        let events = page["events"].as_array().unwrap().iter();
+        let events = events_of(&page).into_iter();
         let numbers: Vec<_> = events.map(|event| event["n"].as_u64().unwrap()).collect();
-        (numbers, page["next_before"].clone())
+        (numbers, page["next"].clone())
     };
     let (newest, next) = list("").await;
     assert_eq!(newest, (4..20).rev().collect::<Vec<_>>());
-    let (oldest, next) = list(&format!("&before={}", next.as_str().unwrap())).await;
+    let (oldest, next) = list(&format!("&cursor={}", next.as_str().unwrap())).await;
     assert_eq!(oldest, [3, 2, 1, 0]);
     assert_eq!(next, Value::Null);
 }
@@ -245,21 +236,21 @@ async fn a_filter_selects_records_over_all_pages() {
         .await;
 
     let mut found = Vec::new();
-    let mut before = String::new();
+    let mut cursor = String::new();
     loop {
         let path = format!(
-            "/api/v1/projects/default/events?limit=3&filter=status_code:%3E=400%20-metadata.n:0{before}"
+            "{P}/events?limit=3&{ALWAYS}&filter=status_code:%3E=400%20-metadata.n:0{cursor}"
         );
         let (status, page) = read(server.get(&path).send().await.unwrap()).await;
         assert_eq!(status, 200);
-        let events = page["events"].as_array().unwrap();
+        let events = events_of(&page);
         found.extend(
             events
                 .iter()
                 .map(|event| event["metadata"]["n"].as_u64().unwrap()),
         );
-        match page["next_before"].as_str() {
-            Some(next) => before = format!("&before={next}"),
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
             None => break,
         }
     }

@@ -21,6 +21,8 @@ use tokio::net::TcpListener;
 
 pub(crate) const KEY: &str = "fg_test_key";
 /// The admin token of test servers.
+/// The range of all records that tests send.
+pub(crate) const ALWAYS: &str = "from=1970-01-01T00:00:00Z&to=2200-01-01T00:00:00Z";
 pub(crate) const TOKEN: &str = "gt_test_token_0123456789";
 /// Who changes something with that token.
 pub(crate) const AUTHOR: &str = "token:test_token_0123456789";
@@ -191,10 +193,27 @@ impl Server {
 
     /// The newest records of a kind.
     pub(crate) async fn stored(&self, kind: &str) -> Vec<Value> {
-        let path = format!("{P}/{kind}?limit=1000");
+        let path = match kind {
+            "events" => format!("{P}/events?limit=1000&{ALWAYS}"),
+            _ => format!("{P}/{kind}?limit=1000"),
+        };
         let (_, answer) = read(self.get(&path).send().await.unwrap()).await;
-        answer[kind].as_array().unwrap().clone()
+        match kind {
+            "events" => events_of(&answer),
+            _ => answer[kind].as_array().unwrap().clone(),
+        }
     }
+
+    /// The answer to a query about the project, with its status.
+    pub(crate) async fn query(&self, path: &str) -> (u16, Value) {
+        read(self.get(&format!("{P}/{path}")).send().await.unwrap()).await
+    }
+}
+
+/// The events of a page, as they were sent.
+pub(crate) fn events_of(page: &Value) -> Vec<Value> {
+    let items = page["items"].as_array().unwrap().iter();
+    items.map(|item| item["event"].clone()).collect()
 }
 
 /// Whether agents use this path, with their key.

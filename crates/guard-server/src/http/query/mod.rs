@@ -66,18 +66,6 @@ pub(crate) async fn summary(
     }))
 }
 
-/// `GET /api/v1/projects/{project}/events`.
-pub(crate) async fn events(
-    State(state): State<Arc<AppState>>,
-    asked: In<Viewer>,
-    query: Result<Query<RecordQuery>, QueryRejection>,
-) -> Result<Response, ApiError> {
-    let (page, filter) = records(Kind::Event, query)?;
-    Listing::new(state, asked.project.id, Kind::Event, page, filter)
-        .answer()
-        .await
-}
-
 /// `GET /api/v1/projects/{project}/metrics`.
 pub(crate) async fn metrics(
     State(state): State<Arc<AppState>>,

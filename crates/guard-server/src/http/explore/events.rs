@@ -1,0 +1,147 @@
+//! Lists, counts and single events.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use guard_wire::Kind;
+use serde::Serialize;
+
+use super::listing::{Listing, Progress};
+use super::params::Params;
+use crate::explore::answer::{BucketsAnswer, RangeAnswer, SeriesAnswer, TopAnswer};
+use crate::explore::neighbours::{self, EventDetail};
+use crate::http::error::ApiError;
+use crate::http::principal::{In, Viewer};
+use crate::http::state::AppState;
+use crate::query::token::PageToken;
+use crate::query::{MAX_LIST_BYTES, QueryError, group};
+use crate::store::{Cursor, EventQuery, StoreError};
+
+/// How many events a page has by default.
+const PAGE: u16 = 50;
+/// How many keys a top list has by default.
+const TOP: u16 = 10;
+/// `GET P/events`.
+pub(crate) async fn list(
+    State(state): State<Arc<AppState>>,
+    viewer: In<Viewer>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let params = params.only(&["filter", "from", "to", "limit", "cursor"])?;
+    let mut selection = params.selection(viewer.project.id, Kind::Event, state.clock.now())?;
+    let limit = params.limit(PAGE)?;
+    // A cursor belongs to a query: everything but the size of its pages.
+    let project = viewer.project.id.0.to_string();
+    let filter = selection.filter.to_string();
+    let [from, to] = ["from", "to"].map(|name| params.get(name).unwrap_or_default());
+    let query = ["events", &project, &filter, from, to];
+    let token = params
+        .get("cursor")
+        .map(|text| PageToken::decode(text, &query));
+    let token = token.transpose()?;
+    if let Some(token) = &token {
+        selection.range = token.range;
+    }
+    let range = selection.range;
+    let query = query.map(str::to_owned);
+    let listing = Listing {
+        rest: EventQuery {
+            selection,
+            after: token.map(|token| Cursor::new(&token.position)),
+            is_oldest_first: false,
+            limit,
+            bytes: MAX_LIST_BYTES,
+            compare: u32::MAX,
+        },
+        next: Box::new(move |position| {
+            let position = position.bytes().to_owned();
+            PageToken { range, position }.encode(&query.each_ref().map(String::as_str))
+        }),
+        progress: Progress::default(),
+        state,
+    };
+    listing.answer().await
+}
+
+/// `GET P/events/{id}`.
+pub(crate) async fn one(
+    State(state): State<Arc<AppState>>,
+    viewer: In<Viewer>,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Json<EventDetail>, ApiError> {
+    let missing = || {
+        ApiError::not_found("There is no such event; it may have been removed by retention")
+            .code("no_such_event")
+    };
+    let id = id.parse::<Cursor>().map_err(|_| missing())?;
+    let found = neighbours::event_detail(&*state.stores.search, viewer.project.id, id).await;
+    match found {
+        Err(StoreError::InvalidCursor) => Err(missing()),
+        found => found?.map(Json).ok_or_else(missing),
+    }
+}
+
+/// A series and its range.
+#[derive(Debug, Serialize)]
+pub(crate) struct SeriesOfRange {
+    #[serde(flatten)]
+    range: RangeAnswer,
+    #[serde(flatten)]
+    series: SeriesAnswer,
+}
+
+/// `GET P/events/series`.
+pub(crate) async fn series(
+    State(state): State<Arc<AppState>>,
+    viewer: In<Viewer>,
+    params: Params,
+) -> Result<Json<SeriesOfRange>, ApiError> {
+    let params = params.only(&["filter", "from", "to", "tz", "interval", "by"])?;
+    let now = state.clock.now();
+    let selection = params.selection(viewer.project.id, Kind::Event, now)?;
+    let range = selection.range;
+    let buckets = params.buckets(range)?;
+    let by = params.get("by").map(|name| group::field(Kind::Event, name));
+    let by = by.transpose()?;
+    let counted = state.stores.search.series(selection, by, buckets.clone());
+    Ok(Json(SeriesOfRange {
+        series: SeriesAnswer::new(counted.await?, BucketsAnswer::new(&buckets, range, now)),
+        range: range.into(),
+    }))
+}
+
+/// A top list and its range.
+#[derive(Debug, Serialize)]
+pub(crate) struct TopOfRange {
+    #[serde(flatten)]
+    range: RangeAnswer,
+    #[serde(flatten)]
+    top: TopAnswer,
+}
+
+/// `GET P/events/top`.
+pub(crate) async fn top(
+    State(state): State<Arc<AppState>>,
+    viewer: In<Viewer>,
+    params: Params,
+) -> Result<Json<TopOfRange>, ApiError> {
+    let params = params.only(&["filter", "from", "to", "by", "limit"])?;
+    let selection = params.selection(viewer.project.id, Kind::Event, state.clock.now())?;
+    let range = selection.range;
+    let by = params.get("by").ok_or_else(|| {
+        QueryError::new(
+            "invalid_field",
+            "by",
+            "by is missing; give a field such as ip_address",
+        )
+    })?;
+    let by = group::field(Kind::Event, by)?;
+    let limit = params.limit(TOP)?.into();
+    let top = state.stores.search.top(selection, vec![by], limit).await?;
+    Ok(Json(TopOfRange {
+        range: range.into(),
+        top: top.into(),
+    }))
+}

@@ -1,0 +1,155 @@
+//! The whole filtered set as a file. It is read in slices while the client takes it, so it needs
+//! little memory, holds no read transaction, and stops when the client does.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
+use guard_wire::Kind;
+
+use super::csv;
+use super::params::Params;
+use crate::explore::answer::EventItem;
+use crate::http::error::ApiError;
+use crate::http::principal::{In, Viewer};
+use crate::http::state::AppState;
+use crate::query::QueryError;
+use crate::store::{EventQuery, StoredEvent};
+
+/// A slice ends with the event that brings it to this many bytes.
+const SLICE: usize = 256 * 1024;
+/// The most events in a slice.
+const EVENTS: u16 = 1000;
+/// The most bodies that are compared with the filter for one slice.
+const COMPARED: u32 = 20_000;
+
+/// The format of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Ndjson,
+    Csv,
+}
+
+impl Format {
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+        }
+    }
+
+    const fn disposition(self) -> &'static str {
+        match self {
+            Self::Ndjson => "attachment; filename=\"events.ndjson\"",
+            Self::Csv => "attachment; filename=\"events.csv\"",
+        }
+    }
+
+    fn write(self, event: StoredEvent, text: &mut Vec<u8>) -> Result<(), ApiError> {
+        let item = EventItem::from(event);
+        match self {
+            Self::Ndjson => {
+                serde_json::to_writer(&mut *text, &item)
+                    .map_err(|_| ApiError::unavailable("The file cannot be made"))?;
+                text.push(b'\n');
+            }
+            Self::Csv => csv::write_event(&item, text),
+        }
+        Ok(())
+    }
+}
+
+struct Export {
+    state: Arc<AppState>,
+    format: Format,
+    rest: EventQuery,
+    /// What precedes the first event.
+    head: Vec<u8>,
+    is_complete: bool,
+}
+
+/// `GET P/events/export`.
+pub(crate) async fn export(
+    State(state): State<Arc<AppState>>,
+    viewer: In<Viewer>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let params = params.only(&["format", "filter", "from", "to", "bom"])?;
+    let selection = params.selection(viewer.project.id, Kind::Event, state.clock.now())?;
+    let format = match params.get("format") {
+        Some("ndjson") => Format::Ndjson,
+        Some("csv") => Format::Csv,
+        _ => {
+            let detail = "format: give ndjson or csv";
+            return Err(QueryError::new("invalid_format", "format", detail).into());
+        }
+    };
+    let has_bom = match params.get("bom") {
+        None | Some("0") => false,
+        Some("1") => true,
+        Some(_) => {
+            let detail = "bom: give 1 for a byte order mark, which some spreadsheets need";
+            return Err(QueryError::new("invalid_bom", "bom", detail).into());
+        }
+    };
+    let mut head = Vec::new();
+    if has_bom {
+        head.extend_from_slice("\u{feff}".as_bytes());
+    }
+    if format == Format::Csv {
+        csv::write_head(&mut head);
+    }
+    let mut export = Export {
+        format,
+        head,
+        rest: EventQuery {
+            selection,
+            after: None,
+            is_oldest_first: false,
+            limit: EVENTS,
+            bytes: SLICE,
+            compare: COMPARED,
+        },
+        is_complete: false,
+        state,
+    };
+    // A failure of the first slice gives an error answer. A later one cuts the file off.
+    let first = export.slice().await?;
+    let rest = stream::unfold((Some(first), export), async |(first, mut export)| {
+        if let Some(first) = first {
+            return Some((Ok::<Bytes, ApiError>(first), (None, export)));
+        }
+        if export.is_complete {
+            return None;
+        }
+        let slice = export.slice().await;
+        // Nothing is sent after a failure.
+        export.is_complete |= slice.is_err();
+        Some((slice, (None, export)))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, format.content_type()),
+        (header::CONTENT_DISPOSITION, format.disposition()),
+    ];
+    Ok((headers, Body::from_stream(rest)).into_response())
+}
+
+impl Export {
+    async fn slice(&mut self) -> Result<Bytes, ApiError> {
+        // One event may be as large as a body, and both its stored and its written form are in
+        // memory.
+        let largest = SLICE + self.state.limits.decoded;
+        let reserved = self.state.memory.reserve(2 * largest).await?;
+        let slice = self.state.stores.search.events(self.rest.clone()).await?;
+        let mut text = std::mem::take(&mut self.head);
+        for event in slice.events {
+            self.format.write(event, &mut text)?;
+        }
+        self.is_complete = slice.next.is_none();
+        self.rest.after = slice.next;
+        Ok(reserved.keep(text.into()))
+    }
+}

@@ -1,0 +1,192 @@
+//! Saved views.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use guard_wire::Kind;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::fingerprint::fingerprint;
+use crate::http::error::ApiError;
+use crate::http::json::JsonBody;
+use crate::http::principal::{In, Operator, Viewer};
+use crate::http::state::AppState;
+use crate::people::Change;
+use crate::query::filter::Filter;
+use crate::query::{TimeRange, Utc};
+use crate::store::StoredView;
+
+/// The most views of a project.
+const MAX_VIEWS: usize = 200;
+/// The longest name of a view, and of a column, in characters.
+const MAX_NAME: usize = 100;
+/// The most columns of a view.
+const MAX_COLUMNS: usize = 50;
+
+/// What a view shows.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ViewContent {
+    name: String,
+    #[serde(default)]
+    filter: String,
+    #[serde(default)]
+    from: Option<String>,
+    #[serde(default)]
+    columns: Vec<String>,
+}
+
+/// A saved view.
+#[derive(Debug, Serialize)]
+pub(crate) struct ViewAnswer {
+    id: String,
+    #[serde(flatten)]
+    content: ViewContent,
+    created_at: Utc,
+    created_by: String,
+}
+
+/// The views of a project.
+#[derive(Debug, Serialize)]
+pub(crate) struct ViewList {
+    items: Vec<ViewAnswer>,
+    next: Option<String>,
+}
+
+/// `GET P/views`.
+pub(crate) async fn list(
+    State(state): State<Arc<AppState>>,
+    viewer: In<Viewer>,
+) -> Result<Json<ViewList>, ApiError> {
+    let views = state.stores.views.views(viewer.project.id).await?;
+    let items = views.into_iter().filter_map(answer);
+    Ok(Json(ViewList {
+        items: items.collect(),
+        next: None,
+    }))
+}
+
+/// `POST P/views`.
+pub(crate) async fn add(
+    State(state): State<Arc<AppState>>,
+    operator: In<Operator>,
+    JsonBody(content): JsonBody<ViewContent>,
+) -> Result<(StatusCode, Json<ViewAnswer>), ApiError> {
+    let now = state.clock.now();
+    check(&content, now)?;
+    let author = operator.principal.actor.who.to_string();
+    let text = json!(content).to_string();
+    let id = fingerprint(&[&text, &author, &now.to_string()])[..16].to_owned();
+    let view = StoredView {
+        id: id.clone(),
+        created_at: now,
+        created_by: author,
+        content: text,
+    };
+    let views = &state.stores.views;
+    if !views
+        .save_view(operator.project.id, view.clone(), MAX_VIEWS)
+        .await?
+    {
+        let detail = format!("The project has {MAX_VIEWS} views already; delete one first");
+        return Err(ApiError::bad_request(detail).code("too_many_views"));
+    }
+    let change = change(
+        "view.add",
+        &operator.project.name,
+        id,
+        Value::Null,
+        json!(content),
+    );
+    operator.principal.record(&state, change).await;
+    let answer = answer(view).ok_or_else(|| ApiError::unavailable("The view cannot be read"))?;
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// `DELETE P/views/{id}`.
+pub(crate) async fn remove(
+    State(state): State<Arc<AppState>>,
+    operator: In<Operator>,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    let removed = state
+        .stores
+        .views
+        .remove_view(operator.project.id, &id)
+        .await?;
+    let Some(view) = removed else {
+        return Err(ApiError::not_found("There is no such view").code("no_such_view"));
+    };
+    let before = serde_json::from_str(&view.content).unwrap_or_default();
+    let change = change(
+        "view.remove",
+        &operator.project.name,
+        id,
+        before,
+        Value::Null,
+    );
+    operator.principal.record(&state, change).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn change(
+    action: &'static str,
+    project: &str,
+    object: String,
+    before: Value,
+    after: Value,
+) -> Change {
+    Change {
+        action,
+        project: Some(project.to_owned()),
+        object,
+        before,
+        after,
+    }
+}
+
+fn answer(view: StoredView) -> Option<ViewAnswer> {
+    Some(ViewAnswer {
+        id: view.id,
+        content: serde_json::from_str(&view.content).ok()?,
+        created_at: Utc(view.created_at),
+        created_by: view.created_by,
+    })
+}
+
+fn check(content: &ViewContent, now: Timestamp) -> Result<(), ApiError> {
+    let refuse = |field: &str, detail: String| {
+        Err(ApiError::bad_request(detail)
+            .code("invalid_view")
+            .field(field))
+    };
+    let is_name = |text: &str| {
+        let length = text.chars().count();
+        (1..=MAX_NAME).contains(&length) && !text.chars().any(char::is_control)
+    };
+    if !is_name(&content.name) {
+        return refuse(
+            "name",
+            format!("name: give 1 to {MAX_NAME} characters on one line"),
+        );
+    }
+    if content.columns.len() > MAX_COLUMNS {
+        return refuse("columns", format!("columns: give at most {MAX_COLUMNS}"));
+    }
+    if let Some(at) = content.columns.iter().position(|column| !is_name(column)) {
+        let field = format!("columns[{at}]");
+        return refuse(&field, format!("{field}: give 1 to {MAX_NAME} characters"));
+    }
+    TimeRange::parse(content.from.as_deref(), None, now)?;
+    let filter = Filter::parse(Kind::Event, &content.filter);
+    filter.map(drop).map_err(|error| {
+        ApiError::bad_request(format!("filter: {error}"))
+            .code("invalid_filter")
+            .field("filter")
+            .position(error.position)
+    })
+}
