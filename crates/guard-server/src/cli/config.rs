@@ -132,7 +132,7 @@ pub struct Args {
     )]
     pub trusted_proxy: Vec<String>,
 
-    /// The URL under which clients reach the server, such as https://example.com/guard. Its path is
+    /// The URL under which clients reach the server, such as `https://example.com/guard`. Its path is
     /// the base path of links, redirects and cookies; requests may come with it or without it.
     #[arg(long, env = "GUARD_SERVER_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
