@@ -39,6 +39,7 @@ pub mod monitoring;
 pub mod network;
 mod off_thread;
 pub mod people;
+pub mod project_admin;
 pub mod projects;
 pub mod query;
 pub mod rules;

@@ -48,6 +48,8 @@ async fn run(loaded: Loaded) -> Result<(), (u8, String)> {
         Some(Command::People(command)) => cli::people(&loaded.args, command).await,
         Some(Command::Tokens(command)) => cli::tokens(&loaded.args, command).await,
         Some(Command::Rules(command)) => cli::rules(&loaded.args, command).await,
+        Some(Command::Projects(command)) => cli::projects(&loaded.args, command).await,
+        Some(Command::Keys(command)) => cli::keys(&loaded.args, command).await,
         None => start_server(loaded.args).await,
     }
 }

@@ -9,9 +9,14 @@ use tokio::time::MissedTickBehavior;
 use crate::http::AppState;
 use crate::off_thread::off_thread;
 use crate::rules::versions::{self, ChangeError};
+use crate::store::StoreError;
 
 /// How often the loop runs.
 const EVERY: Duration = Duration::from_millis(500);
+/// How often the use of keys and the counts of refused requests are saved.
+const SAVE_ACTIVITY_EVERY: Duration = Duration::from_secs(5);
+/// How many parts of removed projects are removed in one round. Batches are stored in between.
+const SWEPT_PARTS: usize = 10;
 /// The pause after check-ins could not be saved.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
@@ -22,7 +27,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 pub async fn run(state: &AppState) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut save_from = Instant::now();
+    let (mut save_from, mut activity_from) = (Instant::now(), Instant::now());
     let mut expire_from = Instant::now();
     loop {
         ticks.tick().await;
@@ -34,7 +39,26 @@ pub async fn run(state: &AppState) {
         if Instant::now() >= save_from && !state.save_check_ins().await {
             save_from = Instant::now() + SAVE_AGAIN_AFTER;
         }
+        if Instant::now() >= activity_from {
+            state.save_activity().await;
+            activity_from = Instant::now() + SAVE_ACTIVITY_EVERY;
+        }
+        if let Err(error) = look_after_projects(state).await {
+            // The store has logged the reason.
+            tracing::debug!(%error, "cannot look after projects");
+        }
     }
+}
+
+/// Ends requests whose key was revoked, and removes a part of the data of removed projects.
+async fn look_after_projects(state: &AppState) -> Result<(), StoreError> {
+    state.end_revoked().await?;
+    for _ in 0..SWEPT_PARTS {
+        if !state.stores.projects.sweep().await? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Composes the rules that are due, once, and delivers new versions to the agents that wait.

@@ -16,6 +16,7 @@ use thiserror::Error;
 
 pub use self::limits::LimitArgs;
 use crate::cli::people_command::{PeopleCommand, TokensCommand};
+use crate::cli::projects_command::{KeysArgs, ProjectsCommand};
 use crate::cli::rules_command::RulesCommand;
 use crate::http::connections::ConnectionLimits;
 use crate::http::connections::tls::TlsFiles;
@@ -77,8 +78,8 @@ pub struct Args {
     )]
     pub database_url: Option<String>,
 
-    /// API key of the project `default`, at least 10 visible ASCII characters; replaces the stored
-    /// one. Prefer the environment variable: others can see the command line.
+    /// API key of the project `default`, at least 10 visible ASCII characters; replaces the one of an
+    /// earlier start. Other keys stay. Prefer the environment variable: others can see the command line.
     #[arg(
         long,
         env = "GUARD_SERVER_API_KEY",
@@ -260,6 +261,11 @@ pub enum Command {
     /// Show or change the rules that agents get
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Show, create, change or remove projects
+    #[command(subcommand)]
+    Projects(ProjectsCommand),
+    /// List, create or revoke API keys
+    Keys(KeysArgs),
 }
 
 /// The checked configuration of a server.

@@ -7,6 +7,8 @@ pub mod logging;
 pub mod operation_command;
 mod people;
 pub mod people_command;
+mod projects;
+pub mod projects_command;
 mod rules;
 pub mod rules_command;
 pub mod serve;
@@ -19,6 +21,7 @@ use std::io::Write as _;
 pub use self::backup::{back_up, restore};
 pub use self::doctor::doctor;
 pub use self::people::{people, tokens};
+pub use self::projects::{keys, projects};
 pub use self::rules::rules;
 
 /// The result of a command: the exit code and message if it failed.

@@ -157,6 +157,7 @@ pub async fn run(
         () = overdue => tracing::warn!("requests still in flight after {GRACE:?} were cut off"),
     }
     state.save_check_ins().await;
+    state.save_activity().await;
     Ok(())
 }
 

@@ -142,8 +142,9 @@ impl HttpBody for Rest {
     }
 }
 
-/// Returns the bytes that the agent wrote. If the project has a signing secret, they must be
-/// signed: some agents sign before compression, older ones after it.
+/// Returns the bytes that the agent wrote. If the project has a signing secret, their signature is
+/// checked; without one they are accepted only if the project does not require it. Some agents sign
+/// before compression, older ones after it.
 pub(crate) fn decode<'a>(
     raw: &'a [u8],
     headers: &HeaderMap,
@@ -153,11 +154,15 @@ pub(crate) fn decode<'a>(
     let Some(secret) = &project.signing_secret else {
         return inflate(raw, headers, limits.decoded);
     };
-    let signature = headers
-        .get(SIGNATURE)
+    let signature = headers.get(SIGNATURE);
+    if signature.is_none() && !project.settings.require_signature {
+        return inflate(raw, headers, limits.decoded);
+    }
+    let signature = signature
         .and_then(|value| value.to_str().ok())
         .ok_or_else(|| {
             ApiError::unauthorized("This project wants signed requests: send X-Payload-Signature")
+                .code("signature_required")
         })?;
     let is_signed = |bytes: &[u8]| sign::verify(bytes, signature, secret.expose());
     let plain = inflate(raw, headers, limits.decoded);
@@ -169,9 +174,10 @@ pub(crate) fn decode<'a>(
         Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(error),
         Ok(Cow::Owned(plain)) if is_signed(&plain) => Ok(Cow::Owned(plain)),
         // Garbled or badly signed: the sender is unknown either way.
-        _ => Err(ApiError::unauthorized(
-            "X-Payload-Signature does not match the body",
-        )),
+        _ => Err(
+            ApiError::unauthorized("X-Payload-Signature does not match the body")
+                .code("wrong_signature"),
+        ),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Identifies the agent that makes a request: the project that its API key belongs to. People and
 //! their programs are principals, see [`super::principal`].
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -10,14 +11,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use guard_wire::header::API_KEY;
 
+use super::client::Client;
 use super::error::ApiError;
 use super::state::AppState;
 use crate::people::CredentialHash;
-use crate::projects::KeyHash;
+use crate::projects::activity::Refusal;
+use crate::projects::{KeyHash, KeyId, KeyOwner};
 use crate::store::Project;
 
 /// The project whose API key came with the request. Only for the calls of agents.
-pub(crate) struct Caller(pub(crate) Project);
+pub(crate) struct Caller(pub(crate) Project, pub(crate) KeyId);
 
 impl FromRequestParts<Arc<AppState>> for Caller {
     type Rejection = ApiError;
@@ -29,13 +32,12 @@ impl FromRequestParts<Arc<AppState>> for Caller {
         let mut given = false;
         for key in keys(&parts.headers) {
             given = true;
-            if let Some(project) = state
-                .stores
-                .projects
-                .project_of_key(KeyHash::of(key))
-                .await?
-            {
-                return Ok(Self(project));
+            let owner = state.stores.projects.key_owner(KeyHash::of(key));
+            if let Some(KeyOwner { project, key }) = owner.await? {
+                let client = Client::of_parts(parts, state);
+                check_address(state, &project, client.address)?;
+                state.activity.used(&key, state.clock.now());
+                return Ok(Self(project, key));
             }
         }
         if let Some(token) = bearer(&parts.headers) {
@@ -57,6 +59,21 @@ impl FromRequestParts<Arc<AppState>> for Caller {
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?;
     credentials(value.to_str().ok()?, "bearer")
+}
+
+/// Refuses clients that the project's allowlist does not have.
+fn check_address(state: &AppState, project: &Project, address: IpAddr) -> Result<(), ApiError> {
+    if project.allows(address) {
+        return Ok(());
+    }
+    state
+        .activity
+        .refused(project.id, Refusal::AddressNotAllowed);
+    Err(ApiError::forbidden(format!(
+        "The project's ip_allowlist does not have {address}: add it there; behind a proxy, start \
+         guard-server with --trusted-proxy"
+    ))
+    .code("address_not_allowed"))
 }
 
 /// The keys a request carries: agents send one header, or both.

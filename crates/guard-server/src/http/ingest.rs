@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use guard_wire::Kind;
 use guard_wire::answer::{IngestAnswer, StatusAnswer};
 use guard_wire::encrypt::Encryptor;
@@ -25,6 +25,8 @@ use crate::ingest::envelope::{self, SealedEnvelope};
 use crate::ingest::intake::{Intake, LeftOut};
 use crate::ingest::signals;
 use crate::monitoring::Outcome;
+use crate::projects::activity::Refusal;
+use crate::projects::quota::{Admission, QuotaExceeded};
 use crate::store::{
     AgentId, AgentSignal, KindCounts, LossReport, Project, ProjectId, StatusReport,
 };
@@ -44,10 +46,17 @@ pub(crate) struct Accepted {
 /// `POST /api/v1/events`, `POST /api/v1/metrics`.
 pub(crate) async fn plain(
     State(state): State<Arc<AppState>>,
-    Caller(project): Caller,
+    Caller(project, _): Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
+    if project.settings.require_encryption {
+        state
+            .activity
+            .refused(project.id, Refusal::EncryptionRequired);
+        return Err(encryption_required());
+    }
+    let admission = admitted(&state, &project)?;
     let agent = sender(&headers);
     let limits = state.limits;
     let intake = decode(
@@ -59,16 +68,17 @@ pub(crate) async fn plain(
         |bytes, limits, project| Ok(Intake::read(project.id, bytes, None, limits.records)?),
     )
     .await?;
-    store(&state, agent, intake).await
+    store(&state, agent, intake, admission).await
 }
 
 /// `POST /api/v1/events/encrypted`.
 pub(crate) async fn encrypted(
     State(state): State<Arc<AppState>>,
-    Caller(project): Caller,
+    Caller(project, _): Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
+    let admission = admitted(&state, &project)?;
     let agent = sender(&headers);
     let limits = state.limits;
     let intake = decode(
@@ -92,13 +102,13 @@ pub(crate) async fn encrypted(
         },
     )
     .await?;
-    store(&state, agent, intake).await
+    store(&state, agent, intake, admission).await
 }
 
 /// `POST /api/v1/status`.
 pub(crate) async fn status(
     State(state): State<Arc<AppState>>,
-    Caller(project): Caller,
+    Caller(project, _): Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<StatusAnswer>, ApiError> {
@@ -163,7 +173,7 @@ pub(crate) async fn last_status(
     if keys(&headers).next().is_none() || !headers.contains_key(INSTALL_ID) {
         return Ok(Json(answer));
     }
-    let (Caller(project), agent) = (caller?, sender(&headers));
+    let (Caller(project, _), agent) = (caller?, sender(&headers));
     let report = state.stores.fleet.report(project.id, &agent.install_id);
     answer["report"] = json!(report.await?);
     Ok(Json(answer))
@@ -179,11 +189,43 @@ async fn decode<T: Send + 'static>(
     read: impl FnOnce(&[u8], Limits, &Project) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let raw = body::read(body, limits.encoded, &state.memory).await?;
+    let id = project.id;
     let work = move || {
         let bytes = body::decode(&raw, &headers, &project, limits)?;
         read(&bytes, limits, &project)
     };
-    state.workers.run(work).await?
+    state.workers.run(work).await?.inspect_err(|error| {
+        // The key is known, so only the signature can be wrong.
+        if error.status() == StatusCode::UNAUTHORIZED {
+            state.activity.refused(id, Refusal::Signature);
+        }
+    })
+}
+
+/// Admits a batch within the project's quota, before any work on its body.
+fn admitted<'a>(state: &'a AppState, project: &Project) -> Result<Admission<'a>, ApiError> {
+    state
+        .quotas
+        .admit(project, state.clock.uptime())
+        .map_err(|QuotaExceeded { retry_after }| {
+            state.activity.refused(project.id, Refusal::Quota);
+            let seconds = retry_after.as_secs();
+            let detail = format!(
+                "The project has used up its quota of records per minute: send the batch again in \
+                 {seconds} s; an admin can raise quota_per_minute"
+            );
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, detail)
+                .code("quota_exceeded")
+                .retry_after(u16::try_from(seconds).unwrap_or(u16::MAX))
+        })
+}
+
+fn encryption_required() -> ApiError {
+    ApiError::forbidden(
+        "This project accepts encrypted batches only: set project_encryption_key in the agent, or \
+         let an admin turn require_encryption off",
+    )
+    .code("encryption_required")
 }
 
 fn decrypt(project: &Project, payload: &str) -> Result<Vec<u8>, ApiError> {
@@ -205,6 +247,7 @@ async fn store(
     state: &AppState,
     agent: AgentId,
     intake: Intake,
+    admission: Admission<'_>,
 ) -> Result<Json<Accepted>, ApiError> {
     let Intake {
         mut batch,
@@ -218,11 +261,11 @@ async fn store(
     let project = batch.project;
     let (events, metrics) = (batch.events.len(), batch.metrics.len());
     let invalid = batch.invalid;
-    let receipt = state
-        .stores
-        .telemetry
-        .append(batch, state.limits.types)
-        .await?;
+    let records = received.events + received.metrics;
+    admission.charge(records);
+    let append = state.stores.telemetry.append(batch, state.limits.types);
+    // A batch that was not stored is sent again.
+    let receipt = append.await.inspect_err(|_| admission.give_back(records))?;
     let duplicates = receipt.duplicates.unwrap_or_default();
     for (kind, taken) in [(Kind::Event, events), (Kind::Metric, metrics)] {
         let again = duplicates.of(kind);

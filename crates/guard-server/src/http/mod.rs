@@ -14,6 +14,7 @@ mod monitor;
 mod page;
 mod people;
 pub(crate) mod principal;
+mod projects;
 mod proxies;
 mod public_url;
 mod query;

@@ -17,7 +17,7 @@ use super::people::{audit, people, session, setup, tokens};
 use super::principal::nothing_here;
 use super::state::AppState;
 use super::{
-    assets, body, client, explore, ingest, monitor, page, public_url, query, rate, ready,
+    assets, body, client, explore, ingest, monitor, page, projects, public_url, query, rate, ready,
     request_id, rules, shield, wrong_keys,
 };
 
@@ -106,6 +106,10 @@ fn for_people() -> Router<Arc<AppState>> {
         .route("/api/v1/tokens", get(tokens::list).post(tokens::add))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
         .route("/api/v1/audit", get(audit::list))
+        .route(
+            "/api/v1/projects",
+            get(projects::list).post(projects::create),
+        )
         .nest("/api/v1/projects/{project}", of_project())
 }
 
@@ -113,6 +117,14 @@ fn for_people() -> Router<Arc<AppState>> {
 fn of_project() -> Router<Arc<AppState>> {
     Router::new()
         .merge(explore::routes())
+        .route(
+            "/",
+            get(projects::show)
+                .patch(projects::change)
+                .delete(projects::remove),
+        )
+        .route("/keys", get(projects::keys).post(projects::add_key))
+        .route("/keys/{id}", delete(projects::revoke_key))
         .route("/summary", get(query::summary))
         .route("/metrics", get(query::metrics))
         .route("/rules/adoption", get(query::adoption))

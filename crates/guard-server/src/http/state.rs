@@ -22,6 +22,9 @@ use crate::log_gate::LogGate;
 use crate::monitoring::{ConnectionMeters, Monitor};
 use crate::off_thread::off_thread;
 use crate::people::SessionLimits;
+use crate::projects::activity::{Activity, ActivityLog};
+use crate::projects::quota::Quotas;
+use crate::projects::watch::KeyWatch;
 use crate::rules::Feed;
 use crate::rules::versions::{self, ChangeError};
 use crate::store::{StoreError, Stores};
@@ -114,6 +117,11 @@ pub struct AppState {
     pub(crate) sign_ins: SignIns,
     /// Permits for answers to people.
     pub(crate) answering: Semaphore,
+    pub(crate) quotas: Quotas,
+    /// The use of keys and refused requests that are not saved yet.
+    pub(crate) activity: ActivityLog,
+    /// The keys of requests that wait for rules.
+    pub(crate) held_keys: KeyWatch,
     pub(crate) feed: Feed,
     pub(crate) check_ins: CheckIns,
     pub(crate) readiness: Readiness,
@@ -147,6 +155,9 @@ impl AppState {
             public_url: None,
             sessions: SessionLimits::default(),
             audit_kept: AUDIT_KEPT,
+            quotas: Quotas::default(),
+            activity: ActivityLog::default(),
+            held_keys: KeyWatch::default(),
             memory: Memory::new(limits.memory),
             workers: Workers::default(),
             wrong_keys: WrongKeys::default(),
@@ -256,6 +267,35 @@ impl AppState {
     /// What the connections of this server count.
     pub fn connection_meters(&self) -> ConnectionMeters {
         self.monitor.connections.clone()
+    }
+
+    /// Saves the use of keys and the refused requests since the last call. If that fails, the next
+    /// call tries again.
+    pub async fn save_activity(&self) {
+        let activity = self.activity.take(self.clock.now());
+        if activity == Activity::default() {
+            return;
+        }
+        let saved = self.stores.projects.save_activity(activity.clone());
+        if let Err(error) = saved.await {
+            // The store has logged the reason.
+            tracing::debug!(%error, "cannot save yet when keys were used");
+            self.activity.put_back(activity);
+        }
+    }
+
+    /// Ends the requests that wait for rules with a key that was revoked, perhaps by another
+    /// process.
+    pub(crate) async fn end_revoked(&self) -> Result<(), StoreError> {
+        let held = self.held_keys.watched();
+        if held.is_empty() {
+            return Ok(());
+        }
+        let live = self.stores.projects.live_keys(held.clone()).await?;
+        for key in held.iter().filter(|key| !live.contains(key)) {
+            self.held_keys.revoked(key);
+        }
+        Ok(())
     }
 
     /// Answers all requests that wait for rules to change, and makes later ones not wait.

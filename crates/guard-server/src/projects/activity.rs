@@ -25,6 +25,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [
+        Self::AddressNotAllowed,
+        Self::EncryptionRequired,
+        Self::Signature,
+        Self::Quota,
+    ];
+
     /// Its name in answers and in the store.
     pub const fn as_str(self) -> &'static str {
         match self {

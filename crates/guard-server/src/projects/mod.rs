@@ -7,6 +7,7 @@ mod project;
 pub mod quota;
 pub mod settings;
 mod usage;
+pub(crate) mod watch;
 
 pub use self::key::{ApiKey, KeyHash, KeyId, NewKey};
 pub use self::project::{KeyOwner, Project, ProjectId, ProjectSettings};

@@ -19,7 +19,7 @@ where
     serde_path_to_error::deserialize(json).map_err(|error| {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
-        let field = named(&message).map_or(path, str::to_owned);
+        let field = full_path(path, named(&message));
         problem(&field, without_rust_terms(&message))
     })
 }
@@ -29,6 +29,17 @@ fn named(message: &str) -> Option<&str> {
     let starts = ["missing field `", "unknown field `", "duplicate field `"];
     let rest = starts.iter().find_map(|start| message.strip_prefix(start));
     rest?.split_once('`').map(|(field, _)| field)
+}
+
+/// The path of the field that serde names, or else the path of the value.
+fn full_path(path: String, named: Option<&str>) -> String {
+    match named {
+        None => path,
+        // The path of the whole document.
+        Some(field) if path == "." || path == field => field.to_owned(),
+        Some(field) if path.ends_with(&format!(".{field}")) => path,
+        Some(field) => format!("{path}.{field}"),
+    }
 }
 
 /// Serde's message without the names of Rust types.
@@ -51,6 +62,29 @@ mod tests {
     struct Sample {
         #[expect(dead_code, reason = "only read")]
         numbers: Vec<i64>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nested {
+        #[expect(dead_code, reason = "only read")]
+        inner: Sample,
+    }
+
+    #[test]
+    fn an_error_within_an_object_names_the_whole_path() {
+        for (json, expected) in [
+            (json!({ "inner": { "other": 1 } }), "inner.other"),
+            (json!({ "inner": {} }), "inner.numbers"),
+            (
+                json!({ "inner": { "numbers": [true] } }),
+                "inner.numbers[0]",
+            ),
+            (json!({ "other": 1 }), "other"),
+        ] {
+            let error = read::<Nested, _>(json).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{expected}`:")), "{error}");
+        }
     }
 
     fn error_of(json: Value) -> String {

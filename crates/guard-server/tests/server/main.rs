@@ -25,6 +25,8 @@ mod page;
 mod patterns;
 mod principals;
 mod process;
+mod project_commands;
+mod projects;
 mod properties;
 mod proxies;
 mod queries;

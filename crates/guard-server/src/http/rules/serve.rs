@@ -27,7 +27,7 @@ const PREFERENCE_APPLIED: &str = "preference-applied";
 /// `Preference-Applied`.
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
-    Caller(project): Caller,
+    Caller(project, key): Caller,
     connection: Option<Extension<Arc<Connection>>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -51,10 +51,15 @@ pub(crate) async fn get(
     }
     if let Some(seconds) = wait {
         let changed = rules.wait_for(|current| !is_known(&current.tag));
+        let mut watched = state.held_keys.watch(&key);
         tokio::select! {
             _ = changed => {}
+            () = watched.revoked() => {}
             () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
             () = state.feed.stopped() => {}
+        }
+        if watched.is_revoked() {
+            return Err(ApiError::unauthorized("This API key was revoked").code("key_revoked"));
         }
     }
     drop(held);
