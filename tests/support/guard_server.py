@@ -60,7 +60,7 @@ class GuardServer:
         assert self.process
         self.process.stop(signal.SIGKILL)
 
-    def get(self, path: str, **query: int) -> Any:
+    def get(self, path: str, **query: int | str) -> Any:
         """Reads a path of agents with the API key, and any other with the admin token."""
         key, token = {"X-API-Key": self.api_key}, {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         answer = requests.get(
