@@ -85,7 +85,7 @@ export class Tail {
       } catch (error) {
         if (running.signal.aborted) return;
         if (error instanceof ApiError && !error.offline) {
-          this.error = error.detail;
+          this.error = error.status === 404 ? 'This server has no live view yet.' : error.detail;
           this.#stop();
           return;
         }
