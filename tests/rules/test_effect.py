@@ -57,7 +57,7 @@ def test_an_address_is_banned_and_unbanned(
     app: ExampleApp, rules: Rules, client: str, other: str
 ) -> None:
     assert app.request("/items", client) == 200
-    rules.add("bans", ip=client, reason="scans", author="me")
+    rules.add("bans", ip=client, reason="scans")
     assert is_answered(app, 403, client)
     assert app.request("/items", other) == 200
     rules.remove("bans", ip=client)

@@ -7,7 +7,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread;
@@ -21,9 +21,10 @@ use tokio::sync::watch;
 use crate::descriptors::{Holding, Witness, runtime_with, unless_lost};
 use crate::shared::Shared;
 use crate::sync::lock;
+use crate::threads::END_GRACE;
 use crate::transport::Transport;
 use crate::transport::http::{HttpOptions, HttpTransport, headers};
-use crate::{pipeline, threads, worker};
+use crate::{pipeline, threads};
 
 /// State of one thread of the worker.
 pub(crate) struct Tenure {
@@ -51,7 +52,7 @@ impl Prepared {
         let shared = Arc::clone(&tenure.shared);
         threads::spawn("guard-agent", &shared, move || {
             if let Some(ended) = replaced {
-                worker::wait_for_end(&ended, &tenure.shared);
+                wait_for_end(&ended, &tenure.shared);
             }
             tenure.serve(runtime);
         })?;
@@ -174,4 +175,17 @@ pub(crate) fn transport(shared: &Shared) -> Arc<dyn Transport> {
         timeout: config.settings.timeout,
         clock: Arc::clone(&config.clock),
     }))
+}
+
+/// Waits for the end of a worker that was told to end, and reports if it takes too long.
+fn wait_for_end(ended: &Receiver<()>, shared: &Shared) {
+    if ended.recv_timeout(END_GRACE) == Err(RecvTimeoutError::Timeout) {
+        report_endless(shared);
+    }
+}
+
+pub(crate) fn report_endless(shared: &Shared) {
+    shared.error("worker", "worker_end", || {
+        "the worker does not end and is left behind; please report this".to_owned()
+    });
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::journal::thread::{JournalThread, report_hanging};
 use crate::shared::Shared;
-use crate::tenure::Tenure;
+use crate::tenure::{Tenure, report_endless};
 use crate::threads::END_GRACE;
 
 /// One part in this many of the time for the end is reserved for saving undelivered records.
@@ -104,17 +104,4 @@ impl LeftBehind {
             report_hanging(shared);
         }
     }
-}
-
-/// Waits for the end of a worker that was told to end, and reports if it takes too long.
-pub(crate) fn wait_for_end(ended: &Receiver<()>, shared: &Shared) {
-    if ended.recv_timeout(END_GRACE) == Err(RecvTimeoutError::Timeout) {
-        report_endless(shared);
-    }
-}
-
-fn report_endless(shared: &Shared) {
-    shared.error("worker", "worker_end", || {
-        "the worker does not end and is left behind; please report this".to_owned()
-    });
 }
