@@ -57,8 +57,9 @@ export default defineConfig({
           name: 'browser',
           environment: 'node',
           include: ['browser/**/*.test.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 60_000,
+          // So much that only a test that hangs reaches it, on a slow machine as well.
+          testTimeout: 600_000,
+          hookTimeout: 120_000,
           fileParallelism: false,
         },
       },

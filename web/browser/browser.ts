@@ -20,6 +20,7 @@ export interface Watched {
 
 export async function open(context: BrowserContext): Promise<Watched> {
   const page = await context.newPage();
+  page.setDefaultTimeout(120_000);
   const complaints: string[] = [];
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('console', (message) => {

@@ -1,4 +1,4 @@
-import { cleanup, fireEvent, render, screen } from '@testing-library/svelte';
+import { cleanup, configure, fireEvent, render, screen } from '@testing-library/svelte';
 import { createRawSnippet } from 'svelte';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ApiError } from '../lib/api';
@@ -8,6 +8,9 @@ import { session } from '../lib/session.svelte';
 import FilterBar from './FilterBar.svelte';
 import States from './States.svelte';
 import TopList from './TopList.svelte';
+
+// A slow machine takes longer than the second that is usual.
+configure({ asyncUtilTimeout: 60_000 });
 
 afterEach(() => {
   cleanup();
