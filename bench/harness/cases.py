@@ -8,7 +8,7 @@ from functools import partial
 from statistics import median, quantiles
 from typing import Literal, TypeVar
 
-from harness import held, processes
+from harness import held, ingest, processes
 from harness import rules as dynamic_rules
 from harness.comparison import Comparison
 from harness.environment import Environment, Subject, say
@@ -31,6 +31,7 @@ class Scale:
     bans: int
     agents: int
     sustained: int
+    stored: Sequence[int]
     records: int = 20_000
 
 
@@ -42,6 +43,7 @@ FULL = Scale(
     bans=50,
     agents=1000,
     sustained=1_000_000,
+    stored=(100_000, 1_000_000, 10_000_000),
 )
 QUICK = Scale(
     rounds=2,
@@ -51,6 +53,7 @@ QUICK = Scale(
     bans=5,
     agents=1000,
     sustained=100_000,
+    stored=(100_000, 1_000_000),
 )
 
 
@@ -317,7 +320,22 @@ def waiting(environment: Environment, _: Sink, scale: Scale) -> Result:
     )
 
 
-CASES = (send, stall, trouble, app, footprint, rate, rust, rules, waiting)
+def storing(environment: Environment, _: Sink, scale: Scale) -> Result:
+    """Measures how fast the server stores events, and how that changes as its store grows."""
+    stages = ingest.measure(environment, scale.stored)
+    first = stages[0].per_second
+    return Result(
+        alone=[
+            f"events stored by guard-server, at {stage.records:,} records: "
+            f"{figure(stage.per_second)} /s ({figure(stage.per_second / first)} of the first row), "
+            f"{figure(stage.cpu_us)} us of CPU and {figure(stage.bytes_per_record)} bytes per "
+            f"event; a bare insert into SQLite: {figure(stage.bare_per_second)} /s"
+            for stage in stages
+        ]
+    )
+
+
+CASES = (send, stall, trouble, app, footprint, rate, rust, rules, waiting, storing)
 
 
 def both_modes(run: Callable[[str], dict[str, float]]) -> dict[str, float]:

@@ -1,5 +1,7 @@
 //! The background loop beside the requests. It ends or renews bans, notices rules that another
-//! process published, and saves check-ins.
+//! process published, saves check-ins, and removes what has expired.
+
+pub mod retention;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +27,10 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs the loop. Never completes.
 pub async fn run(state: &AppState) {
+    tokio::join!(run_rules(state), retention::run(state));
+}
+
+async fn run_rules(state: &AppState) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut save_from, mut activity_from) = (Instant::now(), Instant::now());

@@ -207,6 +207,11 @@ pub struct Args {
     )]
     pub audit_days: u32,
 
+    /// Bytes of the disk that stay free. Before that the oldest records give way to new ones; then
+    /// records get a 503. The default is 1 GiB, or a twentieth of a smaller disk.
+    #[arg(long, env = "GUARD_SERVER_RESERVE", value_name = "BYTES")]
+    pub reserve: Option<u64>,
+
     /// How the log is written to the standard error: lines of text, or one JSON object a line.
     #[arg(
         long,
@@ -385,6 +390,7 @@ impl Args {
             limits: Limits {
                 types: self.max_event_types,
                 installs: self.max_installs,
+                reserve: self.reserve,
                 ..self.limits.of_bodies()
             },
             connections: ConnectionLimits {

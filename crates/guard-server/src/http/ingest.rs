@@ -50,6 +50,7 @@ pub(crate) async fn plain(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
+    check_room(&state)?;
     if project.settings.require_encryption {
         state
             .activity
@@ -78,6 +79,7 @@ pub(crate) async fn encrypted(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
+    check_room(&state)?;
     let admission = admitted(&state, &project)?;
     let agent = sender(&headers);
     let limits = state.limits;
@@ -177,6 +179,16 @@ pub(crate) async fn last_status(
     let report = state.stores.fleet.report(project.id, &agent.install_id);
     answer["report"] = json!(report.await?);
     Ok(Json(answer))
+}
+
+/// Refuses records while the disk is nearly full. Everything else goes on.
+fn check_room(state: &AppState) -> Result<(), ApiError> {
+    if state.storage.is_full() {
+        return Err(ApiError::unavailable(
+            "the server's disk is nearly full; send the request again later",
+        ));
+    }
+    Ok(())
 }
 
 /// Reads the body and passes the plain bytes to `read`, which runs on a worker thread.

@@ -19,6 +19,7 @@ use super::wrong_keys::WrongKeys;
 use crate::clock::{Clock, Reading, SystemClock};
 use crate::fleet::CheckIns;
 use crate::log_gate::LogGate;
+use crate::maintenance::retention::StorageGate;
 use crate::monitoring::{ConnectionMeters, Monitor};
 use crate::off_thread::off_thread;
 use crate::people::SessionLimits;
@@ -56,6 +57,9 @@ pub struct Limits {
     pub types: u32,
     /// Installs of a project whose last status is kept, and processes whose rules are tracked.
     pub installs: u32,
+    /// Bytes of the disk that stay free: before that the oldest records give way, then no more are
+    /// accepted. `None` for 1 GiB, or a twentieth of a smaller disk.
+    pub reserve: Option<u64>,
 }
 
 impl Default for Limits {
@@ -70,6 +74,7 @@ impl Default for Limits {
             memory: 256 << 20,
             types: 1000,
             installs: 10_000,
+            reserve: None,
         }
     }
 }
@@ -126,6 +131,8 @@ pub struct AppState {
     pub(crate) check_ins: CheckIns,
     pub(crate) readiness: Readiness,
     pub(crate) monitor: Monitor,
+    /// Whether the store has room for more records.
+    pub(crate) storage: StorageGate,
     /// Logs when rules that are due cannot be composed.
     pub(crate) composing: TroubleLog,
     /// Held while rules change, so that changes run one after another.
@@ -146,6 +153,7 @@ impl AppState {
             clock,
             readiness: Readiness::default(),
             monitor: Monitor::new(stores.telemetry.meters()),
+            storage: StorageGate::default(),
             composing: TroubleLog::default(),
             stores,
             limits,

@@ -40,8 +40,8 @@ pub use self::sqlite::{
     restore,
 };
 pub use self::telemetry::{
-    Batch, Column, Columns, KindCounts, KindSummary, NewRecord, Page, Receipt, RecordCounts,
-    RecordPage, Telemetry, TextField,
+    Batch, Column, Columns, DiskRoom, Expired, Expiry, KindCounts, KindSummary, NewRecord, Page,
+    Receipt, RecordCounts, RecordPage, Telemetry, TextField,
 };
 pub use self::views::{StoredView, Views};
 pub use crate::projects::{Project, ProjectId, ProjectSettings};

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use guard_server::projects::activity::Activity;
 use guard_server::projects::{ApiKey, KeyHash, KeyId, KeyOwner, NewKey, Settings, Usage};
 use guard_server::store::{
-    AddOutcome, AgentReport, Batch, BoxFuture, Change, CheckIn, Draft, Fleet, KeepVersions, Page,
-    Project, ProjectId, ProjectSettings, Projects, Receipt, RecordCounts, RecordPage, Room,
-    RuleSubscriber, RulesOutcome, RulesStore, Sqlite, StatusReport, StoreError, StoredRules,
-    Stores, SubscriberPolicy, Telemetry,
+    AddOutcome, AgentReport, Batch, BoxFuture, Change, CheckIn, Draft, Expired, Expiry, Fleet,
+    KeepVersions, Page, Project, ProjectId, ProjectSettings, Projects, Receipt, RecordCounts,
+    RecordPage, Room, RuleSubscriber, RulesOutcome, RulesStore, Sqlite, StatusReport, StoreError,
+    StoredRules, Stores, SubscriberPolicy, Telemetry,
 };
 use guard_server::{Access, Limits};
 use guard_wire::Kind;
@@ -365,6 +365,12 @@ impl Fleet for Failing {
 
 impl Telemetry for Failing {
     fn append(&self, _: Batch, _: u32) -> BoxFuture<'_, Receipt> {
+        self.answer()
+    }
+    fn expire(&self, _: ProjectId, _: Expiry) -> BoxFuture<'_, Expired> {
+        self.answer()
+    }
+    fn expire_oldest(&self, _: ProjectId, _: u64) -> BoxFuture<'_, Expired> {
         self.answer()
     }
     fn usage(&self, _: ProjectId) -> BoxFuture<'_, Usage> {

@@ -35,6 +35,7 @@ mod rules;
 mod sessions;
 mod settings;
 mod shield;
+mod storage;
 mod support;
 mod tls;
 mod traps;

@@ -99,6 +99,12 @@ macro_rules! conformance_suite {
                 records_that_were_left_out_are_counted,
                 projects_do_not_see_the_records_of_each_other,
                 the_probe_of_a_working_store_succeeds,
+                a_late_record_takes_its_place_by_time,
+                pages_stay_stable_while_new_records_come_in,
+                a_record_sent_again_with_others_is_counted_once,
+                expired_records_leave_with_their_counts,
+                expiry_removes_only_what_it_names,
+                the_oldest_records_leave_first,
             ],
         }
     };

@@ -4,7 +4,8 @@ use guard_wire::Kind;
 
 use super::{at, project};
 use crate::store::{
-    Batch, Columns, Cursor, KindCounts, NewRecord, Page, ProjectId, StoreError, Stores,
+    Batch, Columns, Cursor, Expired, Expiry, KindCounts, NewRecord, Page, ProjectId, StoreError,
+    Stores,
 };
 
 fn record(key: Option<&str>, type_name: &str, body: &str) -> NewRecord {
@@ -157,4 +158,147 @@ pub(in crate::store) async fn projects_do_not_see_the_records_of_each_other(stor
 
 pub(in crate::store) async fn the_probe_of_a_working_store_succeeds(stores: &Stores) {
     assert_eq!(stores.telemetry.probe().await, Ok(()));
+}
+
+fn event_at(second: i64, body: &str) -> NewRecord {
+    NewRecord {
+        timestamp: at(second),
+        ..record(Some(&format!("{second}/{body}")), "x", body)
+    }
+}
+
+pub(in crate::store) async fn a_late_record_takes_its_place_by_time(stores: &Stores) {
+    let project = project(stores, "default").await;
+    for second in [1, 3, 2, -7, 4] {
+        let event = event_at(second, &second.to_string());
+        append(stores, batch(project, vec![event])).await;
+    }
+    let expected = [vec!["4", "3"], vec!["2", "1"], vec!["-7"]];
+    assert_eq!(pages(stores, project, 2, 1000).await, expected);
+}
+
+pub(in crate::store) async fn pages_stay_stable_while_new_records_come_in(stores: &Stores) {
+    let project = project(stores, "default").await;
+    let of_second = |second, body: &str| batch(project, vec![event_at(second, body)]);
+    for body in ["1", "2", "3"] {
+        append(stores, of_second(5, body)).await;
+    }
+    let read = async |before| {
+        let page = Page {
+            before,
+            limit: 2,
+            bytes: usize::MAX,
+        };
+        let page = stores.telemetry.records(project, Kind::Event, page).await;
+        let page = page.unwrap();
+        let bodies: Vec<_> = page.records.iter().map(|it| it.get().to_owned()).collect();
+        (bodies, page.next)
+    };
+    let (first, next) = read(None).await;
+    assert_eq!(first, ["3", "2"]);
+    append(stores, of_second(5, "4")).await;
+    append(stores, of_second(6, "5")).await;
+    assert_eq!(read(next).await.0, ["1"]);
+}
+
+pub(in crate::store) async fn a_record_sent_again_with_others_is_counted_once(stores: &Stores) {
+    let project = project(stores, "default").await;
+    let first = vec![event_at(1, "1"), event_at(2, "2")];
+    append(stores, batch(project, first)).await;
+    let mixed = vec![event_at(0, "0"), event_at(2, "2"), event_at(3, "3")];
+    let receipt = stores.telemetry.append(batch(project, mixed), 100).await;
+    let duplicates = KindCounts {
+        events: 1,
+        metrics: 0,
+    };
+    // An engine may detect duplicates later.
+    let found = receipt.unwrap().duplicates;
+    assert!(found.is_none_or(|found| found == duplicates), "{found:?}");
+    assert_eq!(
+        pages(stores, project, 10, 1000).await,
+        [["3", "2", "1", "0"]]
+    );
+}
+
+fn expiry(events_before: i64, metrics_before: i64) -> Expiry {
+    Expiry {
+        events_before: at(events_before),
+        metrics_before: at(metrics_before),
+        rollups_before: at(0),
+    }
+}
+
+async fn expire(stores: &Stores, project: ProjectId, expiry: Expiry) -> (u64, u64) {
+    let (mut events, mut metrics) = (0, 0);
+    loop {
+        let step = stores.telemetry.expire(project, expiry).await.unwrap();
+        events += step.events;
+        metrics += step.metrics;
+        if !step.has_more {
+            return (events, metrics);
+        }
+    }
+}
+
+pub(in crate::store) async fn expired_records_leave_with_their_counts(stores: &Stores) {
+    let project = project(stores, "default").await;
+    let events = (0..1000).map(|second| event_at(second, &second.to_string()));
+    append(stores, batch(project, events.collect())).await;
+    assert_eq!(expire(stores, project, expiry(997, 0)).await, (997, 0));
+    assert_eq!(
+        pages(stores, project, 10, 1000).await,
+        [["999", "998", "997"]]
+    );
+    let counts = stores.telemetry.counts(project).await.unwrap();
+    assert_eq!((counts.events.total, counts.events.by_type["x"]), (3, 3));
+    assert_eq!(expire(stores, project, expiry(2000, 0)).await, (3, 0));
+    let counts = stores.telemetry.counts(project).await.unwrap();
+    assert_eq!(counts.events, crate::store::KindSummary::default());
+    // A record that was removed counts as new when it is sent again.
+    append(stores, batch(project, vec![event_at(5, "5")])).await;
+    assert_eq!(pages(stores, project, 10, 1000).await, [["5"]]);
+}
+
+pub(in crate::store) async fn expiry_removes_only_what_it_names(stores: &Stores) {
+    let [one, other] = [project(stores, "one").await, project(stores, "other").await];
+    for project in [one, other] {
+        store_one_of_each(stores, project).await;
+    }
+    assert_eq!(expire(stores, one, expiry(0, 1)).await, (0, 1));
+    assert_eq!(stored(stores, one, Kind::Event).await, 1);
+    assert_eq!(stored(stores, one, Kind::Metric).await, 0);
+    assert_eq!(stored(stores, other, Kind::Metric).await, 1);
+    let counts = stores.telemetry.counts(one).await.unwrap();
+    assert_eq!((counts.events.total, counts.metrics.total), (1, 0));
+}
+
+pub(in crate::store) async fn the_oldest_records_leave_first(stores: &Stores) {
+    let project = project(stores, "default").await;
+    let events: Vec<_> = (0..50_000).map(|second| event_at(second, "1")).collect();
+    append(stores, batch(project, events)).await;
+    let mut left = 50_000;
+    while left > 0 {
+        let step = stores
+            .telemetry
+            .expire_oldest(project, u64::MAX)
+            .await
+            .unwrap();
+        assert!(step.events > 0);
+        left -= step.events;
+        let counts = stores.telemetry.counts(project).await.unwrap();
+        assert_eq!(counts.events.total, left);
+        let newest = Page {
+            before: None,
+            limit: 1,
+            bytes: 1000,
+        };
+        let newest = stores.telemetry.records(project, Kind::Event, newest).await;
+        assert_eq!(newest.unwrap().records.len(), usize::from(left > 0));
+    }
+    let step = stores
+        .telemetry
+        .expire_oldest(project, u64::MAX)
+        .await
+        .unwrap();
+    assert_eq!(step, Expired::default());
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
 use super::health::{beside, is_damage};
@@ -20,6 +20,8 @@ const WRITER_CACHE_KIB: i64 = 64 * 1024;
 /// Pages of 4 KiB in the log before they are moved into the file. A page that changes many times in
 /// between is moved only once.
 const CHECKPOINT_PAGES: i64 = 4096;
+/// The log may grow while a reader is slow. Afterwards it is cut to this many bytes.
+const MAX_IDLE_LOG: i64 = 64 * 1024 * 1024;
 /// The time limit for checking a file. In a large file the rest stays unchecked.
 const CHECK_TIME: Duration = Duration::from_secs(5);
 /// Read and write an existing file; SQLite creates none.
@@ -199,6 +201,7 @@ fn prepare(
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", MAX_IDLE_LOG)?;
     if schema::version(connection)? == 0 {
         let path = path.to_owned();
         return Err(OpenError::Foreign { path });
@@ -209,5 +212,30 @@ fn prepare(
     connection.pragma_update(None, "journal_mode", "WAL")?;
     schema::migrate(connection)?;
     telemetry::convert(connection)?;
+    if is_checked {
+        make_shrinkable(connection)?;
+    }
     Ok(None)
+}
+
+/// Lets the file of an older server return room to the disk. This rewrites the file, once. If the
+/// server is stopped meanwhile, the file is as before, and the next start does it.
+fn make_shrinkable(connection: &Connection) -> rusqlite::Result<()> {
+    let mode: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
+    if mode != 0 {
+        return Ok(());
+    }
+    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    tracing::info!(pages, "rewriting the database once, so that it can shrink");
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    match connection.execute_batch("VACUUM") {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            tracing::warn!(
+                "no room to rewrite the database, so it cannot shrink: free as much room as it \
+                 takes, and start again"
+            );
+            Ok(())
+        }
+        outcome => outcome,
+    }
 }

@@ -10,7 +10,7 @@ use super::telemetry::{Appending, Names, append, prepare};
 use super::*;
 use crate::store::conformance::conformance_suite;
 use crate::store::{
-    Batch, Columns, KindCounts, NewRecord, Page, ProjectId, Stores, Telemetry as _,
+    Batch, Columns, KindCounts, NewRecord, Page, ProjectId, Projects as _, Stores, Telemetry as _,
 };
 
 const PROJECT: ProjectId = ProjectId(1);
@@ -167,4 +167,33 @@ async fn the_file_is_durable_at_every_commit() {
         .unwrap();
     assert_eq!(mode, "wal");
     assert_eq!(synchronous, 2, "FULL");
+}
+
+#[tokio::test]
+async fn the_file_shrinks_after_records_expired() {
+    let (directory, store) = store();
+    store
+        .create_project("shop", Timestamp::UNIX_EPOCH, 10)
+        .await
+        .unwrap();
+    for key in 0..100 {
+        let batch = batch(&[&key.to_string()], 200_000);
+        store.append(batch, TYPES).await.unwrap();
+    }
+    let size = || directory.path().join("guard.db").metadata().unwrap().len();
+    let full = store.disk_room().await.unwrap().used;
+    assert!(full > 8 << 20, "{full}");
+    while store.expire_oldest(PROJECT, u64::MAX).await.unwrap().events > 0 {}
+    let room = store.disk_room().await.unwrap();
+    assert!(room.reusable > full / 2, "{room:?}");
+    assert!(room.free.is_some());
+    let keep = 1 << 20;
+    while store.compact(keep).await.unwrap() {}
+    let room = store.disk_room().await.unwrap();
+    assert!(room.reusable <= keep, "{room:?}");
+    let Ok(store) = Arc::try_unwrap(store) else {
+        panic!("the store is in use")
+    };
+    drop(store);
+    assert!(size() < full / 4, "{} of {full}", size());
 }

@@ -1,13 +1,16 @@
 //! How much room the data of a project takes.
 //!
-//! SQLite counts pages of the whole file. A project's share is that of its records.
+//! SQLite counts pages of the whole file. A project's share is that of the bytes of its records,
+//! which are counted as they are stored and removed.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{Sqlite, timestamp};
+use super::{Sqlite, telemetry};
 use crate::projects::Usage;
 use crate::store::{ProjectId, StoreError};
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 impl Sqlite {
     pub(super) async fn usage(&self, project: ProjectId) -> Result<Usage, StoreError> {
@@ -25,22 +28,32 @@ impl Sqlite {
 }
 
 fn usage(connection: &Connection, project: ProjectId, now: Timestamp) -> rusqlite::Result<Usage> {
-    let pages = "SELECT (page_count - freelist_count) * page_size
-         FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
-    let all: i64 = connection.query_row(pages, [], |row| row.get(0))?;
-    let share = "SELECT CAST(?2 * total(n) FILTER (WHERE project_id = ?1) / max(total(n), 1)
-             AS INTEGER)
-         FROM tallies WHERE outcome = 'stored'";
-    let bytes: i64 = connection.query_row(share, params![project.0, all], |row| row.get(0))?;
-    let created = connection.query_row(
-        "SELECT created_at FROM projects WHERE id = ?1",
-        [project.0],
-        |row| timestamp(row, 0),
-    )?;
-    let days = now.duration_since(created).as_hours().max(24) / 24;
-    Ok(Usage {
-        bytes: u64::try_from(bytes).unwrap_or(0),
-        bytes_per_day: u64::try_from(bytes / days).unwrap_or(0),
-        free: None,
-    })
+    let used = telemetry::room(connection)?.used;
+    let today = now.as_microsecond().div_euclid(MICROS_PER_DAY);
+    connection
+        .prepare_cached(
+            "WITH own AS (SELECT day, added FROM usage WHERE project = ?1 AND added > 0),
+                week AS (SELECT day, added FROM own WHERE day > (SELECT max(day) FROM own) - 7)
+             SELECT max(total(added - removed) FILTER (WHERE project = ?1), 0.0),
+                max(total(added - removed), 1.0),
+                (SELECT total(added) FROM week),
+                (SELECT 1.0 + ?2 - min(day) FROM week)
+             FROM usage",
+        )?
+        .query_row(params![project.0, today], |row| {
+            let (own, all, week): (f64, f64, f64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let days = row.get::<_, Option<f64>>(3)?.unwrap_or(1.0).max(1.0);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "the bytes of a file"
+            )]
+            let scaled = |estimate: f64| (estimate / all * used as f64) as u64;
+            Ok(Usage {
+                bytes: scaled(own),
+                bytes_per_day: scaled(week / days),
+                free: None,
+            })
+        })
 }

@@ -1,6 +1,7 @@
 //! The data that agents send: events and metrics.
 
 mod columns;
+mod retention;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 pub use self::columns::{Column, Columns, TextField};
+pub use self::retention::{DiskRoom, Expired, Expiry};
 use super::{BoxFuture, Cursor, ProjectId};
 use crate::monitoring::StoreMeters;
 use crate::projects::Usage;
@@ -173,6 +175,27 @@ pub trait Telemetry: Send + Sync {
     /// What the store measures about itself.
     fn meters(&self) -> StoreMeters {
         StoreMeters::default()
+    }
+
+    /// Removes a part of what has expired, with its counts. Each call takes the writer for a short
+    /// time only.
+    fn expire(&self, project: ProjectId, expiry: Expiry) -> BoxFuture<'_, Expired>;
+
+    /// Removes the oldest records of a project, whatever their age: about as many as take `bytes`
+    /// bytes, or a part of them.
+    fn expire_oldest(&self, project: ProjectId, bytes: u64) -> BoxFuture<'_, Expired>;
+
+    /// Returns a part of the room that is not in use to the disk, but keeps `keep` bytes for new
+    /// records. Returns whether there is more.
+    /// An engine that does this by itself returns false.
+    fn compact(&self, keep: u64) -> BoxFuture<'_, bool> {
+        let _ = keep;
+        Box::pin(async { Ok(false) })
+    }
+
+    /// The room of the store on its disk, as far as it knows.
+    fn disk_room(&self) -> BoxFuture<'_, DiskRoom> {
+        Box::pin(async { Ok(DiskRoom::default()) })
     }
 
     /// How much room the data of a project takes.

@@ -5,7 +5,7 @@ use std::path::Path;
 use guard_wire::Kind;
 use serde_json::{Value, json};
 
-use super::super::telemetry::{Appending, Names, append, prepare};
+use super::super::telemetry::{Appending, Names, append, convert, prepare};
 use super::*;
 use crate::DEFAULT_PROJECT;
 use crate::fingerprint::fingerprint;
@@ -82,6 +82,16 @@ fn old_records(connection: &Connection) {
 
 /// The same records in the layout of today.
 fn records(connection: &Connection) {
+    let how = Appending {
+        types: 1000,
+        is_counted: true,
+    };
+    let batch = prepare(one_of_each()).unwrap();
+    append(connection, &mut Names::default(), &batch, how).unwrap();
+}
+
+/// The same records as they are received.
+fn one_of_each() -> Batch {
     let record = |kind, key: Option<&str>, type_name: &str, body: &str| NewRecord {
         idempotency_key: key.map(str::to_owned),
         timestamp: jiff::Timestamp::from_microsecond(7).unwrap(),
@@ -98,20 +108,14 @@ fn records(connection: &Connection) {
         "ip_banned",
         r#"{"reason":"old"}"#,
     );
-    let batch = Batch {
+    Batch {
         project: PROJECT,
         received_at: jiff::Timestamp::from_microsecond(8).unwrap(),
         install_id: None,
         events: vec![event],
         metrics: vec![record(Kind::Metric, None, "block_rate", r#"{"value":1}"#)],
         invalid: KindCounts::default(),
-    };
-    let how = Appending {
-        types: 1000,
-        is_counted: true,
-    };
-    let batch = prepare(batch).unwrap();
-    append(connection, &mut Names::default(), &batch, how).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -195,6 +199,119 @@ async fn a_file_with_very_many_types_keeps_the_counts_of_the_frequent_ones() {
     assert_eq!(events.by_type.values().min(), Some(&4002));
     assert_eq!(events.total, 1 + (2..=5001).sum::<u64>());
     assert_eq!(events.other, 1 + (2..=4001).sum::<u64>());
+}
+
+/// Adds 5,000 events and as many metrics to the file of a server with the old layout.
+fn many_old_records(path: &Path) {
+    let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)";
+    let body = "'{\"reason\":\"' || i || '\"}'";
+    let connection = Connection::open(path).unwrap();
+    connection
+        .execute_batch(&format!(
+            "INSERT INTO events
+                (project_id, idempotency_key, timestamp, received_at, event_type, ip, body)
+                {many} SELECT 1, 'key ' || i, i * 1000000, i / 100, 'x', '192.0.2.1', {body} FROM n;
+             INSERT INTO metrics (project_id, timestamp, received_at, metric_type, value, body)
+                {many} SELECT 1, i, i / 100, 'block_rate', i, {body} FROM n;
+             INSERT INTO tallies VALUES (1, 'event', 'stored', 'x', 5000);"
+        ))
+        .unwrap();
+}
+
+#[tokio::test]
+async fn moving_old_records_goes_on_after_it_was_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("guard.db");
+    old_file(&path, 6);
+    many_old_records(&path);
+    let left = |connection: &Connection| -> i64 {
+        let count = |table: &str| {
+            let query = format!("SELECT count(*) FROM {table}");
+            // A table that was moved is gone.
+            connection
+                .query_row(&query, [], |row| row.get(0))
+                .unwrap_or(0)
+        };
+        count("old_events") + count("old_metrics")
+    };
+    let mut stops = Vec::new();
+    for steps in 1.. {
+        let mut connection = Connection::open(&path).unwrap();
+        migrate(&mut connection).unwrap();
+        // The database stops in the middle of a transaction, as when the process is killed.
+        let mut budget = steps * 20;
+        let stop = move || {
+            budget -= 1;
+            budget < 0
+        };
+        connection.progress_handler(10_000, Some(stop)).unwrap();
+        let outcome = convert(&mut connection);
+        connection
+            .progress_handler(0, None::<fn() -> bool>)
+            .unwrap();
+        if outcome.is_ok() {
+            break;
+        }
+        stops.push(left(&connection));
+    }
+    assert!(stops.len() > 2, "{stops:?}");
+    assert!(stops.first() > stops.last(), "{stops:?}");
+
+    let store = Sqlite::open(&path).unwrap();
+    let counts = store.counts(PROJECT).await.unwrap();
+    assert_eq!(
+        (counts.events.by_type["x"], counts.events.total),
+        (5000, 5001)
+    );
+    for kind in Kind::ALL {
+        let (mut found, mut before) = (std::collections::BTreeSet::new(), None);
+        loop {
+            let page = Page {
+                before,
+                limit: 1000,
+                bytes: usize::MAX,
+            };
+            let page = store.records(PROJECT, kind, page).await.unwrap();
+            for record in page.records {
+                assert!(found.insert(record.get().to_owned()), "{}", record.get());
+            }
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found.len(), 5001);
+    }
+}
+
+#[tokio::test]
+async fn a_record_of_an_older_file_that_is_sent_again_is_a_duplicate() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("guard.db");
+    old_file(&path, 6);
+    let store = Sqlite::open(&path).unwrap();
+    let again = store.append(one_of_each(), 1000).await.unwrap();
+    let duplicates = KindCounts {
+        events: 1,
+        metrics: 0,
+    };
+    assert_eq!(again.duplicates, Some(duplicates));
+}
+
+#[test]
+fn the_file_of_an_older_server_can_shrink() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("guard.db");
+    old_file(&path, 6);
+    many_old_records(&path);
+    drop(Sqlite::open(&path).unwrap());
+    let connection = Connection::open(&path).unwrap();
+    let pragma = |name: &str| -> i64 {
+        let query = format!("PRAGMA {name}");
+        connection.query_row(&query, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(pragma("auto_vacuum"), 2, "incremental");
+    assert_eq!(pragma("freelist_count"), 0);
 }
 
 #[test]

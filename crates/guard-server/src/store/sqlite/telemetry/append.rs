@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use guard_wire::Kind;
-use rusqlite::types::ToSqlOutput;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ToSql, params};
 
 use super::super::projects;
@@ -371,6 +371,21 @@ pub(super) enum Address {
     Name(i64),
     V4([u8; 4]),
     V6([u8; 16]),
+}
+
+impl Address {
+    /// Reads the column.
+    pub(super) fn of(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Integer(id) => Self::Name(id),
+            ValueRef::Blob(bytes) => match (bytes.try_into(), bytes.try_into()) {
+                (Ok(bytes), _) => Self::V4(bytes),
+                (_, Ok(bytes)) => Self::V6(bytes),
+                _ => Self::Name(IN_BODY),
+            },
+            _ => Self::Absent,
+        }
+    }
 }
 
 impl ToSql for Address {

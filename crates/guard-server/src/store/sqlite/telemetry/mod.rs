@@ -84,6 +84,7 @@ mod metric_rollups;
 mod names;
 mod prepare;
 mod records;
+mod retention;
 mod search;
 mod tallies;
 
@@ -96,12 +97,29 @@ pub(super) use self::convert::convert;
 pub(super) use self::names::Names;
 pub(super) use self::prepare::prepare;
 use self::records::Place;
+use self::retention::Removing;
+pub(super) use self::retention::room;
 use super::Sqlite;
 use crate::monitoring::StoreMeters;
 use crate::projects::Usage;
 use crate::store::{
-    Batch, BoxFuture, Page, ProjectId, Receipt, RecordCounts, RecordPage, StoreError, Telemetry,
+    Batch, BoxFuture, DiskRoom, Expired, Expiry, Page, ProjectId, Receipt, RecordCounts,
+    RecordPage, StoreError, Telemetry,
 };
+
+impl Sqlite {
+    fn remove(
+        &self,
+        remove: impl FnOnce(&mut Removing<'_>) -> rusqlite::Result<Expired> + Send + 'static,
+    ) -> BoxFuture<'_, Expired> {
+        let (names, rollbacks) = (Arc::clone(&self.names), self.writer.rollbacks());
+        Box::pin(self.writer.write(0, move |connection| {
+            let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+            names.follow(rollbacks.count());
+            remove(&mut Removing::new(connection, &mut names))
+        }))
+    }
+}
 
 impl Telemetry for Sqlite {
     fn append(&self, batch: Batch, max_types: u32) -> BoxFuture<'_, Receipt> {
@@ -130,6 +148,35 @@ impl Telemetry for Sqlite {
         self.health.meters.clone()
     }
 
+    fn expire(&self, project: ProjectId, expiry: Expiry) -> BoxFuture<'_, Expired> {
+        self.remove(move |removing| removing.expired(project, expiry))
+    }
+
+    fn expire_oldest(&self, project: ProjectId, bytes: u64) -> BoxFuture<'_, Expired> {
+        self.remove(move |removing| removing.oldest(project, bytes))
+    }
+
+    fn compact(&self, keep: u64) -> BoxFuture<'_, bool> {
+        Box::pin(
+            self.writer
+                .write(0, move |connection| retention::compact(connection, keep)),
+        )
+    }
+
+    fn disk_room(&self) -> BoxFuture<'_, DiskRoom> {
+        Box::pin(self.blocking(|readers| {
+            let disk = rustix::fs::statvfs(&readers.path).ok();
+            let room = readers.with(|connection| retention::room(connection))?;
+            Ok(DiskRoom {
+                free: disk
+                    .as_ref()
+                    .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+                total: disk.map(|disk| disk.f_blocks.saturating_mul(disk.f_frsize)),
+                ..room
+            })
+        }))
+    }
+
     fn usage(&self, project: ProjectId) -> BoxFuture<'_, Usage> {
         Box::pin(self.usage(project))
     }
@@ -149,3 +196,6 @@ impl Telemetry for Sqlite {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,12 @@ impl Names {
         }
     }
 
+    /// Forgets all names, because some were removed.
+    pub(super) fn forget(&mut self) {
+        self.fields.clear();
+        self.remembered = 0;
+    }
+
     /// The id of a text on `day`, which is made if there is room for it. `None` if it is absent.
     pub(super) fn id(
         &mut self,
@@ -166,4 +172,34 @@ fn mark_seen(
         .prepare_cached("UPDATE names SET seen = ?4 WHERE project = ?1 AND field = ?2 AND id = ?3")?
         .execute(params![project.0, field as u8, name.id, name.seen])
         .map(drop)
+}
+
+/// The text of a name.
+pub(super) fn text(
+    connection: &Connection,
+    project: ProjectId,
+    field: TextField,
+    id: i64,
+) -> rusqlite::Result<Option<String>> {
+    use rusqlite::OptionalExtension as _;
+    connection
+        .prepare_cached("SELECT text FROM names WHERE project = ?1 AND field = ?2 AND id = ?3")?
+        .query_row(params![project.0, field as u8, id], |row| row.get(0))
+        .optional()
+}
+
+/// Removes the names of a project that no record since `day` uses. The newest name of a field
+/// stays, so that its id is never used again.
+pub(super) fn remove_unused(
+    connection: &Connection,
+    project: ProjectId,
+    day: i64,
+) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached(
+            "DELETE FROM names WHERE project = ?1 AND seen < ?2 AND id <
+                (SELECT max(id) FROM names AS n
+                 WHERE n.project = names.project AND n.field = names.field)",
+        )?
+        .execute(params![project.0, day])
 }

@@ -52,7 +52,31 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Adds `bytes` to what the project takes, on the day of `at`. Negative for what was removed.
+/// Counts `n` stored records of a type less.
+pub(super) fn remove(
+    connection: &Connection,
+    project: ProjectId,
+    kind: Kind,
+    type_name: &str,
+    n: i64,
+) -> rusqlite::Result<()> {
+    let of_type = params![project.0, kind.as_str(), type_name, n];
+    connection
+        .prepare_cached(
+            "UPDATE tallies SET n = n - ?4
+             WHERE project_id = ?1 AND kind = ?2 AND outcome = 'stored' AND type = ?3",
+        )?
+        .execute(of_type)?;
+    connection
+        .prepare_cached(
+            "DELETE FROM tallies WHERE project_id = ?1 AND kind = ?2 AND outcome = 'stored'
+             AND type = ?3 AND n <= 0",
+        )?
+        .execute(params![project.0, kind.as_str(), type_name])
+        .map(drop)
+}
+
+/// Adds `bytes` to what the project took on the day of `at`. Negative for what was removed.
 pub(super) fn add_bytes(
     connection: &Connection,
     project: ProjectId,

@@ -1,0 +1,188 @@
+//! Removes what projects keep no longer, and keeps a reserve of the disk free.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::MissedTickBehavior;
+
+use crate::http::AppState;
+use crate::projects::{Project, Settings};
+use crate::store::{DiskRoom, Expiry, StoreError, Stores};
+use crate::trouble::TroubleLog;
+
+/// How often the disk is checked.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How often records expire, in checks of the disk.
+const EXPIRE_EVERY: u32 = 60;
+/// The most steps for one project before the others have their turn.
+const MAX_STEPS: u32 = 2000;
+/// The default reserve is the smaller of this and a twentieth of the disk.
+const MAX_RESERVE: u64 = 1 << 30;
+/// Room that the store may keep for new records before it returns more to the disk.
+const KEEP: u64 = 64 << 20;
+/// Near the reserve, this part of the data gives way to new records.
+const MAKE_ROOM: u64 = 10;
+/// If less than this is free in the store then, no more records are accepted.
+const LEAST_ROOM: u64 = 1 << 20;
+
+/// Whether the store has room for more records.
+#[derive(Debug, Default)]
+pub(crate) struct StorageGate {
+    is_full: AtomicBool,
+    log: TroubleLog,
+}
+
+impl StorageGate {
+    /// Whether records must be refused.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, is_full: bool, room: DiskRoom) {
+        self.is_full.store(is_full, Ordering::Relaxed);
+        if is_full {
+            if self.log.failed(0, Instant::now()) {
+                tracing::error!(
+                    free = room.free,
+                    "the disk is nearly full: records are refused until there is room; free some, \
+                     or lower --reserve"
+                );
+            }
+        } else if self.log.succeeded().is_some() {
+            tracing::info!("there is room for records again");
+        }
+    }
+}
+
+/// Runs the loop. Never completes.
+pub(super) async fn run(state: &AppState) {
+    let mut ticks = tokio::time::interval(CHECK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut checks = 0;
+    loop {
+        ticks.tick().await;
+        checks += 1;
+        // The store has logged the reason of a failure.
+        let kept = keep_reserve(state).await;
+        if checks >= EXPIRE_EVERY && kept.is_ok() {
+            checks = 0;
+            let expired = expire_all(&state.stores, state.clock.now()).await;
+            if let Err(error) = expired {
+                tracing::debug!(%error, "cannot remove what has expired");
+            }
+        }
+    }
+}
+
+/// Removes what has expired from each project, and returns free room to the disk.
+///
+/// # Errors
+///
+/// [`StoreError`] if the store fails.
+pub async fn expire_all(stores: &Stores, now: Timestamp) -> Result<(), StoreError> {
+    let mut removed = 0;
+    for project in stores.projects.projects().await? {
+        removed += expire(stores, &project, now).await?;
+    }
+    if removed > 0 {
+        tracing::debug!(removed, "removed what has expired");
+    }
+    for _ in 0..MAX_STEPS {
+        if !stores.telemetry.compact(KEEP).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what one project keeps no longer: first by age, then by size.
+async fn expire(stores: &Stores, project: &Project, now: Timestamp) -> Result<u64, StoreError> {
+    let telemetry = &stores.telemetry;
+    let expiry = expiry(&project.settings, now);
+    let mut removed = 0;
+    for _ in 0..MAX_STEPS {
+        let step = telemetry.expire(project.id, expiry).await?;
+        removed += step.events + step.metrics + step.rollups;
+        if !step.has_more {
+            break;
+        }
+    }
+    let Some(most) = project.settings.retention_bytes else {
+        return Ok(removed);
+    };
+    for _ in 0..MAX_STEPS {
+        let excess = telemetry
+            .usage(project.id)
+            .await?
+            .bytes
+            .saturating_sub(most);
+        let step = telemetry.expire_oldest(project.id, excess).await?;
+        if step.events + step.metrics == 0 {
+            break;
+        }
+        removed += step.events + step.metrics;
+    }
+    Ok(removed)
+}
+
+/// What a project with these settings keeps no longer at `now`.
+fn expiry(settings: &Settings, now: Timestamp) -> Expiry {
+    let hours_ago = |hours: u32| {
+        let age = SignedDuration::from_hours(hours.into());
+        now.saturating_sub(age).unwrap_or(Timestamp::MIN)
+    };
+    let by_days = hours_ago(settings.retention_days.saturating_mul(24));
+    Expiry {
+        events_before: by_days,
+        metrics_before: by_days.max(hours_ago(settings.raw_metrics_hours)),
+        rollups_before: by_days,
+    }
+}
+
+/// Near the reserve, makes room in the store for new records, oldest records first. If that is not
+/// enough, records are refused.
+///
+/// # Errors
+///
+/// [`StoreError`] if the store fails.
+pub async fn keep_reserve(state: &AppState) -> Result<(), StoreError> {
+    let telemetry = &state.stores.telemetry;
+    let mut room = telemetry.disk_room().await?;
+    let Some(free) = room.free else { return Ok(()) };
+    let default = MAX_RESERVE.min(room.total.unwrap_or(u64::MAX) / 20);
+    if free >= state.limits.reserve.unwrap_or(default) {
+        state.storage.set(false, room);
+        return Ok(());
+    }
+    let wanted = KEEP.min((room.used + room.reusable) / MAKE_ROOM);
+    // Little data would not make enough room. Then it is not what fills the disk.
+    if wanted >= LEAST_ROOM {
+        for _ in 0..MAX_STEPS {
+            let missing = wanted.saturating_sub(room.reusable);
+            if !remove_oldest(&state.stores, missing).await? {
+                break;
+            }
+            room = telemetry.disk_room().await?;
+        }
+    }
+    state.storage.set(room.reusable < LEAST_ROOM, room);
+    Ok(())
+}
+
+/// Removes the oldest records of the project that takes the most room, up to `bytes` bytes of them.
+/// Returns whether any were removed.
+async fn remove_oldest(stores: &Stores, bytes: u64) -> Result<bool, StoreError> {
+    let mut largest = None;
+    for project in stores.projects.projects().await? {
+        let its = stores.telemetry.usage(project.id).await?.bytes;
+        if largest.is_none_or(|(_, most)| its > most) {
+            largest = Some((project.id, its));
+        }
+    }
+    let Some((project, _)) = largest else {
+        return Ok(false);
+    };
+    let step = stores.telemetry.expire_oldest(project, bytes).await?;
+    Ok(step.events + step.metrics > 0)
+}

@@ -1,0 +1,323 @@
+//! Removes old records, with their counts and bodies, in short steps.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use guard_wire::Kind;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::append::{Address, ROW_BYTES};
+use super::event_rollups::{EventCounts, EventGroup, HOUR, MINUTE, start};
+use super::names::{self, IN_BODY, Names};
+use super::tallies::{self, OTHER};
+use crate::store::{DiskRoom, Expired, Expiry, ProjectId, TextField};
+
+/// How long one step may take the writer, not counting the commit.
+const STEP: Duration = Duration::from_millis(20);
+/// How many rows are removed before the time is checked.
+const ROWS: i64 = 200;
+/// The same when the oldest records are removed, whose number matters.
+const OLDEST_ROWS: i64 = 20;
+/// How many pages are returned to the disk before the time is checked.
+const PAGES: i64 = 64;
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// One step, in the transaction of `connection`.
+pub(super) struct Removing<'a> {
+    connection: &'a Connection,
+    names: &'a mut Names,
+    end: Instant,
+}
+
+impl<'a> Removing<'a> {
+    pub(super) fn new(connection: &'a Connection, names: &'a mut Names) -> Self {
+        Self {
+            connection,
+            names,
+            end: Instant::now() + STEP,
+        }
+    }
+
+    /// Removes what has expired, until the time of the step is over.
+    pub(super) fn expired(
+        &mut self,
+        project: ProjectId,
+        expiry: Expiry,
+    ) -> rusqlite::Result<Expired> {
+        let mut expired = Expired::default();
+        let events_before = expiry.events_before.as_microsecond();
+        let metrics_before = expiry.metrics_before.as_microsecond();
+        while !self.is_over(&mut expired) {
+            let (n, _) = self.records(project, Kind::Event, events_before, ROWS)?;
+            expired.events += n;
+            if n == 0 {
+                break;
+            }
+        }
+        while !self.is_over(&mut expired) {
+            let (n, _) = self.records(project, Kind::Metric, metrics_before, ROWS)?;
+            expired.metrics += n;
+            if n == 0 {
+                break;
+            }
+        }
+        let rollups_before = start(expiry.rollups_before.as_microsecond(), HOUR);
+        while !self.is_over(&mut expired) {
+            let n = self.rollups(project, rollups_before)?;
+            expired.rollups += n;
+            if n == 0 {
+                break;
+            }
+        }
+        if !expired.has_more {
+            self.unused_names(project, expiry)?;
+        }
+        Ok(expired)
+    }
+
+    /// Removes the oldest records that take `bytes` bytes, until the time of the step is over.
+    pub(super) fn oldest(&mut self, project: ProjectId, bytes: u64) -> rusqlite::Result<Expired> {
+        let mut expired = Expired::default();
+        let mut left = i64::try_from(bytes).unwrap_or(i64::MAX);
+        while left > 0 && !self.is_over(&mut expired) {
+            let event = self.first(project, Kind::Event)?;
+            let metric = self.first(project, Kind::Metric)?;
+            let kind = match (event, metric) {
+                (None, None) => break,
+                (Some(event), Some(metric)) if metric < event => Kind::Metric,
+                (Some(_), _) => Kind::Event,
+                (None, Some(_)) => Kind::Metric,
+            };
+            let (n, bytes) = self.records(project, kind, i64::MAX, OLDEST_ROWS)?;
+            match kind {
+                Kind::Event => expired.events += n,
+                Kind::Metric => expired.metrics += n,
+            }
+            left -= bytes;
+        }
+        Ok(expired)
+    }
+
+    fn is_over(&self, expired: &mut Expired) -> bool {
+        // At least one part, however slow the machine is.
+        let is_begun = expired.events + expired.metrics + expired.rollups > 0;
+        expired.has_more = is_begun && Instant::now() >= self.end;
+        expired.has_more
+    }
+
+    /// The time of the oldest record.
+    fn first(&self, project: ProjectId, kind: Kind) -> rusqlite::Result<Option<i64>> {
+        self.connection
+            .prepare_cached(&format!(
+                "SELECT min(timestamp) FROM {} WHERE project = ?1",
+                kind.key()
+            ))?
+            .query_row([project.0], |row| row.get(0))
+    }
+
+    /// Removes the oldest records before `before`, at most `most`. Returns how many, and roughly
+    /// their bytes.
+    fn records(
+        &self,
+        project: ProjectId,
+        kind: Kind,
+        before: i64,
+        most: i64,
+    ) -> rusqlite::Result<(u64, i64)> {
+        let mut removed = Removed::default();
+        let columns = match kind {
+            Kind::Event => "action, method, status, country, endpoint, address",
+            Kind::Metric => "NULL, NULL, NULL, NULL, NULL, NULL",
+        };
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT timestamp, key, chunk, type, {columns} FROM {} WHERE project = ?1
+             AND timestamp < ?2 ORDER BY timestamp, key LIMIT ?3",
+            kind.key()
+        ))?;
+        let mut rows = statement.query(params![project.0, before, most])?;
+        while let Some(row) = rows.next()? {
+            removed.add(kind, row)?;
+        }
+        let Some((timestamp, key)) = removed.last else {
+            return Ok((0, 0));
+        };
+        self.connection
+            .prepare_cached(&format!(
+                "DELETE FROM {} WHERE project = ?1 AND timestamp <= ?2
+                 AND (timestamp, key) <= (?2, ?3)",
+                kind.key()
+            ))?
+            .execute(params![project.0, timestamp, key])?;
+        removed.counts.save(self.connection, project)?;
+        self.count_types(project, kind, &removed.types)?;
+        let bytes = self.chunks(&removed.chunks)? + removed.n * ROW_BYTES;
+        tallies::add_bytes(self.connection, project, 0, -bytes)?;
+        Ok((removed.n.unsigned_abs(), bytes))
+    }
+
+    fn count_types(
+        &self,
+        project: ProjectId,
+        kind: Kind,
+        types: &BTreeMap<i64, i64>,
+    ) -> rusqlite::Result<()> {
+        let field = match kind {
+            Kind::Event => TextField::EventType,
+            Kind::Metric => TextField::MetricType,
+        };
+        for (id, n) in types {
+            let name = match *id {
+                IN_BODY => None,
+                id => names::text(self.connection, project, field, id)?,
+            };
+            let name = name.as_deref().unwrap_or(OTHER);
+            tallies::remove(self.connection, project, kind, name, *n)?;
+        }
+        Ok(())
+    }
+
+    /// Removes rows from chunks, and the chunks that become empty. Returns the bytes of their
+    /// bodies.
+    fn chunks(&self, chunks: &BTreeMap<i64, i64>) -> rusqlite::Result<i64> {
+        let mut bytes = 0;
+        for (chunk, n) in chunks {
+            let live: Option<i64> = self
+                .connection
+                .prepare_cached("UPDATE chunks SET live = live - ?2 WHERE id = ?1 RETURNING live")?
+                .query_row(params![chunk, n], |row| row.get(0))
+                .optional()?;
+            if live.is_some_and(|live| live <= 0) {
+                bytes += self
+                    .connection
+                    .prepare_cached("SELECT length(data) FROM bodies WHERE id = ?1")?
+                    .query_row([chunk], |row| row.get::<_, i64>(0))
+                    .optional()?
+                    .unwrap_or(0);
+                // A trigger removes the bodies.
+                self.connection
+                    .prepare_cached("DELETE FROM chunks WHERE id = ?1")?
+                    .execute([chunk])?;
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Removes sums of metrics that start before `before`, at most [`ROWS`].
+    fn rollups(&self, project: ProjectId, before: i64) -> rusqlite::Result<u64> {
+        // The types are a few; without one, the key does not lead to the oldest rows.
+        let mut types = self.connection.prepare_cached(
+            "SELECT 0 UNION SELECT id FROM names WHERE project = ?1 AND field = ?2",
+        )?;
+        let types = types.query_map(params![project.0, TextField::MetricType as u8], |row| {
+            row.get::<_, i64>(0)
+        })?;
+        for metric_type in types.collect::<rusqlite::Result<Vec<_>>>()? {
+            for span in [MINUTE, HOUR] {
+                let n = self
+                    .connection
+                    .prepare_cached(
+                        "DELETE FROM metric_rollups
+                         WHERE (project, span, type, start, endpoint, method, status) IN (
+                            SELECT project, span, type, start, endpoint, method, status
+                            FROM metric_rollups
+                            WHERE project = ?1 AND span = ?2 AND type = ?3 AND start < ?4 LIMIT ?5)",
+                    )?
+                    .execute(params![project.0, span, metric_type, before, ROWS])?;
+                if n > 0 {
+                    return Ok(n as u64);
+                }
+            }
+        }
+        Ok(0)
+    }
+
+    /// Removes the names that nothing uses since the oldest kept day.
+    fn unused_names(&mut self, project: ProjectId, expiry: Expiry) -> rusqlite::Result<()> {
+        let oldest = expiry
+            .events_before
+            .min(expiry.metrics_before)
+            .min(expiry.rollups_before);
+        let day = oldest.as_microsecond().div_euclid(MICROS_PER_DAY) - 1;
+        if names::remove_unused(self.connection, project, day)? > 0 {
+            self.names.forget();
+        }
+        Ok(())
+    }
+}
+
+/// Rows that are about to be removed.
+#[derive(Default)]
+struct Removed {
+    n: i64,
+    /// Timestamp and key of the last one.
+    last: Option<(i64, i64)>,
+    counts: EventCounts,
+    types: BTreeMap<i64, i64>,
+    chunks: BTreeMap<i64, i64>,
+}
+
+impl Removed {
+    fn add(&mut self, kind: Kind, row: &Row<'_>) -> rusqlite::Result<()> {
+        let timestamp = row.get(0)?;
+        let type_id = row.get(3)?;
+        self.n += 1;
+        self.last = Some((timestamp, row.get(1)?));
+        *self.chunks.entry(row.get(2)?).or_default() += 1;
+        *self.types.entry(type_id).or_default() += 1;
+        if kind == Kind::Event {
+            let values = [
+                Some(type_id),
+                row.get(4)?,
+                row.get(5)?,
+                row.get(6)?,
+                row.get(7)?,
+                row.get(8)?,
+            ];
+            let group = EventGroup::new(timestamp, values);
+            self.counts.add(group, Address::of(row.get_ref(9)?), -1);
+        }
+        Ok(())
+    }
+}
+
+/// Returns free pages to the disk, until the time of the step is over.
+pub(super) fn compact(connection: &Connection, keep: u64) -> rusqlite::Result<bool> {
+    let end = Instant::now() + STEP;
+    loop {
+        let reusable = room(connection)?.reusable;
+        if reusable <= keep {
+            return Ok(false);
+        }
+        let page: u64 = pragma(connection, "page_size")?;
+        let most = i64::try_from((reusable - keep).div_ceil(page.max(1))).unwrap_or(i64::MAX);
+        let mut vacuum =
+            connection.prepare(&format!("PRAGMA incremental_vacuum({})", most.min(PAGES)))?;
+        let mut steps = vacuum.query([])?;
+        while steps.next()?.is_some() {}
+        if room(connection)?.reusable >= reusable {
+            // The file is older than incremental vacuum.
+            return Ok(false);
+        }
+        if Instant::now() >= end {
+            return Ok(true);
+        }
+    }
+}
+
+/// The room in the file.
+pub(in super::super) fn room(connection: &Connection) -> rusqlite::Result<DiskRoom> {
+    let page = pragma(connection, "page_size")?;
+    let pages = pragma(connection, "page_count")?;
+    let free = pragma(connection, "freelist_count")?;
+    Ok(DiskRoom {
+        used: pages.saturating_sub(free).saturating_mul(page),
+        reusable: free.saturating_mul(page),
+        free: None,
+        total: None,
+    })
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+    let value: i64 = connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))?;
+    Ok(u64::try_from(value).unwrap_or(0))
+}

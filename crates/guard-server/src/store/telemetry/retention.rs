@@ -1,0 +1,40 @@
+//! What retention removes, and the room that is left.
+
+use jiff::Timestamp;
+
+/// What to remove from a project, by the time of the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// Events before this, with their counts.
+    pub events_before: Timestamp,
+    /// Single metrics before this.
+    pub metrics_before: Timestamp,
+    /// Sums of metrics before this, by whole hours.
+    pub rollups_before: Timestamp,
+}
+
+/// What one step removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Events.
+    pub events: u64,
+    /// Single metrics.
+    pub metrics: u64,
+    /// Sums of metrics.
+    pub rollups: u64,
+    /// Whether there may be more to remove.
+    pub has_more: bool,
+}
+
+/// The room of the store on its disk, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiskRoom {
+    /// What the data takes.
+    pub used: u64,
+    /// What the store reuses before it takes more of the disk.
+    pub reusable: u64,
+    /// What the disk has left. `None` if the store does not know.
+    pub free: Option<u64>,
+    /// The size of the disk.
+    pub total: Option<u64>,
+}
