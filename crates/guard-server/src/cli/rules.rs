@@ -7,6 +7,7 @@ use crate::cli::config::Args;
 use crate::cli::operation_command::OperationCommand;
 use crate::cli::rules_command::{Note, RulesCommand};
 use crate::fleet::adoption::{Adoption, AdoptionState, adoption};
+use crate::people::{Actor, AuditEntry, Change};
 use crate::rules::Provenance;
 use crate::rules::draft;
 use crate::rules::operation::{Ban, Operation, Schema};
@@ -16,6 +17,7 @@ use crate::store::{self, Project, Stores};
 use crate::visible::{visible, visible_json};
 use guard_wire::rules::RulesError;
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::table::{Table, print, time};
 use super::{FAILED, Outcome, USAGE, failed_with};
@@ -101,8 +103,37 @@ pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
                 .map_err(refused)?
         }
     };
+    record(&stores, &project, command, version).await?;
     let followed = followed(&stores, &project).await?;
     print([format!("rules version {version} set"), followed].into_iter())
+}
+
+/// Adds a change to the audit log.
+async fn record(
+    stores: &Stores,
+    project: &Project,
+    command: &RulesCommand,
+    version: i64,
+) -> Outcome<()> {
+    let action = match command {
+        RulesCommand::Publish { .. } => "rules.publish_draft",
+        RulesCommand::Set { .. } => "rules.publish",
+        RulesCommand::Rollback { .. } => "rules.roll_back",
+        RulesCommand::Operation(command) if command.term.remove => "rules.remove",
+        _ => "rules.add",
+    };
+    let stored = versions::at(&*stores.rules, project.id, version).await;
+    let told = stored.map_err(failed_with(FAILED))?.change;
+    let change = Change {
+        action,
+        project: Some(project.name.clone()),
+        object: told.action,
+        after: json!({ "version": version, "author": told.author, "reason": told.reason }),
+        ..Change::default()
+    };
+    let entry = AuditEntry::new(&Actor::CLI, change, Timestamp::now());
+    let recorded = stores.audit.record(entry).await;
+    recorded.map_err(failed_with(FAILED))
 }
 
 /// How many processes use the rules.
@@ -193,6 +224,7 @@ fn by(note: &Note) -> Provenance {
         reason: note.reason.clone(),
         caller: Vec::new(),
         confirmed: note.yes,
+        automatic: false,
     }
 }
 

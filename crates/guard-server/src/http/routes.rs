@@ -106,6 +106,7 @@ fn for_people() -> Router<Arc<AppState>> {
         .route("/api/v1/tokens", get(tokens::list).post(tokens::add))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
         .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/audit/export", get(audit::export))
         .route(
             "/api/v1/projects",
             get(projects::list).post(projects::create),

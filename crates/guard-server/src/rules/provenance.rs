@@ -20,6 +20,9 @@ pub struct Provenance {
     pub caller: Vec<IpAddr>,
     /// Whether the author confirms the risks of the change.
     pub confirmed: bool,
+    /// Whether a program or the server makes the change, not a person. The history keeps what people
+    /// did for longer.
+    pub automatic: bool,
 }
 
 impl Provenance {

@@ -2,8 +2,11 @@
 
 use crate::store::{KeepVersions, ProjectId, RulesStore, StoreError, StoredRules};
 
-/// Versions kept for each project.
+/// Versions that people made, kept for each project.
 const MAX_VERSIONS: u32 = 1000;
+/// Versions that programs and the server made, kept for each project. They never displace those of
+/// people.
+const MAX_AUTOMATIC: u32 = 1000;
 /// The most bytes of their documents and policies together.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -36,6 +39,7 @@ pub(super) async fn keep(
     };
     Ok(KeepVersions {
         versions: MAX_VERSIONS,
+        automatic: MAX_AUTOMATIC,
         bytes: MAX_BYTES,
         replaces_from,
     })

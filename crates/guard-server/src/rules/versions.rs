@@ -135,7 +135,7 @@ pub async fn change(
             author: by.author.clone(),
             reason: by.reason.clone(),
         };
-        let next = stored(&composed, document, change)?;
+        let next = stored(&composed, document, change, by.automatic)?;
         let keep = retention::keep(store, project, current.as_ref(), &next).await?;
         if store.set_rules(project, from, next, keep).await? == RulesOutcome::Set {
             return Ok(version);
@@ -227,6 +227,7 @@ fn stored(
     composed: &Composed,
     document: String,
     change: Change,
+    automatic: bool,
 ) -> Result<StoredRules, RulesError> {
     Ok(StoredRules {
         version: composed.rules.version,
@@ -235,6 +236,7 @@ fn stored(
         lease_ends: composed.lease_ends,
         due: composed.due,
         change,
+        automatic,
     })
 }
 
@@ -431,13 +433,48 @@ pub(crate) async fn roll_back_to(
 ///
 /// [`ChangeError`] of the last failure. That project stays due.
 pub async fn compose_due(store: &dyn RulesStore, now: Timestamp) -> Result<(), ChangeError> {
-    let due = store.rules_due(now, now + AHEAD).await?;
-    change_each(store, due, now, |policy| {
-        let action = policy.ending(now);
-        let action = action.as_deref().unwrap_or(RENEW);
-        Changed::to(policy, action)
-    })
-    .await
+    end_due(store, now, &mut Vec::new()).await
+}
+
+/// What ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) project: ProjectId,
+    pub(crate) version: i64,
+    /// The history text.
+    pub(crate) action: String,
+}
+
+/// Like [`compose_due`]. Adds to `ended` what ended, also if another project fails.
+///
+/// # Errors
+///
+/// [`ChangeError`] of the last failure. That project stays due.
+pub(crate) async fn end_due(
+    store: &dyn RulesStore,
+    now: Timestamp,
+    ended: &mut Vec<Ended>,
+) -> Result<(), ChangeError> {
+    let (due, author) = (store.rules_due(now, now + AHEAD).await?, by_server());
+    let mut outcome = Ok(());
+    for project in due {
+        let mut ending = None;
+        let changed = change(store, project, &author, now, |policy| {
+            ending = policy.ending(now);
+            let action = ending.as_deref().unwrap_or(RENEW);
+            Ok(Changed::to(policy, action))
+        });
+        match (changed.await, ending) {
+            (Ok(version), Some(action)) => ended.push(Ended {
+                project,
+                version,
+                action,
+            }),
+            (Ok(_), None) => {}
+            (Err(error), _) => outcome = Err(error),
+        }
+    }
+    outcome
 }
 
 /// Moves the ends of all operations after the clock was set by this much. Their remaining time
@@ -452,29 +489,24 @@ pub async fn follow_clock(
     now: Timestamp,
 ) -> Result<(), ChangeError> {
     let planned = store.rules_due(Timestamp::MAX, Timestamp::MAX).await?;
-    change_each(store, planned, now, |mut policy| {
-        policy.move_by(by);
-        Changed::to(policy, FOLLOW)
-    })
-    .await
-}
-
-async fn change_each(
-    store: &dyn RulesStore,
-    projects: Vec<ProjectId>,
-    now: Timestamp,
-    make: impl Fn(Policy) -> Changed + Send + Sync,
-) -> Result<(), ChangeError> {
-    let by = Provenance {
-        confirmed: true,
-        ..Provenance::default()
-    };
-    let mut outcome = Ok(());
-    for project in projects {
-        let changed = change(store, project, &by, now, |policy| Ok(make(policy)));
+    let (mut outcome, author) = (Ok(()), by_server());
+    for project in planned {
+        let changed = change(store, project, &author, now, |mut policy| {
+            policy.move_by(by);
+            Ok(Changed::to(policy, FOLLOW))
+        });
         if let Err(error) = changed.await {
             outcome = Err(error);
         }
     }
     outcome
+}
+
+/// The server itself changes the rules.
+fn by_server() -> Provenance {
+    Provenance {
+        confirmed: true,
+        automatic: true,
+        ..Provenance::default()
+    }
 }

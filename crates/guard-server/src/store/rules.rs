@@ -20,6 +20,8 @@ pub struct StoredRules {
     pub due: Option<Timestamp>,
     /// The origin of the version.
     pub change: Change,
+    /// Whether a program or the server made it, not a person.
+    pub automatic: bool,
 }
 
 /// The origin of a version of the rules.
@@ -60,8 +62,10 @@ pub enum RulesOutcome {
 /// Which versions a project keeps after a new one is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeepVersions {
-    /// The most versions.
+    /// The most versions that people made.
     pub versions: u32,
+    /// The most versions that programs and the server made.
+    pub automatic: u32,
     /// The most bytes of documents and policies.
     pub bytes: u64,
     /// Whether the version that the new one is based on is removed.
@@ -72,6 +76,7 @@ impl KeepVersions {
     /// Keeps all versions.
     pub const ALL: Self = Self {
         versions: u32::MAX,
+        automatic: u32::MAX,
         bytes: u64::MAX,
         replaces_from: false,
     };

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod answers;
+mod audited;
 mod auth;
 mod backup;
 mod bad_rules;

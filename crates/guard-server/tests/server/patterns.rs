@@ -29,6 +29,7 @@ async fn store(server: &Server, version: i64, rules: DynamicRules, entries: Valu
             author: None,
             reason: None,
         },
+        automatic: false,
     };
     let project = project.unwrap().unwrap().id;
     server

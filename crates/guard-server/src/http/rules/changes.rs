@@ -100,6 +100,7 @@ impl Asked {
             reason: note.reason,
             caller: self.caller.clone(),
             confirmed: note.confirm.unwrap_or(false),
+            automatic: !self.principal.actor.who.is_human(),
         }
     }
 
@@ -130,6 +131,17 @@ impl Asked {
         self.principal.record(&self.state, change).await;
         self.state.feed.refresh(self.project.id).await?;
         Ok(Json(json!({ "version": version })))
+    }
+
+    /// Adds a change of the draft to the audit log.
+    async fn record(&self, action: &'static str) {
+        let change = AuditChange {
+            action,
+            project: Some(self.project.name.clone()),
+            object: "the draft".to_owned(),
+            ..AuditChange::default()
+        };
+        self.principal.record(&self.state, change).await;
     }
 
     /// Runs work that may check many patterns, one at a time. The change that follows reuses the
@@ -400,6 +412,7 @@ pub(crate) async fn save_draft(asked: Asked, Body(body): Body<DraftBody>) -> Rep
         draft::save(&*store, project, document, author, now).await
     };
     asked.judge(save).await??;
+    asked.record("rules.save_draft").await;
     diff(asked).await
 }
 
@@ -407,6 +420,7 @@ pub(crate) async fn save_draft(asked: Asked, Body(body): Body<DraftBody>) -> Rep
 pub(crate) async fn discard_draft(asked: Asked) -> Result<StatusCode, ApiError> {
     let (store, project) = asked.project();
     draft::discard(&*store, project).await?;
+    asked.record("rules.discard_draft").await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -63,6 +63,7 @@ macro_rules! conformance_suite {
             rules: [
                 versions_are_kept_within_the_limit_and_the_newest_always,
                 no_more_versions_are_kept_than_asked_for,
+                automatic_versions_never_displace_those_of_people,
                 a_version_that_is_replaced_is_removed,
                 the_second_change_to_the_same_version_is_refused,
                 history_is_read_page_by_page,

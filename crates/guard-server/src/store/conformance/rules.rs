@@ -20,6 +20,7 @@ fn rules(version: i64, size: usize) -> StoredRules {
             author: Some("me".to_owned()),
             reason: None,
         },
+        automatic: false,
     }
 }
 
@@ -68,6 +69,32 @@ pub(in crate::store) async fn no_more_versions_are_kept_than_asked_for(stores: &
         let kept = set(stores, project, rules(version, 1), keep).await;
         assert_eq!(kept, expected);
     }
+}
+
+pub(in crate::store) async fn automatic_versions_never_displace_those_of_people(stores: &Stores) {
+    let project = project(stores, "default").await;
+    let automatic = |version| StoredRules {
+        automatic: true,
+        ..rules(version, 10)
+    };
+    let keep = KeepVersions {
+        versions: 2,
+        automatic: 3,
+        ..KEEP_ALL
+    };
+    set(stores, project, rules(1, 10), keep).await;
+    set(stores, project, rules(2, 10), keep).await;
+    for version in 3..=10 {
+        set(stores, project, automatic(version), keep).await;
+    }
+    assert_eq!(kept(stores, project).await, [10, 9, 8, 2, 1]);
+    let few = KeepVersions {
+        bytes: 40,
+        ..KEEP_ALL
+    };
+    // Each version has 11 bytes, and this one 12.
+    assert_eq!(set(stores, project, automatic(11), few).await, [11, 2, 1]);
+    assert_eq!(set(stores, project, rules(12, 10), keep).await, [12, 11, 2]);
 }
 
 pub(in crate::store) async fn a_version_that_is_replaced_is_removed(stores: &Stores) {

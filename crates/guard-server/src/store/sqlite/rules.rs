@@ -135,7 +135,8 @@ fn stored(
 ) -> rusqlite::Result<Option<StoredRules>> {
     connection
         .prepare_cached(
-            "SELECT version, document, policy, lease_ends, due, created_at, action, author, reason
+            "SELECT version, document, policy, lease_ends, due, created_at, action, author, reason,
+                automatic
              FROM rule_versions WHERE project_id = ?1 AND version = ?2",
         )?
         .query_row([project.0, version], |row| {
@@ -146,6 +147,7 @@ fn stored(
                 lease_ends: time(row.get(3)?),
                 due: time(row.get(4)?),
                 change: change(row, 5)?,
+                automatic: row.get(9)?,
             })
         })
         .optional()
@@ -176,7 +178,8 @@ fn set_rules(
     }
     connection.execute(
         "INSERT INTO rule_versions (project_id, version, document, policy, lease_ends, due,
-            created_at, action, author, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            created_at, action, author, reason, automatic)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             project.0,
             rules.version,
@@ -187,7 +190,8 @@ fn set_rules(
             rules.change.created_at.as_microsecond(),
             rules.change.action,
             rules.change.author,
-            rules.change.reason
+            rules.change.reason,
+            rules.automatic
         ],
     )?;
     if let Some(from) = from.filter(|_| keep.replaces_from) {
@@ -199,7 +203,7 @@ fn set_rules(
     Ok(RulesOutcome::Set)
 }
 
-/// Removes the oldest versions beyond the limits, but not the newest.
+/// Removes the oldest versions beyond the limits, but not the newest. Those of people stay longest.
 fn remove_oldest(
     connection: &Connection,
     project: ProjectId,
@@ -208,14 +212,20 @@ fn remove_oldest(
     let bytes = i64::try_from(keep.bytes).unwrap_or(i64::MAX);
     connection
         .prepare_cached(
-            "DELETE FROM rule_versions WHERE project_id = ?1 AND version <=
-                (SELECT max(version) FROM (
-                    SELECT version, row_number() OVER newest AS place,
-                        sum(octet_length(document) + octet_length(policy)) OVER newest AS bytes
-                    FROM rule_versions WHERE project_id = ?1
-                    WINDOW newest AS (ORDER BY version DESC))
-                 WHERE place > 1 AND (place > ?2 OR bytes > ?3))",
+            "WITH kept AS (
+                SELECT version, automatic, row_number() OVER newest AS place,
+                    row_number() OVER (PARTITION BY automatic ORDER BY version DESC) AS of_kind,
+                    octet_length(document) + octet_length(policy) AS size
+                FROM rule_versions WHERE project_id = ?1
+                WINDOW newest AS (ORDER BY version DESC)),
+             measured AS (
+                SELECT version, automatic, place, of_kind,
+                    sum(size) OVER (ORDER BY place > 1, automatic, version DESC) AS bytes
+                FROM kept)
+             DELETE FROM rule_versions WHERE project_id = ?1 AND version IN (
+                SELECT version FROM measured WHERE place > 1
+                    AND (of_kind > CASE automatic WHEN 0 THEN ?2 ELSE ?3 END OR bytes > ?4))",
         )?
-        .execute(params![project.0, keep.versions, bytes])
+        .execute(params![project.0, keep.versions, keep.automatic, bytes])
         .map(drop)
 }
