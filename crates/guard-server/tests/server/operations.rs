@@ -593,7 +593,7 @@ async fn every_operation_can_be_added_and_removed_on_the_command_line() {
         "turn ip_banning off\t",
         "leave ip_banning as configured\t",
         "ban for 60 s after 3 suspicious requests\t",
-        "emergency, but for 192.0.2.1\t",
+        "emergency, except for 192.0.2.1\t",
         "end the emergency\t",
     ] {
         assert!(history.contains(told), "{told}: {history}");

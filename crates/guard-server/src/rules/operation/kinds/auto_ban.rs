@@ -9,9 +9,9 @@ use crate::rules::operation::{Field, Kind, Schema, Takes};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AutoBan {
-    /// After how many suspicious requests.
+    /// The number of suspicious requests.
     pub threshold: i64,
-    /// For how many seconds; without it for as long as the guard is configured.
+    /// The length of the ban in seconds; by default as the guard is configured.
     #[serde(default)]
     pub ban_s: Option<i64>,
 }
@@ -26,13 +26,13 @@ impl Kind for AutoBan {
             Field::value(
                 "threshold",
                 "THRESHOLD",
-                "How many suspicious requests",
+                "The number of suspicious requests",
                 Takes::Number,
             ),
             Field::value(
                 "ban_s",
                 "DURATION",
-                "How long such a ban lasts; without it as the guard is configured",
+                "How long such a ban lasts; by default as the guard is configured",
                 Takes::Seconds,
             )
             .option("ban")

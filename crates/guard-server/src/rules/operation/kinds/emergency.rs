@@ -1,4 +1,4 @@
-//! Refusing everyone but a few.
+//! Refusing all clients except a few.
 
 use guard_wire::rules::{DynamicRules, RulesError};
 use serde::{Deserialize, Serialize};
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::rules::document::normalize;
 use crate::rules::operation::{Field, Kind, Schema, Takes};
 
-/// Refuses everyone but the allowed.
+/// Refuses all clients except the allowed ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Emergency {
-    /// Addresses and CIDR blocks that are let in.
+    /// The allowed addresses and CIDR blocks.
     pub allowed: Vec<String>,
 }
 
@@ -19,11 +19,11 @@ impl Kind for Emergency {
         kind: "emergency",
         collection: "emergency",
         command: Some("emergency"),
-        help: "Refuse everyone but the allowed",
+        help: "Refuse all clients except the allowed ones",
         fields: &[Field::value(
             "allowed",
             "IP",
-            "An address or CIDR block that is let in; can be repeated",
+            "An address or CIDR block to allow; can be repeated",
             Takes::List,
         )
         .option("allow")],
@@ -47,7 +47,7 @@ impl Kind for Emergency {
         if self.allowed.is_empty() {
             "emergency".to_owned()
         } else {
-            format!("emergency, but for {}", self.allowed.join(", "))
+            format!("emergency, except for {}", self.allowed.join(", "))
         }
     }
 

@@ -31,8 +31,8 @@ impl Kind for Feature {
         command: Some("toggle"),
         help: "Turn a feature of the guards on or off",
         fields: &[
-            Field::key("feature", "FEATURE", "The feature").one_of(FEATURES),
-            Field::value("enabled", "STATE", "Whether it is on or off", Takes::Switch),
+            Field::key("feature", "FEATURE", "The feature to turn on or off").one_of(FEATURES),
+            Field::value("enabled", "STATE", "on or off", Takes::Switch),
         ],
     };
 

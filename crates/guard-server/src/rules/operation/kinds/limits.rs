@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::rules::operation::{Field, Kind, Schema, Takes};
 
 /// The help of the command that [`Limit`] and [`RateLimit`] share.
-const LIMIT_HELP: &str = "Limit the requests of each client, to one path or to all together";
+const LIMIT_HELP: &str = "Limit the requests of each client, to one path or to all paths together";
 const REQUESTS: Field = Field::value("requests", "REQUESTS", "How many requests", Takes::Number);
 const WINDOW: Field = Field::value(
     "window_s",
     "DURATION",
-    "In which time, such as 60s or 5m",
+    "The time span, such as 60s or 5m",
     Takes::Seconds,
 );
 
@@ -21,9 +21,9 @@ const WINDOW: Field = Field::value(
 pub struct Limit {
     /// The path.
     pub endpoint: String,
-    /// How many requests per client
+    /// The number of requests per client and time span.
     pub requests: i64,
-    /// in how many seconds.
+    /// The time span in seconds.
     pub window_s: i64,
 }
 
@@ -36,7 +36,12 @@ impl Kind for Limit {
         fields: &[
             REQUESTS,
             WINDOW.option("per"),
-            Field::key("endpoint", "PATH", "The path; without it all paths").option("endpoint"),
+            Field::key(
+                "endpoint",
+                "PATH",
+                "The path; by default all paths together",
+            )
+            .option("endpoint"),
         ],
     };
 
@@ -77,9 +82,9 @@ impl Kind for Limit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
-    /// How many requests per client
+    /// The number of requests per client and time span.
     pub requests: i64,
-    /// in how many seconds.
+    /// The time span in seconds.
     pub window_s: i64,
 }
 

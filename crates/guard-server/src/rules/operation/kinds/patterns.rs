@@ -25,7 +25,7 @@ impl Kind for UserAgent {
         fields: &[Field::key(
             "pattern",
             "PATTERN",
-            "Without nested repetitions",
+            "A regular expression without nested repetitions",
         )],
     };
 
@@ -67,7 +67,7 @@ impl Kind for Pattern {
         fields: &[Field::key(
             "pattern",
             "PATTERN",
-            "Without nested repetitions",
+            "A regular expression without nested repetitions",
         )],
     };
 
