@@ -35,7 +35,7 @@ def test_a_short_demo_delivers_what_it_produced(server_binary: Path, tmp_path: P
 
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "delivered = produced" in demo.stdout
-    assert f"page                http://127.0.0.1:{ports['DEMO_SERVER_PORT']}/" in demo.stdout
+    assert f"dashboard           http://127.0.0.1:{ports['DEMO_SERVER_PORT']}/" in demo.stdout
     assert "  user_agent_blocked" in demo.stdout
     assert f"http://127.0.0.1:{ports['DEMO_SERVER_PORT']}/setup?token=" in demo.stdout
 

@@ -49,7 +49,7 @@ mod trouble;
 pub mod visible;
 
 pub use clock::{Clock, SystemClock};
-pub use http::{Access, AppState, Limits, PublicUrl, TrustedProxies, metrics_router, router};
+pub use http::{AppState, Limits, PublicUrl, TrustedProxies, metrics_router, router};
 
 /// The project that exists from the first start on.
 pub const DEFAULT_PROJECT: &str = "default";

@@ -73,7 +73,7 @@ class Demo:
         try:
             await self.start_server()
             await self.start_app()
-            print(f"page         {self.server_url}/\nsign in      {self.link()}", flush=True)
+            print(f"dashboard    {self.server_url}/\nsign in      {self.link()}", flush=True)
             print(f"API key      {self.api_key}\nadmin token  {self.token}\n", flush=True)
             await self.send_traffic(stop)
             # Stopping the app delivers the queued records, so read the server's figures after it.
@@ -162,7 +162,7 @@ class Demo:
     def print_result(self, report: Report) -> None:
         answers = ", ".join(f"{s}: {n:,}" for s, n in sorted(self.traffic.answers.items()))
         print(f"\n{report.table()}\n\nanswers by status   {answers}")
-        print(f"page                {self.server_url}/\nAPI key             {self.api_key}")
+        print(f"dashboard           {self.server_url}/\nAPI key             {self.api_key}")
         print(f"the same data again {self.server_binary} --data-dir {self.folder / 'data'}\n")
         print("delivered = produced" if report.complete else "delivered is NOT what was produced")
 

@@ -1,4 +1,5 @@
 /** The operator API: one function for each kind of request, and one error. */
+import { original, parse, write } from './hidden';
 import { basePath } from './router.svelte';
 
 /** What the server says went wrong. `status` is 0 if it could not be reached. */
@@ -32,7 +33,7 @@ export function whenSignedOut(listener: () => void): void {
 export function apiUrl(path: string, query: Query = {}): string {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    if (value != null && value !== '') params.set(name, String(value));
+    if (value != null && value !== '') params.set(name, original(String(value)));
   }
   const text = params.toString();
   return `${basePath()}api/v1/${path}${text ? '?' + text : ''}`;
@@ -77,13 +78,13 @@ async function call<T>(
     {
       method,
       headers,
-      body: body === undefined ? null : JSON.stringify(body),
+      body: body === undefined ? null : write(body),
       signal: signal ?? null,
     },
     // A wrong password is answered by the form itself.
     path !== 'session',
   );
-  return (response.status === 204 ? null : await response.json()) as T;
+  return (response.status === 204 ? null : parse(await response.text())) as T;
 }
 
 /** Sends a request. Throws an `ApiError` if there is no answer, or one that is not a success. */
@@ -108,7 +109,7 @@ export async function request(
 async function readError(response: Response): Promise<ApiError> {
   const fallback = `The server answered ${response.status} ${response.statusText}`.trim() + '.';
   try {
-    const body = (await response.json()) as Record<string, unknown>;
+    const body = parse(await response.text()) as Record<string, unknown>;
     const detail = typeof body.detail === 'string' ? body.detail : fallback;
     const code = typeof body.code === 'string' ? body.code : '';
     const field = typeof body.field === 'string' ? body.field : null;

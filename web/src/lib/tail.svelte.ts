@@ -1,4 +1,5 @@
 /** New events as they arrive. The rows are bounded, and a pause loses nothing. */
+import { parse } from './hidden';
 import { ApiError } from './api';
 import { follow, type Frame } from './stream';
 import type { Item } from './types';
@@ -96,9 +97,9 @@ export class Tail {
   }
 
   #take({ event, id, data }: Frame): void {
-    if (event === 'gap') this.missed += (JSON.parse(data) as { missed: number }).missed;
+    if (event === 'gap') this.missed += (parse(data) as { missed: number }).missed;
     if (event !== 'record') return;
-    this.#arrived.push(JSON.parse(data) as Item);
+    this.#arrived.push(parse(data) as Item);
     this.#position = id || this.#position;
     if (this.paused) {
       this.waiting = this.#arrived.length;

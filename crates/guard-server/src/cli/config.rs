@@ -49,8 +49,7 @@ pub struct Args {
     #[arg(long, env = "GUARD_SERVER_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
-    /// Address and port to listen on; port 0 picks a free one. The page at / is open on a loopback
-    /// address; on other addresses it needs a session or a token.
+    /// Address and port to listen on; port 0 picks a free one.
     #[arg(
         long,
         env = "GUARD_SERVER_LISTEN",

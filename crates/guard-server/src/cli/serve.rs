@@ -23,7 +23,7 @@ use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyHash, NoRandomness};
 use crate::secret::Secret;
 use crate::store::{self, AddOutcome, Lock, LockError, OpenError, Projects, StoreError, Stores};
-use crate::{Access, AppState, DEFAULT_PROJECT, PublicUrl, maintenance, router};
+use crate::{AppState, DEFAULT_PROJECT, PublicUrl, maintenance, router};
 
 /// How long requests in flight may take after the shutdown began.
 const GRACE: Duration = Duration::from_secs(10);
@@ -125,9 +125,8 @@ pub async fn run(
         );
     }
 
-    let access = Access::listening_on(address.ip());
     let state = Arc::new(
-        AppState::new(stores, config.limits, access)
+        AppState::new(stores, config.limits)
             .with_proxies(config.proxies)
             .with_public_url(config.public_url)
             .with_sessions(config.sessions)
@@ -273,8 +272,8 @@ fn announce(
     link: Option<&Secret>,
 ) -> io::Result<()> {
     let url = |path: &str| public_url.map_or_else(|| [origin, path].concat(), |url| url.link(path));
-    let page = url("/");
-    let mut text = format!("guard-server listening on {origin}\npage: {page}\n");
+    let dashboard = url("/");
+    let mut text = format!("guard-server listening on {origin}\ndashboard: {dashboard}\n");
     if let Some(key) = new_key {
         let key = key.expose();
         text.push_str(&format!(

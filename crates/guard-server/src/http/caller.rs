@@ -7,8 +7,6 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use guard_wire::header::API_KEY;
 
 use super::client::Client;
@@ -86,14 +84,6 @@ pub(crate) fn keys(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     plain.into_iter().chain(bearer)
 }
 
-/// The password of HTTP Basic authentication; the user name does not matter.
-pub(crate) fn basic_password(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let decoded = STANDARD.decode(credentials(value, "basic")?).ok()?;
-    let decoded = String::from_utf8(decoded).ok()?;
-    Some(decoded.split_once(':')?.1.to_owned())
-}
-
 /// The credentials after the scheme. The scheme may be in any case.
 fn credentials<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
     let (found, rest) = value.trim().split_once(' ')?;
@@ -124,19 +114,5 @@ mod tests {
             keys_of(&[("authorization", "Bearer fg_2"), ("x-api-key", "fg_1")]),
             ["fg_1", "fg_2"]
         );
-    }
-
-    #[test]
-    fn the_password_of_basic_authentication_may_hold_colons() {
-        let value = format!("basic {}", STANDARD.encode("me:fg_1:2"));
-        let headers = headers(&[("authorization", &value)]);
-        assert_eq!(basic_password(&headers).as_deref(), Some("fg_1:2"));
-    }
-
-    #[test]
-    fn basic_authentication_that_cannot_be_read_holds_no_password() {
-        for value in ["Basic ***", "Basic bm9jb2xvbg==", "Basic", "Bearer YTpi"] {
-            assert_eq!(basic_password(&headers(&[("authorization", value)])), None);
-        }
     }
 }

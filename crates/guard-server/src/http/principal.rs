@@ -56,11 +56,6 @@ pub(crate) struct Principal {
 }
 
 impl Principal {
-    /// Whether they have `role` in the project called `name`.
-    pub(crate) fn may(&self, role: Role, name: &str) -> bool {
-        self.role >= role && self.projects.covers(name)
-    }
-
     /// The principal as stored now, for answers that last long: a role may have changed, and a
     /// session, token or person may be gone. `None` if the credential is no longer valid.
     #[expect(dead_code, reason = "live tails will call it")]

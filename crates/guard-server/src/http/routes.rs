@@ -17,7 +17,7 @@ use super::people::{audit, people, session, setup, tokens};
 use super::principal::nothing_here;
 use super::state::AppState;
 use super::{
-    assets, body, client, explore, ingest, monitor, page, projects, public_url, query, rate, ready,
+    assets, body, client, explore, ingest, monitor, projects, public_url, query, rate, ready,
     request_id, rules, shield, wrong_keys,
 };
 
@@ -25,12 +25,12 @@ use super::{
 ///
 /// ```
 /// use std::sync::Arc;
-/// use guard_server::{Access, AppState, Limits, router};
+/// use guard_server::{AppState, Limits, router};
 /// use guard_server::store;
 ///
 /// let directory = tempfile::tempdir().unwrap();
 /// let stores = store::open(&directory.path().join("guard.db")).unwrap();
-/// let state = Arc::new(AppState::new(stores, Limits::default(), Access::SignIn));
+/// let state = Arc::new(AppState::new(stores, Limits::default()));
 /// let app = router(state);
 /// # let _: axum::Router = app;
 /// ```
@@ -76,6 +76,7 @@ pub fn router(state: Arc<AppState>) -> Router {
 /// The pages of the dashboard, and its files.
 fn dashboard() -> Router<Arc<AppState>> {
     Router::new()
+        .route("/", get(assets::page))
         .route("/assets/{file}", get(assets::asset))
         .route("/favicon.svg", get(assets::icon))
         .route("/setup", get(assets::page))
@@ -87,7 +88,6 @@ fn dashboard() -> Router<Arc<AppState>> {
 /// The routes for people and their programs: few requests, large answers.
 fn for_people() -> Router<Arc<AppState>> {
     Router::new()
-        .route("/", get(page::show))
         .route("/metrics", get(monitor::for_viewers))
         .route(
             "/api/v1/session",

@@ -1,6 +1,5 @@
 //! The state that the handlers share.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,31 +78,10 @@ impl Default for Limits {
     }
 }
 
-/// Who may open the page at `/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Clients on this machine that use a loopback name.
-    Loopback,
-    /// People with a session, and programs with a token.
-    SignIn,
-}
-
-impl Access {
-    /// The page is open without signing in only if no other machine can reach the address.
-    pub fn listening_on(address: IpAddr) -> Self {
-        if address.is_loopback() {
-            Self::Loopback
-        } else {
-            Self::SignIn
-        }
-    }
-}
-
 /// The state that the handlers share.
 pub struct AppState {
     pub(crate) stores: Stores,
     pub(crate) limits: Limits,
-    pub(crate) access: Access,
     pub(crate) proxies: TrustedProxies,
     /// Logs requests whose forwarding headers contradict each other.
     pub(crate) contradictions: LogGate,
@@ -143,7 +121,7 @@ pub struct AppState {
 
 impl AppState {
     /// Builds the state over `stores`.
-    pub fn new(stores: Stores, limits: Limits, access: Access) -> Self {
+    pub fn new(stores: Stores, limits: Limits) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let fleet = Arc::clone(&stores.fleet);
         Self {
@@ -157,7 +135,6 @@ impl AppState {
             composing: TroubleLog::default(),
             stores,
             limits,
-            access,
             proxies: TrustedProxies::default(),
             contradictions: LogGate::default(),
             public_url: None,

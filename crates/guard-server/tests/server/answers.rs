@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 
+use guard_server::Limits;
 use guard_server::projects::activity::Activity;
 use guard_server::projects::{ApiKey, KeyHash, KeyId, KeyOwner, NewKey, Settings, Usage};
 use guard_server::store::{
@@ -13,7 +14,6 @@ use guard_server::store::{
     RecordPage, Room, RuleSubscriber, RulesOutcome, RulesStore, Sqlite, StatusReport, StoreError,
     StoredRules, Stores, SubscriberPolicy, Telemetry,
 };
-use guard_server::{Access, Limits};
 use guard_wire::Kind;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
@@ -401,7 +401,7 @@ async fn a_busy_or_broken_store_gives_503_and_retry_after() {
             telemetry: failing,
             ..Stores::of(Arc::new(store))
         };
-        let origin = serve(stores, limits, Access::Loopback).await;
+        let origin = serve(stores, limits).await;
         let url = format!("{origin}/api/v1/events");
         let request = client().post(url).header("X-API-Key", "any");
         let response = request.body(r#"{"events": []}"#).send().await.unwrap();

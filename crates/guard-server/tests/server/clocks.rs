@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use guard_server::store::Stores;
-use guard_server::{Access, AppState, Clock, maintenance};
+use guard_server::{AppState, Clock, maintenance};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -56,11 +56,7 @@ async fn start(now: &str) -> (Server, Arc<TestClock>) {
 /// Starts another server on the store of one that ended. Returns its origin.
 async fn restart(server: &Server, clock: &Arc<TestClock>) -> (String, Arc<AppState>) {
     let setup = Setup::default();
-    let state = AppState::new(
-        Stores::of(Arc::clone(&server.store)),
-        setup.limits,
-        Access::Loopback,
-    );
+    let state = AppState::new(Stores::of(Arc::clone(&server.store)), setup.limits);
     let state = Arc::new(state.with_clock(Arc::clone(clock) as Arc<dyn Clock>));
     let origin = serve_state(Arc::clone(&state), setup.connections).await;
     (origin, state)

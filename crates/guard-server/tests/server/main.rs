@@ -22,7 +22,6 @@ mod logged;
 mod memory;
 mod monitoring;
 mod operations;
-mod page;
 mod patterns;
 mod principals;
 mod process;

@@ -1,8 +1,8 @@
 //! People: the first admin, signing in and out, roles, passwords, and requests from other sites.
 
+use guard_server::Clock as _;
 use guard_server::people::{PersonOutcome, SessionLimits};
 use guard_server::store::People as _;
-use guard_server::{Access, Clock as _};
 use jiff::SignedDuration;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -616,18 +616,4 @@ async fn the_command_line_manages_people_and_tokens() {
         listed.contains("anna\tadmin\t*\tyes") && !listed.contains("ben"),
         "{listed}"
     );
-}
-
-#[tokio::test]
-async fn the_page_opens_with_a_session() {
-    let setup = Setup {
-        access: Access::SignIn,
-        ..Setup::default()
-    };
-    let server = setup.start().await;
-    add(&server, "anna", "viewer", json!(["*"])).await;
-    let page = server.request(Method::GET, "/").send().await.unwrap();
-    assert_eq!(page.status(), 401);
-    let anna = sign_in(&server, "anna").await;
-    assert_eq!(anna.status(Method::GET, "/").await, 200);
 }

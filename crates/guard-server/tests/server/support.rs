@@ -10,8 +10,7 @@ use guard_server::people::{CredentialHash, Role, Scope, SessionLimits, Token};
 use guard_server::projects::KeyHash;
 use guard_server::store::{People, ProjectSettings, Projects as _, Sqlite, Stores};
 use guard_server::{
-    Access, AppState, Clock, DEFAULT_PROJECT, Limits, SystemClock, TrustedProxies, maintenance,
-    router,
+    AppState, Clock, DEFAULT_PROJECT, Limits, SystemClock, TrustedProxies, maintenance, router,
 };
 use jiff::Timestamp;
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -54,7 +53,6 @@ pub(crate) struct Setup {
     pub(crate) encryption_key: Option<&'static str>,
     pub(crate) signing_secret: Option<&'static str>,
     pub(crate) limits: Limits,
-    pub(crate) access: Access,
     pub(crate) connections: ConnectionLimits,
     pub(crate) clock: Arc<dyn Clock>,
     /// Addresses and blocks of trusted proxies.
@@ -75,7 +73,6 @@ impl Default for Setup {
                 decoded: 256 * 1024,
                 ..Limits::default()
             },
-            access: Access::Loopback,
             connections: ConnectionLimits {
                 open: 100,
                 ..ConnectionLimits::default()
@@ -101,7 +98,7 @@ impl Setup {
         };
         store.save_project(DEFAULT_PROJECT, settings).await.unwrap();
         add_token(&*store, TOKEN, Role::Admin, Scope::All).await;
-        let state = AppState::new(Stores::of(Arc::clone(&store)), self.limits, self.access);
+        let state = AppState::new(Stores::of(Arc::clone(&store)), self.limits);
         let state = state
             .with_clock(self.clock)
             .with_proxies(TrustedProxies::parse(self.proxies).unwrap())
@@ -123,8 +120,8 @@ impl Setup {
 }
 
 /// Serves the given stores on a free port. Returns the origin.
-pub(crate) async fn serve(stores: Stores, limits: Limits, access: Access) -> String {
-    let state = Arc::new(AppState::new(stores, limits, access));
+pub(crate) async fn serve(stores: Stores, limits: Limits) -> String {
+    let state = Arc::new(AppState::new(stores, limits));
     maintain(&state);
     serve_state(state, Setup::default().connections).await
 }

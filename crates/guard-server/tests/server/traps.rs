@@ -1,7 +1,6 @@
 //! Input from real agents that a strict server would refuse.
 
 use guard_server::Limits;
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{AT, Server, Setup, batch, event, gzip, metric};
@@ -53,9 +52,6 @@ async fn numbers_beyond_the_range_of_a_double_are_accepted_and_stored_as_null() 
     server.take("/api/v1/events", body).await;
     let event = &server.stored("events").await[0];
     assert_eq!(event["response_time"], Value::Null);
-    let page = server.request(Method::GET, "/").send().await.unwrap();
-    let page = page.text().await.unwrap();
-    assert!(page.contains(&format!("<tr><td>{AT}</td><td>seen</td>")));
     let report = server.post(
         "/api/v1/status",
         r#"{"status": "healthy", "uptime": -1e400}"#,
