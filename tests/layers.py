@@ -1,5 +1,5 @@
 """Checks that the domain of guard-server knows neither HTTP, nor the command line, nor a database,
-and that the modules of guard-agent do not import each other in circles.
+and that the modules of guard-agent and of guard-server do not import each other in circles.
 
 `make lint` runs it. It prints each line that breaks the rule, and then fails.
 """
@@ -10,7 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 SOURCES = Path(__file__).parent.parent / "crates" / "guard-server" / "src"
-DOMAIN = ("rules", "projects", "people", "fleet", "query", "explore", "alerts")
+DOMAIN = ("rules", "projects", "people", "accounts", "fleet", "query", "explore", "alerts")
 FORBIDDEN = re.compile(
     r"\b(?:axum\w*|clap|rusqlite|tokio_postgres|clickhouse)::|\bcrate::(?:http|cli)\b"
 )
@@ -30,30 +30,31 @@ AGENT = Path(__file__).parent.parent / "crates" / "guard-agent" / "src"
 IMPORT = re.compile(r"\bcrate::(?:(\w+)|\{([^}]*)\})")
 
 
-def imports_of_agent() -> dict[str, set[str]]:
+def imports_of(sources: Path) -> dict[str, set[str]]:
     """The other top-level modules that each module imports. Tests may import anything."""
     imports: dict[str, set[str]] = {}
-    for path in AGENT.glob("**/*.rs"):
-        module = path.relative_to(AGENT).parts[0].removesuffix(".rs")
-        # These modules only re-export.
-        if path.name == "tests.rs" or module in ("lib", "limits"):
+    for path in sources.glob("**/*.rs"):
+        names = [part.removesuffix(".rs") for part in path.relative_to(sources).parts]
+        module = names[0]
+        # The first two only re-export; the conformance suite is a test.
+        if path.name == "tests.rs" or module in ("lib", "limits") or "conformance" in names:
             continue
         source = path.read_text().partition("#[cfg(test)]\nmod tests {")[0]
         code = "\n".join(line.partition("//")[0] for line in source.splitlines())
-        names = imports.setdefault(module, set())
+        imported = imports.setdefault(module, set())
         for one, several in IMPORT.findall(code):
-            names |= {re.split("\\W", name.strip())[0] for name in (one or several).split(",")}
+            imported |= {re.split("\\W", name.strip())[0] for name in (one or several).split(",")}
     return {module: names - {module} for module, names in imports.items()}
 
 
-def circles(imports: dict[str, set[str]]) -> list[str]:
-    """The first import cycle, or None."""
+def circles(sources: Path) -> list[str]:
+    """The first import cycle, if there is one."""
     try:
-        TopologicalSorter(imports).prepare()
+        TopologicalSorter(imports_of(sources)).prepare()
     except CycleError as error:
-        return [f"guard-agent: modules in a circle: {' <- '.join(error.args[1])}"]
+        return [f"{sources.parent.name}: modules in a circle: {' <- '.join(error.args[1])}"]
     return []
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(offences() + circles(imports_of_agent())) or 0)
+    sys.exit("\n".join(offences() + circles(AGENT) + circles(SOURCES)) or 0)

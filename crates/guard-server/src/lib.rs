@@ -16,16 +16,19 @@
 //!
 //! # Folders
 //!
-//! Dependencies point one way: `cli`, `maintenance` -> `http` -> `ingest`, `rules`, `fleet`,
-//! `explore` -> [`store`] -> `projects`, `query`. `query` has the filter language, ranges and
-//! counters; `explore` puts answers together from several queries. The domain (`rules`, `fleet`,
-//! `explore`, `query`, `projects`) knows neither HTTP, nor the command line, nor a database: `make
-//! lint` checks that. An engine implements the traits of [`store`]; all state is there.
+//! Dependencies point one way, which `make lint` checks: `cli`, `maintenance` -> `http` -> `ingest`,
+//! `rules`, `fleet`, `accounts`, `explore` -> [`store`] -> `projects`, `people`, `query`. `people`
+//! has roles, sessions and the audit log as types; `accounts` adds and changes people and tokens.
+//! `query` has the filter language, ranges and counters; `explore` puts answers together from
+//! several queries. The domain (all but `cli`, `http`, `maintenance` and `store`) knows neither HTTP,
+//! nor the command line, nor a database. An engine implements the traits of [`store`]; all state is
+//! there.
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+pub mod accounts;
 pub mod cli;
 mod clock;
 pub mod explore;

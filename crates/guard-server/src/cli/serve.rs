@@ -12,13 +12,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::accounts::{self, PeopleError};
 use crate::cli::config::Config;
 use crate::http::connections::tls::{Tls, TlsError};
 use crate::http::connections::{self, ConnectionLimits};
 use crate::http::metrics_router;
-use crate::people::accounts;
 use crate::people::token::INSTALLED_TOKEN;
-use crate::people::{Actor, AuditEntry, Change, CredentialHash, PeopleError, Role, Scope, Token};
+use crate::people::{Actor, AuditEntry, Change, CredentialHash, Role, Scope, Token};
 use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyHash, NoRandomness};
 use crate::secret::Secret;

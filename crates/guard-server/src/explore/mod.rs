@@ -8,3 +8,6 @@ pub mod losses;
 pub mod neighbours;
 pub mod overview;
 pub mod passive;
+pub mod summary;
+
+pub use self::summary::{Summary, summary};

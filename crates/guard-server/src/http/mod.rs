@@ -26,6 +26,7 @@ mod same_origin;
 mod sender;
 mod shield;
 mod state;
+mod storage_gate;
 mod wrong_keys;
 
 pub use self::monitor::metrics_router;

@@ -1,15 +1,13 @@
 //! Removes what projects keep no longer, and keeps a reserve of the disk free.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::MissedTickBehavior;
 
 use crate::http::AppState;
 use crate::projects::{Project, Settings};
-use crate::store::{DiskRoom, Expiry, StoreError, Stores};
-use crate::trouble::TroubleLog;
+use crate::store::{Expiry, StoreError, Stores};
 
 /// How often the disk is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -25,35 +23,6 @@ const KEEP: u64 = 64 << 20;
 const MAKE_ROOM: u64 = 10;
 /// If less than this is free in the store then, no more records are accepted.
 const LEAST_ROOM: u64 = 1 << 20;
-
-/// Whether the store has room for more records.
-#[derive(Debug, Default)]
-pub(crate) struct StorageGate {
-    is_full: AtomicBool,
-    log: TroubleLog,
-}
-
-impl StorageGate {
-    /// Whether records must be refused.
-    pub(crate) fn is_full(&self) -> bool {
-        self.is_full.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, is_full: bool, room: DiskRoom) {
-        self.is_full.store(is_full, Ordering::Relaxed);
-        if is_full {
-            if self.log.failed(0, Instant::now()) {
-                tracing::error!(
-                    free = room.free,
-                    "the disk is nearly full: records are refused until there is room; free some, \
-                     or lower --reserve"
-                );
-            }
-        } else if self.log.succeeded().is_some() {
-            tracing::info!("there is room for records again");
-        }
-    }
-}
 
 /// Runs the loop. Never completes.
 pub(super) async fn run(state: &AppState) {

@@ -9,9 +9,6 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::role::Scope;
-use crate::store::Cursor;
-
 /// The largest value of `before` or `after`, in bytes of JSON. A larger one is replaced by its size.
 pub const MAX_VALUE: usize = 16 * 1024;
 /// The longest `object`, in characters.
@@ -147,32 +144,6 @@ fn bounded(value: Value) -> Value {
         return value;
     }
     json!({ "left_out": "too large", "bytes": bytes })
-}
-
-/// Which entries of the audit log to return.
-#[derive(Debug, Clone)]
-pub struct AuditFilter {
-    /// By this author only.
-    pub who: Option<String>,
-    /// With this action only.
-    pub action: Option<String>,
-    /// In this project only.
-    pub project: Option<String>,
-    /// From this time on.
-    pub from: Timestamp,
-    /// Before this time.
-    pub to: Timestamp,
-    /// In these projects only. Entries without a project are for [`Scope::All`].
-    pub scope: Scope,
-}
-
-/// A part of the audit log, newest first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AuditPage {
-    /// The entries.
-    pub items: Vec<AuditEntry>,
-    /// Where the next page begins, if there is one.
-    pub next: Option<Cursor>,
 }
 
 #[cfg(test)]

@@ -3,7 +3,33 @@
 use jiff::Timestamp;
 
 use super::{BoxFuture, Cursor};
-use crate::people::{AuditEntry, AuditFilter, AuditPage};
+use crate::people::{AuditEntry, Scope};
+
+/// Which entries of the audit log to return.
+#[derive(Debug, Clone)]
+pub struct AuditFilter {
+    /// By this author only.
+    pub who: Option<String>,
+    /// With this action only.
+    pub action: Option<String>,
+    /// In this project only.
+    pub project: Option<String>,
+    /// From this time on.
+    pub from: Timestamp,
+    /// Before this time.
+    pub to: Timestamp,
+    /// In these projects only. Entries without a project are for [`Scope::All`].
+    pub scope: Scope,
+}
+
+/// A part of the audit log, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditPage {
+    /// The entries.
+    pub items: Vec<AuditEntry>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Cursor>,
+}
 
 /// The audit log. Entries are added and, when they are old, removed. They never change.
 pub trait Audit: Send + Sync {

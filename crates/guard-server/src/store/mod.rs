@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use self::audit::Audit;
+pub use self::audit::{Audit, AuditFilter, AuditPage};
 pub use self::cursor::Cursor;
 pub use self::fleet::{
     AgentId, AgentReport, AgentSignal, CheckIn, Fleet, Room, RuleSubscriber, Since, StatusReport,

@@ -17,7 +17,8 @@ use crate::http::error::ApiError;
 use crate::http::principal::{Principal, Viewer};
 use crate::http::query::limit_of;
 use crate::http::state::AppState;
-use crate::people::{AuditEntry, AuditFilter, Role};
+use crate::people::{AuditEntry, Role};
+use crate::store::AuditFilter;
 use crate::store::Cursor;
 
 /// How many entries of an export are read at once.

@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::error::ApiError;
-use crate::people::PeopleError;
+use crate::accounts::PeopleError;
 
 /// A list in an answer.
 #[derive(Debug, Serialize)]

@@ -9,12 +9,12 @@ use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
 
 use super::{Listed, session};
+use crate::accounts::{NewPerson, add_person, change_person, make_link, remove_person};
 use crate::http::error::ApiError;
 use crate::http::json::JsonBody;
 use crate::http::principal::Admin;
 use crate::http::same_origin;
 use crate::http::state::AppState;
-use crate::people::accounts::{NewPerson, add_person, change_person, make_link, remove_person};
 use crate::people::{Person, PersonUpdate, Role, Scope};
 use crate::secret::Secret;
 

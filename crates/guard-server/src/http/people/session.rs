@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::{self, PeopleError, password};
 use crate::http::client::Client;
 use crate::http::error::ApiError;
 use crate::http::json::JsonBody;
@@ -18,8 +19,7 @@ use crate::http::public_url::PublicUrl;
 use crate::http::same_origin;
 use crate::http::state::AppState;
 use crate::people::{
-    Actor, Change, CredentialHash, PeopleError, PersonUpdate, Role, Scope, Session, Who, accounts,
-    credential, password,
+    Actor, Change, CredentialHash, PersonUpdate, Role, Scope, Session, Who, credential,
 };
 use crate::secret::Secret;
 

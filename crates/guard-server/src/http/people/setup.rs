@@ -10,12 +10,13 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::session;
+use crate::accounts::{self, PeopleError};
 use crate::http::client::Client;
 use crate::http::error::ApiError;
 use crate::http::json::JsonBody;
 use crate::http::same_origin;
 use crate::http::state::AppState;
-use crate::people::{Actor, CredentialHash, PeopleError, Who, accounts};
+use crate::people::{Actor, CredentialHash, Who};
 use crate::secret::Secret;
 
 /// A link.

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Listed;
+use crate::accounts::tokens::{NewToken, add_token, revoke_token};
 use crate::http::error::ApiError;
 use crate::http::json::JsonBody;
 use crate::http::principal::Admin;
 use crate::http::state::AppState;
-use crate::people::tokens::{NewToken, add_token, revoke_token};
 use crate::people::{Role, Scope, Token};
 
 /// A token to make.

@@ -14,12 +14,13 @@ use guard_wire::Kind;
 use serde::{Deserialize, Serialize};
 
 use self::listing::Listing;
+use crate::explore::{Summary, summary as summary_of};
 use crate::fleet::adoption::{self, Adoption, AdoptionError};
 use crate::http::error::ApiError;
 use crate::http::principal::{In, Viewer};
 use crate::http::state::AppState;
+use crate::query::MAX_LIST_BYTES;
 use crate::query::filter::Filter;
-use crate::query::{self, MAX_LIST_BYTES, Summary};
 use crate::store::{Cursor, Page};
 
 const DEFAULT_LIMIT: u16 = 50;
@@ -60,7 +61,7 @@ pub(crate) async fn summary(
     asked: In<Viewer>,
 ) -> Result<Json<Overview>, ApiError> {
     Ok(Json(Overview {
-        summary: query::summary(&state.stores, asked.project.id).await?,
+        summary: summary_of(&state.stores, asked.project.id).await?,
         wrong_keys: NonZero::new(state.wrong_keys.count()),
         wrong_passwords: NonZero::new(state.sign_ins.wrong()),
     }))

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::at;
-use crate::people::{AuditEntry, AuditFilter, Scope, Who};
-use crate::store::{Cursor, StoreError, Stores};
+use crate::people::{AuditEntry, Scope, Who};
+use crate::store::{AuditFilter, Cursor, StoreError, Stores};
 
 fn entry(second: i64, action: &str, project: Option<&str>) -> AuditEntry {
     AuditEntry {

@@ -8,8 +8,8 @@ use rusqlite::{Row, params};
 use serde_json::Value;
 
 use super::{Sqlite, unreadable};
-use crate::people::{AuditEntry, AuditFilter, AuditPage, Scope, Who};
-use crate::store::{Audit, BoxFuture, Cursor, StoreError};
+use crate::people::{AuditEntry, Scope, Who};
+use crate::store::{Audit, AuditFilter, AuditPage, BoxFuture, Cursor, StoreError};
 
 impl Audit for Sqlite {
     fn record(&self, entry: AuditEntry) -> BoxFuture<'_, ()> {

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::credential::NoRandomness;
+use crate::people::credential::NoRandomness;
 use crate::store::StoreError;
 
 /// Why a change to people or tokens was refused. Nothing changed then.

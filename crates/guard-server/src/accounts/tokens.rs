@@ -3,12 +3,11 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::audit::{Actor, AuditEntry, Change};
-use super::credential::{self, CredentialHash};
 use super::error::PeopleError;
-use super::person::check_name;
-use super::role::{Role, Scope};
-use super::token::{TOKEN_PREFIX, Token};
+use crate::people::credential::{self, CredentialHash};
+use crate::people::person::check_name;
+use crate::people::token::{TOKEN_PREFIX, Token};
+use crate::people::{Actor, AuditEntry, Change, Role, Scope};
 use crate::secret::Secret;
 use crate::store::Stores;
 

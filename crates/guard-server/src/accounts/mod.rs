@@ -1,15 +1,19 @@
-//! Adding, changing and removing people, for the API and the command line.
+//! Adding, changing and removing people and their tokens, for the API and the command line.
+
+mod error;
+pub mod password;
+pub mod tokens;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::audit::{Actor, AuditEntry, Change};
-use super::credential::{self, CredentialHash};
-use super::error::PeopleError;
-use super::person::{Person, PersonOutcome, PersonUpdate, check_name};
-use super::role::{Role, Scope};
-use super::session::SetupLink;
-use super::tokens::check_scope;
+pub use self::error::PeopleError;
+use self::tokens::check_scope;
+use crate::people::credential::{self, CredentialHash};
+use crate::people::person::check_name;
+use crate::people::{
+    Actor, AuditEntry, Change, Person, PersonOutcome, PersonUpdate, Role, Scope, SetupLink,
+};
 use crate::secret::Secret;
 use crate::store::Stores;
 
