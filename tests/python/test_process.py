@@ -416,9 +416,12 @@ def test_a_daemon_that_closes_all_descriptors_keeps_its_buffer(backend: Backend)
     assert [event["event_type"] for event in backend.events] == ["before", *AFTER]
 
 
+# A thread that waits for the interpreter while C forks leaves the interpreter's lock unusable in the child. The pause lets
+# all threads reach their calls of the system; hosts that fork in C do so before they serve.
 UNSEEN = """
-    import ctypes
+    import ctypes, time
 
+    time.sleep(0.2)
     # Of C, which tells Python nothing of it.
     child = ctypes.PyDLL(None).fork()
     agent.send_event(event("parent" if child else "child"))
@@ -446,12 +449,13 @@ def test_a_child_forked_by_c_has_its_own_transport_loop(backend: Backend) -> Non
 def test_a_child_forked_by_c_receives_rules(backend: Backend) -> None:
     backend.rules = {"rule_id": "r", "version": 1}
     program = """
-    import ctypes, os, threading
+    import ctypes, os, threading, time
 
     heard = threading.Event()
     agent.on_rules_updated(lambda rules: heard.set())
     heard.wait()
     heard.clear()
+    time.sleep(0.2)
     child = ctypes.PyDLL(None).fork()
     if child == 0:
         agent.send_event(event("child"))
