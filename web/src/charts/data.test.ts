@@ -29,6 +29,17 @@ describe('a chart of counts', () => {
     ]);
   });
 
+  it('counts actions with the same words together', () => {
+    const { series, ...rest } = counts([0, 0]);
+    const both = { ...rest, series: [...series, { key: 'blocked', counts: [5, 6] }] };
+    const { lines } = countsDrawing(both, 'action_taken');
+    expect(lines.map(({ label, values }) => [label, values])).toEqual([
+      ['blocked', [8, 10]],
+      ['banned', [1, 0]],
+      ['no action', [2, 2]],
+    ]);
+  });
+
   it('has no part for other values if there are none', () => {
     expect(countsDrawing(counts([0, 0]), 'country').lines.map(({ label }) => label)).toEqual([
       'banned',

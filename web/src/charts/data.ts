@@ -44,9 +44,20 @@ export function countsDrawing(series: Series, by: string): Drawing {
   return {
     times: series.buckets.map((begin) => Date.parse(begin) / 1000),
     interval: series.interval_s,
-    lines,
+    lines: merged(lines),
     partial: series.partial,
   };
+}
+
+/** Lines with the same label as one, with their sum: two actions may have the same words. */
+function merged(lines: readonly Line[]): Line[] {
+  const byLabel = new Map<string, Line>();
+  for (const line of lines) {
+    const first = byLabel.get(line.label);
+    const values = line.values.map((value, at) => (first?.values[at] ?? 0) + (value ?? 0));
+    byLabel.set(line.label, { ...(first ?? line), values });
+  }
+  return [...byLabel.values()];
 }
 
 /** Metrics as lines; a bucket without a value stays a gap. */
