@@ -416,8 +416,8 @@ def test_a_daemon_that_closes_all_descriptors_keeps_its_buffer(backend: Backend)
     assert [event["event_type"] for event in backend.events] == ["before", *AFTER]
 
 
-# A thread that waits for the interpreter while C forks leaves the interpreter's lock unusable in the child. The pause lets
-# all threads reach their calls of the system; hosts that fork in C do so before they serve.
+# A thread that waits for the interpreter while C forks leaves the interpreter's lock unusable in
+# the child. The pause lets all threads come to rest; hosts that fork in C do so before they serve.
 UNSEEN = """
     import ctypes, time
 
