@@ -124,7 +124,8 @@ async fn a_full_disk_is_logged_once_and_its_end_once() {
     }
     server.becomes(StatusCode::SERVICE_UNAVAILABLE).await;
     assert_eq!(server.status("/health").await, 200);
-    assert_eq!((server.logged("ERROR"), server.logged("WARN")), (1, 0));
+    let logged = (server.logged("ERROR"), server.logged("WARN"));
+    assert_eq!(logged, (1, 0), "{}", server.log());
 
     limit_files(&server, None);
     server.becomes(StatusCode::OK).await;

@@ -143,7 +143,9 @@ impl Health {
         let mut state = self.state();
         state.owed = state.owed.max(bytes);
         drop(state);
-        if is_damage(error) {
+        if !self.in_place() {
+            // That is the cause, and logged.
+        } else if is_damage(error) {
             self.damaged(&error.to_string());
         } else if self.writes.failed(kind(error), Instant::now()) {
             tracing::error!(%error, "a write failed; the log is silent about others until one succeeds");
@@ -176,6 +178,8 @@ impl Health {
                     tracing::info!(failures, "queries work again");
                 }
             }
+            // That is the cause, and logged.
+            Err(_) if !self.in_place() => {}
             Err(error) if is_damage(error) => self.damaged(&error.to_string()),
             Err(error) => {
                 if self.reads.failed(kind(error), Instant::now()) {
