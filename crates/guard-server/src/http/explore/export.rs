@@ -3,17 +3,17 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
 use guard_wire::Kind;
 
 use super::csv;
 use super::params::Params;
 use crate::explore::answer::EventItem;
 use crate::http::error::ApiError;
+use crate::http::pieces::Pieces;
 use crate::http::principal::{In, Viewer};
 use crate::http::state::AppState;
 use crate::query::QueryError;
@@ -102,7 +102,7 @@ pub(crate) async fn export(
     if format == Format::Csv {
         csv::write_head(&mut head);
     }
-    let mut export = Export {
+    let export = Export {
         format,
         head,
         rest: EventQuery {
@@ -116,29 +116,19 @@ pub(crate) async fn export(
         is_complete: false,
         state,
     };
-    // A failure of the first slice gives an error answer. A later one cuts the file off.
-    let first = export.slice().await?;
-    let rest = stream::unfold((Some(first), export), async |(first, mut export)| {
-        if let Some(first) = first {
-            return Some((Ok::<Bytes, ApiError>(first), (None, export)));
-        }
-        if export.is_complete {
-            return None;
-        }
-        let slice = export.slice().await;
-        // Nothing is sent after a failure.
-        export.is_complete |= slice.is_err();
-        Some((slice, (None, export)))
-    });
     let headers = [
         (header::CONTENT_TYPE, format.content_type()),
         (header::CONTENT_DISPOSITION, format.disposition()),
     ];
-    Ok((headers, Body::from_stream(rest)).into_response())
+    Ok((headers, export.body().await?).into_response())
 }
 
-impl Export {
-    async fn slice(&mut self) -> Result<Bytes, ApiError> {
+impl Pieces for Export {
+    fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    async fn piece(&mut self) -> Result<Bytes, ApiError> {
         // One event may be as large as a body, and both its stored and its written form are in
         // memory.
         let largest = SLICE + self.state.limits.decoded;

@@ -1,15 +1,14 @@
-//! A page of events. It is written piece by piece while the client reads, so a large page needs
-//! little memory.
+//! A page of events.
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use futures_util::{StreamExt as _, stream};
 
 use crate::explore::answer::EventItem;
 use crate::http::error::ApiError;
+use crate::http::pieces::Pieces;
 use crate::http::state::AppState;
 use crate::store::{Cursor, EventQuery};
 
@@ -40,26 +39,17 @@ pub(super) struct Progress {
 }
 
 impl Listing {
-    /// Starts the answer. A failure before the first piece gives an error answer. A later failure
-    /// cuts the answer off.
+    /// Starts the answer.
     pub(super) async fn answer(mut self) -> Result<Response, ApiError> {
         self.rest.compare = COMPARED;
-        let first = self.piece().await?;
-        let body = if self.progress.is_complete {
-            Body::from(first)
-        } else {
-            let rest = stream::unfold(self, async |mut listing| {
-                if listing.progress.is_complete {
-                    return None;
-                }
-                let piece = listing.piece().await;
-                // Nothing is sent after a failure.
-                listing.progress.is_complete |= piece.is_err();
-                Some((piece, listing))
-            });
-            Body::from_stream(stream::iter([Ok(first)]).chain(rest))
-        };
+        let body = self.body().await?;
         Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    }
+}
+
+impl Pieces for Listing {
+    fn is_complete(&self) -> bool {
+        self.progress.is_complete
     }
 
     async fn piece(&mut self) -> Result<Bytes, ApiError> {

@@ -1,15 +1,14 @@
-//! Lists of records. They are written piece by piece while the client reads, so a large list needs
-//! little memory.
+//! Lists of records.
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use futures_util::{StreamExt as _, stream};
 use guard_wire::Kind;
 
 use crate::http::error::ApiError;
+use crate::http::pieces::Pieces;
 use crate::http::state::AppState;
 use crate::off_thread::off_thread;
 use crate::query::filter::Filter;
@@ -57,53 +56,10 @@ impl Listing {
         }
     }
 
-    /// Starts the answer. A failure before the first piece gives an error answer. A later failure
-    /// cuts the answer off.
-    pub(crate) async fn answer(mut self) -> Result<Response, ApiError> {
-        let first = self.piece().await?;
-        let body = if self.is_complete {
-            Body::from(first)
-        } else {
-            let rest = stream::unfold(self, async |mut listing| {
-                if listing.is_complete {
-                    return None;
-                }
-                let piece = listing.piece().await;
-                // Nothing is sent after a failure.
-                listing.is_complete |= piece.is_err();
-                Some((piece, listing))
-            });
-            Body::from_stream(stream::iter([Ok(first)]).chain(rest))
-        };
+    /// Starts the answer.
+    pub(crate) async fn answer(self) -> Result<Response, ApiError> {
+        let body = self.body().await?;
         Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
-    }
-
-    async fn piece(&mut self) -> Result<Bytes, ApiError> {
-        // One record may be as large as a body, and both its stored and its written form are in
-        // memory.
-        let largest = PIECE + self.state.limits.decoded;
-        let reserved = self.state.memory.reserve(2 * largest).await?;
-        let telemetry = Arc::clone(&self.state.stores.telemetry);
-        let mut piece = Vec::new();
-        while piece.is_empty() && !self.is_complete {
-            let page = Page {
-                bytes: PIECE.min(self.rest.bytes),
-                ..self.rest.clone()
-            };
-            let mut page = telemetry.records(self.project, self.kind, page).await?;
-            if !self.filter.is_everything() {
-                self.compared += page.records.len();
-                let filter = Arc::clone(&self.filter);
-                page = off_thread(async move {
-                    page.records
-                        .retain(|record| filter.matches_json(record.get()));
-                    page
-                })
-                .await?;
-            }
-            self.write(page, &mut piece);
-        }
-        Ok(reserved.keep(piece.into()))
     }
 
     fn write(&mut self, page: RecordPage, piece: &mut Vec<u8>) {
@@ -132,5 +88,39 @@ impl Listing {
             piece.extend_from_slice(format!("],\"next_before\":{next}}}").as_bytes());
         }
         self.rest.before = next;
+    }
+}
+
+impl Pieces for Listing {
+    fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    async fn piece(&mut self) -> Result<Bytes, ApiError> {
+        // One record may be as large as a body, and both its stored and its written form are in
+        // memory.
+        let largest = PIECE + self.state.limits.decoded;
+        let reserved = self.state.memory.reserve(2 * largest).await?;
+        let telemetry = Arc::clone(&self.state.stores.telemetry);
+        let mut piece = Vec::new();
+        while piece.is_empty() && !self.is_complete {
+            let page = Page {
+                bytes: PIECE.min(self.rest.bytes),
+                ..self.rest.clone()
+            };
+            let mut page = telemetry.records(self.project, self.kind, page).await?;
+            if !self.filter.is_everything() {
+                self.compared += page.records.len();
+                let filter = Arc::clone(&self.filter);
+                page = off_thread(async move {
+                    page.records
+                        .retain(|record| filter.matches_json(record.get()));
+                    page
+                })
+                .await?;
+            }
+            self.write(page, &mut piece);
+        }
+        Ok(reserved.keep(piece.into()))
     }
 }
