@@ -1,9 +1,8 @@
 //! Limits how often the operator API is called: by each credential, and by each address. Agents have
 //! quotas instead.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -17,13 +16,12 @@ use tokio::time::Instant;
 use super::client::{Client, UNKNOWN};
 use super::connections::subscriber;
 use super::error::ApiError;
+use super::paces::Paces;
 use super::state::AppState;
 use crate::log_gate::LogGate;
 
 /// The time in which as many requests are allowed as the limit says, all at once if need be.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Callers that are tracked separately. All others share one limit.
-const MAX_CALLERS: usize = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Caller {
@@ -36,8 +34,7 @@ enum Caller {
 /// The calls of the last minute.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
-    /// For each caller, when all of the calls so far are within the rate.
-    even: Mutex<HashMap<Caller, Instant>>,
+    paces: Paces<Caller>,
     log: LogGate,
 }
 
@@ -99,28 +96,22 @@ impl Rates {
     /// Counts a call. If it is one too many, returns how long to wait, and does not count it.
     fn note(&self, caller: Caller, limit: u32, now: Instant) -> Result<(), Duration> {
         let each = WINDOW / limit.max(1);
-        let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut caller = caller;
-        if even.len() >= MAX_CALLERS && !even.contains_key(&caller) {
-            even.retain(|_, even| *even > now);
-            if even.len() >= MAX_CALLERS {
-                caller = Caller::Others;
+        self.paces.update(caller, Caller::Others, now, |even| {
+            let next = (*even).max(now) + each;
+            let wait = next.saturating_duration_since(now + WINDOW);
+            if !wait.is_zero() {
+                return Err(wait);
             }
-        }
-        let even = even.entry(caller).or_insert(now);
-        let next = (*even).max(now) + each;
-        let wait = next.saturating_duration_since(now + WINDOW);
-        if !wait.is_zero() {
-            return Err(wait);
-        }
-        *even = next;
-        Ok(())
+            *even = next;
+            Ok(())
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::paces::MAX_CALLERS;
 
     const ONE: Caller = Caller::Credential([1; 32]);
 
@@ -145,7 +136,7 @@ mod tests {
             // Those beyond the limit share one, which some of them exceed.
             let _ = rates.note(address(n), 10, now);
         }
-        assert_eq!(rates.even.lock().unwrap().len(), MAX_CALLERS + 1);
+        assert_eq!(rates.paces.len(), MAX_CALLERS + 1);
         let later = now + WINDOW;
         assert_eq!(rates.note(address(3 * MAX_CALLERS), 10, later), Ok(()));
     }

@@ -1,10 +1,9 @@
 //! Wrong API keys: counts them, logs them at intervals, and delays the answers to an address that
 //! sends many. Requests with a valid key are never delayed.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -14,6 +13,7 @@ use tokio::time::Instant;
 
 use super::client::{Client, UNKNOWN};
 use super::connections::{Connection, subscriber};
+use super::paces::Paces;
 use super::state::AppState;
 use crate::log_gate::LogGate;
 
@@ -23,8 +23,6 @@ const EACH: Duration = Duration::from_secs(1);
 const AHEAD: Duration = Duration::from_secs(10);
 /// The longest delay of an answer.
 const MAX_DELAY: Duration = Duration::from_secs(5);
-/// Addresses that are tracked separately. All others count as one.
-const MAX_ADDRESSES: usize = 4096;
 const OTHERS: IpAddr = UNKNOWN;
 
 /// Marks the answer to a wrong key.
@@ -35,8 +33,7 @@ pub(crate) struct WrongKey;
 #[derive(Debug, Default)]
 pub(crate) struct WrongKeys {
     count: AtomicU64,
-    /// For each address, when its wrong keys are back within the rate.
-    even: Mutex<HashMap<IpAddr, Instant>>,
+    paces: Paces<IpAddr>,
     log: LogGate,
 }
 
@@ -72,18 +69,11 @@ impl WrongKeys {
             tracing::warn!(%address, times, total, "wrong API keys, lately from this address");
         }
         let now = Instant::now();
-        let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut address = subscriber(address);
-        if even.len() >= MAX_ADDRESSES && !even.contains_key(&address) {
-            even.retain(|_, even| *even > now);
-            if even.len() >= MAX_ADDRESSES {
-                address = OTHERS;
-            }
-        }
-        let even = even.entry(address).or_insert(now);
-        // Guesses sent at once wait at the same time, not one after another.
-        *even = ((*even).max(now) + EACH).min(now + AHEAD + MAX_DELAY);
-        even.saturating_duration_since(now + AHEAD)
+        self.paces.update(subscriber(address), OTHERS, now, |even| {
+            // Guesses sent at once wait at the same time, not one after another.
+            *even = ((*even).max(now) + EACH).min(now + AHEAD + MAX_DELAY);
+            even.saturating_duration_since(now + AHEAD)
+        })
     }
 }
 
@@ -94,6 +84,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::http::paces::MAX_CALLERS;
 
     const ONE: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
     const ANOTHER: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 1));
@@ -117,13 +108,13 @@ mod tests {
     async fn the_number_of_tracked_addresses_is_limited() {
         let keys = WrongKeys::default();
         let address = |n: usize| IpAddr::V4(u32::try_from(n).unwrap().into());
-        for n in 0..2 * MAX_ADDRESSES {
+        for n in 0..2 * MAX_CALLERS {
             keys.note(address(n));
         }
-        assert_eq!(keys.even.lock().unwrap().len(), MAX_ADDRESSES + 1);
-        assert_eq!(keys.note(address(3 * MAX_ADDRESSES)), MAX_DELAY);
+        assert_eq!(keys.paces.len(), MAX_CALLERS + 1);
+        assert_eq!(keys.note(address(3 * MAX_CALLERS)), MAX_DELAY);
         advance(AHEAD + MAX_DELAY).await;
-        assert_eq!(keys.note(address(4 * MAX_ADDRESSES)), Duration::ZERO);
-        assert_eq!(keys.even.lock().unwrap().len(), 1);
+        assert_eq!(keys.note(address(4 * MAX_CALLERS)), Duration::ZERO);
+        assert_eq!(keys.paces.len(), 1);
     }
 }
