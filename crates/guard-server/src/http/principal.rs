@@ -56,13 +56,6 @@ pub(crate) struct Principal {
 }
 
 impl Principal {
-    /// The principal as stored now, for answers that last long: a role may have changed, and a
-    /// session, token or person may be gone. `None` if the credential is no longer valid.
-    #[expect(dead_code, reason = "live tails will call it")]
-    pub(crate) async fn renewed(&self, state: &AppState) -> Result<Option<Self>, StoreError> {
-        find(state, self.credential, self.actor.address).await
-    }
-
     /// Adds a change to the audit log. The change is made already, so a failure is only logged.
     pub(crate) async fn record(&self, state: &AppState, change: Change) {
         state.record(&self.actor, change).await;
@@ -71,9 +64,8 @@ impl Principal {
 
 /// Everybody who signed in.
 pub(crate) struct Viewer(pub(crate) Principal);
-/// Operators of all projects.
-#[expect(dead_code, reason = "channels will need it")]
-pub(crate) struct Operator(pub(crate) Principal);
+/// Operators. They act on projects only, so this is a level of [`In`] and no extractor.
+pub(crate) enum Operator {}
 /// Admins of all projects.
 pub(crate) struct Admin(pub(crate) Principal);
 
@@ -109,17 +101,6 @@ impl FromRequestParts<Arc<AppState>> for Viewer {
         state: &Arc<AppState>,
     ) -> Result<Self, ApiError> {
         authenticate(parts, state).await.map(Self)
-    }
-}
-
-impl FromRequestParts<Arc<AppState>> for Operator {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<AppState>,
-    ) -> Result<Self, ApiError> {
-        everywhere(Role::Operator, parts, state).await.map(Self)
     }
 }
 
