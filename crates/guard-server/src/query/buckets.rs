@@ -90,20 +90,9 @@ impl Buckets {
         } else {
             first
         };
-        let mut starts = Vec::new();
-        let mut at = first;
-        loop {
-            let start = Timestamp::from_second(at).ok()?;
-            if start >= range.to {
-                return Some(Self {
-                    interval_s,
-                    starts,
-                    end: start,
-                });
-            }
-            starts.push(start);
-            at += interval_s;
-        }
+        Self::between(range, interval_s, first, interval_s, |at| {
+            Timestamp::from_second(at).ok()
+        })
     }
 
     fn of_days(range: TimeRange, interval_s: i64, zone: &TimeZone) -> Option<Self> {
@@ -112,12 +101,27 @@ impl Buckets {
         let step = interval_s / DAY;
         let from = zone.to_datetime(range.from).date();
         let days = i64::from(origin.until((Unit::Day, from)).ok()?.get_days());
-        let mut day = days.div_euclid(step) * step;
-        let mut starts = Vec::new();
-        loop {
+        let first = days.div_euclid(step) * step;
+        Self::between(range, interval_s, first, step, |day| {
             let span = Span::new().try_days(day).ok()?;
             let start = origin.checked_add(span).ok()?;
-            let start = start.to_zoned(zone.clone()).ok()?.timestamp();
+            Some(start.to_zoned(zone.clone()).ok()?.timestamp())
+        })
+    }
+
+    /// The buckets that begin at `first` and each `step` after it, until the range ends. `start_of`
+    /// says when, or nothing beyond the calendar.
+    fn between(
+        range: TimeRange,
+        interval_s: i64,
+        first: i64,
+        step: i64,
+        start_of: impl Fn(i64) -> Option<Timestamp>,
+    ) -> Option<Self> {
+        let mut starts = Vec::new();
+        let mut at = first;
+        loop {
+            let start = start_of(at)?;
             if start >= range.to {
                 return Some(Self {
                     interval_s,
@@ -126,7 +130,7 @@ impl Buckets {
                 });
             }
             starts.push(start);
-            day += step;
+            at += step;
         }
     }
 

@@ -8,6 +8,12 @@ use crate::rules::document::problem;
 use crate::rules::operation::{Field, Kind, Schema};
 use crate::rules::pattern;
 
+const PATTERN: Field = Field::key(
+    "pattern",
+    "PATTERN",
+    "A regular expression without nested repetitions",
+);
+
 /// Blocks user agents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,11 +28,7 @@ impl Kind for UserAgent {
         collection: "user-agents",
         command: Some("block-agent"),
         help: "Block the user agents that a regular expression matches",
-        fields: &[Field::key(
-            "pattern",
-            "PATTERN",
-            "A regular expression without nested repetitions",
-        )],
+        fields: &[PATTERN],
     };
 
     fn subject(&self) -> &str {
@@ -64,11 +66,7 @@ impl Kind for Pattern {
         collection: "patterns",
         command: Some("block-pattern"),
         help: "Treat requests that a regular expression matches as attacks; guards keep it until they restart",
-        fields: &[Field::key(
-            "pattern",
-            "PATTERN",
-            "A regular expression without nested repetitions",
-        )],
+        fields: &[PATTERN],
     };
 
     fn subject(&self) -> &str {
