@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::logged::Logged;
 use crate::process::{command, fails};
-use crate::support::{Server, TOKEN, event, read};
+use crate::support::{Server, TOKEN, event, noise, read};
 
 #[tokio::test]
 async fn a_server_that_stores_records_is_ready() {
@@ -94,18 +94,6 @@ fn limit_files(server: &Logged, bytes: Option<u64>) {
     prlimit(pid, Resource::Fsize, limit).unwrap();
 }
 
-/// Text that does not compress to nothing.
-fn noise(len: usize) -> String {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        char::from(b'a' + u8::try_from(state >> 59).unwrap() % 26)
-    };
-    (0..len).map(|_| next()).collect()
-}
-
 #[tokio::test]
 async fn a_full_disk_is_logged_once_and_its_end_once() {
     let server = Logged::start();
@@ -115,7 +103,7 @@ async fn a_full_disk_is_logged_once_and_its_end_once() {
     // A small commit still fits; a large one does not.
     limit_files(&server, Some(log + 100_000));
     let mut large = event("b");
-    large["reason"] = json!(noise(400_000));
+    large["reason"] = json!(noise(1, 400_000));
     for _ in 0..100 {
         assert_eq!(
             server.post(std::slice::from_ref(&large)).await.status(),

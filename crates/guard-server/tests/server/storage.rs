@@ -8,7 +8,7 @@ use guard_server::store::Stores;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use crate::support::{Server, Setup, batch, event, metric};
+use crate::support::{Server, Setup, batch, event, metric, noise};
 
 async fn with_reserve(bytes: u64) -> Server {
     let limits = Limits {
@@ -62,18 +62,6 @@ async fn near_the_reserve_the_oldest_records_give_way_to_new_ones() {
     send(100).await;
     let newest = server.stored("events").await;
     assert_eq!(newest[0]["idempotency_key"], "100");
-}
-
-/// Text that does not compress to nothing.
-fn noise(seed: u64, len: usize) -> String {
-    let mut state = seed;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        char::from(b'a' + u8::try_from(state >> 59).unwrap() % 26)
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 #[tokio::test]

@@ -271,3 +271,15 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
+
+/// Text that does not compress to nothing.
+pub(crate) fn noise(seed: u64, len: usize) -> String {
+    let mut state = seed;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        char::from(b'a' + u8::try_from(state >> 59).unwrap() % 26)
+    };
+    (0..len).map(|_| next()).collect()
+}
