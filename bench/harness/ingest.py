@@ -48,7 +48,7 @@ CREATE TABLE events (
 
 @dataclass(frozen=True)
 class Stage:
-    """What was measured while the store grew to this many records."""
+    """The figures of the store while it grew to this many records."""
 
     records: int
     per_second: float

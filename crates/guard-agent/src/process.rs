@@ -107,7 +107,7 @@ impl Core {
     /// Takes over from another core after `publish` has made this one current. The old worker ends
     /// and this core's worker starts, if the old one ran. Waits for neither.
     pub(crate) fn replace(&self, old: &Self, publish: impl FnOnce()) {
-        // Held until the old worker was told to end, so that a record starts no other worker.
+        // Held until the old worker has the command to stop, so that a record starts no other worker.
         let mut worker = lock(&self.worker);
         publish();
         let replaced = {

@@ -177,7 +177,7 @@ pub(crate) fn transport(shared: &Shared) -> Arc<dyn Transport> {
     }))
 }
 
-/// Waits for the end of a worker that was told to end, and reports if it takes too long.
+/// Waits for a stopped worker to end, and reports if that takes too long.
 fn wait_for_end(ended: &Receiver<()>, shared: &Shared) {
     if ended.recv_timeout(END_GRACE) == Err(RecvTimeoutError::Timeout) {
         report_endless(shared);

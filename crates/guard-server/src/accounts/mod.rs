@@ -27,9 +27,9 @@ const MAX_SETUP_LINKS: u16 = 20;
 pub struct NewPerson {
     /// The name.
     pub name: String,
-    /// What the person may do.
+    /// The role.
     pub role: Role,
-    /// Where the person may do it.
+    /// Where the role applies.
     pub projects: Scope,
     /// The hashed password. Without one, the person chooses it with a link.
     pub password: Option<String>,
@@ -52,7 +52,7 @@ impl NewPerson {
 ///
 /// # Errors
 ///
-/// [`PeopleError`]; nobody was added then.
+/// [`PeopleError`]. Then nobody was added.
 pub async fn add_person(
     stores: &Stores,
     new: NewPerson,
@@ -91,7 +91,7 @@ pub async fn add_person(
 ///
 /// # Errors
 ///
-/// [`PeopleError`]; nothing changed then.
+/// [`PeopleError`]. Then nothing changed.
 pub async fn change_person(
     stores: &Stores,
     name: &str,
@@ -131,7 +131,7 @@ pub async fn change_person(
 ///
 /// # Errors
 ///
-/// [`PeopleError`], also for the last admin; nothing changed then.
+/// [`PeopleError`], also for the last admin. Then nothing changed.
 pub async fn remove_person(
     stores: &Stores,
     name: &str,

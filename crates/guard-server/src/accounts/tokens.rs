@@ -19,9 +19,9 @@ pub const MAX_TOKENS: usize = 1000;
 pub struct NewToken {
     /// What people call it.
     pub label: String,
-    /// What the program may do.
+    /// The role.
     pub role: Role,
-    /// Where the program may do it.
+    /// Where the role applies.
     pub projects: Scope,
     /// When it stops to work.
     pub expires_at: Option<Timestamp>,

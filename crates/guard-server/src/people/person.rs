@@ -13,9 +13,9 @@ pub const MAX_NAME: usize = 64;
 pub struct Person {
     /// The name, which cannot change.
     pub name: String,
-    /// What the person may do.
+    /// The role.
     pub role: Role,
-    /// Where the person may do it.
+    /// Where the role applies.
     pub projects: Scope,
     /// Whether the person has chosen a password. Nobody can sign in without one.
     pub has_password: bool,
@@ -43,7 +43,7 @@ pub enum PersonOutcome {
     Changed,
     /// There is no such person.
     NotFound,
-    /// Nobody could manage the server afterwards, so nothing changed.
+    /// The change would have left nobody who can manage the server, so nothing changed.
     LastAdmin,
 }
 

@@ -21,9 +21,9 @@ pub struct Token {
     pub id: String,
     /// What people call it.
     pub label: String,
-    /// What the program may do.
+    /// The role.
     pub role: Role,
-    /// Where the program may do it.
+    /// Where the role applies.
     pub projects: Scope,
     /// When it was made.
     pub created_at: Timestamp,

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 pub(super) const SEARCHES: usize = 4;
 /// How long a query may take.
 pub(super) const QUERY_TIME: Duration = Duration::from_secs(30);
-/// After so many steps of its program SQLite asks whether to go on: well within a millisecond.
+/// SQLite asks whether to continue after this many steps of its program, well within a millisecond.
 const STEPS: i32 = 1000;
 
 /// Tells a query that nobody waits for its answer, when this is dropped.
