@@ -29,6 +29,7 @@
 )]
 
 pub mod accounts;
+pub mod alerts;
 pub mod cli;
 mod clock;
 pub mod explore;

@@ -1,0 +1,1 @@
+//! How each kind of [channel](super::channel) delivers a [notification](super::notification).
