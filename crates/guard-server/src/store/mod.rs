@@ -4,6 +4,7 @@
 //!
 //! `conformance` is the test suite that every engine passes.
 
+mod alerts;
 mod audit;
 #[cfg(test)]
 mod conformance;
@@ -24,6 +25,10 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use self::alerts::{
+    AlertCommit, AlertLimits, AlertUpdate, Alerts, HistoryPage, NewHistory, NewNotification,
+    OutboxEntry, OutboxSize, StoredAlert, StoredChannel, StoredState,
+};
 pub use self::audit::{Audit, AuditFilter, AuditPage};
 pub use self::cursor::Cursor;
 pub use self::fleet::{
@@ -93,6 +98,8 @@ pub struct Stores {
     pub losses: Arc<dyn Losses>,
     /// Saved views.
     pub views: Arc<dyn Views>,
+    /// Alerts, and the notifications about them.
+    pub alerts: Arc<dyn Alerts>,
 }
 
 impl Stores {
@@ -108,6 +115,7 @@ impl Stores {
             + Search
             + Losses
             + Views
+            + Alerts
             + 'static,
     {
         Self {
@@ -119,6 +127,7 @@ impl Stores {
             search: Arc::clone(&store) as Arc<dyn Search>,
             losses: Arc::clone(&store) as Arc<dyn Losses>,
             views: Arc::clone(&store) as Arc<dyn Views>,
+            alerts: Arc::clone(&store) as Arc<dyn Alerts>,
             telemetry: store,
         }
     }

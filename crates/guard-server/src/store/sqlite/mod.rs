@@ -1,6 +1,7 @@
 //! The embedded store: one SQLite file in WAL mode. One thread writes. Reads use separate
 //! connections on blocking threads.
 
+mod alerts;
 mod audit;
 mod backup;
 mod fleet;

@@ -151,6 +151,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/008_telemetry.sql"),
     include_str!("schema/009_people.sql"),
     include_str!("schema/010_explore.sql"),
+    include_str!("schema/011_alerts.sql"),
 ];
 
 /// The version of a file with all steps.
