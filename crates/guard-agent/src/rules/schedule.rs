@@ -132,7 +132,7 @@ impl Pace {
             let delay = backoff::delay(self.failures, terms.factor, random);
             return delay.max(wait.unwrap_or_default());
         }
-        self.manner = self.judge(seen);
+        self.manner = self.manner_after(seen);
         // A request without a tag is never held. So "no rules" counts as a change then, as
         // rules do.
         let is_news = seen.outcome == Outcome::Changed || !seen.was_conditional;
@@ -154,7 +154,7 @@ impl Pace {
         }
     }
 
-    fn judge(&self, seen: &Seen) -> Manner {
+    fn manner_after(&self, seen: &Seen) -> Manner {
         if !seen.has_tag {
             // Without a tag for the known rules, the backend cannot hold requests.
             return Manner::Answers;

@@ -116,7 +116,7 @@ pub struct AppState {
     /// Held while rules change, so that changes run one after another.
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Held while documents are checked: one at a time. Other changes do not wait for it.
-    pub(crate) judging: tokio::sync::Mutex<()>,
+    pub(crate) checking: tokio::sync::Mutex<()>,
 }
 
 impl AppState {
@@ -150,7 +150,7 @@ impl AppState {
             sign_ins: SignIns::default(),
             answering: Semaphore::new(turns::TURNS),
             changing: tokio::sync::Mutex::default(),
-            judging: tokio::sync::Mutex::default(),
+            checking: tokio::sync::Mutex::default(),
         }
     }
 

@@ -15,7 +15,7 @@ const MAX_PATTERNS: usize = 1000;
 /// operations, and no address may be both banned and unbanned.
 pub(crate) fn read(json: &[u8], now: Timestamp) -> Result<DynamicRules, RulesError> {
     let mut rules = DynamicRules::for_publishing(json)?;
-    judge(&rules)?;
+    check_patterns(&rules)?;
     if rules.is_expired(now) {
         let end = rules.expires_at.unwrap_or_default();
         return Err(problem(
@@ -43,15 +43,15 @@ pub(crate) fn read(json: &[u8], now: Timestamp) -> Result<DynamicRules, RulesErr
 }
 
 /// Parses a document that was accepted earlier. Refuses what would be refused today.
-pub(crate) fn judged(json: &[u8]) -> Result<DynamicRules, RulesError> {
+pub(crate) fn read_again(json: &[u8]) -> Result<DynamicRules, RulesError> {
     let rules = DynamicRules::from_json(json)?;
     rules.check_names()?;
-    judge(&rules)?;
+    check_patterns(&rules)?;
     Ok(rules)
 }
 
 /// Refuses patterns that operations could not add either.
-fn judge(rules: &DynamicRules) -> Result<(), RulesError> {
+fn check_patterns(rules: &DynamicRules) -> Result<(), RulesError> {
     for (field, patterns) in [
         ("blocked_user_agents", &rules.blocked_user_agents),
         ("suspicious_patterns", &rules.suspicious_patterns),

@@ -98,7 +98,7 @@ pub async fn diff(
     project: ProjectId,
 ) -> Result<Vec<Difference>, ChangeError> {
     let draft = get(store, project).await?;
-    let draft = document::judged(draft.document.as_bytes())?;
+    let draft = document::read_again(draft.document.as_bytes())?;
     let published = versions::published(store, project).await?.rules;
     let (mut published, draft) = (fields(&published)?, fields(&draft)?);
     let mut differences = Vec::new();

@@ -383,13 +383,13 @@ pub(crate) struct Earlier {
 /// # Errors
 ///
 /// [`ChangeError`] if it is not stored or could not be published.
-pub(crate) async fn judged_at(
+pub(crate) async fn rechecked(
     store: &dyn RulesStore,
     project: ProjectId,
     version: i64,
 ) -> Result<Earlier, ChangeError> {
     let stored = at(store, project, version).await?;
-    document::judged(stored.document.as_bytes())?;
+    document::read_again(stored.document.as_bytes())?;
     let policy = policy_of(Some(&stored))?;
     Ok(Earlier { version, policy })
 }
@@ -406,7 +406,7 @@ pub async fn roll_back(
     by: &Provenance,
     now: Timestamp,
 ) -> Result<i64, ChangeError> {
-    let old = judged_at(store, project, version).await?;
+    let old = rechecked(store, project, version).await?;
     roll_back_to(store, project, &old, by, now).await
 }
 

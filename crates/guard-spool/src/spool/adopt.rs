@@ -147,7 +147,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Adds a segment, judging by its first and last bytes and its sidecar.
+    /// Adds a segment, using its first and last bytes and its sidecar.
     fn adopt_segment(
         &mut self,
         directory: &Arc<Path>,

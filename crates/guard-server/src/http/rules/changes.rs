@@ -146,11 +146,11 @@ impl Asked {
 
     /// Runs work that may check many patterns, one at a time. The change that follows reuses the
     /// result, so no other change waits for the check.
-    async fn judge<T: Send + 'static>(
+    async fn check_in_turn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let _turn = self.state.judging.lock().await;
+        let _turn = self.state.checking.lock().await;
         Ok(off_thread(work).await?)
     }
 
@@ -282,8 +282,11 @@ pub(crate) async fn publish(
     let ((document, note), now) = (body.parts(), asked.state.clock.now());
     let by = asked.by(note);
     let did = Did::new("rules.publish", "the published document", &by);
-    let judging = async move { document::read(document.get().as_bytes(), now) };
-    let rules = asked.judge(judging).await?.map_err(ChangeError::from)?;
+    let checking = async move { document::read(document.get().as_bytes(), now) };
+    let rules = asked
+        .check_in_turn(checking)
+        .await?
+        .map_err(ChangeError::from)?;
     let (store, project) = asked.project();
     let change = async move {
         let tags = serve::tags(&headers, &header::IF_MATCH).map(|tag| tag.trim_matches('"'));
@@ -375,8 +378,8 @@ pub(crate) async fn roll_back(
     let by = asked.by(note);
     let did = Did::new("rules.roll_back", format!("version {version}"), &by);
     let (store, project) = asked.project();
-    let judging = async move { versions::judged_at(&*store, project, version).await };
-    let old = asked.judge(judging).await??;
+    let checking = async move { versions::rechecked(&*store, project, version).await };
+    let old = asked.check_in_turn(checking).await??;
     let ((store, project), now) = (asked.project(), asked.state.clock.now());
     let change = async move { versions::roll_back_to(&*store, project, &old, &by, now).await };
     asked.make(did, change).await
@@ -411,7 +414,7 @@ pub(crate) async fn save_draft(asked: Asked, Body(body): Body<DraftBody>) -> Rep
         let document = document.get().as_bytes();
         draft::save(&*store, project, document, author, now).await
     };
-    asked.judge(save).await??;
+    asked.check_in_turn(save).await??;
     asked.record("rules.save_draft").await;
     diff(asked).await
 }
@@ -428,7 +431,7 @@ pub(crate) async fn discard_draft(asked: Asked) -> Result<StatusCode, ApiError> 
 pub(crate) async fn diff(asked: Asked) -> Reply {
     let (store, project) = asked.project();
     let diff = async move { draft::diff(&*store, project).await };
-    let changes = asked.judge(diff).await??;
+    let changes = asked.check_in_turn(diff).await??;
     Ok(Json(json!({ "changes": changes })))
 }
 
@@ -438,7 +441,7 @@ pub(crate) async fn publish_draft(asked: Asked, Body(note): Body<Note>) -> Reply
     let did = Did::new("rules.publish_draft", "the published document", &by);
     let (store, project) = asked.project();
     let check = async move { draft::check(&*store, project, now).await };
-    let checked = asked.judge(check).await??;
+    let checked = asked.check_in_turn(check).await??;
     let ((store, project), now) = (asked.project(), asked.state.clock.now());
     let change = async move { draft::publish(&*store, project, checked, &by, now).await };
     asked.make(did, change).await

@@ -34,9 +34,9 @@ const MAX_WAYS: u64 = 1000;
 const MAX_KEPT: usize = 8192;
 
 /// The result of checking a pattern. Each pattern is checked once, and compiled only for that.
-type Judgement = Arc<Result<Found, String>>;
+type CheckResult = Arc<Result<Found, String>>;
 
-static KEPT: LazyLock<Mutex<HashMap<String, Judgement>>> = LazyLock::new(Mutex::default);
+static KEPT: LazyLock<Mutex<HashMap<String, CheckResult>>> = LazyLock::new(Mutex::default);
 
 /// Refuses a pattern that could take too long or cannot be checked. This may take some 10 ms, so do
 /// not call it on asynchronous threads.
@@ -45,7 +45,7 @@ static KEPT: LazyLock<Mutex<HashMap<String, Judgement>>> = LazyLock::new(Mutex::
 ///
 /// The problem with the pattern, and how to solve it.
 pub(super) fn check(pattern: &str) -> Result<(), String> {
-    judgement(pattern)
+    checked(pattern)
         .as_ref()
         .as_ref()
         .map(drop)
@@ -55,7 +55,7 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
 /// Whether the pattern matches the user agents of most browsers. A refused pattern does not.
 pub(super) fn finds_most_browsers(pattern: &str) -> bool {
     matches!(
-        *judgement(pattern),
+        *checked(pattern),
         Ok(Found {
             most_browsers: true,
             ..
@@ -66,25 +66,25 @@ pub(super) fn finds_most_browsers(pattern: &str) -> bool {
 /// A part of an ordinary request that the pattern matches, if there is one. A refused pattern
 /// matches none.
 pub(super) fn ordinary_request(pattern: &str) -> Option<&'static str> {
-    judgement(pattern).as_ref().as_ref().ok()?.request
+    checked(pattern).as_ref().as_ref().ok()?.request
 }
 
-fn judgement(pattern: &str) -> Judgement {
+fn checked(pattern: &str) -> CheckResult {
     let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = kept().get(pattern) {
         return Arc::clone(known);
     }
-    let judgement = Arc::new(judge(pattern));
+    let result = Arc::new(examine(pattern));
     let mut kept = kept();
     // Clear the cache instead of searching for the oldest entry: another check is cheap.
     if kept.len() >= MAX_KEPT {
         kept.clear();
     }
-    kept.insert(pattern.to_owned(), Arc::clone(&judgement));
-    judgement
+    kept.insert(pattern.to_owned(), Arc::clone(&result));
+    result
 }
 
-fn judge(pattern: &str) -> Result<Found, String> {
+fn examine(pattern: &str) -> Result<Found, String> {
     if pattern.chars().any(char::is_control) {
         return Err("holds a control character; write it as an escape, such as \\t".to_owned());
     }
@@ -238,8 +238,8 @@ mod tests {
 
     #[test]
     fn a_pattern_is_checked_once() {
-        let pattern = "judged-once";
-        assert!(Arc::ptr_eq(&judgement(pattern), &judgement(pattern)));
+        let pattern = "checked-once";
+        assert!(Arc::ptr_eq(&checked(pattern), &checked(pattern)));
     }
 
     #[test]
