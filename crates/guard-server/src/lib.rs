@@ -32,6 +32,7 @@ pub mod accounts;
 pub mod alerts;
 pub mod cli;
 mod clock;
+mod event_time;
 pub mod explore;
 mod fingerprint;
 pub mod fleet;

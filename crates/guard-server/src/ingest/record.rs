@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use guard_wire::{Kind, MetricType, timestamp};
-use jiff::Timestamp;
+use guard_wire::{Kind, MetricType};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::event_time;
 use crate::fingerprint::fingerprint;
 use crate::store::{Columns, NewRecord};
 
@@ -112,7 +112,7 @@ pub(crate) fn read(kind: Kind, raw: &RawValue) -> Result<NewRecord, Invalid> {
             .filter(|key| !key.is_empty()),
         timestamp: fields
             .timestamp
-            .and_then(read_timestamp)
+            .and_then(event_time::read)
             .ok_or(Invalid::Timestamp)?,
         type_name,
         ip: optional("ip_address", fields.ip_address, MAX_NAME_LEN)?,
@@ -197,13 +197,6 @@ fn optional_string<'a>(
         .or_else(|_| serde_json::from_str::<String>(raw.get()).map(Cow::Owned))
         .map(Some)
         .map_err(|_| Invalid::NotAString { field })
-}
-
-fn read_timestamp(raw: &RawValue) -> Option<Timestamp> {
-    if let Ok(seconds) = serde_json::from_str::<f64>(raw.get()) {
-        return timestamp::from_unix_seconds(seconds);
-    }
-    timestamp::parse(&serde_json::from_str::<String>(raw.get()).ok()?)
 }
 
 /// The deepest nesting in valid JSON.

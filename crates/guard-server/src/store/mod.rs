@@ -5,6 +5,7 @@
 //! `conformance` is the test suite that every engine passes.
 
 mod alerts;
+mod arrivals;
 mod audit;
 #[cfg(test)]
 mod conformance;
@@ -29,6 +30,7 @@ pub use self::alerts::{
     AlertCommit, AlertLimits, AlertUpdate, Alerts, HistoryPage, NewHistory, NewNotification,
     OutboxEntry, OutboxSize, StoredAlert, StoredChannel, StoredState,
 };
+pub use self::arrivals::{ArrivalQuery, ArrivalSlice, Arrivals, ArrivedEvent};
 pub use self::audit::{Audit, AuditFilter, AuditPage};
 pub use self::cursor::Cursor;
 pub use self::fleet::{
@@ -75,6 +77,9 @@ pub enum StoreError {
     /// The cursor was not made by this store.
     #[error("this is no place in the list; take it from the answer before, or leave it out")]
     InvalidCursor,
+    /// Events after this position were removed, so they cannot be read from there.
+    #[error("events that arrived after this position were removed; begin without it")]
+    ExpiredCursor,
 }
 
 /// The stores of a server. They may be parts of one database or separate databases.
@@ -94,6 +99,8 @@ pub struct Stores {
     pub telemetry: Arc<dyn Telemetry>,
     /// Queries of people about events and metrics.
     pub search: Arc<dyn Search>,
+    /// Events in order of arrival.
+    pub arrivals: Arc<dyn Arrivals>,
     /// The records that agents and the server lost.
     pub losses: Arc<dyn Losses>,
     /// Saved views.
@@ -113,6 +120,7 @@ impl Stores {
             + Fleet
             + Telemetry
             + Search
+            + Arrivals
             + Losses
             + Views
             + Alerts
@@ -125,6 +133,7 @@ impl Stores {
             rules: Arc::clone(&store) as Arc<dyn RulesStore>,
             fleet: Arc::clone(&store) as Arc<dyn Fleet>,
             search: Arc::clone(&store) as Arc<dyn Search>,
+            arrivals: Arc::clone(&store) as Arc<dyn Arrivals>,
             losses: Arc::clone(&store) as Arc<dyn Losses>,
             views: Arc::clone(&store) as Arc<dyn Views>,
             alerts: Arc::clone(&store) as Arc<dyn Alerts>,

@@ -3,6 +3,7 @@
 //! An engine runs the suite with `conformance_suite!(open)` in its tests. `open` returns empty
 //! stores, and a guard value that must live as long as they do.
 
+pub(super) mod arrivals;
 pub(super) mod audit;
 pub(super) mod fleet;
 pub(super) mod people;
@@ -83,6 +84,15 @@ macro_rules! conformance_suite {
                 a_list_of_reports_ends_with_the_one_that_fills_it,
                 all_times_move_with_the_clock,
                 projects_do_not_see_the_agents_of_each_other,
+            ],
+            arrivals: [
+                events_are_read_in_the_order_in_which_they_came,
+                an_event_that_is_sent_again_does_not_arrive_again,
+                an_arrived_event_is_the_stored_one,
+                a_slice_ends_at_its_limits,
+                a_reader_misses_and_repeats_nothing_while_others_write,
+                projects_do_not_see_the_arrivals_of_each_other,
+                a_position_expires_when_a_later_event_is_removed,
             ],
             search: [
                 lists_series_and_tops_agree_with_loops_over_records,

@@ -152,6 +152,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/009_people.sql"),
     include_str!("schema/010_explore.sql"),
     include_str!("schema/011_alerts.sql"),
+    include_str!("schema/012_arrivals.sql"),
 ];
 
 /// The version of a file with all steps.

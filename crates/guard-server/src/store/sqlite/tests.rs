@@ -10,7 +10,8 @@ use super::telemetry::{Appending, Names, append, prepare};
 use super::*;
 use crate::store::conformance::conformance_suite;
 use crate::store::{
-    Batch, Columns, KindCounts, NewRecord, Page, ProjectId, Projects as _, Stores, Telemetry as _,
+    ArrivalQuery, Arrivals as _, Batch, Columns, Cursor, KindCounts, NewRecord, Page, ProjectId,
+    Projects as _, Stores, Telemetry as _,
 };
 
 const PROJECT: ProjectId = ProjectId(1);
@@ -196,4 +197,66 @@ async fn the_file_shrinks_after_records_expired() {
     };
     drop(store);
     assert!(size() < full / 4, "{} of {full}", size());
+}
+
+/// How many events arrived after a position.
+async fn arrived(store: &Sqlite, after: &Cursor) -> Result<usize, StoreError> {
+    let query = ArrivalQuery {
+        project: PROJECT,
+        after: after.clone(),
+        until: None,
+        limit: 1000,
+        bytes: usize::MAX,
+    };
+    Ok(store.arrivals(query).await?.events.len())
+}
+
+/// Stores an event that came at this second.
+async fn arrive(store: &Sqlite, key: &str, second: i64) {
+    let mut batch = batch(&[key], 0);
+    batch.received_at = Timestamp::from_second(second).unwrap();
+    batch.events[0].body = r#"{"timestamp":"1970-01-01T00:00:00Z"}"#.to_owned();
+    store.append(batch, TYPES).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_position_stays_valid_when_the_file_is_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("guard.db");
+    let open = || Sqlite::open(&path).unwrap();
+    let store = open();
+    let at = Timestamp::UNIX_EPOCH;
+    store.create_project("shop", at, 10).await.unwrap();
+    arrive(&store, "a", 1).await;
+    let position = store.now(PROJECT).await.unwrap();
+    arrive(&store, "b", 2).await;
+    drop(store);
+    assert_eq!(arrived(&open(), &position).await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_position_of_another_file_or_of_a_lost_future_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("guard.db");
+    let store = Sqlite::open(&path).unwrap();
+    let at = Timestamp::UNIX_EPOCH;
+    store.create_project("shop", at, 10).await.unwrap();
+    arrive(&store, "a", 1).await;
+    let kept = store.now(PROJECT).await.unwrap();
+    let copy = directory.path().join("copy.db");
+    back_up(&path, &copy).unwrap();
+    arrive(&store, "b", 2).await;
+    let lost = store.now(PROJECT).await.unwrap();
+    assert_eq!(arrived(&store, &lost).await, Ok(0));
+
+    let copy = Sqlite::open(&copy).unwrap();
+    assert_eq!(arrived(&copy, &lost).await, Err(StoreError::InvalidCursor));
+    arrive(&copy, "c", 3).await;
+    assert_eq!(arrived(&copy, &lost).await, Err(StoreError::InvalidCursor));
+    assert_eq!(arrived(&copy, &kept).await, Ok(1));
+
+    let other = Sqlite::open(&directory.path().join("other.db")).unwrap();
+    other.create_project("shop", at, 10).await.unwrap();
+    arrive(&other, "a", 1).await;
+    assert_eq!(arrived(&other, &kept).await, Err(StoreError::InvalidCursor));
 }

@@ -328,6 +328,8 @@ fn released_steps_never_change() {
         "6a9eba8f0b73969ab85b32cb4e609820",
         "26c457523e869b48e8ab5b94a2296563",
         "610781d5ddd05a11bb9fe279764685ba",
+        "afbb428f1db5d2ea6148bd851515212c",
+        "8afee10b85346ede2dbfef57fbb197e8",
     ];
     assert_eq!(taken.collect::<Vec<_>>(), expected);
 }

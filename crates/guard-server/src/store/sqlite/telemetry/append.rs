@@ -400,7 +400,7 @@ impl ToSql for Address {
 }
 
 /// The number of a kind in `chunks`. It never changes.
-const fn kind_number(kind: Kind) -> u8 {
+pub(super) const fn kind_number(kind: Kind) -> u8 {
     match kind {
         Kind::Event => 1,
         Kind::Metric => 2,

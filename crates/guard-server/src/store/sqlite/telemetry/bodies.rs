@@ -89,6 +89,10 @@ struct Chunk {
 }
 
 impl Chunk {
+    fn all(&self) -> impl Iterator<Item = &str> {
+        (0..self.ends.len()).filter_map(|position| self.body(position))
+    }
+
     fn body(&self, position: usize) -> Option<&str> {
         let start = match position.checked_sub(1) {
             Some(before) => *self.ends.get(before)?,
@@ -118,6 +122,16 @@ impl<'a> Bodies<'a> {
 
     /// The body at `position` of a chunk.
     pub(super) fn body(&mut self, chunk: i64, position: usize) -> rusqlite::Result<&str> {
+        let body = self.chunk(chunk)?.body(position);
+        body.ok_or_else(|| unreadable(0, Type::Blob, BadChunk))
+    }
+
+    /// All bodies of a chunk.
+    pub(super) fn all(&mut self, chunk: i64) -> rusqlite::Result<impl Iterator<Item = &str>> {
+        Ok(self.chunk(chunk)?.all())
+    }
+
+    fn chunk(&mut self, chunk: i64) -> rusqlite::Result<&Chunk> {
         let at = match self.kept.iter().position(|(id, _)| *id == chunk) {
             Some(at) => at,
             None => {
@@ -129,11 +143,8 @@ impl<'a> Bodies<'a> {
                 self.kept.len() - 1
             }
         };
-        let body = self
-            .kept
-            .get(at)
-            .and_then(|(_, chunk)| chunk.body(position));
-        body.ok_or_else(|| unreadable(0, Type::Blob, BadChunk))
+        let found = self.kept.get(at).map(|(_, chunk)| chunk);
+        found.ok_or_else(|| unreadable(0, Type::Blob, BadChunk))
     }
 
     /// The body at `position` of a chunk, as JSON.

@@ -33,6 +33,10 @@
 //! -- A trigger removes the bodies with their chunk.
 //! CREATE TABLE bodies (id INTEGER PRIMARY KEY, data BLOB);
 //!
+//! -- For readers that follow events in order of arrival. `identity` is in their cursors. `chunk` and
+//! -- `position` are the last place from which an event was removed.
+//! CREATE TABLE arrivals (project PRIMARY KEY, identity, chunk, position);
+//!
 //! -- How many events had `value` in `field`, per minute (`span` 60) and per hour (3600).
 //! -- Fields: type, action, method, status, country, endpoint; address only per hour.
 //! -- Each field counts each event once, so the sum over a field's values is the total.
@@ -72,9 +76,10 @@
 //! A record that is sent again has the same timestamp and key, so the primary key is the unique
 //! index, the time index and the order of the pages at once. Lists go by
 //! `timestamp DESC, chunk DESC, position DESC`: for equal timestamps, by arrival. This triple is the
-//! cursor and the public id; it never changes while the record exists. Live readers that follow
-//! commits go by `chunk`: chunk ids grow with every commit, and a reader that saw chunk N has seen
-//! all chunks before it. Ids are never used again.
+//! cursor and the public id; it never changes while the record exists. Readers that follow what is
+//! committed go by chunk and position: chunk ids grow with every commit, so a reader that saw chunk N
+//! has seen all chunks before it. Ids are never used again. From a body in a chunk, the record's time
+//! leads to its row, if it has one (`search/arrivals.rs`).
 
 mod append;
 mod bodies;

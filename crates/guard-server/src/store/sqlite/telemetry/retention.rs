@@ -130,7 +130,7 @@ impl<'a> Removing<'a> {
             Kind::Metric => "NULL, NULL, NULL, NULL, NULL, NULL",
         };
         let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT timestamp, key, chunk, type, {columns} FROM {} WHERE project = ?1
+            "SELECT timestamp, key, chunk, type, position, {columns} FROM {} WHERE project = ?1
              AND timestamp < ?2 ORDER BY timestamp, key LIMIT ?3",
             kind.key()
         ))?;
@@ -149,10 +149,24 @@ impl<'a> Removing<'a> {
             ))?
             .execute(params![project.0, timestamp, key])?;
         removed.counts.save(self.connection, project)?;
+        if kind == Kind::Event {
+            self.passed(project, removed.last_arrived)?;
+        }
         self.count_types(project, kind, &removed.types)?;
         let bytes = self.chunks(&removed.chunks)? + removed.n * ROW_BYTES;
         tallies::add_bytes(self.connection, project, 0, -bytes)?;
         Ok((removed.n.unsigned_abs(), bytes))
+    }
+
+    /// Notes that readers before this chunk and position have missed events.
+    fn passed(&self, project: ProjectId, (chunk, position): (i64, i64)) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "UPDATE arrivals SET chunk = ?2, position = ?3
+                 WHERE project = ?1 AND (chunk, position) < (?2, ?3)",
+            )?
+            .execute(params![project.0, chunk, position])
+            .map(drop)
     }
 
     fn count_types(
@@ -251,6 +265,8 @@ struct Removed {
     n: i64,
     /// Timestamp and key of the last one.
     last: Option<(i64, i64)>,
+    /// Chunk and position of the one that arrived last.
+    last_arrived: (i64, i64),
     counts: EventCounts,
     types: BTreeMap<i64, i64>,
     chunks: BTreeMap<i64, i64>,
@@ -262,19 +278,21 @@ impl Removed {
         let type_id = row.get(3)?;
         self.n += 1;
         self.last = Some((timestamp, row.get(1)?));
-        *self.chunks.entry(row.get(2)?).or_default() += 1;
+        let chunk = row.get(2)?;
+        *self.chunks.entry(chunk).or_default() += 1;
+        self.last_arrived = self.last_arrived.max((chunk, row.get(4)?));
         *self.types.entry(type_id).or_default() += 1;
         if kind == Kind::Event {
             let values = [
                 Some(type_id),
-                row.get(4)?,
                 row.get(5)?,
                 row.get(6)?,
                 row.get(7)?,
                 row.get(8)?,
+                row.get(9)?,
             ];
             let group = EventGroup::new(timestamp, values);
-            self.counts.add(group, Address::of(row.get_ref(9)?), -1);
+            self.counts.add(group, Address::of(row.get_ref(10)?), -1);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Queries of people about events and metrics.
 
+mod arrivals;
 mod columns;
 mod condition;
 mod counts;
@@ -11,6 +12,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+use self::arrivals::Position;
 use super::super::Sqlite;
 use super::records::Place;
 use crate::query::buckets::Buckets;
@@ -19,8 +21,8 @@ use crate::query::metric::{KeyValues, MetricTopItem};
 use crate::query::series::Series;
 use crate::query::top::Top;
 use crate::store::{
-    BoxFuture, Cursor, EventQuery, EventSlice, MetricQuery, ProjectId, Search, Selection,
-    StoredEvent,
+    ArrivalQuery, ArrivalSlice, Arrivals, BoxFuture, Cursor, EventQuery, EventSlice, MetricQuery,
+    ProjectId, Search, Selection, StoredEvent,
 };
 
 impl Search for Sqlite {
@@ -61,5 +63,21 @@ impl Search for Sqlite {
 
     fn metric_top(&self, query: MetricQuery, limit: usize) -> BoxFuture<'_, Vec<MetricTopItem>> {
         Box::pin(self.search(move |connection| metrics::top(connection, &query, limit)))
+    }
+}
+
+// These read little at a time, so they do not wait behind queries of people.
+impl Arrivals for Sqlite {
+    fn now(&self, project: ProjectId) -> BoxFuture<'_, Cursor> {
+        Box::pin(self.read(move |connection| arrivals::now(connection, project)))
+    }
+
+    fn arrivals(&self, query: ArrivalQuery) -> BoxFuture<'_, ArrivalSlice> {
+        Box::pin(async move {
+            let after = Position::of(&query.after)?;
+            let until = query.until.as_ref().map(Position::of).transpose()?;
+            self.read(move |connection| arrivals::arrivals(connection, &query, after, until))
+                .await?
+        })
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn event(
     read(&snapshot, &mut reader, place, install).map(Some)
 }
 
-fn read(
+pub(super) fn read(
     connection: &Connection,
     reader: &mut Reader<'_>,
     place: Place,
