@@ -43,6 +43,7 @@ pub mod maintenance;
 pub mod monitoring;
 pub mod network;
 mod off_thread;
+pub mod outbound;
 pub mod people;
 pub mod project_admin;
 pub mod projects;

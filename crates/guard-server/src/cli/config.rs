@@ -6,6 +6,7 @@
 //! writes it. Mark a secret with `hide_env_values = true`, and use [`Secret`] for it.
 
 mod limits;
+mod mail;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use guard_wire::encrypt::{Encryptor, KeyError as EncryptionKeyError};
 use thiserror::Error;
 
 pub use self::limits::LimitArgs;
+pub use self::mail::{MailError, OutboundArgs};
 use crate::cli::people_command::{PeopleCommand, TokensCommand};
 use crate::cli::projects_command::{KeysArgs, ProjectsCommand};
 use crate::cli::rules_command::RulesCommand;
@@ -22,6 +24,7 @@ use crate::http::connections::ConnectionLimits;
 use crate::http::connections::tls::TlsFiles;
 use crate::http::{InvalidUrl, Limits, PublicUrl, TrustedProxies};
 use crate::network::InvalidNetwork;
+use crate::outbound::{MailServer, Reach};
 use crate::people::SessionLimits;
 use crate::people::token::{self, TokenError};
 use crate::projects::ProjectSettings;
@@ -211,6 +214,10 @@ pub struct Args {
     #[arg(long, env = "GUARD_SERVER_RESERVE", value_name = "BYTES")]
     pub reserve: Option<u64>,
 
+    /// How alerts leave the server.
+    #[command(flatten)]
+    pub outbound: OutboundArgs,
+
     /// How the log is written to the standard error: lines of text, or one JSON object a line.
     #[arg(
         long,
@@ -297,6 +304,10 @@ pub struct Config {
     pub sessions: SessionLimits,
     /// How long the audit log keeps its entries.
     pub audit_kept: Duration,
+    /// Which addresses webhooks may have.
+    pub webhooks: Reach,
+    /// The mail server.
+    pub mail: Option<MailServer>,
     /// Settings of the project `default`.
     pub settings: ProjectSettings,
 }
@@ -327,6 +338,9 @@ pub enum ConfigError {
     /// The public URL cannot be used.
     #[error("--public-url: {0}")]
     PublicUrl(#[from] InvalidUrl),
+    /// The mail server is not set up properly.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// The API key is not valid.
     #[error("--api-key: {0}")]
     ApiKey(#[from] KeyError),
@@ -382,6 +396,7 @@ impl Args {
         };
         let proxies = TrustedProxies::parse(&self.trusted_proxy)?;
         let public_url = self.public_url.as_deref().map(str::parse).transpose()?;
+        let (webhooks, mail) = (self.outbound.reach(), self.outbound.mail_server()?);
         Ok(Config {
             listen: self.listen,
             metrics_listen: self.metrics_listen,
@@ -405,6 +420,8 @@ impl Args {
                 idle: hours(self.session_idle_hours),
                 total: hours(self.session_hours),
             },
+            webhooks,
+            mail,
             settings: ProjectSettings {
                 key: self.api_key.map(|key| key::KeyHash::of(key.expose())),
                 encryption_key: self.encryption_key,
