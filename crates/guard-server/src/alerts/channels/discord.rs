@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::words::{Link, Tone, Words, cut};
 
 const MAX_TITLE: usize = 256;
+/// Leaves room for the fields. A link that does not fit is left out.
+const MAX_DESCRIPTION: usize = 3500;
 const RED: u32 = 0xd1_3c_3c;
 const GREEN: u32 = 0x2e_8b_57;
 const GREY: u32 = 0x80_80_80;
@@ -20,8 +22,12 @@ pub(super) fn body(words: &Words) -> Value {
         Tone::Test => GREY,
     };
     let link = |link: &Link| format!("[{}](<{}>)", link.label, link.url);
-    let mut description = vec![code(&words.summary)];
-    description.extend(words.links.iter().map(link));
+    let mut description = code(&words.summary);
+    for link in words.links.iter().map(link) {
+        if description.len() + link.len() < MAX_DESCRIPTION {
+            description = [&description, "\n", &link].concat();
+        }
+    }
     let fields = words.facts.iter().map(|fact| {
         let is_short = !fact.value.contains(", ");
         json!({ "name": fact.name, "value": code(&fact.value), "inline": is_short })
@@ -29,7 +35,7 @@ pub(super) fn body(words: &Words) -> Value {
     json!({
         "embeds": [{
             "title": cut(&unmarked(&words.title), MAX_TITLE),
-            "description": description.join("\n"),
+            "description": description,
             "color": color,
             "fields": fields.collect::<Vec<_>>(),
         }],

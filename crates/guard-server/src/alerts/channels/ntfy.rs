@@ -11,7 +11,8 @@ use super::url;
 use super::words::{Tone, Words, cut_bytes};
 use crate::outbound::{Post, TargetUrl};
 
-const MAX_MESSAGE: usize = 4096;
+/// Less than the limit, to leave room for two long links in the whole request.
+const MAX_MESSAGE: usize = 2800;
 /// The longest name of a topic.
 const MAX_TOPIC: usize = 64;
 

@@ -22,12 +22,11 @@ pub(super) fn body(words: &Words) -> Value {
         json!({ "type": "section", "text": plain(&escaped(&words.summary)) }),
         json!({ "type": "section", "fields": fields.collect::<Vec<_>>() }),
     ];
-    let link = |link: &super::words::Link| format!("<{}|{}>", escaped(&link.url), link.label);
-    let links: Vec<_> = words.links.iter().map(link).collect();
-    if !links.is_empty() {
-        let text = json!({ "type": "mrkdwn", "text": links.join("   "), "verbatim": true });
-        blocks.push(json!({ "type": "section", "text": text }));
-    }
+    blocks.extend(words.links.iter().map(|link| {
+        let text = format!("<{}|{}>", escaped(&link.url), link.label);
+        let text = json!({ "type": "mrkdwn", "text": text, "verbatim": true });
+        json!({ "type": "section", "text": text })
+    }));
     json!({
         // Shown in the list of messages, and on phones.
         "text": escaped(&format!("{}. {}", words.title, words.summary)),

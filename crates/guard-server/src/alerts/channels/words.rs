@@ -15,7 +15,7 @@ const MAX_TITLE: usize = 140;
 const MAX_SUMMARY: usize = 400;
 const MAX_VALUE: usize = 120;
 /// A longer link is left out: services refuse the message, or cut it to another link.
-const MAX_LINK: usize = 1200;
+const MAX_LINK: usize = 2300;
 /// Ends a text that was cut.
 const CUT: char = '…';
 
@@ -257,7 +257,7 @@ mod tests {
     fn links_without_a_host_and_too_long_ones_are_left_out() {
         let mut notification = notification();
         notification.links.view = "/p/shop/events".to_owned();
-        notification.links.ban = Some(format!("https://guard.example/{}", "a".repeat(1200)));
+        notification.links.ban = Some(format!("https://guard.example/{}", "a".repeat(2300)));
         assert_eq!(Words::of(&notification).links, []);
     }
 
