@@ -49,6 +49,7 @@ pub mod project_admin;
 pub mod projects;
 pub mod query;
 pub mod rules;
+mod schema;
 pub mod secret;
 pub mod store;
 mod trouble;

@@ -10,6 +10,8 @@ use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use crate::schema::text_schema;
+
 /// The text is no address and no CIDR block.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{text:?} is no address and no CIDR block such as 10.0.0.0/8")]
@@ -25,6 +27,12 @@ const MAPPED_BITS: u8 = 96;
 /// client addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network(IpNet);
+
+text_schema!(
+    Network,
+    "An address or a CIDR block, IPv4 or IPv6.",
+    "192.0.2.0/24"
+);
 
 impl Network {
     pub(crate) fn parse(text: &str) -> Option<Self> {

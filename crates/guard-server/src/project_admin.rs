@@ -1,17 +1,22 @@
 //! Managing projects and their keys: what the operator API and the command line share. Each change
 //! is recorded in the audit log.
 
+mod view;
+
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
+pub use self::view::{
+    KindFigures, ProjectDetails, ProjectFigures, ProjectView, RecordFigures, StorageFigures,
+    details, figures,
+};
+
 use crate::DEFAULT_PROJECT;
 use crate::people::{Actor, AuditEntry, Change};
-use crate::projects::activity::Refusal;
 use crate::projects::key::{self, InvalidLabel, KeyHash, KeyId, NewKey, NoRandomness};
 use crate::projects::name::{InvalidName, check_name};
-use crate::projects::{ApiKey, Project, Settings, SettingsChange, SettingsError};
+use crate::projects::{ApiKey, Project, SettingsChange, SettingsError};
 use crate::secret::Secret;
 use crate::store::{AddOutcome, StoreError, Stores};
 
@@ -68,79 +73,6 @@ pub enum ProjectError {
     /// No key could be made.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
-}
-
-/// A project as answers and the audit log show it: without its secrets.
-#[derive(Debug, Serialize)]
-pub struct ProjectView {
-    name: String,
-    created_at: Timestamp,
-    settings: Settings,
-    /// Which secrets are set.
-    secrets: SecretsView,
-}
-
-#[derive(Debug, Serialize)]
-struct SecretsView {
-    encryption_key: bool,
-    signing_secret: bool,
-}
-
-impl From<Project> for ProjectView {
-    fn from(project: Project) -> Self {
-        Self {
-            name: project.name,
-            created_at: project.created_at,
-            settings: project.settings,
-            secrets: SecretsView {
-                encryption_key: project.encryption_key.is_some(),
-                signing_secret: project.signing_secret.is_some(),
-            },
-        }
-    }
-}
-
-/// The figures of a project.
-///
-/// # Errors
-///
-/// [`StoreError`] if the store fails.
-pub async fn figures(stores: &Stores, project: &Project) -> Result<Value, StoreError> {
-    let counts = stores.telemetry.counts(project.id).await?;
-    let refused = stores.projects.refusals(project.id).await?;
-    let usage = stores.telemetry.usage(project.id).await?;
-    let refused = Refusal::ALL.map(|why| {
-        let n = refused.get(why.as_str()).copied().unwrap_or(0);
-        (why.as_str().to_owned(), json!(n))
-    });
-    let of_kind = |stored, duplicates, invalid| json!({ "stored": stored, "duplicates": duplicates, "invalid": invalid });
-    let (duplicates, invalid) = (counts.duplicates, counts.invalid);
-    Ok(json!({
-        "records": {
-            "events": of_kind(counts.events.total, duplicates.events, invalid.events),
-            "metrics": of_kind(counts.metrics.total, duplicates.metrics, invalid.metrics),
-        },
-        "refused": Value::Object(refused.into_iter().collect()),
-        "storage": {
-            "bytes": usage.bytes,
-            "bytes_per_day": usage.bytes_per_day,
-            "days_left": usage.days_left(&project.settings),
-        },
-    }))
-}
-
-/// A project with its figures.
-///
-/// # Errors
-///
-/// [`StoreError`] if the store fails.
-pub async fn details(stores: &Stores, project: Project) -> Result<Value, StoreError> {
-    let figures = figures(stores, &project).await?;
-    let mut details = json!(ProjectView::from(project));
-    if let (Value::Object(details), Value::Object(figures)) = (&mut details, figures) {
-        details.extend(figures);
-    }
-    Ok(details)
 }
 
 /// Creates a project.
@@ -353,7 +285,7 @@ async fn record(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::projects::ProjectId;
+    use crate::projects::{ProjectId, Settings};
 
     #[test]
     fn the_audit_log_gets_what_differs_and_no_secret() {

@@ -3,10 +3,20 @@
 use std::fmt;
 
 use serde::Deserialize;
+use utoipa::openapi::KnownFormat;
+
+use crate::schema::text_schema;
 
 /// A secret as the operator gave it. Its `Debug` output hides the text.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Secret(String);
+
+text_schema!(
+    Secret,
+    "A secret. No answer returns it.",
+    "correct horse battery staple",
+    KnownFormat::Password
+);
 
 impl Secret {
     /// The text itself. Never log it.

@@ -37,6 +37,7 @@ pub async fn projects(args: &Args, command: &ProjectsCommand) -> Outcome<()> {
             let details = details(&stores, project)
                 .await
                 .map_err(failed_with(FAILED))?;
+            let details = serde_json::json!(details);
             print(once(visible_json(&format!("{details:#}")).into_owned()))
         }
         ProjectsCommand::Create { name } => {

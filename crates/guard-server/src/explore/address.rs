@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{BucketsAnswer, EventItem, RangeAnswer, SeriesAnswer, TopAnswer};
 use super::filters::{and, has, named, one_of};
@@ -20,9 +21,10 @@ const PAST: usize = 20;
 const VERSIONS: u16 = 1000;
 
 /// Everything about one address.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct AddressAnswer {
     /// The address.
+    #[schema(value_type = String, example = "203.0.113.7")]
     pub ip: IpAddr,
     /// The range.
     #[serde(flatten)]
@@ -54,7 +56,7 @@ pub struct AddressAnswer {
 }
 
 /// The bans of an address.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct AddressBans {
     /// In force.
     pub active: Vec<ActiveBan>,
@@ -65,7 +67,7 @@ pub struct AddressBans {
 }
 
 /// A change of the rules about an address.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PastBan {
     /// When.
     pub at: Utc,

@@ -7,6 +7,7 @@ use guard_wire::status::LedgerReport;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::fleet::adoption::{self, Adopter, AdoptionError, AdoptionState};
 use crate::query::{MAX_LIST_BYTES, Utc};
@@ -18,7 +19,7 @@ const SILENT_AFTER: SignedDuration = SignedDuration::from_mins(15);
 const MAX_INSTALLS: u16 = 1000;
 
 /// The agents of a project.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Agents {
     /// The installs, those in the worst state first.
     pub items: Vec<Agent>,
@@ -29,7 +30,7 @@ pub struct Agents {
 }
 
 /// How many agents there are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AgentCounts {
     /// Installs.
     pub total: u64,
@@ -48,7 +49,7 @@ pub struct AgentCounts {
 }
 
 /// An install.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Agent {
     /// Identifies it.
     pub install_id: String,
@@ -81,11 +82,12 @@ pub struct Agent {
     /// How many of its processes ask for rules.
     pub processes: usize,
     /// The last report as it was sent.
+    #[schema(value_type = Option<Object>)]
     pub report: Option<Box<RawValue>>,
 }
 
 /// The records that an agent holds.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Queue {
     /// In memory.
     pub buffered: Option<u64>,
@@ -94,7 +96,7 @@ pub struct Queue {
 }
 
 /// The rules that an agent has.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct AgentRules {
     /// The version in force, as it reports.
     pub in_force: Option<i64>,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::query::buckets::Buckets;
 use crate::query::group::Key;
@@ -11,7 +12,7 @@ use crate::query::{TimeRange, Utc};
 use crate::store::StoredEvent;
 
 /// An event in an answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct EventItem {
     /// Identifies it in its project.
     pub id: String,
@@ -20,6 +21,7 @@ pub struct EventItem {
     /// The install that sent it.
     pub install_id: Option<String>,
     /// The event as it was sent.
+    #[schema(value_type = Object)]
     pub event: Box<RawValue>,
 }
 
@@ -35,7 +37,7 @@ impl From<StoredEvent> for EventItem {
 }
 
 /// A range in an answer.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct RangeAnswer {
     /// The first moment.
     pub from: Utc,
@@ -53,7 +55,7 @@ impl From<TimeRange> for RangeAnswer {
 }
 
 /// The buckets of an answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct BucketsAnswer {
     /// The length of each, in seconds.
     pub interval_s: i64,
@@ -75,7 +77,7 @@ impl BucketsAnswer {
 }
 
 /// A series of counts in an answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SeriesAnswer {
     /// The buckets.
     #[serde(flatten)]
@@ -92,9 +94,10 @@ pub struct SeriesAnswer {
 }
 
 /// The counts of one key in an answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct CountsAnswer {
     /// The key.
+    #[schema(value_type = Option<String>, required = true)]
     pub key: Key,
     /// One count for each bucket.
     pub counts: Vec<u64>,
@@ -119,7 +122,7 @@ impl SeriesAnswer {
 }
 
 /// The most frequent keys in an answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TopAnswer {
     /// The keys, most events first.
     pub items: Vec<TopItemAnswer>,
@@ -135,9 +138,10 @@ pub struct TopAnswer {
 }
 
 /// One of the most frequent keys.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TopItemAnswer {
     /// The key.
+    #[schema(value_type = Option<String>, required = true)]
     pub key: Key,
     /// How many events have it.
     pub count: u64,

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{BucketsAnswer, RangeAnswer, SeriesAnswer};
 use crate::query::TimeRange;
@@ -13,7 +14,7 @@ use crate::query::series::SeriesCounter;
 use crate::store::{LossCount, ProjectId, StoreError, Stores};
 
 /// Lost records.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct LossesAnswer {
     /// The range.
     #[serde(flatten)]
@@ -28,7 +29,7 @@ pub struct LossesAnswer {
 }
 
 /// How many records were lost for a reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReasonCount {
     /// Why.
     pub reason: String,
@@ -39,7 +40,7 @@ pub struct ReasonCount {
 }
 
 /// What one installation lost.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InstallLosses {
     /// The installation.
     pub install_id: String,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::answer::EventItem;
 use super::filters::{and, has, metadata, named};
@@ -27,7 +28,7 @@ const COMPARED: u32 = 20_000;
 const CORRELATION_KEY: &str = "guard.behavior.correlation_key";
 
 /// An event and what happened around it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct EventDetail {
     /// The event.
     #[serde(flatten)]
@@ -37,7 +38,7 @@ pub struct EventDetail {
 }
 
 /// The events around an event, newest first, without itself.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Neighbours {
     /// With the same address, within a day.
     pub address: Vec<EventItem>,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::agents::{self, AgentCounts};
 use super::answer::{BucketsAnswer, RangeAnswer, SeriesAnswer, TopAnswer};
@@ -32,7 +33,7 @@ const TOPS: [&str; 6] = [
 const BANS: usize = 10;
 
 /// The first page.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Overview {
     /// The range.
     #[serde(flatten)]
@@ -58,7 +59,7 @@ pub struct Overview {
 }
 
 /// Totals of the range.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Totals {
     /// Events.
     pub events: Total,
@@ -73,13 +74,13 @@ pub struct Totals {
 }
 
 /// A total and the one of the range before.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct Total {
     /// In the range.
     pub count: u64,
     /// In the range before.
     pub previous: u64,
-    /// The change as a share of the one before; `None` if that is 0.
+    /// The change as a share of the one before; null if that is 0.
     pub change: Option<f64>,
 }
 
@@ -96,7 +97,7 @@ impl Total {
 }
 
 /// Quantiles of the response time.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct ResponseTime {
     /// The median.
     pub p50: Option<f64>,
@@ -109,7 +110,7 @@ pub struct ResponseTime {
 }
 
 /// Values of metrics, one for each bucket of the series.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Sparklines {
     /// Requests.
     pub requests: Vec<Option<f64>>,
@@ -118,7 +119,7 @@ pub struct Sparklines {
 }
 
 /// The most frequent keys.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "the names of the fields of events say it")]
 pub struct Tops {
     pub ip_address: TopAnswer,
@@ -130,7 +131,7 @@ pub struct Tops {
 }
 
 /// The bans in force.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Bans {
     /// How many there are.
     pub active: usize,
@@ -141,7 +142,7 @@ pub struct Bans {
 }
 
 /// Lost records.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Losses {
     /// How many.
     pub total: u64,

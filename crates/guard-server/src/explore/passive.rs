@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{EventItem, RangeAnswer, is_false};
 use super::filters::{WOULD_BLOCK, and, has, metadata, named, one_of};
@@ -23,7 +24,7 @@ const SAMPLED: SignedDuration = SignedDuration::from_hours(1);
 const COMPARED: u32 = 5000;
 
 /// What enforcement would block.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Passive {
     /// The range.
     #[serde(flatten)]
@@ -40,13 +41,16 @@ pub struct Passive {
 }
 
 /// The events with one reason and rule.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PassiveGroup {
     /// Why.
+    #[schema(value_type = Option<String>, required = true)]
     pub reason: Key,
     /// The rule.
+    #[schema(value_type = Option<String>, required = true)]
     pub rule_id: Key,
     /// The type of the rule.
+    #[schema(value_type = Option<String>, required = true)]
     pub rule_type: Key,
     /// How many events.
     pub count: u64,

@@ -1,6 +1,7 @@
 //! The counts of a project at a glance.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::query::MAX_LIST_BYTES;
 use crate::store::{AgentReport, ProjectId, RecordCounts, StoreError, Stores};
@@ -9,7 +10,7 @@ use crate::store::{AgentReport, ProjectId, RecordCounts, StoreError, Stores};
 const SUMMARY_AGENTS: u16 = 100;
 
 /// The counts of a project's records, and its agents.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Summary {
     /// The counts of records.
     #[serde(flatten)]

@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use crate::store::{Fleet, ProjectId, RuleSubscriber, RulesStore, StoreError};
 
@@ -39,7 +40,7 @@ fn or_none(newest: Option<i64>) -> String {
 }
 
 /// How far an agent is with a version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AdoptionState {
     /// The agent refused the document.
@@ -67,9 +68,9 @@ impl Display for AdoptionState {
 }
 
 /// An agent and its state for a version.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Adopter {
-    /// The state. `None` while no rules are set, unless the agent is silent.
+    /// The state. Null while no rules are set, unless the agent is silent.
     pub state: Option<AdoptionState>,
     /// When a waiting agent will ask again, if it polls.
     pub expected_by: Option<Timestamp>,
@@ -79,7 +80,7 @@ pub struct Adopter {
 }
 
 /// The number of agents in each state.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AdoptionCounts {
     /// Agents that refused the document.
     pub refused: u64,
@@ -96,9 +97,9 @@ pub struct AdoptionCounts {
 }
 
 /// The adoption of a version of the rules.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Adoption {
-    /// The version. `None` while no rules are set.
+    /// The version. Null while no rules are set.
     pub version: Option<i64>,
     /// The number of agents in each state.
     pub counts: AdoptionCounts,

@@ -3,8 +3,9 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use super::wrong_keys::WrongKey;
 use crate::ingest::BatchError;
@@ -19,6 +20,22 @@ const MAX_DETAIL: usize = 2000;
 /// The code of a refusal, as an extension of its answer. It is counted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RefusalCode(pub(crate) &'static str);
+
+/// Why a request failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorAnswer {
+    /// What is wrong and what to do, for people.
+    #[schema(max_length = 2001)]
+    detail: String,
+    /// What is wrong, for programs.
+    code: &'static str,
+    /// The path of the wrong field or the name of the wrong parameter.
+    #[schema(required = true)]
+    field: Option<String>,
+    /// Where in the field the error is, in characters; only for filters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<usize>,
+}
 
 /// An answer that reports a failure.
 #[derive(Debug, Error)]
@@ -174,10 +191,12 @@ impl From<BatchError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         tracing::debug!(status = self.status.as_u16(), code = self.code, detail = %self.detail, "refused");
-        let mut body = json!({ "detail": self.detail, "code": self.code, "field": self.field });
-        if let Some(position) = self.position {
-            body["position"] = position.into();
-        }
+        let body = ErrorAnswer {
+            detail: self.detail,
+            code: self.code,
+            field: self.field,
+            position: self.position,
+        };
         let mut response = (self.status, Json(body)).into_response();
         response.extensions_mut().insert(RefusalCode(self.code));
         if self.is_wrong_key {

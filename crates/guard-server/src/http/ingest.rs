@@ -13,12 +13,15 @@ use guard_wire::encrypt::Encryptor;
 use guard_wire::header::INSTALL_ID;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::body;
 use crate::http::caller::{Caller, keys};
 use crate::http::error::ApiError;
-use crate::http::routes::alive;
+use crate::http::openapi::contract::{Batch, EncryptedBatch, Status};
+use crate::http::openapi::params::{BodyHeaders, SenderHeaders};
+use crate::http::ready::{Alive, alive};
 use crate::http::sender::{MAX_NAME, UNKNOWN, sender};
 use crate::http::state::{AppState, Limits};
 use crate::ingest::envelope::{self, SealedEnvelope};
@@ -28,23 +31,68 @@ use crate::monitoring::Outcome;
 use crate::projects::activity::Refusal;
 use crate::projects::quota::{Admission, QuotaExceeded};
 use crate::store::{
-    AgentId, AgentSignal, KindCounts, LossReport, Project, ProjectId, StatusReport,
+    AgentId, AgentReport, AgentSignal, KindCounts, LossReport, Project, ProjectId, StatusReport,
 };
 use crate::visible::shortened;
 
 /// The answer of the contract, plus fields that only this server sends. `errors` stays null even if
 /// records were left out: otherwise agents would send the whole batch again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Accepted {
     #[serde(flatten)]
     answer: IngestAnswer,
-    /// `null` if the store detects duplicates only later.
+    /// Records that were stored before. Null if the store detects duplicates only later.
     duplicates: Option<KindCounts>,
+    /// The first 20 records that were left out.
     invalid: Vec<LeftOut>,
 }
 
-/// `POST /api/v1/events`, `POST /api/v1/metrics`.
-pub(crate) async fn plain(
+/// The server responds.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LastStatus {
+    #[serde(flatten)]
+    alive: Alive,
+    /// The last report of the install; null if there is none. Missing without a key and an install.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<AgentReport>)]
+    report: Option<Option<AgentReport>>,
+}
+
+/// Stores a batch of events and metrics.
+///
+/// The answer comes when the batch is committed. A record that cannot be
+/// stored is left out and counted; the others are stored. `*_processed` includes duplicates, which
+/// are stored already. `errors` is always null: otherwise agents would send the whole batch again.
+#[utoipa::path(
+    post, path = "/api/v1/events", operation_id = "send_events", tag = "Agents",
+    security(("key" = [])), params(SenderHeaders, BodyHeaders), request_body = Batch,
+    responses((status = OK, body = Accepted))
+)]
+pub(crate) async fn events(
+    state: State<Arc<AppState>>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Accepted>, ApiError> {
+    plain(state, caller, headers, body).await
+}
+
+/// Stores a batch of events and metrics, as `POST /api/v1/events` does.
+#[utoipa::path(
+    post, path = "/api/v1/metrics", operation_id = "send_metrics", tag = "Agents",
+    security(("key" = [])), params(SenderHeaders, BodyHeaders), request_body = Batch,
+    responses((status = OK, body = Accepted))
+)]
+pub(crate) async fn metrics(
+    state: State<Arc<AppState>>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Accepted>, ApiError> {
+    plain(state, caller, headers, body).await
+}
+
+async fn plain(
     State(state): State<Arc<AppState>>,
     Caller(project, _): Caller,
     headers: HeaderMap,
@@ -72,7 +120,12 @@ pub(crate) async fn plain(
     store(&state, agent, intake, admission).await
 }
 
-/// `POST /api/v1/events/encrypted`.
+/// Stores an encrypted batch.
+#[utoipa::path(
+    post, path = "/api/v1/events/encrypted", operation_id = "send_encrypted", tag = "Agents",
+    security(("key" = [])), params(SenderHeaders, BodyHeaders), request_body = EncryptedBatch,
+    responses((status = OK, body = Accepted))
+)]
 pub(crate) async fn encrypted(
     State(state): State<Arc<AppState>>,
     Caller(project, _): Caller,
@@ -107,7 +160,12 @@ pub(crate) async fn encrypted(
     store(&state, agent, intake, admission).await
 }
 
-/// `POST /api/v1/status`.
+/// Takes a report of how an agent is. A report has at most 64 KiB.
+#[utoipa::path(
+    post, path = "/api/v1/status", operation_id = "send_status", tag = "Agents",
+    security(("key" = [])), params(SenderHeaders, BodyHeaders), request_body = Status,
+    responses((status = OK, body = StatusAnswer))
+)]
 pub(crate) async fn status(
     State(state): State<Arc<AppState>>,
     Caller(project, _): Caller,
@@ -164,21 +222,27 @@ pub(crate) async fn status(
     }))
 }
 
-/// `GET /api/v1/status`: the process responds. With a key and an install id, the answer also has
-/// the last report of that install.
+/// Says that the server responds.
+///
+/// With a key and `X-Agent-Install-Id`, the answer also has the last report of that install. Without
+/// them it needs no key.
+#[utoipa::path(
+    get, path = "/api/v1/status", operation_id = "get_status", tag = "Agents",
+    security(("key" = []), ()), params(SenderHeaders), responses((status = OK, body = LastStatus))
+)]
 pub(crate) async fn last_status(
     State(state): State<Arc<AppState>>,
     headers: HeaderMap,
     caller: Result<Caller, ApiError>,
-) -> Result<Json<Value>, ApiError> {
-    let Json(mut answer) = alive().await;
-    if keys(&headers).next().is_none() || !headers.contains_key(INSTALL_ID) {
-        return Ok(Json(answer));
+) -> Result<Json<LastStatus>, ApiError> {
+    let Json(alive) = alive().await;
+    let mut report = None;
+    if keys(&headers).next().is_some() && headers.contains_key(INSTALL_ID) {
+        let (Caller(project, _), agent) = (caller?, sender(&headers));
+        let fleet = &state.stores.fleet;
+        report = Some(fleet.report(project.id, &agent.install_id).await?);
     }
-    let (Caller(project, _), agent) = (caller?, sender(&headers));
-    let report = state.stores.fleet.report(project.id, &agent.install_id);
-    answer["report"] = json!(report.await?);
-    Ok(Json(answer))
+    Ok(Json(LastStatus { alive, report }))
 }
 
 /// Refuses records while the disk is nearly full. Everything else goes on.

@@ -24,7 +24,13 @@ pub fn metrics_router(state: Arc<AppState>) -> Router {
         .with_state(state)
 }
 
-/// The metrics, for everybody who signed in and for tokens.
+/// Returns what the server measures about itself, as text for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "get_measurements", tag = "Server",
+    security(("token" = ["viewer"])),
+    responses((status = OK, description = "The measurements.",
+        content((String = "application/openmetrics-text"))))
+)]
 pub(super) async fn for_viewers(
     _: Viewer,
     state: State<Arc<AppState>>,

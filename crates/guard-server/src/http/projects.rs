@@ -6,49 +6,59 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use utoipa::ToSchema;
 
-use super::error::ApiError;
+use super::error::{ApiError, ErrorAnswer};
 use super::json::JsonBody;
-use super::people::Listed;
+use super::listed::Listed;
 use super::principal::{Admin, In, Viewer};
 use super::state::AppState;
-use crate::project_admin::{self, ProjectError, ProjectView};
+use crate::project_admin::{self, ProjectDetails, ProjectError, ProjectView};
 use crate::projects::{ApiKey, KeyId, SettingsChange};
 
 /// A project to create.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewProject {
+    /// Its name, which cannot change.
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", example = "shop")]
     name: String,
 }
 
 /// A change to a project.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "settings": { "retention_days": 30, "quota_per_minute": 600_000 } }))]
 pub(crate) struct ProjectChange {
+    /// What changes.
     settings: SettingsChange,
 }
 
 /// The confirmation that a project and all its data may be removed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Removal {
+    /// True, to remove it for good.
     #[serde(default)]
+    #[schema(example = true)]
     confirm: bool,
 }
 
 /// A key to make.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewKey {
+    /// Tells it from the others.
+    #[schema(min_length = 1, max_length = 100, example = "shop-eu")]
     label: String,
 }
 
 /// A key that was just made. It is never shown again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MadeKey {
+    /// Identifies it in this API.
     id: KeyId,
+    /// The key, `fg_...`.
     key: String,
 }
 
@@ -75,7 +85,11 @@ impl From<ProjectError> for ApiError {
     }
 }
 
-/// `GET /api/v1/projects`: those that the caller may see.
+/// Lists the projects that the caller may see.
+#[utoipa::path(
+    get, path = "/api/v1/projects", operation_id = "list_projects", tag = "Projects",
+    security(("token" = ["viewer"])), responses((status = OK, body = Listed<ProjectView>))
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     Viewer(principal): Viewer,
@@ -87,22 +101,31 @@ pub(crate) async fn list(
     )))
 }
 
-/// `POST /api/v1/projects`.
+/// Creates a project.
+#[utoipa::path(
+    post, path = "/api/v1/projects", operation_id = "create_project", tag = "Projects",
+    security(("token" = ["admin"])), request_body = NewProject,
+    responses((status = OK, body = ProjectDetails))
+)]
 pub(crate) async fn create(
     State(state): State<Arc<AppState>>,
     Admin(principal): Admin,
     JsonBody(new): JsonBody<NewProject>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<ProjectDetails>, ApiError> {
     let (stores, now) = (&state.stores, state.clock.now());
     let project = project_admin::create_project(stores, &new.name, &principal.actor, now).await?;
     Ok(Json(project_admin::details(stores, project).await?))
 }
 
-/// `GET /api/v1/projects/{project}`.
+/// Returns a project, its settings, and what it sent.
+#[utoipa::path(
+    get, path = "/", operation_id = "get_project", tag = "Projects",
+    security(("token" = ["viewer"])), responses((status = OK, body = ProjectDetails))
+)]
 pub(crate) async fn show(
     State(state): State<Arc<AppState>>,
     asked: In<Viewer>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<ProjectDetails>, ApiError> {
     // So that the counts are up to date.
     state.save_activity().await;
     Ok(Json(
@@ -110,19 +133,40 @@ pub(crate) async fn show(
     ))
 }
 
-/// `PATCH /api/v1/projects/{project}`.
+/// Changes the settings of a project.
+///
+/// A missing setting stays; null means none. No answer returns the secrets.
+#[utoipa::path(
+    patch, path = "/", operation_id = "change_project", tag = "Projects",
+    security(("token" = ["admin"])), request_body = ProjectChange,
+    responses(
+        (status = OK, body = ProjectDetails),
+        (status = 412, body = ErrorAnswer, description = "Others change the same settings all the \
+            time. Nothing changed.")
+    )
+)]
 pub(crate) async fn change(
     State(state): State<Arc<AppState>>,
     asked: In<Admin>,
     JsonBody(change): JsonBody<ProjectChange>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<ProjectDetails>, ApiError> {
     let (stores, now) = (&state.stores, state.clock.now());
     let (name, actor) = (&asked.project.name, &asked.principal.actor);
     let project = project_admin::change_project(stores, name, change.settings, actor, now).await?;
     Ok(Json(project_admin::details(stores, project).await?))
 }
 
-/// `DELETE /api/v1/projects/{project}`.
+/// Removes a project with all its records, rules and keys.
+///
+/// The default project cannot be removed.
+#[utoipa::path(
+    delete, path = "/", operation_id = "delete_project", tag = "Projects",
+    security(("token" = ["admin"])), request_body = Removal,
+    responses(
+        (status = NO_CONTENT),
+        (status = 409, body = ErrorAnswer, description = "`confirm` is not true. Nothing was removed.")
+    )
+)]
 pub(crate) async fn remove(
     State(state): State<Arc<AppState>>,
     asked: In<Admin>,
@@ -144,7 +188,11 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /api/v1/projects/{project}/keys`.
+/// Lists the keys of a project, without the keys themselves.
+#[utoipa::path(
+    get, path = "/keys", operation_id = "list_keys", tag = "Projects",
+    security(("token" = ["viewer"])), responses((status = OK, body = Listed<ApiKey>))
+)]
 pub(crate) async fn keys(
     State(state): State<Arc<AppState>>,
     asked: In<Viewer>,
@@ -153,7 +201,14 @@ pub(crate) async fn keys(
     Ok(Json(Listed::whole(keys)))
 }
 
-/// `POST /api/v1/projects/{project}/keys`.
+/// Makes a key for agents.
+///
+/// The answer is the only place where the key appears. A project has at most 100 keys.
+#[utoipa::path(
+    post, path = "/keys", operation_id = "add_key", tag = "Projects",
+    security(("token" = ["admin"])), request_body = NewKey,
+    responses((status = OK, body = MadeKey))
+)]
 pub(crate) async fn add_key(
     State(state): State<Arc<AppState>>,
     asked: In<Admin>,
@@ -166,7 +221,13 @@ pub(crate) async fn add_key(
     Ok(Json(MadeKey { id, key }))
 }
 
-/// `DELETE /api/v1/projects/{project}/keys/{id}`.
+/// Revokes a key at once.
+#[utoipa::path(
+    delete, path = "/keys/{id}", operation_id = "revoke_key", tag = "Projects",
+    security(("token" = ["admin"])),
+    params(("id" = String, Path, description = "The id of the key, from the list of keys.")),
+    responses((status = NO_CONTENT))
+)]
 pub(crate) async fn revoke_key(
     State(state): State<Arc<AppState>>,
     asked: In<Admin>,

@@ -1,15 +1,16 @@
-//! `GET /ready`: whether the server can take and store records.
+//! `GET /health` and `GET /ready`: whether the server responds, and whether it can store records.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, ErrorAnswer};
 use crate::http::state::AppState;
 use crate::store::StoreError;
 
@@ -52,10 +53,46 @@ impl Readiness {
     }
 }
 
-pub(crate) async fn ready(State(state): State<Arc<AppState>>) -> Result<Json<Value>, ApiError> {
+/// The server responds.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Alive {
+    /// `ok`.
+    status: &'static str,
+    /// The version of the server.
+    version: &'static str,
+}
+
+/// The server can take records.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Ready {
+    /// `ready`.
+    status: &'static str,
+}
+
+/// Says that the process responds.
+#[utoipa::path(
+    get, path = "/health", operation_id = "get_health", tag = "Server", security(()),
+    responses((status = OK, body = Alive))
+)]
+pub(crate) async fn alive() -> Json<Alive> {
+    Json(Alive {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// Says whether the server can take and store records.
+#[utoipa::path(
+    get, path = "/ready", operation_id = "get_ready", tag = "Server", security(()),
+    responses(
+        (status = OK, body = Ready),
+        (status = 503, body = ErrorAnswer, description = "It cannot. `detail` says why.")
+    )
+)]
+pub(crate) async fn ready(State(state): State<Arc<AppState>>) -> Result<Json<Ready>, ApiError> {
     let probe = state.stores.telemetry.probe();
     state.readiness.check(probe).await?;
-    Ok(Json(json!({ "status": "ready" })))
+    Ok(Json(Ready { status: "ready" }))
 }
 
 impl From<NotReady> for ApiError {

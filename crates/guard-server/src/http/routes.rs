@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{delete, get, patch, post};
-use guard_wire::Kind;
-use serde_json::{Value, json};
+use axum::routing::get;
+use axum::{Extension, Router};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::capacity::turns;
 use super::error::ApiError;
+use super::openapi::{self, Document};
 use super::people::{audit, people, session, setup, tokens};
 use super::principal::nothing_here;
+use super::rules::{changes, drafts, history};
 use super::state::AppState;
 use super::{
     assets, body, client, explore, ingest, monitor, projects, public_url, query, rate, ready,
@@ -39,23 +40,10 @@ pub fn router(state: Arc<AppState>) -> Router {
         .public_url
         .as_ref()
         .map_or_else(String::new, |url| url.base().to_owned());
-    let app = Router::new()
-        .route("/health", get(alive))
-        .route("/ready", get(ready::ready))
-        .route(Kind::Event.path(), post(ingest::plain))
-        .route(Kind::Metric.path(), post(ingest::plain))
-        .route("/api/v1/events/encrypted", post(ingest::encrypted))
-        .route(
-            "/api/v1/status",
-            post(ingest::status).get(ingest::last_status),
-        )
-        .route("/api/v1/rules", get(rules::get))
+    let (operations, api) = operations(&state).split_for_parts();
+    let app = operations
         .merge(dashboard())
-        .merge(
-            for_people()
-                .layer(from_fn_with_state(Arc::clone(&state), turns::in_turn))
-                .layer(from_fn_with_state(Arc::clone(&state), rate::limit)),
-        )
+        .layer(Extension(Document::new(api, &base)))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         // The handlers apply the configured limits when they read bodies.
@@ -83,76 +71,80 @@ fn dashboard() -> Router<Arc<AppState>> {
         .route("/sign-in", get(assets::page))
         .route("/projects", get(assets::page))
         .route("/p/{*page}", get(assets::page))
+        .route("/api/docs", get(assets::page))
 }
 
-/// The routes for people and their programs: few requests, large answers.
-fn for_people() -> Router<Arc<AppState>> {
-    Router::new()
-        .route("/metrics", get(monitor::for_viewers))
-        .route(
-            "/api/v1/session",
-            get(session::get)
-                .post(session::sign_in)
-                .delete(session::sign_out),
-        )
-        .route("/api/v1/session/password", post(session::change_password))
-        .route("/api/v1/setup", get(setup::get).post(setup::complete))
-        .route("/api/v1/people", get(people::list).post(people::add))
-        .route(
-            "/api/v1/people/{name}",
-            patch(people::change).delete(people::remove),
-        )
-        .route("/api/v1/people/{name}/link", post(people::link))
-        .route("/api/v1/tokens", get(tokens::list).post(tokens::add))
-        .route("/api/v1/tokens/{id}", delete(tokens::revoke))
-        .route("/api/v1/audit", get(audit::list))
-        .route("/api/v1/audit/export", get(audit::export))
-        .route(
-            "/api/v1/projects",
-            get(projects::list).post(projects::create),
-        )
+/// The operations of the API. Handlers name their paths, and describe them.
+fn operations(state: &Arc<AppState>) -> OpenApiRouter<Arc<AppState>> {
+    let for_people = for_people()
+        .layer(from_fn_with_state(Arc::clone(state), turns::in_turn))
+        .layer(from_fn_with_state(Arc::clone(state), rate::limit));
+    openapi::router()
+        .merge(for_agents())
+        .merge(for_people)
+        .routes(routes!(ready::alive))
+        .routes(routes!(ready::ready))
+        .routes(routes!(openapi::get))
+}
+
+/// What agents call: many requests, each with an API key.
+fn for_agents() -> OpenApiRouter<Arc<AppState>> {
+    OpenApiRouter::default()
+        .routes(routes!(ingest::events))
+        .routes(routes!(ingest::metrics))
+        .routes(routes!(ingest::encrypted))
+        .routes(routes!(ingest::status, ingest::last_status))
+        .routes(routes!(rules::serve::get))
+}
+
+/// What people and their programs call: few requests, large answers.
+fn for_people() -> OpenApiRouter<Arc<AppState>> {
+    OpenApiRouter::default()
+        .routes(routes!(monitor::for_viewers))
+        .routes(routes!(session::get, session::sign_in, session::sign_out))
+        .routes(routes!(session::change_password))
+        .routes(routes!(setup::get, setup::complete))
+        .routes(routes!(people::list, people::add))
+        .routes(routes!(people::change, people::remove))
+        .routes(routes!(people::link))
+        .routes(routes!(tokens::list, tokens::add))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::export))
+        .routes(routes!(projects::list, projects::create))
         .nest("/api/v1/projects/{project}", of_project())
 }
 
-/// The routes within a project.
-fn of_project() -> Router<Arc<AppState>> {
-    Router::new()
+/// The operations within a project.
+fn of_project() -> OpenApiRouter<Arc<AppState>> {
+    OpenApiRouter::default()
         .merge(explore::routes())
-        .route(
-            "/",
-            get(projects::show)
-                .patch(projects::change)
-                .delete(projects::remove),
-        )
-        .route("/keys", get(projects::keys).post(projects::add_key))
-        .route("/keys/{id}", delete(projects::revoke_key))
-        .route("/summary", get(query::summary))
-        .route("/metrics", get(query::metrics))
-        .route("/rules/adoption", get(query::adoption))
-        .route("/rules/entries", get(rules::changes::entries))
-        .route(
-            "/rules/published",
-            get(rules::changes::published).put(rules::changes::publish),
-        )
-        .route("/rules/versions", get(rules::changes::versions))
-        .route("/rules/versions/{version}", get(rules::changes::version))
-        .route(
-            "/rules/versions/{version}/rollback",
-            post(rules::changes::roll_back),
-        )
-        .route(
-            "/rules/draft",
-            get(rules::changes::draft)
-                .put(rules::changes::save_draft)
-                .delete(rules::changes::discard_draft),
-        )
-        .route("/rules/draft/diff", get(rules::changes::diff))
-        .route("/rules/draft/publish", post(rules::changes::publish_draft))
-        .route("/rules/{collection}", post(rules::changes::put))
-        .route(
-            "/rules/{collection}/{id}",
-            delete(rules::changes::remove_entry),
-        )
+        .merge(of_rules())
+        .routes(routes!(projects::show, projects::change, projects::remove))
+        .routes(routes!(projects::keys, projects::add_key))
+        .routes(routes!(projects::revoke_key))
+        .routes(routes!(query::summary))
+        .routes(routes!(query::metrics))
+}
+
+/// The operations on the rules of a project.
+fn of_rules() -> OpenApiRouter<Arc<AppState>> {
+    OpenApiRouter::default()
+        .routes(routes!(query::adoption))
+        .routes(routes!(history::entries))
+        .routes(routes!(history::published, changes::publish))
+        .routes(routes!(history::versions))
+        .routes(routes!(history::version))
+        .routes(routes!(history::roll_back))
+        .routes(routes!(
+            drafts::draft,
+            drafts::save_draft,
+            drafts::discard_draft
+        ))
+        .routes(routes!(drafts::diff))
+        .routes(routes!(drafts::publish_draft))
+        .routes(routes!(changes::put))
+        .routes(routes!(changes::remove_entry))
 }
 
 async fn no_such_path(
@@ -174,7 +166,28 @@ async fn no_such_method(
     nothing_here(&state, uri.path(), &headers, error).await
 }
 
-/// Liveness: the process responds.
-pub(crate) async fn alive() -> Json<Value> {
-    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::store;
+
+    /// Only [`OpenApiRouter::routes`] adds an operation to the description.
+    #[test]
+    fn every_operation_is_described() {
+        let directory = tempfile::tempdir().unwrap();
+        let stores = store::open(&directory.path().join("guard.db")).unwrap();
+        let state = Arc::new(AppState::new(
+            stores,
+            super::super::state::Limits::default(),
+        ));
+        let (router, api) = operations(&state).split_for_parts();
+        let shown = format!("{router:?}");
+        let paths = shown.split('"').skip(1).step_by(2);
+        let served: BTreeSet<_> = paths.filter(|it| it.starts_with('/')).collect();
+        let described: BTreeSet<_> = api.paths.paths.keys().map(String::as_str).collect();
+        assert!(served.len() > 40, "{shown}");
+        assert_eq!(served, described);
+    }
 }

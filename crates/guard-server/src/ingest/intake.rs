@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use guard_wire::Kind;
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::BatchError;
 use super::envelope::{self, Envelope};
@@ -17,10 +18,13 @@ use crate::store::{Batch, KindCounts, NewRecord, ProjectId};
 const MAX_DESCRIBED: usize = 20;
 
 /// A record that was left out of its batch.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LeftOut {
+    /// `event` or `metric`.
     kind: &'static str,
+    /// Its place among the records of its kind, from 0.
     index: usize,
+    /// Why.
     reason: String,
 }
 

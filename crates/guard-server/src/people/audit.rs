@@ -8,6 +8,9 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::schema::text_schema;
 
 /// The largest value of `before` or `after`, in bytes of JSON. A larger one is replaced by its size.
 pub const MAX_VALUE: usize = 16 * 1024;
@@ -58,6 +61,13 @@ impl FromStr for Who {
     }
 }
 
+text_schema!(
+    Who,
+    "Who makes a change: `person:NAME`, `token:LABEL`, `cli` for somebody with access to the data \
+     directory, or `server`.",
+    "person:anna"
+);
+
 impl Serialize for Who {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -102,13 +112,14 @@ pub struct Change {
 }
 
 /// An entry of the audit log.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
     /// Who.
     pub who: Who,
     /// From where.
+    #[schema(value_type = Option<String>)]
     pub address: Option<IpAddr>,
     /// What was done.
     pub action: String,

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::role::{Role, Scope};
 
@@ -9,7 +10,7 @@ use super::role::{Role, Scope};
 pub const MAX_NAME: usize = 64;
 
 /// A person who can sign in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Person {
     /// The name, which cannot change.
     pub name: String,

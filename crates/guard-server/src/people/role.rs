@@ -5,6 +5,8 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{ArrayBuilder, Object, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// The name that stands for all projects.
 pub const ALL_PROJECTS: &str = "*";
@@ -12,7 +14,9 @@ pub const ALL_PROJECTS: &str = "*";
 pub const MAX_PROJECTS: usize = 1000;
 
 /// What a principal may do. Each role may do everything that those before it may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Reads.
@@ -60,6 +64,20 @@ pub enum Scope {
     /// These projects.
     Named(BTreeSet<String>),
 }
+
+impl PartialSchema for Scope {
+    fn schema() -> RefOr<Schema> {
+        ArrayBuilder::new()
+            .items(Object::with_type(Type::String))
+            .description(Some(
+                "The projects that a role is for: `[\"*\"]` for all, or names.",
+            ))
+            .examples([["*"]])
+            .into()
+    }
+}
+
+impl ToSchema for Scope {}
 
 impl Scope {
     /// Whether it includes the project called `name`.

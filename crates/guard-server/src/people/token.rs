@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use super::role::{Role, Scope};
 use crate::secret::Secret;
@@ -15,7 +16,7 @@ pub const MIN_TOKEN_LEN: usize = 16;
 pub const INSTALLED_TOKEN: &str = "admin-token";
 
 /// A token of a program. The text of the token is not stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Token {
     /// Identifies the token.
     pub id: String,

@@ -9,6 +9,7 @@ use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use crate::secret::Secret;
 use crate::visible::visible;
@@ -46,7 +47,7 @@ impl fmt::Debug for KeyHash {
 }
 
 /// Identifies a key in the operator API. It says nothing about the key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
 pub struct KeyId(pub String);
 
 impl KeyId {
@@ -63,7 +64,7 @@ impl KeyId {
 }
 
 /// A live key of a project, without the key itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ApiKey {
     /// Its id.
     pub id: KeyId,
@@ -73,7 +74,7 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// Who created it, such as `person:ann`, `cli`, or `server` when it started.
     pub created_by: String,
-    /// When it was last used, at most about a minute late. `None` if it was not.
+    /// When it was last used, at most about a minute late. Null if it was not.
     pub last_used_at: Option<Timestamp>,
 }
 

@@ -3,6 +3,7 @@
 use guard_wire::encrypt::{Encryptor, KeyError};
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use super::{Project, ProjectSettings};
 use crate::network::Network;
@@ -26,12 +27,13 @@ const MAX_NETWORKS: usize = 1000;
 const MAX_SECRET: usize = 1024;
 
 /// The settings of a project. None of them is secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(default)]
 pub struct Settings {
     /// Days that records are kept.
     pub retention_days: u32,
-    /// Bytes of records that are kept; the oldest are removed first. `None` for no such limit.
+    /// Bytes of records that are kept; the oldest are removed first. Null for no such limit.
     pub retention_bytes: Option<u64>,
     /// Hours that single metrics are kept. Their sums are kept like events.
     pub raw_metrics_hours: u32,
@@ -41,7 +43,7 @@ pub struct Settings {
     pub require_signature: bool,
     /// The addresses that may use the project's keys. All if it is empty.
     pub ip_allowlist: Vec<Network>,
-    /// Records that the project may send in a minute. `None` for no such limit.
+    /// Records that the project may send in a minute. Null for no such limit.
     pub quota_per_minute: Option<u32>,
 }
 
@@ -61,30 +63,37 @@ impl Default for Settings {
 
 /// A change to the settings and secrets of a project. A missing field keeps its value; null sets it
 /// to none.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SettingsChange {
     /// New `retention_days`.
+    #[schema(minimum = 1, maximum = 3660)]
     pub retention_days: Option<u32>,
-    /// New `retention_bytes`.
-    #[serde(deserialize_with = "nullable")]
+    /// New `retention_bytes`; null for no such limit.
+    #[schema(value_type = Option<u64>, minimum = 16777216, maximum = 1125899906842624u64)]
+    #[serde(default, deserialize_with = "nullable")]
     pub retention_bytes: Option<Option<u64>>,
     /// New `raw_metrics_hours`.
+    #[schema(minimum = 1, maximum = 87840)]
     pub raw_metrics_hours: Option<u32>,
     /// New `require_encryption`.
     pub require_encryption: Option<bool>,
     /// New `require_signature`.
     pub require_signature: Option<bool>,
-    /// New `ip_allowlist`.
+    /// New `ip_allowlist`: addresses and CIDR blocks.
+    #[schema(max_items = 1000)]
     pub ip_allowlist: Option<Vec<String>>,
-    /// New `quota_per_minute`.
-    #[serde(deserialize_with = "nullable")]
+    /// New `quota_per_minute`; null for no such limit.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000000000)]
+    #[serde(default, deserialize_with = "nullable")]
     pub quota_per_minute: Option<Option<u32>>,
     /// New encryption key: 32 bytes as URL-safe base64. Null or an empty text removes it.
-    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, write_only)]
+    #[serde(default, deserialize_with = "nullable")]
     pub encryption_key: Option<Option<Secret>>,
     /// New signing secret. Null or an empty text removes it.
-    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, write_only, max_length = 1024)]
+    #[serde(default, deserialize_with = "nullable")]
     pub signing_secret: Option<Option<Secret>>,
 }
 

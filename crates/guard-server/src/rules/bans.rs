@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::network::Network;
 use super::operation::{Ban, Operation, Unban};
@@ -13,9 +14,9 @@ use crate::query::Utc;
 use crate::store::{ProjectId, RulesStore, StoreError};
 
 /// A ban in force.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ActiveBan {
-    /// The id of its entry. `None` if the published document makes it.
+    /// The id of its entry. Null if the published document makes it.
     pub id: Option<String>,
     /// The address or block.
     pub ip: String,
@@ -30,7 +31,7 @@ pub struct ActiveBan {
 }
 
 /// A rule that concerns an address.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Match {
     /// `entry` or `document`.
     pub source: &'static str,

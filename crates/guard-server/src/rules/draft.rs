@@ -4,6 +4,7 @@ use guard_wire::rules::{DynamicRules, RulesError};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::document;
 use super::provenance::{self, Provenance};
@@ -11,7 +12,7 @@ use super::versions::{self, ChangeError};
 use crate::store::{Draft, ProjectId, RulesStore};
 
 /// A change to one field that publishing would make.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub struct Difference {
     /// The field.
     pub field: String,

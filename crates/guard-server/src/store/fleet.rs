@@ -6,11 +6,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{BoxFuture, ProjectId};
 
 /// The sender of a request, as its headers name it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, ToSchema)]
 pub struct AgentId {
     /// The installation.
     pub install_id: String,
@@ -57,7 +58,7 @@ pub enum AgentSignal {
 }
 
 /// A version and a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Since {
     /// The version.
     pub version: i64,
@@ -66,7 +67,7 @@ pub struct Since {
 }
 
 /// An agent that asks for rules.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RuleSubscriber {
     /// The agent.
     #[serde(flatten)]
@@ -79,6 +80,7 @@ pub struct RuleSubscriber {
     pub holds: bool,
     /// The time between its last two requests.
     #[serde(rename = "interval_s", serialize_with = "seconds")]
+    #[schema(value_type = Option<f64>)]
     pub interval: Option<SignedDuration>,
     /// The newest version it received.
     pub fetched: Option<Since>,
@@ -115,13 +117,14 @@ pub struct StatusReport {
 }
 
 /// The latest status report of an installation, as queries return it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct AgentReport {
     /// The installation.
     pub install_id: String,
     /// When the report came.
     pub received_at: Timestamp,
     /// The report as received.
+    #[schema(value_type = Object)]
     pub status: Box<RawValue>,
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{BoxFuture, ProjectId};
 
@@ -25,7 +26,7 @@ pub struct StoredRules {
 }
 
 /// The origin of a version of the rules.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Change {
     /// When.
     pub created_at: Timestamp,

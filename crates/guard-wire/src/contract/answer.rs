@@ -6,6 +6,7 @@ use serde_json::Value;
 
 /// The answer to a batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IngestAnswer {
     /// Whether the backend accepted the batch.
     pub success: bool,
@@ -25,6 +26,7 @@ pub struct IngestAnswer {
 
 /// The answer to a status report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StatusAnswer {
     /// Whether the backend accepted the report.
     pub success: bool,

@@ -22,6 +22,7 @@ pub enum Health {
 /// How many records an agent accepted, and where they are now. It always holds that
 /// `accepted = delivered + queued + spooled + dropped`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LedgerReport {
     /// Records that the application passed to the agent.
     pub accepted: u64,

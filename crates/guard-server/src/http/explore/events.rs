@@ -7,12 +7,15 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use guard_wire::Kind;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::listing::{Listing, Progress};
 use super::params::Params;
-use crate::explore::answer::{BucketsAnswer, RangeAnswer, SeriesAnswer, TopAnswer};
+use crate::explore::answer::{BucketsAnswer, EventItem, RangeAnswer, SeriesAnswer, TopAnswer};
 use crate::explore::neighbours::{self, EventDetail};
 use crate::http::error::ApiError;
+use crate::http::listed::Listed;
+use crate::http::openapi::params::{BucketParams, FilterParam, PageParams, RangeParams, TopParam};
 use crate::http::principal::{In, Viewer};
 use crate::http::state::AppState;
 use crate::query::token::PageToken;
@@ -23,7 +26,16 @@ use crate::store::{Cursor, EventQuery, StoreError};
 const PAGE: u16 = 50;
 /// How many keys a top list has by default.
 const TOP: u16 = 10;
-/// `GET P/events`.
+/// Lists events, newest first.
+///
+/// A page may have fewer events than `limit`, or none, while `next` is not null: it ends after
+/// 16 MiB, or after 50,000 events were compared with the filter. Relative times in later pages refer
+/// to the first page.
+#[utoipa::path(
+    get, path = "/events", operation_id = "list_events", tag = "Events",
+    security(("token" = ["viewer"])), params(FilterParam, RangeParams, PageParams),
+    responses((status = OK, body = Listed<EventItem>))
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     viewer: In<Viewer>,
@@ -65,7 +77,13 @@ pub(crate) async fn list(
     listing.answer().await
 }
 
-/// `GET P/events/{id}`.
+/// Returns an event, and what happened around it.
+#[utoipa::path(
+    get, path = "/events/{id}", operation_id = "get_event", tag = "Events",
+    security(("token" = ["viewer"])),
+    params(("id" = String, Path, description = "The id of the event, from a list.")),
+    responses((status = OK, body = EventDetail))
+)]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
     viewer: In<Viewer>,
@@ -84,7 +102,7 @@ pub(crate) async fn one(
 }
 
 /// A series and its range.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SeriesOfRange {
     #[serde(flatten)]
     range: RangeAnswer,
@@ -92,7 +110,19 @@ pub(crate) struct SeriesOfRange {
     series: SeriesAnswer,
 }
 
-/// `GET P/events/series`.
+/// Counts events over time.
+///
+/// The 12 most frequent keys have a series each, and `other` counts the rest. Every bucket of the
+/// range is there.
+#[utoipa::path(
+    get, path = "/events/series", operation_id = "get_event_series", tag = "Events",
+    security(("token" = ["viewer"])),
+    params(FilterParam, RangeParams, BucketParams,
+        ("by" = Option<String>, Query, example = "event_type",
+            description = "The field whose values are the keys: any that a filter can name. Without \
+                it, all events are in `other`.")),
+    responses((status = OK, body = SeriesOfRange))
+)]
 pub(crate) async fn series(
     State(state): State<Arc<AppState>>,
     viewer: In<Viewer>,
@@ -113,7 +143,7 @@ pub(crate) async fn series(
 }
 
 /// A top list and its range.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TopOfRange {
     #[serde(flatten)]
     range: RangeAnswer,
@@ -121,7 +151,15 @@ pub(crate) struct TopOfRange {
     top: TopAnswer,
 }
 
-/// `GET P/events/top`.
+/// Returns the most frequent values of a field.
+#[utoipa::path(
+    get, path = "/events/top", operation_id = "get_event_top", tag = "Events",
+    security(("token" = ["viewer"])),
+    params(FilterParam, RangeParams, TopParam,
+        ("by" = String, Query, example = "ip_address",
+            description = "The field whose values are the keys: any that a filter can name.")),
+    responses((status = OK, body = TopOfRange))
+)]
 pub(crate) async fn top(
     State(state): State<Arc<AppState>>,
     viewer: In<Viewer>,

@@ -8,11 +8,13 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use guard_wire::Kind;
+use utoipa::{IntoParams, ToSchema};
 
 use super::csv;
 use super::params::Params;
 use crate::explore::answer::EventItem;
 use crate::http::error::ApiError;
+use crate::http::openapi::params::{FilterParam, RangeParams};
 use crate::http::pieces::Pieces;
 use crate::http::principal::{In, Viewer};
 use crate::http::state::AppState;
@@ -26,8 +28,22 @@ const EVENTS: u16 = 1000;
 /// The most bodies that are compared with the filter for one slice.
 const COMPARED: u32 = 20_000;
 
+/// The form of a file.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the description is used")]
+struct ExportParams {
+    /// One JSON object a line, or CSV.
+    #[param(inline, example = "ndjson")]
+    format: Format,
+    /// 1 for a byte order mark, which some spreadsheets need to read UTF-8.
+    #[param(example = "0", pattern = "^[01]$")]
+    bom: Option<String>,
+}
+
 /// The format of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
 enum Format {
     Ndjson,
     Csv,
@@ -71,7 +87,18 @@ struct Export {
     is_complete: bool,
 }
 
-/// `GET P/events/export`.
+/// Returns all events that match, newest first, as a file.
+///
+/// It is read while the client reads, and stops when the client does. A failure cuts it off.
+///
+/// In CSV, text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return has a `'` in front, so
+/// that a spreadsheet does not run it. Numbers never have one.
+#[utoipa::path(
+    get, path = "/events/export", operation_id = "export_events", tag = "Events",
+    security(("token" = ["viewer"])), params(FilterParam, RangeParams, ExportParams),
+    responses((status = OK, description = "The events: one JSON object a line, or CSV.",
+        content((String = "application/x-ndjson"), (String = "text/csv"))))
+)]
 pub(crate) async fn export(
     State(state): State<Arc<AppState>>,
     viewer: In<Viewer>,

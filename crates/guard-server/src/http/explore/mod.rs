@@ -11,26 +11,26 @@ mod views;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::routing::{delete, get};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::state::AppState;
 
 /// The routes of a project.
-pub(crate) fn routes() -> Router<Arc<AppState>> {
-    Router::new()
-        .route("/events", get(events::list))
-        .route("/events/series", get(events::series))
-        .route("/events/top", get(events::top))
-        .route("/events/export", get(export::export))
-        .route("/events/{id}", get(events::one))
-        .route("/metrics/series", get(metrics::series))
-        .route("/metrics/top", get(metrics::top))
-        .route("/overview", get(pages::overview))
-        .route("/addresses/{ip}", get(pages::address))
-        .route("/passive", get(pages::passive))
-        .route("/agents", get(pages::agents))
-        .route("/losses", get(pages::losses))
-        .route("/views", get(views::list).post(views::add))
-        .route("/views/{id}", delete(views::remove))
+pub(crate) fn routes() -> OpenApiRouter<Arc<AppState>> {
+    OpenApiRouter::default()
+        .routes(routes!(events::list))
+        .routes(routes!(events::series))
+        .routes(routes!(events::top))
+        .routes(routes!(export::export))
+        .routes(routes!(events::one))
+        .routes(routes!(metrics::series))
+        .routes(routes!(metrics::top))
+        .routes(routes!(pages::overview))
+        .routes(routes!(pages::address))
+        .routes(routes!(pages::passive))
+        .routes(routes!(pages::agents))
+        .routes(routes!(pages::losses))
+        .routes(routes!(views::list, views::add))
+        .routes(routes!(views::remove))
 }

@@ -14,11 +14,19 @@ use crate::explore::losses::{self, LossesAnswer};
 use crate::explore::overview::{self, Overview};
 use crate::explore::passive::{self, Passive};
 use crate::http::error::ApiError;
+use crate::http::openapi::params::{BucketParams, FilterParam, RangeParams, TzParam};
 use crate::http::principal::{In, Viewer};
 use crate::http::state::AppState;
 use crate::query::QueryError;
 
-/// `GET P/overview`.
+/// Returns what happened, and how it compares with the equal span before.
+///
+/// Metrics have other fields than events, so the filter does not apply to requests and response times.
+#[utoipa::path(
+    get, path = "/overview", operation_id = "get_overview", tag = "Pages",
+    security(("token" = ["viewer"])), params(FilterParam, RangeParams, BucketParams),
+    responses((status = OK, body = Overview))
+)]
 pub(crate) async fn overview(
     State(state): State<Arc<AppState>>,
     viewer: In<Viewer>,
@@ -34,7 +42,14 @@ pub(crate) async fn overview(
     Ok(Json(overview.await?))
 }
 
-/// `GET P/addresses/{ip}`.
+/// Returns everything about one address.
+#[utoipa::path(
+    get, path = "/addresses/{ip}", operation_id = "get_address", tag = "Pages",
+    security(("token" = ["viewer"])),
+    params(FilterParam, RangeParams, BucketParams,
+        ("ip" = String, Path, description = "The address, IPv4 or IPv6.", example = "203.0.113.7")),
+    responses((status = OK, body = AddressAnswer))
+)]
 pub(crate) async fn address(
     State(state): State<Arc<AppState>>,
     viewer: In<Viewer>,
@@ -53,7 +68,12 @@ pub(crate) async fn address(
     Ok(Json(answer.await?))
 }
 
-/// `GET P/passive`.
+/// Returns what enforcement would block: the events of passive mode by reason and rule.
+#[utoipa::path(
+    get, path = "/passive", operation_id = "get_passive", tag = "Pages",
+    security(("token" = ["viewer"])), params(FilterParam, RangeParams, TzParam),
+    responses((status = OK, body = Passive))
+)]
 pub(crate) async fn passive(
     State(state): State<Arc<AppState>>,
     viewer: In<Viewer>,
@@ -66,7 +86,14 @@ pub(crate) async fn passive(
     ))
 }
 
-/// `GET P/agents`.
+/// Lists the agents, those in the worst state first.
+///
+/// An agent is `silent` when it was not heard of for 15 minutes, which are three usual status
+/// intervals.
+#[utoipa::path(
+    get, path = "/agents", operation_id = "list_agents", tag = "Pages",
+    security(("token" = ["viewer"])), responses((status = OK, body = Agents))
+)]
 pub(crate) async fn agents(
     State(state): State<Arc<AppState>>,
     viewer: In<Viewer>,
@@ -81,7 +108,14 @@ pub(crate) async fn agents(
     ))
 }
 
-/// `GET P/losses`.
+/// Returns what agents and the server lost, by reason, over time.
+///
+/// The losses of an agent count in the minute of the report that has them.
+#[utoipa::path(
+    get, path = "/losses", operation_id = "get_losses", tag = "Pages",
+    security(("token" = ["viewer"])), params(RangeParams, BucketParams),
+    responses((status = OK, body = LossesAnswer))
+)]
 pub(crate) async fn losses(
     State(state): State<Arc<AppState>>,
     viewer: In<Viewer>,

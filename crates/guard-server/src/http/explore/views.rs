@@ -9,10 +9,12 @@ use guard_wire::Kind;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::fingerprint::fingerprint;
 use crate::http::error::ApiError;
 use crate::http::json::JsonBody;
+use crate::http::listed::Listed;
 use crate::http::principal::{In, Operator, Viewer};
 use crate::http::state::AppState;
 use crate::people::Change;
@@ -28,49 +30,67 @@ const MAX_NAME: usize = 100;
 const MAX_COLUMNS: usize = 50;
 
 /// What a view shows.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "name": "Attacks", "filter": "status_code:403", "from": "-7d",
+    "columns": ["timestamp", "ip_address", "endpoint"],
+}))]
 pub(crate) struct ViewContent {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 100)]
     name: String,
+    /// The filter.
     #[serde(default)]
     filter: String,
+    /// The first moment of the range.
     #[serde(default)]
     from: Option<String>,
+    /// The fields that are shown.
     #[serde(default)]
+    #[schema(max_items = 50)]
     columns: Vec<String>,
 }
 
 /// A saved view.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ViewAnswer {
+    /// Identifies it in its project.
     id: String,
-    #[serde(flatten)]
-    content: ViewContent,
+    /// What people call it.
+    name: String,
+    /// The filter.
+    filter: String,
+    /// The first moment of the range.
+    from: Option<String>,
+    /// The fields that are shown.
+    columns: Vec<String>,
+    /// When it was saved.
     created_at: Utc,
+    /// Who saved it.
     created_by: String,
 }
 
-/// The views of a project.
-#[derive(Debug, Serialize)]
-pub(crate) struct ViewList {
-    items: Vec<ViewAnswer>,
-    next: Option<String>,
-}
-
-/// `GET P/views`.
+/// Lists the saved views.
+#[utoipa::path(
+    get, path = "/views", operation_id = "list_views", tag = "Views",
+    security(("token" = ["viewer"])), responses((status = OK, body = Listed<ViewAnswer>))
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     viewer: In<Viewer>,
-) -> Result<Json<ViewList>, ApiError> {
+) -> Result<Json<Listed<ViewAnswer>>, ApiError> {
     let views = state.stores.views.views(viewer.project.id).await?;
     let items = views.into_iter().filter_map(answer);
-    Ok(Json(ViewList {
-        items: items.collect(),
-        next: None,
-    }))
+    Ok(Json(Listed::whole(items.collect())))
 }
 
-/// `POST P/views`.
+/// Saves a view. A project has at most 200.
+#[utoipa::path(
+    post, path = "/views", operation_id = "add_view", tag = "Views",
+    security(("token" = ["operator"])), request_body = ViewContent,
+    responses((status = CREATED, body = ViewAnswer))
+)]
 pub(crate) async fn add(
     State(state): State<Arc<AppState>>,
     operator: In<Operator>,
@@ -107,7 +127,13 @@ pub(crate) async fn add(
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
-/// `DELETE P/views/{id}`.
+/// Deletes a view.
+#[utoipa::path(
+    delete, path = "/views/{id}", operation_id = "delete_view", tag = "Views",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "The id of the view.")),
+    responses((status = NO_CONTENT))
+)]
 pub(crate) async fn remove(
     State(state): State<Arc<AppState>>,
     operator: In<Operator>,
@@ -150,9 +176,13 @@ fn change(
 }
 
 fn answer(view: StoredView) -> Option<ViewAnswer> {
+    let content: ViewContent = serde_json::from_str(&view.content).ok()?;
     Some(ViewAnswer {
         id: view.id,
-        content: serde_json::from_str(&view.content).ok()?,
+        name: content.name,
+        filter: content.filter,
+        from: content.from,
+        columns: content.columns,
         created_at: Utc(view.created_at),
         created_by: view.created_by,
     })

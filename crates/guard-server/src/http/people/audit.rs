@@ -11,9 +11,10 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
-use super::Listed;
 use crate::http::error::ApiError;
+use crate::http::listed::Listed;
 use crate::http::principal::{Principal, Viewer};
 use crate::http::query::limit_of;
 use crate::http::state::AppState;
@@ -26,22 +27,37 @@ const EXPORT_PAGE: u16 = 500;
 const CSV_HEAD: &str = "at,who,address,action,project,object,before,after\r\n";
 
 /// Which entries, and how many.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditQuery {
+    /// Only changes by this author, such as `person:anna`, `token:ci`, `cli` or `server`.
+    #[param(example = "token:admin-token")]
     who: Option<String>,
+    /// Only this action.
+    #[param(example = "token.add")]
     action: Option<String>,
+    /// Only changes in this project.
     project: Option<String>,
+    /// The first moment: RFC 3339, `now`, or relative to now as in `-24h` and `-7d`.
+    #[param(example = "-7d")]
     from: Option<String>,
+    /// The first moment after the range, in the same form.
+    #[param(example = "now")]
     to: Option<String>,
+    /// How many items the page has at most.
+    #[param(minimum = 1, maximum = 1000, default = 50, example = 50)]
     limit: Option<u16>,
+    /// `next` of the page before, for the same query.
     cursor: Option<String>,
+    /// The form of an export.
+    #[param(inline)]
     #[serde(default)]
     format: Format,
 }
 
 /// The form of an export.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
     /// One JSON object a line.
@@ -95,8 +111,14 @@ fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
     now.checked_sub(ago).ok()
 }
 
-/// `GET /api/v1/audit`: what was changed in the projects of an admin; for admins of all projects,
-/// everything.
+/// Lists changes, newest first.
+///
+/// Admins of some projects see the changes in these, admins of all projects see everything.
+#[utoipa::path(
+    get, path = "/api/v1/audit", operation_id = "list_audit", tag = "People and tokens",
+    security(("token" = ["admin"])), params(AuditQuery),
+    responses((status = OK, body = Listed<AuditEntry>))
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     Viewer(principal): Viewer,
@@ -113,7 +135,13 @@ pub(crate) async fn list(
     }))
 }
 
-/// `GET /api/v1/audit/export`: all entries that match, as a stream. A failure cuts it off.
+/// Returns all changes that match as a file. A failure cuts it off.
+#[utoipa::path(
+    get, path = "/api/v1/audit/export", operation_id = "export_audit", tag = "People and tokens",
+    security(("token" = ["admin"])), params(AuditQuery),
+    responses((status = OK, description = "The changes: one JSON object a line, or CSV.",
+        content((String = "application/x-ndjson"), (String = "text/csv"))))
+)]
 pub(crate) async fn export(
     State(state): State<Arc<AppState>>,
     Viewer(principal): Viewer,

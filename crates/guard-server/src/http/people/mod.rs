@@ -11,25 +11,9 @@ pub(super) mod tokens;
 pub(crate) use self::sign_ins::SignIns;
 
 use axum::http::StatusCode;
-use serde::Serialize;
 
 use super::error::ApiError;
 use crate::accounts::PeopleError;
-
-/// A list in an answer.
-#[derive(Debug, Serialize)]
-pub(crate) struct Listed<T> {
-    pub(crate) items: Vec<T>,
-    /// Where the next page begins.
-    pub(crate) next: Option<String>,
-}
-
-impl<T> Listed<T> {
-    /// A list that fits into one page.
-    pub(crate) const fn whole(items: Vec<T>) -> Self {
-        Self { items, next: None }
-    }
-}
 
 impl From<PeopleError> for ApiError {
     fn from(error: PeopleError) -> Self {

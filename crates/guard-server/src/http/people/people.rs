@@ -7,11 +7,13 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{Listed, session};
+use super::session;
 use crate::accounts::{NewPerson, add_person, change_person, make_link, remove_person};
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, ErrorAnswer};
 use crate::http::json::JsonBody;
+use crate::http::listed::Listed;
 use crate::http::principal::Admin;
 use crate::http::same_origin;
 use crate::http::state::AppState;
@@ -19,34 +21,45 @@ use crate::people::{Person, PersonUpdate, Role, Scope};
 use crate::secret::Secret;
 
 /// A person to add.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "ben", "role": "operator", "projects": ["default"] }))]
 pub(crate) struct PersonBody {
+    /// Letters, digits, spaces and `. _ @ + - '`.
+    #[schema(min_length = 1, max_length = 64)]
     name: String,
     role: Role,
     projects: Scope,
+    /// At least 12 characters. Without one, the person chooses it.
     password: Option<Secret>,
 }
 
 /// A change to a person.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "role": "admin", "projects": ["*"] }))]
 pub(crate) struct PersonPatch {
     role: Option<Role>,
     projects: Option<Scope>,
+    /// At least 12 characters.
     password: Option<Secret>,
 }
 
-/// A person who was just added.
-#[derive(Debug, Serialize)]
+/// A person, and the link with which they choose a password.
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Added {
+    /// The name of the person.
     name: String,
-    /// Where the person chooses a password.
+    /// Where the person chooses a password; missing if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<String>,
 }
 
-/// `GET /api/v1/people`.
+/// Lists the people who can sign in.
+#[utoipa::path(
+    get, path = "/api/v1/people", operation_id = "list_people", tag = "People and tokens",
+    security(("token" = ["admin"])), responses((status = OK, body = Listed<Person>))
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     Admin(_): Admin,
@@ -54,7 +67,14 @@ pub(crate) async fn list(
     Ok(Json(Listed::whole(state.stores.people.people().await?)))
 }
 
-/// `POST /api/v1/people`.
+/// Adds a person.
+///
+/// Without a password, the answer has a link with which the person chooses one.
+#[utoipa::path(
+    post, path = "/api/v1/people", operation_id = "add_person", tag = "People and tokens",
+    security(("token" = ["admin"])), request_body = PersonBody,
+    responses((status = OK, body = Added))
+)]
 pub(crate) async fn add(
     State(state): State<Arc<AppState>>,
     Admin(principal): Admin,
@@ -77,7 +97,17 @@ pub(crate) async fn add(
     Ok(Json(Added { name, link }))
 }
 
-/// `PATCH /api/v1/people/{name}`.
+/// Changes the role, the projects or the password of a person.
+#[utoipa::path(
+    patch, path = "/api/v1/people/{name}", operation_id = "change_person",
+    tag = "People and tokens", security(("token" = ["admin"])),
+    params(("name" = String, Path, description = "The name of the person.")),
+    request_body = PersonPatch,
+    responses(
+        (status = OK, body = Person),
+        (status = 409, body = ErrorAnswer, description = "Nobody could manage the server any more.")
+    )
+)]
 pub(crate) async fn change(
     State(state): State<Arc<AppState>>,
     Admin(principal): Admin,
@@ -98,7 +128,16 @@ pub(crate) async fn change(
     Ok(Json(person))
 }
 
-/// `DELETE /api/v1/people/{name}`.
+/// Removes a person, and ends their sessions.
+#[utoipa::path(
+    delete, path = "/api/v1/people/{name}", operation_id = "delete_person",
+    tag = "People and tokens", security(("token" = ["admin"])),
+    params(("name" = String, Path, description = "The name of the person.")),
+    responses(
+        (status = NO_CONTENT),
+        (status = 409, body = ErrorAnswer, description = "Nobody could manage the server any more.")
+    )
+)]
 pub(crate) async fn remove(
     State(state): State<Arc<AppState>>,
     Admin(principal): Admin,
@@ -109,7 +148,13 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /api/v1/people/{name}/link`: another link with which the person chooses a password.
+/// Makes another link with which the person chooses a password.
+#[utoipa::path(
+    post, path = "/api/v1/people/{name}/link", operation_id = "make_link",
+    tag = "People and tokens", security(("token" = ["admin"])),
+    params(("name" = String, Path, description = "The name of the person.")),
+    responses((status = OK, body = Added))
+)]
 pub(crate) async fn link(
     State(state): State<Arc<AppState>>,
     Admin(principal): Admin,

@@ -9,10 +9,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::accounts::{self, PeopleError, password};
 use crate::http::client::Client;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, ErrorAnswer};
 use crate::http::json::JsonBody;
 use crate::http::principal::{self, Credential, Principal, Viewer};
 use crate::http::public_url::PublicUrl;
@@ -27,7 +28,7 @@ use crate::secret::Secret;
 const COOKIE: &str = "guard_session";
 
 /// Who makes the request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SignedIn {
     who: Who,
     /// The name of the person, or the label of the token.
@@ -52,15 +53,17 @@ impl From<Principal> for SignedIn {
 }
 
 /// A name and a password.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "anna", "password": "correct horse battery staple" }))]
 pub(crate) struct SignIn {
     name: String,
     password: Secret,
 }
 
 /// Which sessions end.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignOut {
     /// Whether all sessions of the person end, not only this one.
@@ -69,19 +72,38 @@ pub(crate) struct SignOut {
 }
 
 /// A new password, and the one before.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "current": "correct horse battery staple", "password": "staple battery horse correct",
+}))]
 pub(crate) struct NewPassword {
     current: Secret,
+    /// At least 12 characters.
     password: Secret,
 }
 
-/// `GET /api/v1/session`: who am I?
+/// Returns who makes the request, and what they may do.
+#[utoipa::path(
+    get, path = "/api/v1/session", operation_id = "get_session", tag = "Session",
+    security(("token" = ["viewer"])), responses((status = OK, body = SignedIn))
+)]
 pub(crate) async fn get(Viewer(principal): Viewer) -> Json<SignedIn> {
     Json(principal.into())
 }
 
-/// `POST /api/v1/session`: signs in.
+/// Signs in, and sets the cookie of the session.
+///
+/// Wrong passwords are slowed down for each account and each address.
+#[utoipa::path(
+    post, path = "/api/v1/session", operation_id = "sign_in", tag = "Session", security(()),
+    request_body = SignIn,
+    responses(
+        (status = OK, body = SignedIn,
+            headers(("Set-Cookie" = String, description = "`guard_session=...`"))),
+        (status = 401, body = ErrorAnswer, description = "Wrong name or password.")
+    )
+)]
 pub(crate) async fn sign_in(
     State(state): State<Arc<AppState>>,
     parts: Parts,
@@ -92,7 +114,11 @@ pub(crate) async fn sign_in(
     begin(&state, &parts, given.name).await
 }
 
-/// `DELETE /api/v1/session`: signs out.
+/// Signs out: ends this session, or all of the person.
+#[utoipa::path(
+    delete, path = "/api/v1/session", operation_id = "sign_out", tag = "Session",
+    security(("session" = ["viewer"])), params(SignOut), responses((status = NO_CONTENT))
+)]
 pub(crate) async fn sign_out(
     State(state): State<Arc<AppState>>,
     Viewer(principal): Viewer,
@@ -115,7 +141,13 @@ pub(crate) async fn sign_out(
     Ok(response)
 }
 
-/// `POST /api/v1/session/password`: changes the own password, and ends all other sessions.
+/// Changes the own password, and ends all other sessions.
+#[utoipa::path(
+    post, path = "/api/v1/session/password", operation_id = "change_password", tag = "Session",
+    security(("session" = ["viewer"])), request_body = NewPassword,
+    responses((status = OK, body = SignedIn,
+        headers(("Set-Cookie" = String, description = "`guard_session=...`"))))
+)]
 pub(crate) async fn change_password(
     State(state): State<Arc<AppState>>,
     Viewer(principal): Viewer,

@@ -7,33 +7,46 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::Listed;
 use crate::accounts::tokens::{NewToken, add_token, revoke_token};
 use crate::http::error::ApiError;
 use crate::http::json::JsonBody;
+use crate::http::listed::Listed;
 use crate::http::principal::Admin;
 use crate::http::state::AppState;
 use crate::people::{Role, Scope, Token};
 
 /// A token to make.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "label": "ci", "role": "viewer", "projects": ["*"], "expires_at": "2030-01-01T00:00:00Z",
+}))]
 pub(crate) struct TokenBody {
+    /// What people call it: letters, digits, spaces and `. _ @ + - '`.
+    #[schema(min_length = 1, max_length = 64)]
     label: String,
     role: Role,
     projects: Scope,
+    /// When it stops to work. Without it, it works until it is revoked.
     expires_at: Option<Timestamp>,
 }
 
 /// A token that was just made. Its text is never shown again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MadeToken {
+    /// Identifies it in this API.
     id: String,
+    /// The token, `gt_...`.
     token: String,
 }
 
-/// `GET /api/v1/tokens`.
+/// Lists the tokens of programs, without the tokens themselves.
+#[utoipa::path(
+    get, path = "/api/v1/tokens", operation_id = "list_tokens", tag = "People and tokens",
+    security(("token" = ["admin"])), responses((status = OK, body = Listed<Token>))
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     Admin(_): Admin,
@@ -41,7 +54,14 @@ pub(crate) async fn list(
     Ok(Json(Listed::whole(state.stores.people.tokens().await?)))
 }
 
-/// `POST /api/v1/tokens`.
+/// Makes a token for a program.
+///
+/// The answer is the only place where the token appears.
+#[utoipa::path(
+    post, path = "/api/v1/tokens", operation_id = "add_token", tag = "People and tokens",
+    security(("token" = ["admin"])), request_body = TokenBody,
+    responses((status = OK, body = MadeToken))
+)]
 pub(crate) async fn add(
     State(state): State<Arc<AppState>>,
     Admin(principal): Admin,
@@ -59,7 +79,13 @@ pub(crate) async fn add(
     Ok(Json(MadeToken { id, token }))
 }
 
-/// `DELETE /api/v1/tokens/{id}`.
+/// Revokes a token: it is refused from the next request on.
+#[utoipa::path(
+    delete, path = "/api/v1/tokens/{id}", operation_id = "revoke_token", tag = "People and tokens",
+    security(("token" = ["admin"])),
+    params(("id" = String, Path, description = "The id of the token, from the list of tokens.")),
+    responses((status = NO_CONTENT))
+)]
 pub(crate) async fn revoke(
     State(state): State<Arc<AppState>>,
     Admin(principal): Admin,

@@ -12,11 +12,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use guard_wire::Kind;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
 
 use self::listing::Listing;
 use crate::explore::{Summary, summary as summary_of};
 use crate::fleet::adoption::{self, Adoption, AdoptionError};
 use crate::http::error::ApiError;
+use crate::http::openapi::params::BeforeParams;
 use crate::http::principal::{In, Viewer};
 use crate::http::state::AppState;
 use crate::query::MAX_LIST_BYTES;
@@ -43,31 +46,47 @@ pub(crate) struct RecordQuery {
 }
 
 /// What a project sent, and what the whole server refused.
-#[derive(Debug, Serialize)]
-pub(crate) struct Overview {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProjectSummary {
     #[serde(flatten)]
     summary: Summary,
     /// Requests with a wrong key since the server started, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
     wrong_keys: Option<NonZero<u64>>,
     /// Wrong passwords since the server started, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
     wrong_passwords: Option<NonZero<u64>>,
 }
 
-/// `GET /api/v1/projects/{project}/summary`.
+/// Returns the counts of the records of a project by kind and type, and its agents.
+///
+/// The agents are those that reported last: at most 100, and up to 16 MiB.
+#[utoipa::path(
+    get, path = "/summary", operation_id = "get_summary", tag = "Pages",
+    security(("token" = ["viewer"])), responses((status = OK, body = ProjectSummary))
+)]
 pub(crate) async fn summary(
     State(state): State<Arc<AppState>>,
     asked: In<Viewer>,
-) -> Result<Json<Overview>, ApiError> {
-    Ok(Json(Overview {
+) -> Result<Json<ProjectSummary>, ApiError> {
+    Ok(Json(ProjectSummary {
         summary: summary_of(&state.stores, asked.project.id).await?,
         wrong_keys: NonZero::new(state.wrong_keys.count()),
         wrong_passwords: NonZero::new(state.sign_ins.wrong()),
     }))
 }
 
-/// `GET /api/v1/projects/{project}/metrics`.
+/// Lists the single metrics that are still kept, newest first.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "list_metrics", tag = "Metrics",
+    security(("token" = ["viewer"])),
+    params(BeforeParams,
+        ("filter" = Option<String>, Query, example = "endpoint:/api/*",
+            description = "Only metrics that match this filter.")),
+    responses((status = OK, body = MetricList))
+)]
 pub(crate) async fn metrics(
     State(state): State<Arc<AppState>>,
     asked: In<Viewer>,
@@ -79,13 +98,32 @@ pub(crate) async fn metrics(
         .await
 }
 
+/// A page of single metrics.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `Listing` writes")]
+struct MetricList {
+    /// The metrics as they were sent.
+    #[schema(value_type = Vec<Object>)]
+    metrics: Vec<Value>,
+    /// Where the next page begins; null if there is none.
+    next_before: Option<String>,
+}
+
 /// The parameters of the adoption query.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct AdoptionQuery {
+    /// This version, or a later one, instead of the one in force.
+    #[param(minimum = 1, example = 1)]
     version: Option<i64>,
 }
 
-/// `GET /api/v1/projects/{project}/rules/adoption`.
+/// Says which processes have the rules in force.
+#[utoipa::path(
+    get, path = "/rules/adoption", operation_id = "get_adoption", tag = "Rules",
+    security(("token" = ["viewer"])), params(AdoptionQuery),
+    responses((status = OK, body = Adoption))
+)]
 pub(crate) async fn adoption(
     State(state): State<Arc<AppState>>,
     asked: In<Viewer>,

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
+use guard_wire::rules::DynamicRules;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Deserializer, Map, Value};
+use utoipa::ToSchema;
 
 use crate::http::body;
 use crate::http::error::ApiError;
@@ -53,10 +55,14 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 
 /// Why the rules are changed, and whether the author confirms the risks. The author is who makes the
 /// request.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "reason": "false alarm" }))]
 pub(crate) struct Note {
+    /// Why: one line of at most 1,000 characters.
+    #[schema(max_length = 1000)]
     pub(super) reason: Option<String>,
+    /// True, to do what may do harm.
     pub(super) confirm: Option<bool>,
 }
 
@@ -81,11 +87,20 @@ impl OperationBody {
 }
 
 /// A document to publish.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "document": { "blocked_countries": ["KP"], "global_rate_limit": 600, "global_rate_window": 60 },
+    "reason": "release 7",
+}))]
 pub(crate) struct DocumentBody {
+    /// The document. Fields that are missing have their defaults.
+    #[schema(value_type = DynamicRules)]
     pub(super) document: Box<RawValue>,
+    /// Why: one line of at most 1,000 characters.
+    #[schema(max_length = 1000)]
     reason: Option<String>,
+    /// True, to do what may do harm.
     confirm: Option<bool>,
 }
 
@@ -101,8 +116,11 @@ impl DocumentBody {
 }
 
 /// A document to save as the draft.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "document": { "blocked_countries": ["KP"] } }))]
 pub(crate) struct DraftBody {
+    /// The document.
+    #[schema(value_type = DynamicRules)]
     pub(super) document: Box<RawValue>,
 }

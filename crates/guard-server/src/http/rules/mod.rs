@@ -1,7 +1,10 @@
 //! The rules over HTTP: agents fetch them; people and programs change them.
 
+mod answers;
+mod asked;
 mod bodies;
 pub(super) mod changes;
-mod serve;
-
-pub(super) use self::serve::get;
+mod described;
+pub(super) mod drafts;
+pub(super) mod history;
+pub(super) mod serve;

@@ -7,11 +7,14 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use guard_wire::header::SIGNATURE;
+use guard_wire::rules::DynamicRules;
 use guard_wire::sign;
+use utoipa::IntoParams;
 
 use crate::http::caller::Caller;
 use crate::http::connections::Connection;
 use crate::http::error::ApiError;
+use crate::http::openapi::params::SenderHeaders;
 use crate::http::sender::sender;
 use crate::http::state::AppState;
 use crate::store::AgentSignal;
@@ -21,10 +24,38 @@ const MAX_WAIT: u64 = 60;
 const PREFER: &str = "prefer";
 const PREFERENCE_APPLIED: &str = "preference-applied";
 
-/// Returns the rules in force. If `If-None-Match` names them, the answer is 304. With `Prefer:
-/// wait=N` (RFC 7240) the 304 comes only after N seconds, and a change is answered as soon as it
-/// happens. If too many requests wait already, the answer comes at once and without
-/// `Preference-Applied`.
+/// What a request for rules knows, and how long it waits.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description is used")]
+struct RulesHeaders {
+    /// The `ETag` of the rules that the agent has.
+    #[param(rename = "If-None-Match")]
+    known: Option<String>,
+    /// `wait=N`: waits up to N seconds, at most 60, for the rules to change.
+    #[param(rename = "Prefer")]
+    preference: Option<String>,
+}
+
+/// Returns the rules in force.
+///
+/// If `If-None-Match` names them, the answer is 304. With `Prefer: wait=N` (RFC 7240) the 304 comes
+/// only after N seconds, and a change is answered as soon as it happens. If too many requests wait
+/// already, the answer comes at once and without `Preference-Applied`.
+#[utoipa::path(
+    get, path = "/api/v1/rules", operation_id = "get_rules", tag = "Agents",
+    security(("key" = [])), params(SenderHeaders, RulesHeaders),
+    responses(
+        (status = OK, body = DynamicRules, description = "The rules; `{}` if there are none.",
+            headers(
+                ("ETag" = String, description = "Names the rules."),
+                ("Preference-Applied" = String, description = "`wait=N`, if it was honoured."),
+                ("X-Payload-Signature" = String,
+                    description = "The signature of the body, if the project has a secret.")
+            )),
+        (status = 304, description = "Nothing changed.")
+    )
+)]
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     Caller(project, key): Caller,

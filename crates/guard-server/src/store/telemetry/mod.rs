@@ -9,6 +9,7 @@ use guard_wire::Kind;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 pub use self::columns::{Column, Columns, TextField};
 pub use self::retention::{DiskRoom, Expired, Expiry};
@@ -39,7 +40,7 @@ pub struct NewRecord {
 }
 
 /// A number for each kind of record.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct KindCounts {
     /// For events.
     pub events: u64,
@@ -101,7 +102,7 @@ pub struct Receipt {
 }
 
 /// The number of stored records of one kind.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct KindSummary {
     /// The total.
     pub total: u64,
@@ -118,7 +119,7 @@ const fn is_zero(n: &u64) -> bool {
 }
 
 /// The counts of a project's records.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RecordCounts {
     /// Stored events.
     pub events: KindSummary,

@@ -64,6 +64,7 @@ pub enum RulesError {
 /// One version of the rules of a project. Every field has a default: `{}` is a document without
 /// effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct DynamicRules {
     /// Identifies the document.
