@@ -11,16 +11,20 @@ function compressed(): Plugin {
   return {
     name: 'compressed',
     apply: 'build',
-    generateBundle(_, bundle) {
-      for (const [fileName, file] of Object.entries(bundle)) {
-        if (!/\.(js|css)$/.test(fileName)) continue;
-        const source = Buffer.from(file.type === 'chunk' ? file.code : file.source);
-        const params = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY };
-        const emit = (ending: string, content: Uint8Array) =>
-          this.emitFile({ type: 'asset', fileName: fileName + ending, source: content });
-        emit('.br', brotliCompressSync(source, { params }));
-        emit('.gz', gzipSync(source, { level: 9 }));
-      }
+    // After Vite itself, which still writes into scripts that load others.
+    generateBundle: {
+      order: 'post',
+      handler(_, bundle) {
+        for (const [fileName, file] of Object.entries(bundle)) {
+          if (!/\.(js|css)$/.test(fileName)) continue;
+          const source = Buffer.from(file.type === 'chunk' ? file.code : file.source);
+          const params = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY };
+          const emit = (ending: string, content: Uint8Array) =>
+            this.emitFile({ type: 'asset', fileName: fileName + ending, source: content });
+          emit('.br', brotliCompressSync(source, { params }));
+          emit('.gz', gzipSync(source, { level: 9 }));
+        }
+      },
     },
   };
 }
@@ -39,7 +43,10 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   server: {
-    proxy: Object.fromEntries(['/api', '/health', '/ready'].map((path) => [path, server])),
+    // The reference of the API is a page of the dashboard.
+    proxy: Object.fromEntries(
+      ['^/api/(?!docs$)', '/health', '/ready'].map((path) => [path, server]),
+    ),
   },
   // Components run in the browser's build of Svelte.
   resolve: process.env.VITEST ? { conditions: ['browser'] } : {},

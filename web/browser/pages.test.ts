@@ -28,6 +28,7 @@ const PAGES = [
   ['projects', 'projects'],
   ['sign-in', 'sign-in?back=p/shop/events'],
   ['setup', 'setup?token=abc'],
+  ['api', 'api/docs#add_view'],
 ] as const;
 
 let browser: Browser;

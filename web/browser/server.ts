@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Project, Role } from '../src/lib/types';
+import { apiDocument } from './api-document';
 import * as data from './fixtures';
 
 const DIST = join(import.meta.dirname, '../dist');
@@ -95,6 +96,7 @@ export class FakeServer {
       const body = (text ? JSON.parse(text) : {}) as Record<string, unknown>;
       return this.#call(request.method ?? 'GET', path.slice(8), url.searchParams, body, response);
     }
+    if (path === '/api/openapi.json') return json(response, 200, apiDocument);
     const file = join(DIST, path);
     const type = TYPES[path.split('.').at(-1) ?? ''];
     if (type && existsSync(file)) {

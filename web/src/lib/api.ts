@@ -1,5 +1,6 @@
 /** The operator API: one function for each kind of request, and one error. */
 import { original, parse, write } from './hidden';
+import type { Document } from './openapi';
 import { basePath } from './router.svelte';
 
 /** What the server says went wrong. `status` is 0 if it could not be reached. */
@@ -46,6 +47,12 @@ export function inProject(project: string, path = ''): string {
 
 export function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
   return call<T>('GET', path, query, undefined, signal);
+}
+
+/** The description of the API. */
+export async function getDocument(signal: AbortSignal): Promise<Document> {
+  const response = await request(`${basePath()}api/openapi.json`, { signal }, false);
+  return (await response.json()) as Document;
 }
 
 export function post<T>(path: string, body: unknown = {}): Promise<T> {
