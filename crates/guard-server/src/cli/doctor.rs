@@ -45,11 +45,15 @@ struct Finding(Level, &'static str, String);
 pub fn doctor(args: Args) -> Result<(), (u8, String)> {
     let file = args.config.clone();
     let has_secrets = args.api_key.is_some() || args.signing_secret.is_some();
+    let mail_password = args.outbound.mail_password_file.clone();
     let config = args.check().map_err(failed_with(USAGE))?;
     let directory = config.database.parent().unwrap_or(Path::new("."));
     let mut findings = vec![Finding(Fine, "settings", "valid".to_owned())];
     if let Some(file) = file.filter(|_| has_secrets) {
         findings.push(permissions("configuration", &file));
+    }
+    if let Some(file) = mail_password {
+        findings.push(permissions("mail password", &file));
     }
     findings.push(server(&config.database));
     findings.push(permissions("directory", directory));

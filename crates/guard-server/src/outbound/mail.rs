@@ -314,17 +314,26 @@ fn failure(error: &SmtpError, step: Step) -> Failure {
             reply: visible(&text(error)).into_owned(),
         };
     }
-    let io = error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>());
-    let tls = io.and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>());
-    match tls {
+    match tls_error(error) {
         Some(tls) => Failure::Tls(tls.to_string()),
         None => Failure::Broken {
             step,
             what: visible(&text(error)).into_owned(),
         },
     }
+}
+
+/// The error of TLS that caused this one, if it did.
+fn tls_error(error: &SmtpError) -> Option<&rustls::Error> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let io = cause.downcast_ref::<io::Error>();
+        if let Some(tls) = io.and_then(|io| io.get_ref()?.downcast_ref()) {
+            return Some(tls);
+        }
+        source = cause.source();
+    }
+    None
 }
 
 /// The cause of an error, or itself.

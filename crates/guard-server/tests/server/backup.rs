@@ -225,6 +225,21 @@ async fn doctor_reports_a_healthy_server_and_names_what_is_wrong() {
         code == Some(0) && text.contains("warn  database file"),
         "{text}"
     );
+    let password = data.path().join("mail-password");
+    fs::write(&password, "hush").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();
+    let mail = [
+        "--mail-host=mail.example.com",
+        "--mail-from=guard@example.com",
+        "--mail-user=guard",
+        &format!("--mail-password-file={}", password.display()),
+        "doctor",
+    ];
+    let (code, text) = run(data.path(), &mail);
+    assert!(
+        code == Some(0) && text.contains("warn  mail password"),
+        "{text}"
+    );
     let missing = [
         "--tls-cert",
         "/nonexistent",

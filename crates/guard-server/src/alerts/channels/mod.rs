@@ -1,7 +1,7 @@
 //! How each kind of [channel](super::channel) delivers a [notification](super::notification): one
 //! file for each service turns the notification into its message.
 //!
-//! Addresses, endpoints and user agents come from attackers. [`words`] makes their control characters
+//! Addresses, endpoints and user agents come from attackers. `words` makes their control characters
 //! visible and cuts them; each service then shows them in a form in which nothing is markup, a link or
 //! a mention.
 
