@@ -6,13 +6,11 @@ pub mod retention;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
 use crate::http::AppState;
 use crate::off_thread::off_thread;
-use crate::people::{Actor, Change};
-use crate::rules::versions::{self, ChangeError, Ended};
+use crate::rules::versions::{self, ChangeError};
 use crate::store::StoreError;
 
 /// How often the loop runs.
@@ -89,35 +87,5 @@ pub async fn update_rules(state: &AppState) {
 async fn compose_due(state: &AppState) -> Result<(), ChangeError> {
     state.follow_clock().await?;
     let (rules, now) = (Arc::clone(&state.stores.rules), state.clock.now());
-    let (ended, outcome) = off_thread(async move {
-        let mut ended = Vec::new();
-        let outcome = versions::end_due(&*rules, now, &mut ended).await;
-        (ended, outcome)
-    })
-    .await?;
-    if !ended.is_empty() {
-        record(state, ended).await;
-    }
-    outcome
-}
-
-/// Adds what ended by itself to the audit log.
-async fn record(state: &AppState, ended: Vec<Ended>) {
-    let projects = state.stores.projects.projects().await.unwrap_or_default();
-    for Ended {
-        project,
-        version,
-        action,
-    } in ended
-    {
-        let project = projects.iter().find(|it| it.id == project);
-        let change = Change {
-            action: "rules.end",
-            project: project.map(|it| it.name.clone()),
-            object: action,
-            after: json!({ "version": version }),
-            ..Change::default()
-        };
-        state.record(&Actor::SERVER, change).await;
-    }
+    off_thread(async move { versions::compose_due(&*rules, now).await }).await?
 }

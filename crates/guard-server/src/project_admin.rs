@@ -1,5 +1,5 @@
 //! Managing projects and their keys: what the operator API and the command line share. Each change
-//! is recorded in the audit log.
+//! is in the audit log.
 
 mod view;
 
@@ -87,22 +87,21 @@ pub async fn create_project(
     now: Timestamp,
 ) -> Result<Project, ProjectError> {
     check_name(name)?;
-    match stores
-        .projects
-        .create_project(name, now, MAX_PROJECTS)
-        .await?
-    {
-        AddOutcome::Added => {}
-        AddOutcome::Exists => return Err(ProjectError::Exists(name.to_owned())),
-        AddOutcome::Full => return Err(ProjectError::TooManyProjects),
-    }
     let change = Change {
         action: "project.add",
         project: Some(name.to_owned()),
         object: name.to_owned(),
         ..Change::default()
     };
-    record(stores, actor, change, now).await?;
+    let entry = AuditEntry::new(actor, change, now);
+    let created = stores
+        .projects
+        .create_project(name, now, MAX_PROJECTS, Some(entry));
+    match created.await? {
+        AddOutcome::Added => {}
+        AddOutcome::Exists => return Err(ProjectError::Exists(name.to_owned())),
+        AddOutcome::Full => return Err(ProjectError::TooManyProjects),
+    }
     let created = stores.projects.project_named(name).await?;
     created.ok_or_else(|| ProjectError::NoSuchProject(name.to_owned()))
 }
@@ -123,17 +122,19 @@ pub async fn change_project(
         let found = stores.projects.project_named(name).await?;
         let before = found.ok_or_else(|| ProjectError::NoSuchProject(name.to_owned()))?;
         let after = before.changed(change.clone())?;
-        let [old, new] = [before.clone(), after.clone()];
-        if stores.projects.change_project(old, new).await? {
-            let (before, changed) = differences(before, after.clone());
-            let change = Change {
-                action: "project.change",
-                project: Some(name.to_owned()),
-                object: name.to_owned(),
-                before,
-                after: changed,
-            };
-            record(stores, actor, change, now).await?;
+        let (old, new) = differences(&before, &after);
+        let change = Change {
+            action: "project.change",
+            project: Some(name.to_owned()),
+            object: name.to_owned(),
+            before: old,
+            after: new,
+        };
+        let entry = AuditEntry::new(actor, change, now);
+        let changed = stores
+            .projects
+            .change_project(before, after.clone(), Some(entry));
+        if changed.await? {
             return Ok(after);
         }
     }
@@ -141,7 +142,7 @@ pub async fn change_project(
 }
 
 /// The settings that differ, before and after. Of a secret it says only that it was replaced.
-fn differences(before: Project, after: Project) -> (Value, Value) {
+fn differences(before: &Project, after: &Project) -> (Value, Value) {
     let secrets = [
         (
             "encryption_key",
@@ -156,7 +157,7 @@ fn differences(before: Project, after: Project) -> (Value, Value) {
         let secrets = [&project.encryption_key, &project.signing_secret];
         secrets.map(|secret| secret.is_some().then_some("set"))
     };
-    let [mut old, mut new] = [&before, &after].map(|project| match json!(project.settings) {
+    let [mut old, mut new] = [before, after].map(|project| match json!(project.settings) {
         Value::Object(settings) => settings,
         _ => serde_json::Map::new(),
     });
@@ -164,7 +165,7 @@ fn differences(before: Project, after: Project) -> (Value, Value) {
     new.retain(|field, _| old.contains_key(field));
     let changed = secrets
         .into_iter()
-        .zip(is_set(&before).into_iter().zip(is_set(&after)));
+        .zip(is_set(before).into_iter().zip(is_set(after)));
     for ((field, _), (was, is)) in changed.filter(|((_, is_changed), _)| *is_changed) {
         let is = is.map(|_| if was.is_some() { "replaced" } else { "set" });
         old.insert(field.to_owned(), json!(was));
@@ -189,17 +190,18 @@ pub async fn remove_project(
         return Err(ProjectError::Default);
     }
     let keys = stores.projects.keys(project.id).await?;
-    if !stores.projects.remove_project(project.id, now).await? {
-        return Err(ProjectError::NoSuchProject(project.name));
-    }
+    let (id, name) = (project.id, project.name.clone());
     let change = Change {
         action: "project.remove",
-        project: Some(project.name.clone()),
-        object: project.name.clone(),
+        project: Some(name.clone()),
+        object: name.clone(),
         before: json!(ProjectView::from(project)),
         ..Change::default()
     };
-    record(stores, actor, change, now).await?;
+    let entry = AuditEntry::new(actor, change, now);
+    if !stores.projects.remove_project(id, now, Some(entry)).await? {
+        return Err(ProjectError::NoSuchProject(name));
+    }
     Ok(keys.into_iter().map(|key| key.id).collect())
 }
 
@@ -224,11 +226,6 @@ pub async fn add_key(
         created_at: now,
         created_by: actor.who.to_string(),
     };
-    match stores.projects.add_key(project.id, new, MAX_KEYS).await? {
-        AddOutcome::Added => {}
-        AddOutcome::Full => return Err(ProjectError::TooManyKeys),
-        AddOutcome::Exists => return Err(NoRandomness.into()),
-    }
     let change = Change {
         action: "key.add",
         project: Some(project.name.clone()),
@@ -236,8 +233,16 @@ pub async fn add_key(
         after: json!({ "label": label }),
         ..Change::default()
     };
-    record(stores, actor, change, now).await?;
-    Ok((id, secret))
+    let entry = AuditEntry::new(actor, change, now);
+    match stores
+        .projects
+        .add_key(project.id, new, MAX_KEYS, Some(entry))
+        .await?
+    {
+        AddOutcome::Added => Ok((id, secret)),
+        AddOutcome::Full => Err(ProjectError::TooManyKeys),
+        AddOutcome::Exists => Err(NoRandomness.into()),
+    }
 }
 
 /// Revokes a key. It is refused from the next request on.
@@ -258,9 +263,6 @@ pub async fn revoke_key(
     };
     let mut keys = stores.projects.keys(project.id).await?.into_iter();
     let ApiKey { id, label, .. } = keys.find(|key| key.id.0 == id).ok_or_else(none)?;
-    if !stores.projects.remove_key(project.id, id.clone()).await? {
-        return Err(none());
-    }
     let change = Change {
         action: "key.revoke",
         project: Some(project.name.clone()),
@@ -268,18 +270,15 @@ pub async fn revoke_key(
         before: json!({ "label": label }),
         ..Change::default()
     };
-    record(stores, actor, change, now).await?;
-    Ok(id)
-}
-
-async fn record(
-    stores: &Stores,
-    actor: &Actor,
-    change: Change,
-    now: Timestamp,
-) -> Result<(), StoreError> {
     let entry = AuditEntry::new(actor, change, now);
-    stores.audit.record(entry).await
+    if !stores
+        .projects
+        .remove_key(project.id, id.clone(), Some(entry))
+        .await?
+    {
+        return Err(none());
+    }
+    Ok(id)
 }
 
 #[cfg(test)]
@@ -302,7 +301,7 @@ mod tests {
         let after = before
             .changed(serde_json::from_value(change).unwrap())
             .unwrap();
-        let (old, new) = differences(before, after);
+        let (old, new) = differences(&before, &after);
         assert_eq!(
             old,
             json!({ "quota_per_minute": null, "require_signature": false,

@@ -74,14 +74,18 @@ pub async fn add_person(
         after: json!({ "role": new.role, "projects": new.projects }),
         ..Change::default()
     };
+    let entry = AuditEntry::new(actor, change, now);
     let needs_link = new.password.is_none();
-    if !stores.people.add_person(person, new.password).await? {
+    if !stores
+        .people
+        .add_person(person, new.password, Some(entry))
+        .await?
+    {
         let problem = format!("{:?} exists already; choose another name", new.name);
         return Err(PeopleError::field("name", problem));
     }
-    record(stores, actor, change, now).await?;
     if needs_link {
-        Ok(Some(store_link(stores, Some(new.name), now).await?))
+        Ok(Some(store_link(stores, Some(new.name), now, None).await?))
     } else {
         Ok(None)
     }
@@ -122,8 +126,12 @@ pub async fn change_person(
         after: Value::Object(after),
         ..Change::default()
     };
-    changed(stores.people.change_person(name, update).await?, name)?;
-    record(stores, actor, change, now).await?;
+    let entry = AuditEntry::new(actor, change, now);
+    let outcome = stores
+        .people
+        .change_person(name, update, Some(entry))
+        .await?;
+    changed(outcome, name)?;
     find(stores, name).await
 }
 
@@ -139,14 +147,14 @@ pub async fn remove_person(
     now: Timestamp,
 ) -> Result<(), PeopleError> {
     let old = find(stores, name).await?;
-    changed(stores.people.remove_person(name).await?, name)?;
     let change = Change {
         action: "person.remove",
         object: name.to_owned(),
         before: json!({ "role": old.role, "projects": old.projects }),
         ..Change::default()
     };
-    record(stores, actor, change, now).await
+    let entry = AuditEntry::new(actor, change, now);
+    changed(stores.people.remove_person(name, Some(entry)).await?, name)
 }
 
 /// Makes a link with which a person chooses a password. It replaces the person's other links.
@@ -162,14 +170,13 @@ pub async fn make_link(
     now: Timestamp,
 ) -> Result<Secret, PeopleError> {
     let person = find(stores, name).await?;
-    let link = store_link(stores, Some(person.name), now).await?;
     let change = Change {
         action: "person.link",
         object: name.to_owned(),
         ..Change::default()
     };
-    record(stores, actor, change, now).await?;
-    Ok(link)
+    let entry = AuditEntry::new(actor, change, now);
+    store_link(stores, Some(person.name), now, Some(entry)).await
 }
 
 /// Makes a link for the first admin, if nobody can manage the server yet.
@@ -184,7 +191,7 @@ pub async fn make_first_link(
     if !stores.people.needs_setup().await? {
         return Ok(None);
     }
-    store_link(stores, None, now).await.map(Some)
+    store_link(stores, None, now, None).await.map(Some)
 }
 
 /// Uses a link: sets the password of its person, or adds the first admin. Returns the person's name.
@@ -219,7 +226,14 @@ pub async fn use_link(
         projects: Scope::All,
         password: Some(String::new()),
     };
-    let used = stores.people.use_link(hash, first.person(now), password);
+    let change = Change {
+        action,
+        object: name.clone(),
+        ..Change::default()
+    };
+    let entry = AuditEntry::new(actor, change, now);
+    let person = first.person(now);
+    let used = stores.people.use_link(hash, person, password, Some(entry));
     if !used.await? {
         return Err(if stores.people.link(hash).await?.is_some() {
             let problem = format!("{name:?} exists already; choose another name");
@@ -228,12 +242,6 @@ pub async fn use_link(
             PeopleError::Link
         });
     }
-    let change = Change {
-        action,
-        object: name.clone(),
-        ..Change::default()
-    };
-    record(stores, actor, change, now).await?;
     Ok(name)
 }
 
@@ -241,6 +249,7 @@ async fn store_link(
     stores: &Stores,
     person: Option<String>,
     now: Timestamp,
+    entry: Option<AuditEntry>,
 ) -> Result<Secret, PeopleError> {
     let secret = credential::random("")?;
     let link = SetupLink {
@@ -248,7 +257,8 @@ async fn store_link(
         created_at: now,
     };
     let hash = CredentialHash::of(secret.expose());
-    stores.people.add_link(hash, link, MAX_SETUP_LINKS).await?;
+    let stored = stores.people.add_link(hash, link, MAX_SETUP_LINKS, entry);
+    stored.await?;
     Ok(secret)
 }
 
@@ -265,14 +275,4 @@ fn changed(outcome: PersonOutcome, name: &str) -> Result<(), PeopleError> {
         ))),
         PersonOutcome::LastAdmin => Err(PeopleError::LastAdmin),
     }
-}
-
-async fn record(
-    stores: &Stores,
-    actor: &Actor,
-    change: Change,
-    now: Timestamp,
-) -> Result<(), PeopleError> {
-    let entry = AuditEntry::new(actor, change, now);
-    Ok(stores.audit.record(entry).await?)
 }

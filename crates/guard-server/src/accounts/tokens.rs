@@ -70,11 +70,8 @@ pub async fn add_token(
         last_used_at: None,
     };
     let hash = CredentialHash::of(secret.expose());
-    stores.people.save_token(hash, token).await?;
-    stores
-        .audit
-        .record(AuditEntry::new(actor, change, now))
-        .await?;
+    let entry = AuditEntry::new(actor, change, now);
+    stores.people.save_token(hash, token, Some(entry)).await?;
     Ok((id, secret))
 }
 
@@ -89,19 +86,18 @@ pub async fn revoke_token(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<(), PeopleError> {
-    let removed = stores.people.remove_token(id).await?;
-    let token = removed.ok_or_else(|| PeopleError::NotFound(format!("there is no token {id}")))?;
+    let none = || PeopleError::NotFound(format!("there is no token {id}"));
+    let mut tokens = stores.people.tokens().await?.into_iter();
+    let token = tokens.find(|token| token.id == id).ok_or_else(none)?;
     let change = Change {
         action: "token.revoke",
         object: token.id,
         before: json!({ "label": token.label, "role": token.role, "projects": token.projects }),
         ..Change::default()
     };
-    stores
-        .audit
-        .record(AuditEntry::new(actor, change, now))
-        .await?;
-    Ok(())
+    let entry = AuditEntry::new(actor, change, now);
+    let removed = stores.people.remove_token(id, Some(entry)).await?;
+    removed.map(drop).ok_or_else(none)
 }
 
 /// Checks that the projects of a role exist.

@@ -17,10 +17,9 @@ use thiserror::Error;
 
 pub use self::limits::LimitArgs;
 pub use self::mail::{MailError, OutboundArgs};
-use crate::cli::explore::{ExportArgs, QueryArgs, SeriesArgs, TopArgs};
 use crate::cli::people_command::{PeopleCommand, TokensCommand};
 use crate::cli::projects_command::{KeysArgs, ProjectsCommand};
-use crate::cli::rules_command::RulesCommand;
+use crate::cli::rules_command::RulesArgs;
 use crate::http::connections::ConnectionLimits;
 use crate::http::connections::tls::TlsFiles;
 use crate::http::{InvalidUrl, Limits, PublicUrl, TrustedProxies};
@@ -271,21 +270,12 @@ pub enum Command {
     #[command(subcommand)]
     Tokens(TokensCommand),
     /// Show or change the rules that agents get
-    #[command(subcommand)]
-    Rules(RulesCommand),
+    Rules(RulesArgs),
     /// Show, create, change or remove projects
     #[command(subcommand)]
     Projects(ProjectsCommand),
     /// List, create or revoke API keys
     Keys(KeysArgs),
-    /// List events of a running server, newest first
-    Query(Box<QueryArgs>),
-    /// Show the most frequent values of a field, or the largest values of a metric
-    Top(Box<TopArgs>),
-    /// Draw a chart of events, or of a metric, over time
-    Series(Box<SeriesArgs>),
-    /// Save all events that match
-    Export(Box<ExportArgs>),
 }
 
 /// The checked configuration of a server.

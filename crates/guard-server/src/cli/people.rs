@@ -129,16 +129,14 @@ async fn first_link(stores: &Stores, now: Timestamp) -> Outcome<Option<Secret>> 
 }
 
 async fn sign_out(stores: &Stores, name: &str, now: Timestamp) -> Outcome<()> {
-    let ended = stores.people.remove_sessions(name, None).await;
-    let ended = ended.map_err(failed_with(FAILED))?;
     let change = Change {
         action: "session.sign_out_everywhere",
         object: format!("person:{name}"),
         ..Change::default()
     };
     let entry = AuditEntry::new(&Actor::CLI, change, now);
-    let recorded = stores.audit.record(entry).await;
-    recorded.map_err(failed_with(FAILED))?;
+    let ended = stores.people.remove_sessions(name, None, Some(entry)).await;
+    let ended = ended.map_err(failed_with(FAILED))?;
     print(once(format!("{ended} sessions of {name} ended")))
 }
 

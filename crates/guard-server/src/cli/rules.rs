@@ -2,22 +2,21 @@
 
 use std::iter::once;
 
-use crate::DEFAULT_PROJECT;
 use crate::cli::config::Args;
 use crate::cli::operation_command::OperationCommand;
-use crate::cli::rules_command::{Note, RulesCommand};
+use crate::cli::projects::named;
+use crate::cli::rules_command::{Note, RulesArgs, RulesCommand};
 use crate::fleet::adoption::{Adoption, AdoptionState, adoption};
 use crate::people::{Actor, AuditEntry, Change};
-use crate::rules::Provenance;
 use crate::rules::draft;
 use crate::rules::operation::{Ban, Operation, Schema};
 use crate::rules::policy::Entry;
 use crate::rules::versions::{self, ChangeError};
+use crate::rules::{Audited, Provenance};
 use crate::store::{self, Project, Stores};
 use crate::visible::{visible, visible_json};
 use guard_wire::rules::RulesError;
 use jiff::Timestamp;
-use serde_json::json;
 
 use super::table::{Table, print, time};
 use super::{FAILED, Outcome, USAGE, failed_with};
@@ -30,7 +29,7 @@ const HISTORY: u16 = 1000;
 /// # Errors
 ///
 /// The exit code, and a message that says why it failed.
-pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
+pub async fn rules(args: &Args, RulesArgs { project, command }: &RulesArgs) -> Outcome<()> {
     let database = args.database().map_err(failed_with(USAGE))?;
     // Read the file first: if it is missing, no database must be created.
     let document = match command {
@@ -42,25 +41,23 @@ pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
         _ => Vec::new(),
     };
     let stores = store::open_existing(&database).map_err(failed_with(FAILED))?;
-    let project = stores.projects.project_named(DEFAULT_PROJECT).await;
-    let project = project.map_err(failed_with(FAILED))?.ok_or((
-        FAILED,
-        format!("no project {DEFAULT_PROJECT} yet: start guard-server once first"),
-    ))?;
+    let project = named(&stores, project).await?;
     let version = match command {
         RulesCommand::Show { version } => return show(&stores, &project, *version).await,
         RulesCommand::History => return history(&stores, &project).await,
         RulesCommand::Who { version } => return who(&stores, &project, *version).await,
         RulesCommand::List => return list(&stores, &project).await,
         RulesCommand::Draft { discard: true, .. } => {
-            let discarded = draft::discard(&*stores.rules, project.id).await;
+            let entry = of_draft(&project, "rules.discard_draft");
+            let discarded = draft::discard(&*stores.rules, project.id, Some(entry)).await;
             discarded.map_err(failed_with(FAILED))?;
             return print(once("draft discarded".to_owned()));
         }
         RulesCommand::Draft { file, author, .. } => {
             if file.is_some() {
                 let (author, now) = (author.clone(), Timestamp::now());
-                draft::save(&*stores.rules, project.id, &document, author, now)
+                let entry = Some(of_draft(&project, "rules.save_draft"));
+                draft::save(&*stores.rules, project.id, &document, author, now, entry)
                     .await
                     .map_err(failed_with(FAILED))?;
             }
@@ -82,12 +79,14 @@ pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
             let now = Timestamp::now();
             let checked = draft::check(&*stores.rules, project.id, now).await;
             let checked = checked.map_err(refused)?;
-            draft::publish(&*stores.rules, project.id, checked, &by(note), now)
+            let by = by(&project, note, "rules.publish_draft");
+            draft::publish(&*stores.rules, project.id, checked, &by, now)
                 .await
                 .map_err(refused)?
         }
         RulesCommand::Set { note, .. } => {
-            crate::rules::set(&*stores.rules, &project, &document, &by(note))
+            let by = by(&project, note, "rules.publish");
+            crate::rules::set(&*stores.rules, &project, &document, &by)
                 .await
                 .map_err(refused)?
         }
@@ -98,42 +97,25 @@ pub async fn rules(args: &Args, command: &RulesCommand) -> Outcome<()> {
         }
         RulesCommand::Rollback { version, note } => {
             let now = Timestamp::now();
-            versions::roll_back(&*stores.rules, project.id, *version, &by(note), now)
+            let by = by(&project, note, "rules.roll_back");
+            versions::roll_back(&*stores.rules, project.id, *version, &by, now)
                 .await
                 .map_err(refused)?
         }
     };
-    record(&stores, &project, command, version).await?;
     let followed = followed(&stores, &project).await?;
     print([format!("rules version {version} set"), followed].into_iter())
 }
 
-/// Adds a change to the audit log.
-async fn record(
-    stores: &Stores,
-    project: &Project,
-    command: &RulesCommand,
-    version: i64,
-) -> Outcome<()> {
-    let action = match command {
-        RulesCommand::Publish { .. } => "rules.publish_draft",
-        RulesCommand::Set { .. } => "rules.publish",
-        RulesCommand::Rollback { .. } => "rules.roll_back",
-        RulesCommand::Operation(command) if command.term.remove => "rules.remove",
-        _ => "rules.add",
-    };
-    let stored = versions::at(&*stores.rules, project.id, version).await;
-    let told = stored.map_err(failed_with(FAILED))?.change;
+/// What the audit log says about a change of the draft.
+fn of_draft(project: &Project, action: &'static str) -> AuditEntry {
     let change = Change {
         action,
         project: Some(project.name.clone()),
-        object: told.action,
-        after: json!({ "version": version, "author": told.author, "reason": told.reason }),
+        object: "the draft".to_owned(),
         ..Change::default()
     };
-    let entry = AuditEntry::new(&Actor::CLI, change, Timestamp::now());
-    let recorded = stores.audit.record(entry).await;
-    recorded.map_err(failed_with(FAILED))
+    AuditEntry::new(&Actor::CLI, change, Timestamp::now())
 }
 
 /// How many processes use the rules.
@@ -213,18 +195,25 @@ async fn remove_operation(
             ),
         ));
     }
-    versions::remove(&*stores.rules, project.id, operation, &by(note), now)
+    let by = by(project, note, "rules.remove");
+    versions::remove(&*stores.rules, project.id, operation, &by, now)
         .await
         .map_err(refused_by(schema))
 }
 
-fn by(note: &Note) -> Provenance {
+/// Who makes a change, and what the audit log says about it.
+fn by(project: &Project, note: &Note, action: &'static str) -> Provenance {
     Provenance {
         author: note.author.clone(),
         reason: note.reason.clone(),
         caller: Vec::new(),
         confirmed: note.yes,
         automatic: false,
+        audited: Some(Audited {
+            actor: Actor::CLI,
+            action,
+            project: project.name.clone(),
+        }),
     }
 }
 
@@ -239,7 +228,7 @@ async fn add_or_remove(
     if term.remove {
         return remove_operation(stores, project, operation, &term.note).await;
     }
-    let by = by(&term.note);
+    let by = by(project, &term.note, "rules.add");
     let entry = Entry::new(operation, term.seconds, &by, now).map_err(refused)?;
     versions::put(&*stores.rules, project.id, &entry, &by, now)
         .await

@@ -6,13 +6,25 @@ use clap::{Args, Subcommand};
 use jiff::{Span, SpanRelativeTo};
 
 pub use super::operation_command::OperationCommand;
+use crate::DEFAULT_PROJECT;
 
 /// Show or change the rules. Works while a server runs; the server notices a change within half a
 /// second.
+#[derive(Debug, Args)]
+pub struct RulesArgs {
+    /// The project
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_PROJECT, global = true)]
+    pub project: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RulesCommand,
+}
+
+/// What to do with rules.
 #[derive(Debug, Subcommand)]
 pub enum RulesCommand {
-    /// Check a rules document and give it to the agents of the project `default`; its version must
-    /// be above the stored one
+    /// Check a rules document and give it to the agents of the project; its version must be above the
+    /// stored one
     Set {
         /// The document, JSON
         file: PathBuf,
@@ -141,7 +153,11 @@ mod tests {
         );
 
         let taken = parsed(&["block-pattern", "--reason=-1 a day", "--", "--x"]).unwrap();
-        let Some(Command::Rules(RulesCommand::Operation(command))) = taken else {
+        let Some(Command::Rules(RulesArgs {
+            command: RulesCommand::Operation(command),
+            ..
+        })) = taken
+        else {
             panic!("{taken:?}");
         };
         let (pattern, reason) = (&command.fields["pattern"], command.term.note.reason);

@@ -259,9 +259,8 @@ async fn install_admin_token(stores: &Stores, token: &Secret) -> Result<(), Stor
         after: json!({ "role": token.role, "projects": token.projects }),
         ..Change::default()
     };
-    stores.people.save_token(hash, token).await?;
     let entry = AuditEntry::new(&Actor::CLI, change, now);
-    stores.audit.record(entry).await
+    stores.people.save_token(hash, token, Some(entry)).await
 }
 
 fn announce(

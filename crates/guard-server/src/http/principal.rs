@@ -26,7 +26,7 @@ use super::error::ApiError;
 use super::people::session;
 use super::same_origin;
 use super::state::AppState;
-use crate::people::{Actor, AuditEntry, Change, CredentialHash, Role, Scope, Who};
+use crate::people::{Actor, CredentialHash, Role, Scope, Who};
 use crate::projects::KeyHash;
 use crate::store::{Project, StoreError};
 
@@ -53,13 +53,6 @@ pub(crate) struct Principal {
     pub(crate) role: Role,
     pub(crate) projects: Scope,
     pub(crate) credential: Credential,
-}
-
-impl Principal {
-    /// Adds a change to the audit log. The change is made already, so a failure is only logged.
-    pub(crate) async fn record(&self, state: &AppState, change: Change) {
-        state.record(&self.actor, change).await;
-    }
 }
 
 /// Everybody who signed in.
@@ -302,20 +295,4 @@ async fn refuse_agents(state: &AppState, headers: &HeaderMap) -> Result<(), ApiE
         }
     }
     Ok(())
-}
-
-impl AppState {
-    /// Adds a change that was made to the audit log. A failure is only logged: the change cannot be
-    /// taken back.
-    pub(crate) async fn record(&self, actor: &Actor, change: Change) {
-        let entry = AuditEntry::new(actor, change, self.clock.now());
-        let (who, action, object) = (
-            entry.who.to_string(),
-            entry.action.clone(),
-            entry.object.clone(),
-        );
-        if let Err(error) = self.stores.audit.record(entry).await {
-            tracing::error!(%error, who, action, object, "a change is missing in the audit log");
-        }
-    }
 }

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::document;
 use super::provenance::{self, Provenance};
 use super::versions::{self, ChangeError};
+use crate::people::AuditEntry;
 use crate::store::{Draft, ProjectId, RulesStore};
 
 /// A change to one field that publishing would make.
@@ -33,6 +34,7 @@ pub async fn save(
     document: &[u8],
     author: Option<String>,
     now: Timestamp,
+    entry: Option<AuditEntry>,
 ) -> Result<(), ChangeError> {
     provenance::check_note("author", author.as_deref())?;
     let document = document::read(document, now)?;
@@ -43,7 +45,7 @@ pub async fn save(
         saved_at: now,
         author,
     };
-    Ok(store.save_draft(project, draft).await?)
+    Ok(store.save_draft(project, draft, entry).await?)
 }
 
 /// The draft.
@@ -61,9 +63,15 @@ pub async fn get(store: &dyn RulesStore, project: ProjectId) -> Result<Draft, Ch
 /// # Errors
 ///
 /// [`ChangeError`], also when there is no draft.
-pub async fn discard(store: &dyn RulesStore, project: ProjectId) -> Result<(), ChangeError> {
+pub async fn discard(
+    store: &dyn RulesStore,
+    project: ProjectId,
+    entry: Option<AuditEntry>,
+) -> Result<(), ChangeError> {
     let draft = get(store, project).await?;
-    Ok(store.remove_draft(project, draft).await?)
+    // Another draft may have been saved meanwhile. It stays.
+    store.remove_draft(project, draft, entry).await?;
+    Ok(())
 }
 
 /// A draft that was checked and can be published.
@@ -158,6 +166,6 @@ pub async fn publish(
         ChangeError::Unmatched => ChangeError::Replaced,
         other => other,
     })?;
-    store.remove_draft(project, draft).await?;
+    store.remove_draft(project, draft, None).await?;
     Ok(version)
 }

@@ -20,7 +20,7 @@ pub mod versions;
 use jiff::Timestamp;
 
 pub(crate) use self::feed::Feed;
-pub use self::provenance::Provenance;
+pub use self::provenance::{Audited, Provenance};
 use self::versions::{ChangeError, Publishing};
 use crate::network;
 use crate::store::{Project, RulesStore};

@@ -10,10 +10,11 @@ use super::document;
 use super::lockout;
 use super::operation::{Ban, Operation, Schema};
 use super::policy::{Entry, Policy};
-use super::provenance::Provenance;
+use super::provenance::{Audited, Provenance};
 use super::retention;
 use crate::clock::AHEAD;
 use crate::fingerprint::fingerprint;
+use crate::people::Actor;
 use crate::store::{Change, ProjectId, RulesOutcome, RulesStore, StoreError, StoredRules};
 
 /// How often a change is retried because another one came first.
@@ -76,6 +77,8 @@ pub struct Changed {
     pub version: Option<i64>,
     /// The history text.
     pub action: String,
+    /// Whether nothing changes but the time until which the rules hold. The audit log leaves that out.
+    pub is_renewal: bool,
 }
 
 impl Changed {
@@ -85,6 +88,7 @@ impl Changed {
             policy,
             version: None,
             action: action.to_owned(),
+            is_renewal: false,
         }
     }
 }
@@ -129,6 +133,8 @@ pub async fn change(
                 return Err(ChangeError::Unconfirmed(risks));
             }
         }
+        let entry = by.entry(&changed.action, version, now);
+        let entry = entry.filter(|_| !changed.is_renewal);
         let change = Change {
             created_at: now,
             action: changed.action,
@@ -137,7 +143,8 @@ pub async fn change(
         };
         let next = stored(&composed, document, change, by.automatic)?;
         let keep = retention::keep(store, project, current.as_ref(), &next).await?;
-        if store.set_rules(project, from, next, keep).await? == RulesOutcome::Set {
+        let set = store.set_rules(project, from, next, keep, entry);
+        if set.await? == RulesOutcome::Set {
             return Ok(version);
         }
     }
@@ -433,45 +440,25 @@ pub(crate) async fn roll_back_to(
 ///
 /// [`ChangeError`] of the last failure. That project stays due.
 pub async fn compose_due(store: &dyn RulesStore, now: Timestamp) -> Result<(), ChangeError> {
-    end_due(store, now, &mut Vec::new()).await
-}
-
-/// What ended by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ended {
-    pub(crate) project: ProjectId,
-    pub(crate) version: i64,
-    /// The history text.
-    pub(crate) action: String,
-}
-
-/// Like [`compose_due`]. Adds to `ended` what ended, also if another project fails.
-///
-/// # Errors
-///
-/// [`ChangeError`] of the last failure. That project stays due.
-pub(crate) async fn end_due(
-    store: &dyn RulesStore,
-    now: Timestamp,
-    ended: &mut Vec<Ended>,
-) -> Result<(), ChangeError> {
-    let (due, author) = (store.rules_due(now, now + AHEAD).await?, by_server());
     let mut outcome = Ok(());
-    for project in due {
-        let mut ending = None;
-        let changed = change(store, project, &author, now, |policy| {
-            ending = policy.ending(now);
-            let action = ending.as_deref().unwrap_or(RENEW);
-            Ok(Changed::to(policy, action))
-        });
-        match (changed.await, ending) {
-            (Ok(version), Some(action)) => ended.push(Ended {
-                project,
-                version,
-                action,
+    for (project, name) in store.rules_due(now, now + AHEAD).await? {
+        let by = Provenance {
+            audited: Some(Audited {
+                actor: Actor::SERVER,
+                action: "rules.end",
+                project: name,
             }),
-            (Ok(_), None) => {}
-            (Err(error), _) => outcome = Err(error),
+            ..by_server()
+        };
+        let changed = change(store, project, &by, now, |policy| {
+            let ending = policy.ending(now);
+            Ok(Changed {
+                is_renewal: ending.is_none(),
+                ..Changed::to(policy, ending.as_deref().unwrap_or(RENEW))
+            })
+        });
+        if let Err(error) = changed.await {
+            outcome = Err(error);
         }
     }
     outcome
@@ -490,7 +477,7 @@ pub async fn follow_clock(
 ) -> Result<(), ChangeError> {
     let planned = store.rules_due(Timestamp::MAX, Timestamp::MAX).await?;
     let (mut outcome, author) = (Ok(()), by_server());
-    for project in planned {
+    for (project, _) in planned {
         let changed = change(store, project, &author, now, |mut policy| {
             policy.move_by(by);
             Ok(Changed::to(policy, FOLLOW))

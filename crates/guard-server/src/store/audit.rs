@@ -32,8 +32,12 @@ pub struct AuditPage {
 }
 
 /// The audit log. Entries are added and, when they are old, removed. They never change.
+///
+/// The calls of other stores that change something take the `entry` for this log. They store it in the
+/// commit of the change, and only if the change is made. So neither is ever there without the other.
+/// It is `None` for what is no decision of anybody, such as the renewal of a lease.
 pub trait Audit: Send + Sync {
-    /// Adds an entry.
+    /// Adds an entry alone, for what changes nothing in the store.
     fn record(&self, entry: AuditEntry) -> BoxFuture<'_, ()>;
 
     /// The entries that match, newest first, at most `limit`, from `cursor` on.

@@ -4,10 +4,12 @@ use jiff::Timestamp;
 
 use super::BoxFuture;
 use crate::people::{
-    CredentialHash, Person, PersonOutcome, PersonUpdate, Session, SessionLimits, SetupLink, Token,
+    AuditEntry, CredentialHash, Person, PersonOutcome, PersonUpdate, Session, SessionLimits,
+    SetupLink, Token,
 };
 
-/// People, sessions, setup links and tokens. Credentials are stored as hashes only.
+/// People, sessions, setup links and tokens. Credentials are stored as hashes only. The
+/// [`Audit`](super::Audit) log says what an `entry` is.
 ///
 /// Somebody can manage the server as long as one person has a password and the role admin for all
 /// projects. No change removes the last such person.
@@ -25,21 +27,37 @@ pub trait People: Send + Sync {
     fn password_of<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<String>>;
 
     /// Adds a person, with a hashed password. Returns whether the name was free.
-    fn add_person(&self, person: Person, password: Option<String>) -> BoxFuture<'_, bool>;
+    fn add_person(
+        &self,
+        person: Person,
+        password: Option<String>,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool>;
 
     /// Changes a person. A new password ends the person's sessions and links.
     fn change_person<'a>(
         &'a self,
         name: &'a str,
         update: PersonUpdate,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, PersonOutcome>;
 
     /// Removes a person, and the person's sessions and links.
-    fn remove_person<'a>(&'a self, name: &'a str) -> BoxFuture<'a, PersonOutcome>;
+    fn remove_person<'a>(
+        &'a self,
+        name: &'a str,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'a, PersonOutcome>;
 
     /// Stores a link. It replaces the other links of the same person. Of links for the first admin,
     /// `keep` are kept, newest first.
-    fn add_link(&self, hash: CredentialHash, link: SetupLink, keep: u16) -> BoxFuture<'_, ()>;
+    fn add_link(
+        &self,
+        hash: CredentialHash,
+        link: SetupLink,
+        keep: u16,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, ()>;
 
     /// The link with this hash, if it was not used.
     fn link(&self, hash: CredentialHash) -> BoxFuture<'_, Option<SetupLink>>;
@@ -52,10 +70,16 @@ pub trait People: Send + Sync {
         hash: CredentialHash,
         person: Person,
         password: String,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool>;
 
-    /// Stores a session, and that the person signed in.
-    fn add_session(&self, hash: CredentialHash, session: Session) -> BoxFuture<'_, ()>;
+    /// Stores a session, and that the person signed in. Returns whether there is such a person.
+    fn add_session(
+        &self,
+        hash: CredentialHash,
+        session: Session,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool>;
 
     /// The session with this hash, and its person as stored now.
     fn session(&self, hash: CredentialHash) -> BoxFuture<'_, Option<(Session, Person)>>;
@@ -64,14 +88,18 @@ pub trait People: Send + Sync {
     fn touch_session(&self, hash: CredentialHash, at: Timestamp) -> BoxFuture<'_, ()>;
 
     /// Ends a session.
-    fn remove_session(&self, hash: CredentialHash) -> BoxFuture<'_, ()>;
+    fn remove_session(&self, hash: CredentialHash, entry: Option<AuditEntry>) -> BoxFuture<'_, ()>;
 
     /// Ends all sessions of a person, except `keep`. Returns how many.
     fn remove_sessions<'a>(
         &'a self,
         person: &'a str,
         keep: Option<CredentialHash>,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, u64>;
+
+    /// How many sessions there are, with those that are over and not removed yet.
+    fn count_sessions(&self) -> BoxFuture<'_, u64>;
 
     /// Removes the sessions that are over at `now`. Returns how many.
     fn expire_sessions(&self, limits: SessionLimits, now: Timestamp) -> BoxFuture<'_, u64>;
@@ -83,11 +111,20 @@ pub trait People: Send + Sync {
     fn token(&self, hash: CredentialHash) -> BoxFuture<'_, Option<Token>>;
 
     /// Stores a token. It replaces the token with the same id.
-    fn save_token(&self, hash: CredentialHash, token: Token) -> BoxFuture<'_, ()>;
+    fn save_token(
+        &self,
+        hash: CredentialHash,
+        token: Token,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, ()>;
 
     /// Stores when the token was last used.
     fn touch_token<'a>(&'a self, id: &'a str, at: Timestamp) -> BoxFuture<'a, ()>;
 
     /// Removes a token. Returns it.
-    fn remove_token<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Token>>;
+    fn remove_token<'a>(
+        &'a self,
+        id: &'a str,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'a, Option<Token>>;
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{BoxFuture, Project, ProjectId, ProjectSettings};
+use crate::people::AuditEntry;
 use crate::projects::activity::Activity;
 use crate::projects::{ApiKey, KeyHash, KeyId, KeyOwner, NewKey};
 
@@ -19,7 +20,7 @@ pub enum AddOutcome {
     Full,
 }
 
-/// Projects and their keys.
+/// Projects and their keys. The [`Audit`](super::Audit) log says what an `entry` is.
 pub trait Projects: Send + Sync {
     /// The owner of the key with this hash. The store looks the hash up in an index. The time that
     /// takes reveals nothing useful, because nobody can choose a key by its hash.
@@ -42,6 +43,7 @@ pub trait Projects: Send + Sync {
         name: &'a str,
         now: Timestamp,
         limit: u32,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, AddOutcome>;
 
     /// Applies the options of a start to the project called `name`, and creates it if it is
@@ -55,11 +57,21 @@ pub trait Projects: Send + Sync {
 
     /// Replaces settings and secrets, unless they changed since `from` was read. Returns whether
     /// they did not.
-    fn change_project(&self, from: Project, to: Project) -> BoxFuture<'_, bool>;
+    fn change_project(
+        &self,
+        from: Project,
+        to: Project,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool>;
 
     /// Removes a project: its name is free and its keys end at once. Its data is removed by
     /// [`sweep`](Self::sweep). Returns whether there was such a project.
-    fn remove_project(&self, project: ProjectId, now: Timestamp) -> BoxFuture<'_, bool>;
+    fn remove_project(
+        &self,
+        project: ProjectId,
+        now: Timestamp,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool>;
 
     /// Removes a part of the data of removed projects. Each call takes the writer for a short time
     /// only. Returns whether there is more.
@@ -69,10 +81,21 @@ pub trait Projects: Send + Sync {
     fn keys(&self, project: ProjectId) -> BoxFuture<'_, Vec<ApiKey>>;
 
     /// Adds a key to a project that has fewer than `limit`.
-    fn add_key(&self, project: ProjectId, key: NewKey, limit: u32) -> BoxFuture<'_, AddOutcome>;
+    fn add_key(
+        &self,
+        project: ProjectId,
+        key: NewKey,
+        limit: u32,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, AddOutcome>;
 
     /// Removes a key of a project. Returns whether there was one with this id.
-    fn remove_key(&self, project: ProjectId, key: KeyId) -> BoxFuture<'_, bool>;
+    fn remove_key(
+        &self,
+        project: ProjectId,
+        key: KeyId,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool>;
 
     /// Which of these keys are live.
     fn live_keys(&self, keys: Vec<KeyId>) -> BoxFuture<'_, Vec<KeyId>>;

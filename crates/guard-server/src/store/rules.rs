@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{BoxFuture, ProjectId};
+use crate::people::AuditEntry;
 
 /// One version of the rules of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +84,7 @@ impl KeepVersions {
     };
 }
 
-/// The rules of projects.
+/// The rules of projects. The [`Audit`](super::Audit) log says what an `entry` is.
 pub trait RulesStore: Send + Sync {
     /// The rules of a project, if any were set.
     fn rules(&self, project: ProjectId) -> BoxFuture<'_, Option<StoredRules>>;
@@ -102,8 +103,12 @@ pub trait RulesStore: Send + Sync {
         limit: u16,
     ) -> BoxFuture<'_, Vec<(i64, Change)>>;
 
-    /// The projects whose rules are due at `now`, or were created after `ahead`.
-    fn rules_due(&self, now: Timestamp, ahead: Timestamp) -> BoxFuture<'_, Vec<ProjectId>>;
+    /// The projects whose rules are due at `now`, or were created after `ahead`, with their names.
+    fn rules_due(
+        &self,
+        now: Timestamp,
+        ahead: Timestamp,
+    ) -> BoxFuture<'_, Vec<(ProjectId, String)>>;
 
     /// Stores rules that are based on version `from`, if that is still in force, and removes the
     /// versions that `keep` does not cover. The newest version always stays.
@@ -113,14 +118,25 @@ pub trait RulesStore: Send + Sync {
         from: Option<i64>,
         rules: StoredRules,
         keep: KeepVersions,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, RulesOutcome>;
 
     /// The draft of a project, if there is one.
     fn draft(&self, project: ProjectId) -> BoxFuture<'_, Option<Draft>>;
 
     /// Stores a draft in place of the one before.
-    fn save_draft(&self, project: ProjectId, draft: Draft) -> BoxFuture<'_, ()>;
+    fn save_draft(
+        &self,
+        project: ProjectId,
+        draft: Draft,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, ()>;
 
-    /// Removes `draft`, unless another one was saved meanwhile.
-    fn remove_draft(&self, project: ProjectId, draft: Draft) -> BoxFuture<'_, ()>;
+    /// Removes `draft`, unless another one was saved meanwhile. Returns whether it did.
+    fn remove_draft(
+        &self,
+        project: ProjectId,
+        draft: Draft,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool>;
 }

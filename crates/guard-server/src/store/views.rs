@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{BoxFuture, ProjectId};
+use crate::people::AuditEntry;
 
 /// A saved view of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,18 +18,25 @@ pub struct StoredView {
     pub content: String,
 }
 
-/// Saved views.
+/// Saved views. The [`Audit`](super::Audit) log says what an `entry` is.
 pub trait Views: Send + Sync {
     /// The views of a project, the oldest first.
     fn views(&self, project: ProjectId) -> BoxFuture<'_, Vec<StoredView>>;
 
     /// Saves a view. Returns whether there was room: a project has at most `limit`.
-    fn save_view(&self, project: ProjectId, view: StoredView, limit: usize) -> BoxFuture<'_, bool>;
+    fn save_view(
+        &self,
+        project: ProjectId,
+        view: StoredView,
+        limit: usize,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool>;
 
     /// Removes a view. Returns it if it was there.
     fn remove_view<'a>(
         &'a self,
         project: ProjectId,
         id: &'a str,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, Option<StoredView>>;
 }

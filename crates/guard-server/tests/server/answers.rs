@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use guard_server::Limits;
+use guard_server::people::AuditEntry;
 use guard_server::projects::activity::Activity;
 use guard_server::projects::{ApiKey, KeyHash, KeyId, KeyOwner, NewKey, Settings, Usage};
 use guard_server::store::{
@@ -271,16 +272,27 @@ impl Projects for Failing {
     fn projects(&self) -> BoxFuture<'_, Vec<Project>> {
         self.answer()
     }
-    fn create_project<'a>(&'a self, _: &'a str, _: Timestamp, _: u32) -> BoxFuture<'a, AddOutcome> {
+    fn create_project<'a>(
+        &'a self,
+        _: &'a str,
+        _: Timestamp,
+        _: u32,
+        _: Option<AuditEntry>,
+    ) -> BoxFuture<'a, AddOutcome> {
         self.answer()
     }
     fn save_project<'a>(&'a self, _: &'a str, _: ProjectSettings) -> BoxFuture<'a, AddOutcome> {
         self.answer()
     }
-    fn change_project(&self, _: Project, _: Project) -> BoxFuture<'_, bool> {
+    fn change_project(&self, _: Project, _: Project, _: Option<AuditEntry>) -> BoxFuture<'_, bool> {
         self.answer()
     }
-    fn remove_project(&self, _: ProjectId, _: Timestamp) -> BoxFuture<'_, bool> {
+    fn remove_project(
+        &self,
+        _: ProjectId,
+        _: Timestamp,
+        _: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool> {
         self.answer()
     }
     fn sweep(&self) -> BoxFuture<'_, bool> {
@@ -289,10 +301,16 @@ impl Projects for Failing {
     fn keys(&self, _: ProjectId) -> BoxFuture<'_, Vec<ApiKey>> {
         self.answer()
     }
-    fn add_key(&self, _: ProjectId, _: NewKey, _: u32) -> BoxFuture<'_, AddOutcome> {
+    fn add_key(
+        &self,
+        _: ProjectId,
+        _: NewKey,
+        _: u32,
+        _: Option<AuditEntry>,
+    ) -> BoxFuture<'_, AddOutcome> {
         self.answer()
     }
-    fn remove_key(&self, _: ProjectId, _: KeyId) -> BoxFuture<'_, bool> {
+    fn remove_key(&self, _: ProjectId, _: KeyId, _: Option<AuditEntry>) -> BoxFuture<'_, bool> {
         self.answer()
     }
     fn live_keys(&self, _: Vec<KeyId>) -> BoxFuture<'_, Vec<KeyId>> {
@@ -319,7 +337,7 @@ impl RulesStore for Failing {
     fn rules_history(&self, _: ProjectId, _: i64, _: u16) -> BoxFuture<'_, Vec<(i64, Change)>> {
         self.answer()
     }
-    fn rules_due(&self, _: Timestamp, _: Timestamp) -> BoxFuture<'_, Vec<ProjectId>> {
+    fn rules_due(&self, _: Timestamp, _: Timestamp) -> BoxFuture<'_, Vec<(ProjectId, String)>> {
         self.answer()
     }
     fn set_rules(
@@ -328,16 +346,17 @@ impl RulesStore for Failing {
         _: Option<i64>,
         _: StoredRules,
         _: KeepVersions,
+        _: Option<AuditEntry>,
     ) -> BoxFuture<'_, RulesOutcome> {
         self.answer()
     }
     fn draft(&self, _: ProjectId) -> BoxFuture<'_, Option<Draft>> {
         self.answer()
     }
-    fn save_draft(&self, _: ProjectId, _: Draft) -> BoxFuture<'_, ()> {
+    fn save_draft(&self, _: ProjectId, _: Draft, _: Option<AuditEntry>) -> BoxFuture<'_, ()> {
         self.answer()
     }
-    fn remove_draft(&self, _: ProjectId, _: Draft) -> BoxFuture<'_, ()> {
+    fn remove_draft(&self, _: ProjectId, _: Draft, _: Option<AuditEntry>) -> BoxFuture<'_, bool> {
         self.answer()
     }
 }

@@ -399,7 +399,7 @@ async fn a_rollback_to_a_pattern_that_is_refused_today_fails() {
     }
     let set = server
         .store
-        .set_rules(id, Some(1), earlier, KeepVersions::ALL)
+        .set_rules(id, Some(1), earlier, KeepVersions::ALL, None)
         .await;
     assert_eq!(set.unwrap(), RulesOutcome::Set);
     post(&server, "countries", json!({ "country": "NZ" })).await;

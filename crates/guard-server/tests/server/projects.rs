@@ -293,7 +293,11 @@ async fn a_held_request_ends_when_its_key_is_revoked_here_or_by_another_process(
         .unwrap()
         .unwrap();
     for key in server.store.keys(default.id).await.unwrap() {
-        server.store.remove_key(default.id, key.id).await.unwrap();
+        server
+            .store
+            .remove_key(default.id, key.id, None)
+            .await
+            .unwrap();
     }
     let ended = tokio::time::timeout(GENEROUS / 2, waiting).await;
     assert_eq!(ended.unwrap().unwrap().0, 401);

@@ -317,7 +317,7 @@ async fn the_last_admin_can_neither_be_removed_nor_lowered() {
     add(&server, "ben", "admin", json!(["*"])).await;
     let removed = ask(Method::DELETE, "").send().await.unwrap();
     assert_eq!(removed.status(), 204);
-    let ben = server.store.remove_person("ben").await;
+    let ben = server.store.remove_person("ben", None).await;
     assert_eq!(ben, Ok(PersonOutcome::LastAdmin));
 }
 

@@ -234,7 +234,7 @@ pub(crate) async fn add_token(people: &dyn People, token: &str, role: Role, proj
         last_used_at: None,
     };
     people
-        .save_token(CredentialHash::of(token), made)
+        .save_token(CredentialHash::of(token), made, None)
         .await
         .unwrap();
 }

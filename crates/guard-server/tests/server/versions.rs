@@ -66,7 +66,14 @@ impl Book {
 
     pub(crate) async fn publish(&self, document: Value) {
         let (store, document) = (&*self.server.store, document.to_string());
-        let save = draft::save(store, self.project, document.as_bytes(), None, self.now);
+        let save = draft::save(
+            store,
+            self.project,
+            document.as_bytes(),
+            None,
+            self.now,
+            None,
+        );
         save.await.unwrap();
         let checked = draft::check(store, self.project, self.now).await.unwrap();
         draft::publish(

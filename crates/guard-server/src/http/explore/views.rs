@@ -17,7 +17,7 @@ use crate::http::json::JsonBody;
 use crate::http::listed::Listed;
 use crate::http::principal::{In, Operator, Viewer};
 use crate::http::state::AppState;
-use crate::people::Change;
+use crate::people::{AuditEntry, Change};
 use crate::query::filter::Filter;
 use crate::query::{TimeRange, Utc};
 use crate::store::StoredView;
@@ -107,14 +107,6 @@ pub(crate) async fn add(
         created_by: author,
         content: text,
     };
-    let views = &state.stores.views;
-    if !views
-        .save_view(operator.project.id, view.clone(), MAX_VIEWS)
-        .await?
-    {
-        let detail = format!("The project has {MAX_VIEWS} views already; delete one first");
-        return Err(ApiError::bad_request(detail).code("too_many_views"));
-    }
     let change = change(
         "view.add",
         &operator.project.name,
@@ -122,7 +114,13 @@ pub(crate) async fn add(
         Value::Null,
         json!(content),
     );
-    operator.principal.record(&state, change).await;
+    let entry = AuditEntry::new(&operator.principal.actor, change, now);
+    let (views, project) = (&state.stores.views, operator.project.id);
+    let saved = views.save_view(project, view.clone(), MAX_VIEWS, Some(entry));
+    if !saved.await? {
+        let detail = format!("The project has {MAX_VIEWS} views already; delete one first");
+        return Err(ApiError::bad_request(detail).code("too_many_views"));
+    }
     let answer = answer(view).ok_or_else(|| ApiError::unavailable("The view cannot be read"))?;
     Ok((StatusCode::CREATED, Json(answer)))
 }
@@ -139,23 +137,21 @@ pub(crate) async fn remove(
     operator: In<Operator>,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    let removed = state
-        .stores
-        .views
-        .remove_view(operator.project.id, &id)
-        .await?;
-    let Some(view) = removed else {
-        return Err(ApiError::not_found("There is no such view").code("no_such_view"));
-    };
+    let none = || ApiError::not_found("There is no such view").code("no_such_view");
+    let (views, project) = (&state.stores.views, operator.project.id);
+    let mut saved = views.views(project).await?.into_iter();
+    let view = saved.find(|view| view.id == id).ok_or_else(none)?;
     let before = serde_json::from_str(&view.content).unwrap_or_default();
     let change = change(
         "view.remove",
         &operator.project.name,
-        id,
+        id.clone(),
         before,
         Value::Null,
     );
-    operator.principal.record(&state, change).await;
+    let entry = AuditEntry::new(&operator.principal.actor, change, state.clock.now());
+    let removed = views.remove_view(project, &id, Some(entry)).await?;
+    removed.ok_or_else(none)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -8,6 +8,7 @@ use axum::extract::{Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -20,7 +21,7 @@ use crate::http::public_url::PublicUrl;
 use crate::http::same_origin;
 use crate::http::state::AppState;
 use crate::people::{
-    Actor, Change, CredentialHash, PersonUpdate, Role, Scope, Session, Who, credential,
+    Actor, AuditEntry, Change, CredentialHash, PersonUpdate, Role, Scope, Session, Who, credential,
 };
 use crate::secret::Secret;
 
@@ -128,14 +129,14 @@ pub(crate) async fn sign_out(
     let Query(query) = query.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
     let (hash, name) = own_session(&principal)?;
     let people = &state.stores.people;
-    let action = if query.everywhere {
-        people.remove_sessions(name, None).await?;
-        "session.sign_out_everywhere"
+    let told = |action| told(&principal.actor, action, state.clock.now());
+    if query.everywhere {
+        let entry = told("session.sign_out_everywhere");
+        people.remove_sessions(name, None, Some(entry)).await?;
     } else {
-        people.remove_session(hash).await?;
-        "session.sign_out"
-    };
-    record(&state, &principal.actor, action).await;
+        let entry = told("session.sign_out");
+        people.remove_session(hash, Some(entry)).await?;
+    }
     let mut response = StatusCode::NO_CONTENT.into_response();
     set_cookie(&mut response, &state, &parts, "", 0);
     Ok(response)
@@ -222,31 +223,37 @@ pub(crate) async fn begin(
     let secret = credential::random("").map_err(PeopleError::from)?;
     let now = state.clock.now();
     let hash = CredentialHash::of(secret.expose());
+    let address = Client::of_parts(parts, state).known_address();
+    let actor = Actor {
+        who: Who::Person(name.clone()),
+        address,
+    };
     let session = Session {
         person: name,
         created_at: now,
         seen_at: now,
     };
-    state.stores.people.add_session(hash, session).await?;
-    let address = Client::of_parts(parts, state).known_address();
+    let entry = told(&actor, "session.sign_in", now);
+    let stored = state.stores.people.add_session(hash, session, Some(entry));
+    stored.await?;
     let found = principal::find(state, Credential::Session(hash), address).await?;
     let Some(principal) = found else {
         return Err(ApiError::unauthorized("Wrong name or password").code("wrong_password"));
     };
-    record(state, &principal.actor, "session.sign_in").await;
     let mut response = Json(SignedIn::from(principal)).into_response();
     let seconds = state.sessions.total.as_secs();
     set_cookie(&mut response, state, parts, secret.expose(), seconds);
     Ok(response)
 }
 
-async fn record(state: &AppState, actor: &Actor, action: &'static str) {
+/// The entry of the audit log about a session.
+fn told(actor: &Actor, action: &'static str, now: Timestamp) -> AuditEntry {
     let change = Change {
         action,
         object: actor.who.to_string(),
         ..Change::default()
     };
-    state.record(actor, change).await;
+    AuditEntry::new(actor, change, now)
 }
 
 /// Sets the cookie. Browsers drop one marked `Secure` that comes over plain HTTP, so that depends on

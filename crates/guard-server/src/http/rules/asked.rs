@@ -1,7 +1,6 @@
 //! Who asks to read or change the rules, and what all changes have in common. Reading needs the role
 //! viewer, changing needs operator. The author of a change is who makes the request.
 
-use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -11,7 +10,6 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use guard_wire::rules::RulesError;
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use super::answers::Changed;
 use super::bodies::Note;
@@ -20,9 +18,9 @@ use crate::http::principal::{Principal, in_project};
 use crate::http::proxies::named_addresses;
 use crate::http::state::AppState;
 use crate::off_thread::off_thread;
-use crate::people::{Change as AuditChange, Role};
-use crate::rules::Provenance;
+use crate::people::{AuditEntry, Change as AuditChange, Role};
 use crate::rules::versions::ChangeError;
+use crate::rules::{Audited, Provenance};
 use crate::store::{ProjectId, RulesStore};
 
 impl From<ChangeError> for ApiError {
@@ -94,21 +92,25 @@ impl Asked {
         self.principal.actor.who.to_string()
     }
 
-    /// What the history says of a change.
-    pub(super) fn by(&self, note: Note) -> Provenance {
+    /// What the history says of a change, and the audit log.
+    pub(super) fn by(&self, note: Note, action: &'static str) -> Provenance {
         Provenance {
             author: Some(self.author()),
             reason: note.reason,
             caller: self.caller.clone(),
             confirmed: note.confirm.unwrap_or(false),
             automatic: !self.principal.actor.who.is_human(),
+            audited: Some(Audited {
+                actor: self.principal.actor.clone(),
+                action,
+                project: self.project.name.clone(),
+            }),
         }
     }
 
     /// Makes a change after those before it. Wakes the agents that wait for a change, then returns.
     pub(super) async fn make(
         &self,
-        did: Did,
         change: impl Future<Output = Result<i64, ChangeError>> + Send + 'static,
     ) -> Result<Json<Changed>, ApiError> {
         let version = {
@@ -122,27 +124,19 @@ impl Asked {
             version,
             "the rules were changed"
         );
-        let change = AuditChange {
-            action: did.action,
-            project: Some(self.project.name.clone()),
-            object: did.object,
-            before: Value::Null,
-            after: json!({ "version": version, "reason": did.reason }),
-        };
-        self.principal.record(&self.state, change).await;
         self.state.feed.refresh(self.project.id).await?;
         Ok(Json(Changed { version, id: None }))
     }
 
-    /// Adds a change of the draft to the audit log.
-    pub(super) async fn record(&self, action: &'static str) {
+    /// What the audit log says of a change of the draft.
+    pub(super) fn of_draft(&self, action: &'static str) -> AuditEntry {
         let change = AuditChange {
             action,
             project: Some(self.project.name.clone()),
             object: "the draft".to_owned(),
             ..AuditChange::default()
         };
-        self.principal.record(&self.state, change).await;
+        AuditEntry::new(&self.principal.actor, change, self.now())
     }
 
     /// Runs work that may check many patterns, one at a time. The change that follows reuses the
@@ -158,22 +152,5 @@ impl Asked {
     /// The store and the caller's project.
     pub(super) fn project(&self) -> (Arc<dyn RulesStore>, ProjectId) {
         (Arc::clone(&self.state.stores.rules), self.project.id)
-    }
-}
-
-/// What a change does, for the audit log.
-pub(super) struct Did {
-    action: &'static str,
-    object: String,
-    reason: Option<String>,
-}
-
-impl Did {
-    pub(super) fn new(action: &'static str, object: impl Display, by: &Provenance) -> Self {
-        Self {
-            action,
-            object: object.to_string(),
-            reason: by.reason.clone(),
-        }
     }
 }

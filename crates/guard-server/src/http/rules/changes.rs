@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::answers::Changed;
-use super::asked::{Asked, Did};
+use super::asked::Asked;
 use super::bodies::{Body, DocumentBody, Note, OperationBody};
 use super::serve;
 use crate::http::error::{ApiError, ErrorAnswer};
@@ -80,17 +80,16 @@ pub(crate) async fn put(
     Body(mut body): Body<OperationBody>,
 ) -> Result<Json<Changed>, ApiError> {
     let (schema, now) = (kind(&collection)?, asked.now());
-    let by = asked.by(body.note());
+    let by = asked.by(body.note(), "rules.add");
     let operation = Operation::read(schema, body.fields).map_err(ChangeError::from)?;
     let seconds = body.duration_s;
     // Checking a pattern may take long.
     let checked = async move { Entry::new(operation, seconds, &by, now).map(|entry| (entry, by)) };
     let (entry, by) = off_thread(checked).await?.map_err(ChangeError::from)?;
     let id = entry.operation.id();
-    let did = Did::new("rules.add", &entry.operation, &by);
     let (store, project) = asked.project();
     let change = async move { versions::put(&*store, project, &entry, &by, now).await };
-    let Json(changed) = asked.make(did, change).await?;
+    let Json(changed) = asked.make(change).await?;
     Ok(Json(Changed {
         id: Some(id),
         ..changed
@@ -115,12 +114,11 @@ pub(crate) async fn remove_entry(
     Body(note): Body<Note>,
 ) -> Result<Json<Changed>, ApiError> {
     let (schema, now) = (kind(&collection)?, asked.now());
-    let by = asked.by(note);
-    let did = Did::new("rules.remove", format!("{collection}/{id}"), &by);
+    let by = asked.by(note, "rules.remove");
     let (store, project) = asked.project();
     let change =
         async move { versions::remove_entry(&*store, project, schema, &id, &by, now).await };
-    asked.make(did, change).await
+    asked.make(change).await
 }
 
 /// Replaces the published document. Operations stay.
@@ -146,8 +144,7 @@ pub(crate) async fn publish(
     Body(body): Body<DocumentBody>,
 ) -> Result<Json<Changed>, ApiError> {
     let ((document, note), now) = (body.parts(), asked.now());
-    let by = asked.by(note);
-    let did = Did::new("rules.publish", "the published document", &by);
+    let by = asked.by(note, "rules.publish");
     let checking = async move { document::read(document.get().as_bytes(), now) };
     let rules = asked
         .check_in_turn(checking)
@@ -166,5 +163,5 @@ pub(crate) async fn publish(
         };
         versions::publish(&*store, project, publishing, &by, now).await
     };
-    asked.make(did, change).await
+    asked.make(change).await
 }

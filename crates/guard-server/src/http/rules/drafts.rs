@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 
 use super::answers::{Changed, Differences, DraftAnswer, raw};
-use super::asked::{Asked, Did};
+use super::asked::Asked;
 use super::bodies::{Body, DraftBody, Note};
 use crate::http::error::{ApiError, ErrorAnswer};
 use crate::rules::draft;
@@ -37,13 +37,13 @@ pub(crate) async fn save_draft(
     let DraftBody { document } = body;
     let author = Some(asked.author());
     let now = asked.now();
+    let entry = Some(asked.of_draft("rules.save_draft"));
     let (store, project) = asked.project();
     let save = async move {
         let document = document.get().as_bytes();
-        draft::save(&*store, project, document, author, now).await
+        draft::save(&*store, project, document, author, now, entry).await
     };
     asked.check_in_turn(save).await??;
-    asked.record("rules.save_draft").await;
     diff(asked).await
 }
 
@@ -54,8 +54,8 @@ pub(crate) async fn save_draft(
 )]
 pub(crate) async fn discard_draft(asked: Asked) -> Result<StatusCode, ApiError> {
     let (store, project) = asked.project();
-    draft::discard(&*store, project).await?;
-    asked.record("rules.discard_draft").await;
+    let entry = asked.of_draft("rules.discard_draft");
+    draft::discard(&*store, project, Some(entry)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -87,12 +87,11 @@ pub(crate) async fn publish_draft(
     asked: Asked,
     Body(note): Body<Note>,
 ) -> Result<Json<Changed>, ApiError> {
-    let (by, now) = (asked.by(note), asked.now());
-    let did = Did::new("rules.publish_draft", "the published document", &by);
+    let (by, now) = (asked.by(note, "rules.publish_draft"), asked.now());
     let (store, project) = asked.project();
     let check = async move { draft::check(&*store, project, now).await };
     let checked = asked.check_in_turn(check).await??;
     let ((store, project), now) = (asked.project(), asked.now());
     let change = async move { draft::publish(&*store, project, checked, &by, now).await };
-    asked.make(did, change).await
+    asked.make(change).await
 }

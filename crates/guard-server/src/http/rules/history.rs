@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use serde::Deserialize;
 
 use super::answers::{Changed, Entries, EntryAnswer, History, PublishedAnswer, RulesVersion, raw};
-use super::asked::{Asked, Did};
+use super::asked::Asked;
 use super::bodies::{Body, Note};
 use crate::http::error::{ApiError, ErrorAnswer};
 use crate::http::openapi::params::BeforeParams;
@@ -133,12 +133,11 @@ pub(crate) async fn roll_back(
     Body(note): Body<Note>,
 ) -> Result<Json<Changed>, ApiError> {
     let version = number(path)?;
-    let by = asked.by(note);
-    let did = Did::new("rules.roll_back", format!("version {version}"), &by);
+    let by = asked.by(note, "rules.roll_back");
     let (store, project) = asked.project();
     let checking = async move { versions::rechecked(&*store, project, version).await };
     let old = asked.check_in_turn(checking).await??;
     let ((store, project), now) = (asked.project(), asked.now());
     let change = async move { versions::roll_back_to(&*store, project, &old, &by, now).await };
-    asked.make(did, change).await
+    asked.make(change).await
 }

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::at;
-use crate::people::{AuditEntry, Scope, Who};
-use crate::store::{AuditFilter, Cursor, StoreError, Stores};
+use super::{at, project};
+use crate::people::{AuditEntry, Person, PersonUpdate, Role, Scope, Who};
+use crate::projects::KeyId;
+use crate::store::{AddOutcome, AuditFilter, Cursor, StoreError, Stores};
 
 fn entry(second: i64, action: &str, project: Option<&str>) -> AuditEntry {
     AuditEntry {
@@ -114,4 +115,71 @@ pub(in crate::store) async fn a_cursor_of_another_list_is_refused(stores: &Store
     let foreign: Cursor = "AAAA".parse().unwrap();
     let page = stores.audit.audit(everything(), Some(foreign), 10).await;
     assert_eq!(page, Err(StoreError::InvalidCursor));
+}
+
+/// The actions in the log, oldest first.
+async fn actions(stores: &Stores) -> Vec<String> {
+    let page = stores.audit.audit(everything(), None, 100).await.unwrap();
+    page.items.into_iter().rev().map(|it| it.action).collect()
+}
+
+pub(in crate::store) async fn a_change_brings_its_entry_and_a_refused_one_brings_none(
+    stores: &Stores,
+) {
+    let shop = project(stores, "shop").await;
+    let told = |action: &str| Some(entry(1, action, Some("shop")));
+    let create = stores
+        .projects
+        .create_project("blog", at(1), 9, told("made"));
+    assert_eq!(create.await, Ok(AddOutcome::Added));
+    let again = stores.projects.create_project("blog", at(1), 9, told("no"));
+    assert_eq!(again.await, Ok(AddOutcome::Exists));
+    let before = stores
+        .projects
+        .project_named("shop")
+        .await
+        .unwrap()
+        .unwrap();
+    let mut after = before.clone();
+    after.settings.retention_days = 7;
+    let change = |entry| {
+        stores
+            .projects
+            .change_project(before.clone(), after.clone(), entry)
+    };
+    assert_eq!(change(told("changed")).await, Ok(true));
+    assert_eq!(change(told("no")).await, Ok(false));
+    let missing = KeyId("missing".to_owned());
+    let revoked = stores.projects.remove_key(shop, missing, told("no")).await;
+    assert_eq!(revoked, Ok(false));
+    let anna = Person {
+        name: "anna".to_owned(),
+        role: Role::Admin,
+        projects: Scope::All,
+        has_password: true,
+        created_at: at(1),
+        last_seen_at: None,
+    };
+    let hashed = Some("hash".to_owned());
+    stores
+        .people
+        .add_person(anna, hashed, told("added"))
+        .await
+        .unwrap();
+    let lower = PersonUpdate {
+        role: Some(Role::Viewer),
+        ..PersonUpdate::default()
+    };
+    // The last admin stays.
+    stores
+        .people
+        .change_person("anna", lower, told("no"))
+        .await
+        .unwrap();
+    stores
+        .people
+        .remove_token("missing", told("no"))
+        .await
+        .unwrap();
+    assert_eq!(actions(stores).await, ["made", "changed", "added"]);
 }

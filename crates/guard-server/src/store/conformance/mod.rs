@@ -60,6 +60,7 @@ macro_rules! conformance_suite {
                 entries_are_filtered_by_author_action_project_and_time,
                 old_entries_are_removed_oldest_first,
                 a_cursor_of_another_list_is_refused,
+                a_change_brings_its_entry_and_a_refused_one_brings_none,
             ],
             rules: [
                 versions_are_kept_within_the_limit_and_the_newest_always,

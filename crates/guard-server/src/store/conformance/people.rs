@@ -56,12 +56,12 @@ fn token(id: &str) -> Token {
 
 async fn add(stores: &Stores, name: &str, role: Role) {
     let password = Some(format!("hash of {name}"));
-    let added = stores.people.add_person(person(name, role), password);
+    let added = stores.people.add_person(person(name, role), password, None);
     assert_eq!(added.await, Ok(true));
 }
 
 async fn start(stores: &Stores, credential: &str, session: Session) {
-    let added = stores.people.add_session(hash(credential), session);
+    let added = stores.people.add_session(hash(credential), session, None);
     added.await.unwrap();
 }
 
@@ -77,8 +77,13 @@ pub(in crate::store) async fn a_person_is_added_once_and_read_back(stores: &Stor
         projects: Scope::Named(["shop".to_owned()].into()),
         ..person("anna", Role::Operator)
     };
-    assert_eq!(people.add_person(limited.clone(), None).await, Ok(true));
-    let again = people.add_person(person("anna", Role::Admin), None).await;
+    assert_eq!(
+        people.add_person(limited.clone(), None, None).await,
+        Ok(true)
+    );
+    let again = people
+        .add_person(person("anna", Role::Admin), None, None)
+        .await;
     assert_eq!(again, Ok(false));
     assert_eq!(people.person("anna").await, Ok(Some(limited.clone())));
     add(stores, "ada", Role::Viewer).await;
@@ -97,7 +102,7 @@ pub(in crate::store) async fn the_last_admin_stays_whatever_is_changed(stores: &
     assert_eq!(people.needs_setup().await, Ok(false));
     // Neither of them can manage the server.
     people
-        .add_person(person("new", Role::Admin), None)
+        .add_person(person("new", Role::Admin), None, None)
         .await
         .unwrap();
     add(stores, "ben", Role::Operator).await;
@@ -110,31 +115,31 @@ pub(in crate::store) async fn the_last_admin_stays_whatever_is_changed(stores: &
         ..PersonUpdate::default()
     };
     for update in [limited, lower.clone()] {
-        let changed = people.change_person("anna", update).await;
+        let changed = people.change_person("anna", update, None).await;
         assert_eq!(changed, Ok(PersonOutcome::LastAdmin));
     }
     start(stores, "s", session("anna", 1, 1)).await;
-    let removed = people.remove_person("anna").await;
+    let removed = people.remove_person("anna", None).await;
     assert_eq!(removed, Ok(PersonOutcome::LastAdmin));
     assert!(lives(stores, "s").await, "nothing changed");
     let higher = PersonUpdate {
         role: Some(Role::Admin),
         ..PersonUpdate::default()
     };
-    let changed = people.change_person("ben", higher).await;
+    let changed = people.change_person("ben", higher, None).await;
     assert_eq!(changed, Ok(PersonOutcome::Changed));
-    let changed = people.change_person("anna", lower.clone()).await;
+    let changed = people.change_person("anna", lower.clone(), None).await;
     assert_eq!(changed, Ok(PersonOutcome::Changed));
     assert_eq!(
-        people.remove_person("anna").await,
+        people.remove_person("anna", None).await,
         Ok(PersonOutcome::Changed)
     );
     assert_eq!(
-        people.remove_person("anna").await,
+        people.remove_person("anna", None).await,
         Ok(PersonOutcome::NotFound)
     );
     assert_eq!(
-        people.change_person("anna", lower).await,
+        people.change_person("anna", lower, None).await,
         Ok(PersonOutcome::NotFound)
     );
     assert!(!lives(stores, "s").await);
@@ -145,14 +150,14 @@ pub(in crate::store) async fn a_new_password_ends_sessions_and_links(stores: &St
     add(stores, "anna", Role::Admin).await;
     start(stores, "s", session("anna", 1, 1)).await;
     people
-        .add_link(hash("l"), link(Some("anna"), 1), 10)
+        .add_link(hash("l"), link(Some("anna"), 1), 10, None)
         .await
         .unwrap();
     let update = PersonUpdate {
         password: Some("another hash".to_owned()),
         ..PersonUpdate::default()
     };
-    people.change_person("anna", update).await.unwrap();
+    people.change_person("anna", update, None).await.unwrap();
     assert!(!lives(stores, "s").await);
     assert_eq!(people.link(hash("l")).await, Ok(None));
     let stored = people.password_of("anna").await.unwrap();
@@ -164,13 +169,13 @@ pub(in crate::store) async fn a_link_works_once(stores: &Stores) {
     let use_link = async |credential: &str, name: &str| {
         let person = person(name, Role::Admin);
         people
-            .use_link(hash(credential), person, "h".to_owned())
+            .use_link(hash(credential), person, "h".to_owned(), None)
             .await
             .unwrap()
     };
     for (second, name) in (1..).zip(["one", "two", "three"]) {
         people
-            .add_link(hash(name), link(None, second), 2)
+            .add_link(hash(name), link(None, second), 2, None)
             .await
             .unwrap();
     }
@@ -186,12 +191,12 @@ pub(in crate::store) async fn a_link_works_once(stores: &Stores) {
     assert_eq!(people.needs_setup().await, Ok(false));
 
     people
-        .add_person(person("ben", Role::Viewer), None)
+        .add_person(person("ben", Role::Viewer), None, None)
         .await
         .unwrap();
     for name in ["old", "new"] {
         people
-            .add_link(hash(name), link(Some("ben"), 5), 2)
+            .add_link(hash(name), link(Some("ben"), 5), 2, None)
             .await
             .unwrap();
     }
@@ -223,9 +228,13 @@ pub(in crate::store) async fn sessions_end_alone_together_and_in_time(stores: &S
         ("anna".to_owned(), Some(at(30)))
     );
 
-    assert_eq!(people.remove_sessions("anna", Some(hash("2"))).await, Ok(1));
+    assert_eq!(
+        people.remove_sessions("anna", Some(hash("2")), None).await,
+        Ok(1)
+    );
     assert!(!lives(stores, "1").await && lives(stores, "2").await && lives(stores, "3").await);
-    people.remove_session(hash("2")).await.unwrap();
+    assert_eq!(people.count_sessions().await, Ok(3));
+    people.remove_session(hash("2"), None).await.unwrap();
     assert!(!lives(stores, "2").await);
     let limits = |idle, total| SessionLimits {
         idle: Duration::from_secs(idle),
@@ -241,8 +250,14 @@ pub(in crate::store) async fn sessions_end_alone_together_and_in_time(stores: &S
 
 pub(in crate::store) async fn a_token_is_found_by_its_hash_until_it_is_removed(stores: &Stores) {
     let people = &stores.people;
-    people.save_token(hash("gt_1"), token("a")).await.unwrap();
-    people.save_token(hash("gt_2"), token("b")).await.unwrap();
+    people
+        .save_token(hash("gt_1"), token("a"), None)
+        .await
+        .unwrap();
+    people
+        .save_token(hash("gt_2"), token("b"), None)
+        .await
+        .unwrap();
     assert_eq!(people.token(hash("gt_1")).await, Ok(Some(token("a"))));
     assert_eq!(people.token(hash("gt_3")).await, Ok(None));
     people.touch_token("a", at(7)).await.unwrap();
@@ -252,10 +267,13 @@ pub(in crate::store) async fn a_token_is_found_by_its_hash_until_it_is_removed(s
     };
     assert_eq!(used, [Some(at(7)), None]);
     // The token of this id is replaced.
-    people.save_token(hash("gt_3"), token("a")).await.unwrap();
+    people
+        .save_token(hash("gt_3"), token("a"), None)
+        .await
+        .unwrap();
     assert_eq!(people.token(hash("gt_1")).await, Ok(None));
-    let removed = people.remove_token("a").await.unwrap();
+    let removed = people.remove_token("a", None).await.unwrap();
     assert_eq!(removed.map(|it| it.id).as_deref(), Some("a"));
     assert_eq!(people.token(hash("gt_3")).await, Ok(None));
-    assert_eq!(people.remove_token("a").await, Ok(None));
+    assert_eq!(people.remove_token("a", None).await, Ok(None));
 }

@@ -99,7 +99,7 @@ pub(in crate::store) async fn projects_are_created_up_to_the_limit_and_listed_by
     stores: &Stores,
 ) {
     let projects = &stores.projects;
-    let create = async |name: &str| projects.create_project(name, at(7), 2).await.unwrap();
+    let create = async |name: &str| projects.create_project(name, at(7), 2, None).await.unwrap();
     assert_eq!(create("b").await, AddOutcome::Added);
     assert_eq!(create("a").await, AddOutcome::Added);
     assert_eq!(create("a").await, AddOutcome::Exists);
@@ -122,14 +122,14 @@ pub(in crate::store) async fn the_second_change_of_the_same_settings_is_refused(
     after.signing_secret = Some("s".into());
     assert!(
         projects
-            .change_project(before.clone(), after.clone())
+            .change_project(before.clone(), after.clone(), None)
             .await
             .unwrap()
     );
     assert_eq!(read().await, after);
     assert!(
         !projects
-            .change_project(before.clone(), before)
+            .change_project(before.clone(), before, None)
             .await
             .unwrap()
     );
@@ -147,7 +147,7 @@ fn new_key(id: &str) -> NewKey {
 }
 
 async fn add_key(stores: &Stores, project: ProjectId, id: &str) -> AddOutcome {
-    let added = stores.projects.add_key(project, new_key(id), 2).await;
+    let added = stores.projects.add_key(project, new_key(id), 2, None).await;
     added.unwrap()
 }
 
@@ -181,7 +181,9 @@ pub(in crate::store) async fn a_project_has_several_keys_that_are_removed_one_by
         }
     );
     let remove = async |project| {
-        let removed = projects.remove_key(project, KeyId("b".to_owned())).await;
+        let removed = projects
+            .remove_key(project, KeyId("b".to_owned()), None)
+            .await;
         removed.unwrap()
     };
     assert!(!remove(other).await, "it belongs to another project");
@@ -247,8 +249,8 @@ pub(in crate::store) async fn a_removed_project_frees_its_name_and_ends_its_keys
     let projects = &stores.projects;
     let one = project(stores, "one").await;
     add_key(stores, one, "a").await;
-    assert!(projects.remove_project(one, at(9)).await.unwrap());
-    assert!(!projects.remove_project(one, at(9)).await.unwrap());
+    assert!(projects.remove_project(one, at(9), None).await.unwrap());
+    assert!(!projects.remove_project(one, at(9), None).await.unwrap());
     assert!(projects.project_named("one").await.unwrap().is_none());
     assert!(projects.projects().await.unwrap().is_empty());
     assert!(
@@ -270,7 +272,7 @@ pub(in crate::store) async fn the_data_of_a_removed_project_is_removed_and_no_ot
         telemetry::store_one_of_each(stores, project).await;
     }
     assert!(!projects.sweep().await.unwrap());
-    projects.remove_project(one, at(9)).await.unwrap();
+    projects.remove_project(one, at(9), None).await.unwrap();
     telemetry::store_one_of_each(stores, one).await;
     while projects.sweep().await.unwrap() {}
     for kind in Kind::ALL {

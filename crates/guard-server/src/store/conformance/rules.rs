@@ -32,7 +32,10 @@ async fn set(
     keep: KeepVersions,
 ) -> Vec<i64> {
     let from = (rules.version > 1).then_some(rules.version - 1);
-    let outcome = stores.rules.set_rules(project, from, rules, keep).await;
+    let outcome = stores
+        .rules
+        .set_rules(project, from, rules, keep, None)
+        .await;
     assert_eq!(outcome, Ok(RulesOutcome::Set));
     kept(stores, project).await
 }
@@ -117,7 +120,7 @@ pub(in crate::store) async fn the_second_change_to_the_same_version_is_refused(s
     for (from, version) in [(Some(1), 3), (None, 1)] {
         let late = stores
             .rules
-            .set_rules(project, from, rules(version, 9), KEEP_ALL);
+            .set_rules(project, from, rules(version, 9), KEEP_ALL, None);
         assert_eq!(late.await, Ok(RulesOutcome::Outdated));
     }
     assert_eq!(kept(stores, project).await, [2, 1]);
@@ -150,7 +153,7 @@ pub(in crate::store) async fn the_newest_version_decides_when_rules_are_due(stor
         due.await.unwrap()
     };
     assert_eq!(due_at(9).await, []);
-    assert_eq!(due_at(10).await, [one]);
+    assert_eq!(due_at(10).await, [(one, "one".to_owned())]);
     let made_ahead = stores.rules.rules_due(at(-10), at(-1)).await.unwrap();
     assert_eq!(made_ahead.len(), 2);
 }
@@ -167,10 +170,10 @@ pub(in crate::store) async fn a_draft_is_replaced_and_removed_only_if_it_is_unch
     };
     let store = &stores.rules;
     assert_eq!(store.draft(project).await, Ok(None));
-    store.save_draft(project, draft("1")).await.unwrap();
-    store.save_draft(project, draft("2")).await.unwrap();
-    store.remove_draft(project, draft("1")).await.unwrap();
+    store.save_draft(project, draft("1"), None).await.unwrap();
+    store.save_draft(project, draft("2"), None).await.unwrap();
+    store.remove_draft(project, draft("1"), None).await.unwrap();
     assert_eq!(store.draft(project).await, Ok(Some(draft("2"))));
-    store.remove_draft(project, draft("2")).await.unwrap();
+    store.remove_draft(project, draft("2"), None).await.unwrap();
     assert_eq!(store.draft(project).await, Ok(None));
 }

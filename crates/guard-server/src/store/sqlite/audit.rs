@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use rusqlite::types::Type;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use super::{Sqlite, unreadable};
@@ -13,25 +13,10 @@ use crate::store::{Audit, AuditFilter, AuditPage, BoxFuture, Cursor, StoreError}
 
 impl Audit for Sqlite {
     fn record(&self, entry: AuditEntry) -> BoxFuture<'_, ()> {
-        Box::pin(self.writer.write(0, move |connection| {
-            let json = |value: &Value| (!value.is_null()).then(|| value.to_string());
-            connection
-                .prepare_cached(
-                    "INSERT INTO audit (at, who, address, action, project, object, before, after)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .execute(params![
-                    entry.at.as_microsecond(),
-                    entry.who.to_string(),
-                    entry.address.map(|address| address.to_string()),
-                    entry.action,
-                    entry.project,
-                    entry.object,
-                    json(&entry.before),
-                    json(&entry.after),
-                ])
-                .map(drop)
-        }))
+        Box::pin(
+            self.writer
+                .write(0, move |connection| insert(connection, &entry)),
+        )
     }
 
     fn audit(
@@ -95,6 +80,46 @@ impl Audit for Sqlite {
             Ok(removed as u64)
         }))
     }
+}
+
+impl Sqlite {
+    /// Runs a change in a transaction. If it `is_made`, the transaction also adds `entry` to the audit
+    /// log. `bytes` is roughly the memory that the change holds.
+    pub(super) fn audited<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        entry: Option<AuditEntry>,
+        is_made: impl FnOnce(&T) -> bool + Send + 'static,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> BoxFuture<'_, T> {
+        Box::pin(self.writer.write(bytes, move |connection| {
+            let outcome = change(connection)?;
+            if let Some(entry) = entry.filter(|_| is_made(&outcome)) {
+                insert(connection, &entry)?;
+            }
+            Ok(outcome)
+        }))
+    }
+}
+
+fn insert(connection: &Connection, entry: &AuditEntry) -> rusqlite::Result<()> {
+    let json = |value: &Value| (!value.is_null()).then(|| value.to_string());
+    connection
+        .prepare_cached(
+            "INSERT INTO audit (at, who, address, action, project, object, before, after)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            entry.at.as_microsecond(),
+            entry.who.to_string(),
+            entry.address.map(|address| address.to_string()),
+            entry.action,
+            entry.project,
+            entry.object,
+            json(&entry.before),
+            json(&entry.after),
+        ])
+        .map(drop)
 }
 
 /// The place of an entry: entries of the same microsecond are ordered by id.

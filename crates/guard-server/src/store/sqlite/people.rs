@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Sqlite, unreadable};
 use crate::people::{
-    CredentialHash, Person, PersonOutcome, PersonUpdate, Scope, Session, SessionLimits, SetupLink,
-    Token,
+    AuditEntry, CredentialHash, Person, PersonOutcome, PersonUpdate, Scope, Session, SessionLimits,
+    SetupLink, Token,
 };
 use crate::store::{BoxFuture, People};
 
@@ -52,56 +52,90 @@ impl People for Sqlite {
         }))
     }
 
-    fn add_person(&self, person: Person, password: Option<String>) -> BoxFuture<'_, bool> {
-        Box::pin(self.writer.write(0, move |connection| {
-            add_person(connection, &person, password.as_deref())
-        }))
+    fn add_person(
+        &self,
+        person: Person,
+        password: Option<String>,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool> {
+        self.audited(
+            0,
+            entry,
+            |is_made| *is_made,
+            move |connection| add_person(connection, &person, password.as_deref()),
+        )
     }
 
     fn change_person<'a>(
         &'a self,
         name: &'a str,
         update: PersonUpdate,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, PersonOutcome> {
         let name = name.to_owned();
-        Box::pin(self.writer.write(0, move |connection| {
-            keeping_an_admin(connection, |connection| {
-                if let Some(password) = &update.password {
-                    end_access(connection, &name)?;
-                    let set = "UPDATE people SET password = ?2 WHERE name = ?1";
-                    connection.execute(set, params![name, password])?;
-                }
-                let set = "UPDATE people SET role = coalesce(?2, role),
+        self.audited(
+            0,
+            entry,
+            |outcome| *outcome == PersonOutcome::Changed,
+            move |connection| {
+                keeping_an_admin(connection, |connection| {
+                    if let Some(password) = &update.password {
+                        end_access(connection, &name)?;
+                        let set = "UPDATE people SET password = ?2 WHERE name = ?1";
+                        connection.execute(set, params![name, password])?;
+                    }
+                    let set = "UPDATE people SET role = coalesce(?2, role),
                     projects = coalesce(?3, projects) WHERE name = ?1";
-                let role = update.role.map(crate::people::Role::name);
-                let projects = update.projects.as_ref().map(scope_text);
-                connection.execute(set, params![name, role, projects])
-            })
-        }))
+                    let role = update.role.map(crate::people::Role::name);
+                    let projects = update.projects.as_ref().map(scope_text);
+                    connection.execute(set, params![name, role, projects])
+                })
+            },
+        )
     }
 
-    fn remove_person<'a>(&'a self, name: &'a str) -> BoxFuture<'a, PersonOutcome> {
+    fn remove_person<'a>(
+        &'a self,
+        name: &'a str,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'a, PersonOutcome> {
         let name = name.to_owned();
-        Box::pin(self.writer.write(0, move |connection| {
-            keeping_an_admin(connection, |connection| {
-                end_access(connection, &name)?;
-                connection.execute("DELETE FROM people WHERE name = ?1", [&name])
-            })
-        }))
+        self.audited(
+            0,
+            entry,
+            |outcome| *outcome == PersonOutcome::Changed,
+            move |connection| {
+                keeping_an_admin(connection, |connection| {
+                    end_access(connection, &name)?;
+                    connection.execute("DELETE FROM people WHERE name = ?1", [&name])
+                })
+            },
+        )
     }
 
-    fn add_link(&self, hash: CredentialHash, link: SetupLink, keep: u16) -> BoxFuture<'_, ()> {
-        Box::pin(self.writer.write(0, move |connection| {
-            let old = "DELETE FROM setup_links WHERE person = ?1";
-            connection.execute(old, [&link.person])?;
-            let add = "INSERT INTO setup_links (hash, person, created_at) VALUES (?1, ?2, ?3)";
-            let at = link.created_at.as_microsecond();
-            connection.execute(add, params![hash.as_bytes(), link.person, at])?;
-            let beyond = "DELETE FROM setup_links WHERE person IS NULL AND hash NOT IN
+    fn add_link(
+        &self,
+        hash: CredentialHash,
+        link: SetupLink,
+        keep: u16,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, ()> {
+        self.audited(
+            0,
+            entry,
+            |()| true,
+            move |connection| {
+                let old = "DELETE FROM setup_links WHERE person = ?1";
+                connection.execute(old, [&link.person])?;
+                let add = "INSERT INTO setup_links (hash, person, created_at) VALUES (?1, ?2, ?3)";
+                let at = link.created_at.as_microsecond();
+                connection.execute(add, params![hash.as_bytes(), link.person, at])?;
+                let beyond = "DELETE FROM setup_links WHERE person IS NULL AND hash NOT IN
                 (SELECT hash FROM setup_links WHERE person IS NULL
                  ORDER BY created_at DESC, hash LIMIT ?1)";
-            connection.execute(beyond, [keep]).map(drop)
-        }))
+                connection.execute(beyond, [keep]).map(drop)
+            },
+        )
     }
 
     fn link(&self, hash: CredentialHash) -> BoxFuture<'_, Option<SetupLink>> {
@@ -113,24 +147,38 @@ impl People for Sqlite {
         hash: CredentialHash,
         person: Person,
         password: String,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        Box::pin(self.writer.write(0, move |connection| {
-            use_link(connection, hash, &person, &password)
-        }))
+        self.audited(
+            0,
+            entry,
+            |is_made| *is_made,
+            move |connection| use_link(connection, hash, &person, &password),
+        )
     }
 
-    fn add_session(&self, hash: CredentialHash, session: Session) -> BoxFuture<'_, ()> {
-        Box::pin(self.writer.write(0, move |connection| {
-            let add = "INSERT INTO sessions (hash, person, created_at, seen_at)
+    fn add_session(
+        &self,
+        hash: CredentialHash,
+        session: Session,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool> {
+        self.audited(
+            0,
+            entry,
+            |is_made| *is_made,
+            move |connection| {
+                let add = "INSERT INTO sessions (hash, person, created_at, seen_at)
                 SELECT ?1, name, ?3, ?4 FROM people WHERE name = ?2";
-            let (at, seen) = (session.created_at, session.seen_at);
-            let (at, seen) = (at.as_microsecond(), seen.as_microsecond());
-            connection.execute(add, params![hash.as_bytes(), session.person, at, seen])?;
-            let set = "UPDATE people SET signed_in_at = ?2 WHERE name = ?1";
-            connection
-                .execute(set, params![session.person, at])
-                .map(drop)
-        }))
+                let (at, seen) = (session.created_at, session.seen_at);
+                let (at, seen) = (at.as_microsecond(), seen.as_microsecond());
+                let added =
+                    connection.execute(add, params![hash.as_bytes(), session.person, at, seen])?;
+                let set = "UPDATE people SET signed_in_at = ?2 WHERE name = ?1";
+                connection.execute(set, params![session.person, at])?;
+                Ok(added > 0)
+            },
+        )
     }
 
     fn session(&self, hash: CredentialHash) -> BoxFuture<'_, Option<(Session, Person)>> {
@@ -166,23 +214,44 @@ impl People for Sqlite {
         }))
     }
 
-    fn remove_session(&self, hash: CredentialHash) -> BoxFuture<'_, ()> {
-        Box::pin(self.writer.write(0, move |connection| {
-            let remove = "DELETE FROM sessions WHERE hash = ?1";
-            connection.execute(remove, [hash.as_bytes()]).map(drop)
-        }))
+    fn remove_session(&self, hash: CredentialHash, entry: Option<AuditEntry>) -> BoxFuture<'_, ()> {
+        self.audited(
+            0,
+            entry,
+            |()| true,
+            move |connection| {
+                let remove = "DELETE FROM sessions WHERE hash = ?1";
+                connection.execute(remove, [hash.as_bytes()]).map(drop)
+            },
+        )
     }
 
     fn remove_sessions<'a>(
         &'a self,
         person: &'a str,
         keep: Option<CredentialHash>,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, u64> {
         let person = person.to_owned();
-        Box::pin(self.writer.write(0, move |connection| {
-            let remove = "DELETE FROM sessions WHERE person = ?1 AND hash IS NOT ?2";
-            let keep = keep.as_ref().map(CredentialHash::as_bytes);
-            Ok(connection.execute(remove, params![person, keep])? as u64)
+        self.audited(
+            0,
+            entry,
+            |_| true,
+            move |connection| {
+                let remove = "DELETE FROM sessions WHERE person = ?1 AND hash IS NOT ?2";
+                let keep = keep.as_ref().map(CredentialHash::as_bytes);
+                Ok(connection.execute(remove, params![person, keep])? as u64)
+            },
+        )
+    }
+
+    fn count_sessions(&self) -> BoxFuture<'_, u64> {
+        Box::pin(self.read(|connection| {
+            let count = "SELECT count(*) FROM sessions";
+            let n: i64 = connection
+                .prepare_cached(count)?
+                .query_row([], |row| row.get(0))?;
+            Ok(u64::try_from(n).unwrap_or(0))
         }))
     }
 
@@ -217,9 +286,18 @@ impl People for Sqlite {
         }))
     }
 
-    fn save_token(&self, hash: CredentialHash, token: Token) -> BoxFuture<'_, ()> {
-        Box::pin(self.writer.write(0, move |connection| {
-            connection
+    fn save_token(
+        &self,
+        hash: CredentialHash,
+        token: Token,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, ()> {
+        self.audited(
+            0,
+            entry,
+            |()| true,
+            move |connection| {
+                connection
                 .execute(
                     "INSERT OR REPLACE INTO tokens (id, hash, label, role, projects, created_at,
                         created_by, expires_at, last_used_at)
@@ -237,7 +315,8 @@ impl People for Sqlite {
                     ],
                 )
                 .map(drop)
-        }))
+            },
+        )
     }
 
     fn touch_token<'a>(&'a self, id: &'a str, at: Timestamp) -> BoxFuture<'a, ()> {
@@ -250,16 +329,20 @@ impl People for Sqlite {
         }))
     }
 
-    fn remove_token<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Token>> {
+    fn remove_token<'a>(
+        &'a self,
+        id: &'a str,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'a, Option<Token>> {
         let id = id.to_owned();
-        Box::pin(self.writer.write(0, move |connection| {
+        self.audited(0, entry, Option::is_some, move |connection| {
             let found = connection
                 .prepare_cached(&format!("SELECT {TOKEN} WHERE id = ?1"))?
                 .query_row([&id], token)
                 .optional()?;
             connection.execute("DELETE FROM tokens WHERE id = ?1", [&id])?;
             Ok(found)
-        }))
+        })
     }
 }
 

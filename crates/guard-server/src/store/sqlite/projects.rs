@@ -7,6 +7,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Sqlite, timestamp, unreadable};
+use crate::people::AuditEntry;
 use crate::projects::activity::Activity;
 use crate::projects::{ApiKey, KeyHash, KeyId, KeyOwner, NewKey, Settings};
 use crate::secret::Secret;
@@ -46,19 +47,25 @@ impl Projects for Sqlite {
         name: &'a str,
         now: Timestamp,
         limit: u32,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, AddOutcome> {
         let name = name.to_owned();
-        Box::pin(self.writer.write(0, move |connection| {
-            if named(connection, &name)?.is_some() {
-                return Ok(AddOutcome::Exists);
-            }
-            let count = "SELECT count(*) FROM projects WHERE removed_at IS NULL";
-            if connection.query_row(count, [], |row| row.get::<_, u32>(0))? >= limit {
-                return Ok(AddOutcome::Full);
-            }
-            create(connection, &name, now)?;
-            Ok(AddOutcome::Added)
-        }))
+        self.audited(
+            0,
+            entry,
+            |outcome| *outcome == AddOutcome::Added,
+            move |connection| {
+                if named(connection, &name)?.is_some() {
+                    return Ok(AddOutcome::Exists);
+                }
+                let count = "SELECT count(*) FROM projects WHERE removed_at IS NULL";
+                if connection.query_row(count, [], |row| row.get::<_, u32>(0))? >= limit {
+                    return Ok(AddOutcome::Full);
+                }
+                create(connection, &name, now)?;
+                Ok(AddOutcome::Added)
+            },
+        )
     }
 
     fn save_project<'a>(
@@ -72,34 +79,54 @@ impl Projects for Sqlite {
         }))
     }
 
-    fn change_project(&self, from: Project, to: Project) -> BoxFuture<'_, bool> {
-        Box::pin(self.writer.write(0, move |connection| {
-            let found = connection
-                .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM projects WHERE id = ?1 AND removed_at IS NULL"
-                ))?
-                .query_row([from.id.0], project)
-                .optional()?;
-            if found.as_ref() != Some(&from) {
-                return Ok(false);
-            }
-            update(connection, &to)?;
-            Ok(true)
-        }))
+    fn change_project(
+        &self,
+        from: Project,
+        to: Project,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool> {
+        self.audited(
+            0,
+            entry,
+            |is_made| *is_made,
+            move |connection| {
+                let found = connection
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM projects WHERE id = ?1 AND removed_at IS NULL"
+                    ))?
+                    .query_row([from.id.0], project)
+                    .optional()?;
+                if found.as_ref() != Some(&from) {
+                    return Ok(false);
+                }
+                update(connection, &to)?;
+                Ok(true)
+            },
+        )
     }
 
-    fn remove_project(&self, project: ProjectId, now: Timestamp) -> BoxFuture<'_, bool> {
-        Box::pin(self.writer.write(0, move |connection| {
-            connection.execute("DELETE FROM api_keys WHERE project_id = ?1", [project.0])?;
-            // No project can have such a name, so the old one is free.
-            let removed = connection.execute(
-                "UPDATE projects SET name = '#' || id, removed_at = ?2, settings = '{}',
+    fn remove_project(
+        &self,
+        project: ProjectId,
+        now: Timestamp,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool> {
+        self.audited(
+            0,
+            entry,
+            |is_made| *is_made,
+            move |connection| {
+                connection.execute("DELETE FROM api_keys WHERE project_id = ?1", [project.0])?;
+                // No project can have such a name, so the old one is free.
+                let removed = connection.execute(
+                    "UPDATE projects SET name = '#' || id, removed_at = ?2, settings = '{}',
                      encryption_key = NULL, signing_secret = NULL
                  WHERE id = ?1 AND removed_at IS NULL",
-                params![project.0, now.as_microsecond()],
-            )?;
-            Ok(removed > 0)
-        }))
+                    params![project.0, now.as_microsecond()],
+                )?;
+                Ok(removed > 0)
+            },
+        )
     }
 
     fn sweep(&self) -> BoxFuture<'_, bool> {
@@ -118,24 +145,45 @@ impl Projects for Sqlite {
         }))
     }
 
-    fn add_key(&self, project: ProjectId, key: NewKey, limit: u32) -> BoxFuture<'_, AddOutcome> {
-        Box::pin(self.writer.write(0, move |connection| {
-            let count = "SELECT count(*) FROM api_keys WHERE project_id = ?1";
-            if connection.query_row(count, [project.0], |row| row.get::<_, u32>(0))? >= limit {
-                return Ok(AddOutcome::Full);
-            }
-            add_key(connection, project, &key)
-        }))
+    fn add_key(
+        &self,
+        project: ProjectId,
+        key: NewKey,
+        limit: u32,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, AddOutcome> {
+        self.audited(
+            0,
+            entry,
+            |outcome| *outcome == AddOutcome::Added,
+            move |connection| {
+                let count = "SELECT count(*) FROM api_keys WHERE project_id = ?1";
+                if connection.query_row(count, [project.0], |row| row.get::<_, u32>(0))? >= limit {
+                    return Ok(AddOutcome::Full);
+                }
+                add_key(connection, project, &key)
+            },
+        )
     }
 
-    fn remove_key(&self, project: ProjectId, key: KeyId) -> BoxFuture<'_, bool> {
-        Box::pin(self.writer.write(0, move |connection| {
-            let removed = connection.execute(
-                "DELETE FROM api_keys WHERE project_id = ?1 AND id = ?2",
-                params![project.0, key.0],
-            )?;
-            Ok(removed > 0)
-        }))
+    fn remove_key(
+        &self,
+        project: ProjectId,
+        key: KeyId,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool> {
+        self.audited(
+            0,
+            entry,
+            |is_made| *is_made,
+            move |connection| {
+                let removed = connection.execute(
+                    "DELETE FROM api_keys WHERE project_id = ?1 AND id = ?2",
+                    params![project.0, key.0],
+                )?;
+                Ok(removed > 0)
+            },
+        )
     }
 
     fn live_keys(&self, keys: Vec<KeyId>) -> BoxFuture<'_, Vec<KeyId>> {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::Sqlite;
+use crate::people::AuditEntry;
 use crate::store::{
     BoxFuture, Change, Draft, KeepVersions, ProjectId, RulesOutcome, RulesStore, StoredRules,
 };
@@ -41,16 +42,20 @@ impl RulesStore for Sqlite {
         }))
     }
 
-    fn rules_due(&self, now: Timestamp, ahead: Timestamp) -> BoxFuture<'_, Vec<ProjectId>> {
+    fn rules_due(
+        &self,
+        now: Timestamp,
+        ahead: Timestamp,
+    ) -> BoxFuture<'_, Vec<(ProjectId, String)>> {
         Box::pin(self.read(move |connection| {
             connection
                 .prepare_cached(
-                    "SELECT id FROM projects JOIN rule_versions AS rules ON project_id = id
+                    "SELECT id, name FROM projects JOIN rule_versions AS rules ON project_id = id
                      WHERE removed_at IS NULL AND (due <= ?1 OR rules.created_at > ?2) AND version =
                         (SELECT max(version) FROM rule_versions WHERE project_id = id)",
                 )?
                 .query_map([now.as_microsecond(), ahead.as_microsecond()], |row| {
-                    row.get(0).map(ProjectId)
+                    Ok((ProjectId(row.get(0)?), row.get(1)?))
                 })?
                 .collect()
         }))
@@ -66,11 +71,15 @@ impl RulesStore for Sqlite {
         from: Option<i64>,
         rules: StoredRules,
         keep: KeepVersions,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, RulesOutcome> {
         let bytes = rules.document.len() + rules.policy.len();
-        Box::pin(self.writer.write(bytes, move |connection| {
-            set_rules(connection, project, from, &rules, keep)
-        }))
+        self.audited(
+            bytes,
+            entry,
+            |outcome| *outcome == RulesOutcome::Set,
+            move |connection| set_rules(connection, project, from, &rules, keep),
+        )
     }
 
     fn draft(&self, project: ProjectId) -> BoxFuture<'_, Option<Draft>> {
@@ -91,34 +100,53 @@ impl RulesStore for Sqlite {
         }))
     }
 
-    fn save_draft(&self, project: ProjectId, draft: Draft) -> BoxFuture<'_, ()> {
-        Box::pin(self.writer.write(draft.document.len(), move |connection| {
-            connection
-                .execute(
-                    "INSERT OR REPLACE INTO rule_drafts
+    fn save_draft(
+        &self,
+        project: ProjectId,
+        draft: Draft,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, ()> {
+        self.audited(
+            draft.document.len(),
+            entry,
+            |()| true,
+            move |connection| {
+                connection
+                    .execute(
+                        "INSERT OR REPLACE INTO rule_drafts
                         (project_id, document, base, saved_at, author)
                      VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![
-                        project.0,
-                        draft.document,
-                        draft.base,
-                        draft.saved_at.as_microsecond(),
-                        draft.author
-                    ],
-                )
-                .map(drop)
-        }))
+                        params![
+                            project.0,
+                            draft.document,
+                            draft.base,
+                            draft.saved_at.as_microsecond(),
+                            draft.author
+                        ],
+                    )
+                    .map(drop)
+            },
+        )
     }
 
-    fn remove_draft(&self, project: ProjectId, draft: Draft) -> BoxFuture<'_, ()> {
-        Box::pin(self.writer.write(0, move |connection| {
-            connection
-                .execute(
+    fn remove_draft(
+        &self,
+        project: ProjectId,
+        draft: Draft,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool> {
+        self.audited(
+            0,
+            entry,
+            |is_made| *is_made,
+            move |connection| {
+                let removed = connection.execute(
                     "DELETE FROM rule_drafts WHERE project_id = ?1 AND document = ?2",
                     params![project.0, draft.document],
-                )
-                .map(drop)
-        }))
+                )?;
+                Ok(removed > 0)
+            },
+        )
     }
 }
 

@@ -5,6 +5,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Sqlite, unreadable};
+use crate::people::AuditEntry;
 use crate::store::{BoxFuture, ProjectId, StoredView, Views};
 
 impl Views for Sqlite {
@@ -12,19 +13,29 @@ impl Views for Sqlite {
         Box::pin(self.read(move |connection| views(connection, project)))
     }
 
-    fn save_view(&self, project: ProjectId, view: StoredView, limit: usize) -> BoxFuture<'_, bool> {
-        Box::pin(self.writer.write(view.content.len(), move |connection| {
-            save(connection, project, &view, limit)
-        }))
+    fn save_view(
+        &self,
+        project: ProjectId,
+        view: StoredView,
+        limit: usize,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool> {
+        self.audited(
+            view.content.len(),
+            entry,
+            |is_made| *is_made,
+            move |connection| save(connection, project, &view, limit),
+        )
     }
 
     fn remove_view<'a>(
         &'a self,
         project: ProjectId,
         id: &'a str,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, Option<StoredView>> {
         let id = id.to_owned();
-        Box::pin(self.writer.write(0, move |connection| {
+        self.audited(0, entry, Option::is_some, move |connection| {
             connection
                 .prepare_cached(
                     "DELETE FROM views WHERE project = ?1 AND id = ?2
@@ -32,7 +43,7 @@ impl Views for Sqlite {
                 )?
                 .query_row(params![project.0, id], view)
                 .optional()
-        }))
+        })
     }
 }
 
