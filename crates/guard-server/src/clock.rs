@@ -10,6 +10,11 @@ use rustix::time::{ClockId, clock_gettime};
 /// A smaller difference does not count as setting the clock: a clock may drift, or be read late.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
+/// Two readings within this time are of the same moment.
+const TOGETHER: Duration = Duration::from_millis(500);
+/// How often the clocks are read until that is so.
+const READS: u32 = 10;
+
 /// A time further in the future than this was recorded before the clock was set back while no
 /// server ran.
 pub(crate) const AHEAD: SignedDuration = SignedDuration::from_secs(60);
@@ -51,10 +56,17 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
+    /// Reads both. A thread that is held up in between would see a clock that was set, so it reads
+    /// again.
     pub(crate) fn of(clock: &dyn Clock) -> Self {
-        Self {
-            now: clock.now(),
-            uptime: clock.uptime(),
+        let (mut before, mut reads) = (clock.uptime(), 0);
+        loop {
+            let (now, uptime) = (clock.now(), clock.uptime());
+            reads += 1;
+            if uptime.saturating_sub(before) < TOGETHER || reads == READS {
+                return Self { now, uptime };
+            }
+            before = uptime;
         }
     }
 

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::accounts::{self, PeopleError};
 use crate::cli::config::Config;
+use crate::cli::opening::{self, Opened};
 use crate::http::connections::tls::{Tls, TlsError};
 use crate::http::connections::{self, ConnectionLimits};
 use crate::http::metrics_router;
@@ -22,7 +23,7 @@ use crate::people::{Actor, AuditEntry, Change, CredentialHash, Role, Scope, Toke
 use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyHash, NoRandomness};
 use crate::secret::Secret;
-use crate::store::{self, AddOutcome, Lock, LockError, OpenError, Projects, StoreError, Stores};
+use crate::store::{AddOutcome, Lock, LockError, OpenError, Projects, StoreError, Stores};
 use crate::{AppState, DEFAULT_PROJECT, PublicUrl, maintenance, router};
 
 /// How long requests in flight may take after the shutdown began.
@@ -69,6 +70,9 @@ pub enum ServeError {
     /// No API key could be generated for it.
     #[error(transparent)]
     Key(#[from] NoRandomness),
+    /// The thread that opens the store cannot be started, or panicked.
+    #[error("cannot open the database: {0}")]
+    Thread(io::Error),
     /// The server cannot listen for SIGHUP.
     #[error("cannot listen for SIGHUP: {0}")]
     Signal(io::Error),
@@ -89,13 +93,22 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     connections::raise_file_limit();
-    let tls = config.tls.map(Tls::load).transpose()?.map(Arc::new);
+    let tls = config.tls.clone().map(Tls::load).transpose()?;
+    let tls = tls.map(Arc::new);
     // Before the start message: without a handler, SIGHUP would end the process.
     let reloading = reload_on_change(tls.clone()).map_err(ServeError::Signal)?;
     // Held until the store is closed. The store closes before this is dropped.
     let _lock = Lock::take(&config.database)?;
-    let stores = store::open(&config.database)?;
-    let (listener, address) = listen("--listen", &config.listen).await?;
+    let mut shutdown = Box::pin(shutdown);
+    let opened = opening::open(&config, tls.clone(), &mut shutdown).await?;
+    let Some(Opened {
+        stores,
+        listener,
+        address,
+    }) = opened
+    else {
+        return Ok(());
+    };
     let metrics = match &config.metrics_listen {
         Some(at) => Some(listen("--metrics-listen", at).await?),
         None => None,
@@ -130,7 +143,8 @@ pub async fn run(
             .with_proxies(config.proxies)
             .with_public_url(config.public_url)
             .with_sessions(config.sessions)
-            .with_audit_kept_for(config.audit_kept),
+            .with_audit_kept_for(config.audit_kept)
+            .with_certificate(tls.as_ref().map(|tls| tls.meter())),
     );
     let app = router(Arc::clone(&state));
     let (stop, stopping) = oneshot::channel();
@@ -186,7 +200,10 @@ fn reload_on_change(tls: Option<Arc<Tls>>) -> io::Result<impl Future<Output = ()
 }
 
 /// Listens on `at`, which `option` names. Returns the real address too.
-async fn listen(option: &'static str, at: &str) -> Result<(TcpListener, SocketAddr), ServeError> {
+pub(super) async fn listen(
+    option: &'static str,
+    at: &str,
+) -> Result<(TcpListener, SocketAddr), ServeError> {
     let failed = |source| ServeError::Listen {
         option,
         listen: at.to_owned(),

@@ -213,7 +213,8 @@ pub(crate) async fn status(
     let project = report.project;
     state.check_ins.save_report(report).await?;
     if !losses.totals.is_empty() {
-        state.stores.losses.report_losses(losses).await?;
+        let new = state.stores.losses.report_losses(losses).await?;
+        state.monitor.lost(&new);
     }
     state.check_ins.note(project, agent, signal);
     Ok(Json(StatusAnswer {

@@ -29,6 +29,7 @@ mod rules;
 mod same_origin;
 mod sender;
 mod shield;
+pub(crate) mod starting;
 mod state;
 mod storage_gate;
 mod wrong_keys;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -14,7 +14,7 @@ use axum::routing::get;
 use super::error::{ApiError, RefusalCode};
 use super::principal::Viewer;
 use super::state::AppState;
-use crate::monitoring::CONTENT_TYPE;
+use crate::monitoring::{OPEN_METRICS, PLAIN, plain};
 
 /// The router of `--metrics-listen`. It has no other path, and asks for no key.
 pub fn metrics_router(state: Arc<AppState>) -> Router {
@@ -34,14 +34,28 @@ pub fn metrics_router(state: Arc<AppState>) -> Router {
 pub(super) async fn for_viewers(
     _: Viewer,
     state: State<Arc<AppState>>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    metrics(state).await
+    metrics(state, headers).await
 }
 
-async fn metrics(State(state): State<Arc<AppState>>) -> Result<Response, ApiError> {
+/// Scrapers that know OpenMetrics ask for it. Others get the older text format.
+async fn metrics(
+    State(state): State<Arc<AppState>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    // If the store fails, the other figures matter most.
+    if let Ok(sessions) = state.stores.people.count_sessions().await {
+        state.monitor.set_sessions(sessions);
+    }
     let text = state.monitor.text(state.wrong_keys.count());
     let text = text.map_err(|_| ApiError::unavailable("The metrics cannot be written"))?;
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    if accepted.any(|value| value.contains("application/openmetrics-text")) {
+        return Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response());
+    }
+    Ok(([(header::CONTENT_TYPE, PLAIN)], plain(&text)).into_response())
 }
 
 /// Counts and times each answer by its route.

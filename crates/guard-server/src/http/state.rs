@@ -19,7 +19,7 @@ use super::wrong_keys::WrongKeys;
 use crate::clock::{Clock, Reading, SystemClock};
 use crate::fleet::CheckIns;
 use crate::log_gate::LogGate;
-use crate::monitoring::{ConnectionMeters, Monitor};
+use crate::monitoring::{CertificateMeter, ConnectionMeters, Monitor};
 use crate::off_thread::off_thread;
 use crate::people::SessionLimits;
 use crate::projects::activity::{Activity, ActivityLog};
@@ -170,6 +170,16 @@ impl AppState {
     #[must_use]
     pub fn with_audit_kept_for(self, audit_kept: Duration) -> Self {
         Self { audit_kept, ..self }
+    }
+
+    /// Also measures when the certificate expires.
+    #[must_use]
+    pub fn with_certificate(self, meter: Option<&CertificateMeter>) -> Self {
+        let Some(meter) = meter else { return self };
+        Self {
+            monitor: self.monitor.with_certificate(meter),
+            ..self
+        }
     }
 
     /// Removes sessions that are over, and old entries of the audit log.

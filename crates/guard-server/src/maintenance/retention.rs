@@ -7,7 +7,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::http::AppState;
 use crate::projects::{Project, Settings};
-use crate::store::{Expiry, StoreError, Stores};
+use crate::store::{DiskRoom, Expired, Expiry, StoreError, Stores};
 
 /// How often the disk is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -36,26 +36,33 @@ pub(super) async fn run(state: &AppState) {
         let kept = keep_reserve(state).await;
         if checks >= EXPIRE_EVERY && kept.is_ok() {
             checks = 0;
-            let expired = expire_all(&state.stores, state.clock.now()).await;
-            if let Err(error) = expired {
-                tracing::debug!(%error, "cannot remove what has expired");
+            let (now, mut removed) = (state.clock.now(), Expired::default());
+            let expired = expire_all(&state.stores, now, &mut removed).await;
+            count(state, removed);
+            match expired {
+                Ok(()) => state.monitor.retention.ran(now),
+                Err(error) => tracing::debug!(%error, "cannot remove what has expired"),
             }
         }
     }
 }
 
-/// Removes what has expired from each project, and returns free room to the disk.
+/// Removes what has expired from each project, and returns free room to the disk. Adds to `removed`
+/// what it removed.
 ///
 /// # Errors
 ///
 /// [`StoreError`] if the store fails.
-pub async fn expire_all(stores: &Stores, now: Timestamp) -> Result<(), StoreError> {
-    let mut removed = 0;
+pub async fn expire_all(
+    stores: &Stores,
+    now: Timestamp,
+    removed: &mut Expired,
+) -> Result<(), StoreError> {
     for project in stores.projects.projects().await? {
-        removed += expire(stores, &project, now).await?;
+        expire(stores, &project, now, removed).await?;
     }
-    if removed > 0 {
-        tracing::debug!(removed, "removed what has expired");
+    if removed.total() > 0 {
+        tracing::debug!(removed = removed.total(), "removed what has expired");
     }
     for _ in 0..MAX_STEPS {
         if !stores.telemetry.compact(KEEP).await? {
@@ -66,19 +73,23 @@ pub async fn expire_all(stores: &Stores, now: Timestamp) -> Result<(), StoreErro
 }
 
 /// Removes what one project keeps no longer: first by age, then by size.
-async fn expire(stores: &Stores, project: &Project, now: Timestamp) -> Result<u64, StoreError> {
+async fn expire(
+    stores: &Stores,
+    project: &Project,
+    now: Timestamp,
+    removed: &mut Expired,
+) -> Result<(), StoreError> {
     let telemetry = &stores.telemetry;
     let expiry = expiry(&project.settings, now);
-    let mut removed = 0;
     for _ in 0..MAX_STEPS {
         let step = telemetry.expire(project.id, expiry).await?;
-        removed += step.events + step.metrics + step.rollups;
+        *removed += step;
         if !step.has_more {
             break;
         }
     }
     let Some(most) = project.settings.retention_bytes else {
-        return Ok(removed);
+        return Ok(());
     };
     for _ in 0..MAX_STEPS {
         let excess = telemetry
@@ -90,9 +101,9 @@ async fn expire(stores: &Stores, project: &Project, now: Timestamp) -> Result<u6
         if step.events + step.metrics == 0 {
             break;
         }
-        removed += step.events + step.metrics;
+        *removed += step;
     }
-    Ok(removed)
+    Ok(())
 }
 
 /// What a project with these settings keeps no longer at `now`.
@@ -121,7 +132,7 @@ pub async fn keep_reserve(state: &AppState) -> Result<(), StoreError> {
     let Some(free) = room.free else { return Ok(()) };
     let default = MAX_RESERVE.min(room.total.unwrap_or(u64::MAX) / 20);
     if free >= state.limits.reserve.unwrap_or(default) {
-        state.storage.set(false, room);
+        note(state, false, room);
         return Ok(());
     }
     let wanted = KEEP.min((room.used + room.reusable) / MAKE_ROOM);
@@ -129,19 +140,34 @@ pub async fn keep_reserve(state: &AppState) -> Result<(), StoreError> {
     if wanted >= LEAST_ROOM {
         for _ in 0..MAX_STEPS {
             let missing = wanted.saturating_sub(room.reusable);
-            if !remove_oldest(&state.stores, missing).await? {
+            let removed = remove_oldest(&state.stores, missing).await?;
+            count(state, removed);
+            if removed.total() == 0 {
                 break;
             }
             room = telemetry.disk_room().await?;
         }
     }
-    state.storage.set(room.reusable < LEAST_ROOM, room);
+    let is_full = room.reusable < LEAST_ROOM;
+    note(state, is_full, room);
     Ok(())
 }
 
+/// Notes whether records must be refused, and measures the room.
+fn note(state: &AppState, is_full: bool, room: DiskRoom) {
+    state.storage.set(is_full, room);
+    let retention = &state.monitor.retention;
+    retention.found(room.used, room.reusable, is_full);
+}
+
+fn count(state: &AppState, removed: Expired) {
+    let retention = &state.monitor.retention;
+    retention.removed(removed.events, removed.metrics, removed.rollups);
+}
+
 /// Removes the oldest records of the project that takes the most room, up to `bytes` bytes of them.
-/// Returns whether any were removed.
-async fn remove_oldest(stores: &Stores, bytes: u64) -> Result<bool, StoreError> {
+/// Returns what it removed.
+async fn remove_oldest(stores: &Stores, bytes: u64) -> Result<Expired, StoreError> {
     let mut largest = None;
     for project in stores.projects.projects().await? {
         let its = stores.telemetry.usage(project.id).await?.bytes;
@@ -150,8 +176,7 @@ async fn remove_oldest(stores: &Stores, bytes: u64) -> Result<bool, StoreError> 
         }
     }
     let Some((project, _)) = largest else {
-        return Ok(false);
+        return Ok(Expired::default());
     };
-    let step = stores.telemetry.expire_oldest(project, bytes).await?;
-    Ok(step.events + step.metrics > 0)
+    stores.telemetry.expire_oldest(project, bytes).await
 }

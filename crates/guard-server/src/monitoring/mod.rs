@@ -1,8 +1,10 @@
-//! What the server counts and measures about itself, in the text format of Prometheus (OpenMetrics).
+//! What the server counts and measures about itself, in the text formats of Prometheus.
 //! Every label has few values: routes, methods, status codes and fixed words.
 
 mod meters;
+mod upkeep;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,9 +17,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use self::meters::{ConnectionMeters, StoreMeters};
+use self::upkeep::LossMeters;
+pub use self::upkeep::{CertificateMeter, RetentionMeters};
 
-/// The content type of the text.
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The content type of OpenMetrics.
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The content type of the older text format of Prometheus.
+pub(crate) const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// What the names begin with.
 const PREFIX: &str = "guard_server";
 /// Upper bounds of the time buckets, in seconds. Requests for rules are held for up to a minute.
@@ -69,8 +75,11 @@ pub(crate) struct Monitor {
     wrong_keys: Gauge,
     memory: Gauge,
     files: Gauge,
+    sessions: Gauge,
+    losses: LossMeters,
     store: StoreMeters,
     pub(crate) connections: ConnectionMeters,
+    pub(crate) retention: RetentionMeters,
 }
 
 impl Monitor {
@@ -85,8 +94,11 @@ impl Monitor {
             wrong_keys: Gauge::default(),
             memory: Gauge::default(),
             files: Gauge::default(),
+            sessions: Gauge::default(),
+            losses: LossMeters::default(),
             store,
             connections: ConnectionMeters::default(),
+            retention: RetentionMeters::default(),
         };
         monitor.registered()
     }
@@ -122,8 +134,21 @@ impl Monitor {
             self.memory.clone(),
         );
         registry.register("open_files", "Open file descriptors", self.files.clone());
+        registry.register(
+            "sessions",
+            "Sessions of people who signed in",
+            self.sessions.clone(),
+        );
+        self.losses.register(registry);
         self.store.register(registry);
         self.connections.register(registry);
+        self.retention.register(registry);
+        self
+    }
+
+    /// Also shows when the certificate expires.
+    pub(crate) fn with_certificate(mut self, meter: &CertificateMeter) -> Self {
+        meter.register(self.registry.sub_registry_with_prefix(PREFIX));
         self
     }
 
@@ -163,6 +188,18 @@ impl Monitor {
         }
     }
 
+    /// Counts records that an agent lost, by reason.
+    pub(crate) fn lost(&self, by_reason: &BTreeMap<String, u64>) {
+        for (reason, n) in by_reason {
+            self.losses.lost(reason, *n);
+        }
+    }
+
+    /// Sets how many people are signed in.
+    pub(crate) fn set_sessions(&self, n: u64) {
+        self.sessions.set(number(n));
+    }
+
     /// All measurements as text.
     pub(crate) fn text(&self, wrong_keys: u64) -> Result<String, fmt::Error> {
         self.wrong_keys.set(number(wrong_keys));
@@ -173,6 +210,26 @@ impl Monitor {
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+/// OpenMetrics in the older text format: comments name a counter as its samples do, and there are no
+/// units.
+pub(crate) fn plain(open_metrics: &str) -> String {
+    let mut lines = open_metrics.lines().peekable();
+    let mut text = String::with_capacity(open_metrics.len());
+    while let Some(line) = lines.next() {
+        let of_counter = |line: &&str| line.starts_with("# TYPE ") && line.ends_with(" counter");
+        let is_counter = of_counter(&line) || lines.peek().is_some_and(of_counter);
+        match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
+            ["#", "UNIT" | "EOF", ..] => continue,
+            ["#", what @ ("HELP" | "TYPE"), name, rest] if is_counter => {
+                text.push_str(&format!("# {what} {name}_total {rest}"));
+            }
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn seconds() -> Histogram {
@@ -193,4 +250,18 @@ fn resident_bytes() -> u64 {
 
 fn open_files() -> u64 {
     std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_format_names_counters_as_their_samples_do() {
+        let open_metrics = "# HELP a A.\n# TYPE a counter\na_total 1\n# HELP b_bytes B.\n\
+            # TYPE b_bytes gauge\n# UNIT b_bytes bytes\nb_bytes 2\n# EOF\n";
+        let expected = "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n# HELP b_bytes B.\n\
+            # TYPE b_bytes gauge\nb_bytes 2\n";
+        assert_eq!(plain(open_metrics), expected);
+    }
 }

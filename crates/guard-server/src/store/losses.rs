@@ -37,9 +37,9 @@ pub struct LossCount {
 
 /// The records that agents and the server lost, over time.
 pub trait Losses: Send + Sync {
-    /// Adds what a process lost since its last report, in the minute of this one. A total below
-    /// the one before is of a process that started again.
-    fn report_losses(&self, report: LossReport) -> BoxFuture<'_, ()>;
+    /// Adds what a process lost since its last report, in the minute of this one, and returns it. A
+    /// total below the one before is of a process that started again.
+    fn report_losses(&self, report: LossReport) -> BoxFuture<'_, BTreeMap<String, u64>>;
 
     /// Adds records that the server itself left out, by reason.
     fn count_losses(

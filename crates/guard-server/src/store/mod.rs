@@ -13,6 +13,7 @@ mod cursor;
 mod fleet;
 mod losses;
 mod people;
+mod progress;
 mod projects;
 mod rules;
 mod search;
@@ -39,6 +40,7 @@ pub use self::fleet::{
 };
 pub use self::losses::{LossCount, LossReport, Losses};
 pub use self::people::People;
+pub use self::progress::Progress;
 pub use self::projects::{AddOutcome, Projects};
 pub use self::rules::{Change, Draft, KeepVersions, RulesOutcome, RulesStore, StoredRules};
 pub use self::search::{EventQuery, EventSlice, MetricQuery, Search, Selection, StoredEvent};
@@ -65,6 +67,9 @@ pub enum StoreError {
     /// The database failed, for example because the disk is full. The log has the details.
     #[error("the store is unavailable")]
     Unavailable,
+    /// The disk is full. Records are refused; other changes are tried.
+    #[error("the disk is full")]
+    Full,
     /// The database file is no longer where it was opened.
     #[error("the database was moved, removed or replaced")]
     Misplaced,
@@ -148,7 +153,17 @@ impl Stores {
 ///
 /// [`OpenError`] if it cannot be used.
 pub fn open(path: &Path) -> Result<Stores, OpenError> {
-    Ok(Stores::of(Arc::new(Sqlite::open(path)?)))
+    open_with(path, &Progress::default())
+}
+
+/// The same as [`open`]. Tells `progress` how far it is: the database of an older server is converted,
+/// which may take minutes. If the process ends meanwhile, the next call goes on.
+///
+/// # Errors
+///
+/// [`OpenError`] if it cannot be used.
+pub fn open_with(path: &Path, progress: &Progress) -> Result<Stores, OpenError> {
+    Ok(Stores::of(Arc::new(Sqlite::open_with(path, progress)?)))
 }
 
 /// Opens the existing database at `path` while a server may be running. Never creates one.

@@ -23,7 +23,10 @@ async fn scraped(server: &Server) -> String {
         ConnectionLimits::default(),
         never,
     ));
-    let response = client().get(url).send().await.unwrap();
+    let request = client()
+        .get(url)
+        .header("Accept", "application/openmetrics-text");
+    let response = request.send().await.unwrap();
     let kind = response.headers()["content-type"].to_str().unwrap();
     assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
     response.text().await.unwrap()

@@ -249,7 +249,13 @@ fn only_the_owner_can_read_a_database_named_by_a_uri() {
         let mode = path.metadata().unwrap().permissions().mode();
         (path.file_name().unwrap().to_owned(), mode & 0o777)
     });
-    let expected = ["guard.db", "guard.db-shm", "guard.db-wal", "guard.db.lock"];
+    let expected = [
+        "guard.db",
+        "guard.db-headroom",
+        "guard.db-shm",
+        "guard.db-wal",
+        "guard.db.lock",
+    ];
     assert_eq!(
         modes.collect::<BTreeMap<_, _>>(),
         expected.map(|name| (name.into(), 0o600)).into()

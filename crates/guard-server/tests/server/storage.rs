@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use guard_server::Limits;
 use guard_server::maintenance::retention::{expire_all, keep_reserve};
-use guard_server::store::Stores;
+use guard_server::store::{Expired, Stores};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -99,9 +99,10 @@ async fn records_expire_by_the_settings_of_their_project() {
         .take("/api/v1/events", batch("1", &events, &metrics))
         .await;
     assert_eq!(server.summary().await["events"]["total"], 2);
-    expire_all(&Stores::of(Arc::clone(&server.store)), now)
-        .await
-        .unwrap();
+    let mut removed = Expired::default();
+    let stores = Stores::of(Arc::clone(&server.store));
+    expire_all(&stores, now, &mut removed).await.unwrap();
+    assert_eq!((removed.events, removed.metrics), (1, 1));
     let summary = server.summary().await;
     assert_eq!(
         (&summary["events"]["total"], &summary["metrics"]["total"]),

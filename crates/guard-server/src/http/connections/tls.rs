@@ -17,6 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
+use crate::monitoring::CertificateMeter;
+
 /// The name of HTTP/2 in ALPN.
 pub(super) const HTTP_2: &[u8] = b"h2";
 /// The name of HTTP/1.1 in ALPN.
@@ -69,6 +71,7 @@ pub struct Tls {
     current: ArcSwap<ServerConfig>,
     /// What identifies the content of the files that are in use, or were refused.
     seen: Mutex<[Stamp; 2]>,
+    meter: CertificateMeter,
 }
 
 type Stamp = Option<(u64, i64, i64, u64)>;
@@ -82,11 +85,26 @@ impl Tls {
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let seen = Mutex::new(stamps(&files));
         let current = ArcSwap::from_pointee(config(&files)?);
-        Ok(Self {
+        let tls = Self {
             files,
             current,
             seen,
-        })
+            meter: CertificateMeter::default(),
+        };
+        tls.measure();
+        Ok(tls)
+    }
+
+    /// What is measured about the certificate.
+    pub fn meter(&self) -> &CertificateMeter {
+        &self.meter
+    }
+
+    fn measure(&self) {
+        // Another program may be able to read a certificate that this one cannot.
+        if let Ok(expiry) = self.files.expiry() {
+            self.meter.set(expiry);
+        }
     }
 
     /// Reads the files again. New connections use them; if they are not valid, the certificate in
@@ -99,6 +117,7 @@ impl Tls {
         // Before reading: a change in between is found the next time.
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = stamps(&self.files);
         self.current.store(Arc::new(config(&self.files)?));
+        self.measure();
         Ok(())
     }
 

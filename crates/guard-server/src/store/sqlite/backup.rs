@@ -2,7 +2,8 @@
 //! was opened, checked in full, and has as many rows in each table as the database had.
 //!
 //! The copy is one consistent state. Until it is complete, SQLite cannot reuse its log (WAL), so the
-//! log grows by what is written meanwhile. Writers never wait.
+//! log grows by what is written meanwhile: up to [`MAX_GROWTH`], then the backup gives up. Writers
+//! never wait.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -22,6 +23,8 @@ use super::{BUSY_TIMEOUT, Lock, LockError, absolute, probe, schema};
 
 /// Pages that are copied at once, 4 MiB.
 const SLICE: i32 = 1024;
+/// How much the log may grow while the database is copied.
+const MAX_GROWTH: u64 = 1 << 30;
 /// The pause while another process has the file locked.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -59,6 +62,15 @@ pub enum BackupError {
     Invalid {
         /// What differs.
         what: String,
+    },
+    /// Too much was written while the database was copied.
+    #[error(
+        "the log of the database grew by {} MiB while it was copied, so the copy was removed: copy \
+         to a faster disk, or while less is written", grown >> 20
+    )]
+    TooSlow {
+        /// The bytes that the log grew.
+        grown: u64,
     },
     /// The file to restore has a log beside it.
     #[error(
@@ -213,8 +225,9 @@ fn copy(source: &Connection, database: &Path, partial: &Path) -> Result<BackupRe
     make_empty(partial)?;
     let of_source = sqlite_failed(database);
     begin(source).map_err(&of_source)?;
-    let copied = copy_pages(source, partial).and_then(|()| row_counts(source));
-    let expected = copied.map_err(&of_source)?;
+    let log = Log::of(database, MAX_GROWTH);
+    copy_pages(source, partial, &of_source, &log)?;
+    let expected = row_counts(source).map_err(&of_source)?;
     source.execute_batch("COMMIT").map_err(&of_source)?;
     let report = checked(partial, database)?;
     let copy = Connection::open_with_flags(partial, FLAGS).map_err(sqlite_failed(partial))?;
@@ -237,13 +250,51 @@ fn begin(source: &Connection) -> rusqlite::Result<()> {
     schema::version(source).map(drop)
 }
 
-fn copy_pages(source: &Connection, partial: &Path) -> rusqlite::Result<()> {
-    let mut copy = Connection::open_with_flags(partial, FLAGS)?;
+/// The log of a database, and how much it may grow.
+struct Log {
+    path: PathBuf,
+    bytes: u64,
+    most: u64,
+}
+
+impl Log {
+    fn of(database: &Path, most: u64) -> Self {
+        let mut log = Self {
+            path: beside(database, "-wal"),
+            bytes: 0,
+            most,
+        };
+        log.bytes = log.size();
+        log
+    }
+
+    fn size(&self) -> u64 {
+        self.path.metadata().map_or(0, |found| found.len())
+    }
+
+    fn check(&self) -> Result<(), BackupError> {
+        let grown = self.size().saturating_sub(self.bytes);
+        if grown > self.most {
+            return Err(BackupError::TooSlow { grown });
+        }
+        Ok(())
+    }
+}
+
+fn copy_pages(
+    source: &Connection,
+    partial: &Path,
+    failed: impl Fn(rusqlite::Error) -> BackupError,
+    log: &Log,
+) -> Result<(), BackupError> {
+    let mut copy = Connection::open_with_flags(partial, FLAGS).map_err(&failed)?;
     // The copy is synced once, at its end, and removed if that fails.
-    copy.pragma_update(None, "synchronous", "OFF")?;
-    let backup = Backup::new(source, &mut copy)?;
+    copy.pragma_update(None, "synchronous", "OFF")
+        .map_err(&failed)?;
+    let backup = Backup::new(source, &mut copy).map_err(&failed)?;
     loop {
-        match backup.step(SLICE)? {
+        log.check()?;
+        match backup.step(SLICE).map_err(&failed)? {
             StepResult::Done => return Ok(()),
             StepResult::Busy | StepResult::Locked => std::thread::sleep(PAUSE),
             _ => {}
@@ -386,10 +437,33 @@ mod tests {
         assert_eq!(row_counts(&source).unwrap()["probes"], 0);
         let partial = folder.path().join("partial");
         make_empty(&partial).unwrap();
-        copy_pages(&source, &partial).unwrap();
+        let log = Log::of(&path, MAX_GROWTH);
+        copy_pages(&source, &partial, sqlite_failed(&path), &log).unwrap();
         let copy = Connection::open_with_flags(&partial, FLAGS).unwrap();
         assert_eq!(row_counts(&copy).unwrap()["probes"], 0);
         source.execute_batch("COMMIT").unwrap();
         assert_eq!(row_counts(&source).unwrap()["probes"], 1);
+    }
+
+    #[test]
+    fn a_backup_gives_up_when_the_log_grows_too_much_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guard.db");
+        drop(crate::store::open(&path).unwrap());
+        let other = Connection::open_with_flags(&path, FLAGS).unwrap();
+        let source = readable(&path).unwrap();
+        begin(&source).unwrap();
+        let log = Log::of(&path, 1 << 20);
+        let write =
+            "INSERT OR REPLACE INTO probes (id, at, content) VALUES (1, 0, randomblob(2000000))";
+        other.execute_batch(write).unwrap();
+        let partial = folder.path().join("partial");
+        make_empty(&partial).unwrap();
+        let copied = copy_pages(&source, &partial, sqlite_failed(&path), &log);
+        let error = copied.unwrap_err();
+        assert!(
+            matches!(error, BackupError::TooSlow { grown } if grown > 1 << 20),
+            "{error}"
+        );
     }
 }

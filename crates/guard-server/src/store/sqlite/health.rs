@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{ErrorCode, ffi};
 
@@ -14,6 +14,8 @@ use crate::monitoring::StoreMeters;
 use crate::store::StoreError;
 use crate::trouble::TroubleLog;
 
+/// How often a database that seemed damaged is checked in full.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// The most bytes that a probe writes.
 const MAX_PROBE: usize = 1024 * 1024;
 
@@ -34,6 +36,8 @@ struct HealthState {
     /// Whether a path leads to another file, or to none.
     is_misplaced: bool,
     is_damaged: bool,
+    /// When the next full check decides whether it still is.
+    check_from: Option<Instant>,
     /// The size of the last failed write. Until a write of this size succeeds, it is unknown
     /// whether the disk has room again.
     owed: usize,
@@ -199,6 +203,25 @@ impl Health {
                 what,
                 "the database is damaged: nothing is stored from now on; stop guard-server and \
                  restore a backup"
+            );
+        }
+    }
+
+    /// Whether a full check is due, because damage was found. Then the next one is due later.
+    pub(super) fn takes_check(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        let is_due = state.is_damaged && state.check_from.is_none_or(|from| now >= from);
+        if is_due {
+            state.check_from = Some(now + CHECK_EVERY);
+        }
+        is_due
+    }
+
+    /// Records that a full check found no damage.
+    pub(super) fn undamaged(&self) {
+        if std::mem::replace(&mut self.state().is_damaged, false) {
+            tracing::info!(
+                "a full check found no damage: the disk had failed, and records are stored again"
             );
         }
     }

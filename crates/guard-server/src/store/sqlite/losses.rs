@@ -16,7 +16,7 @@ const KEPT: i64 = 90 * 86_400;
 const FORGOTTEN: i64 = 7 * 86_400;
 
 impl Losses for Sqlite {
-    fn report_losses(&self, report: LossReport) -> BoxFuture<'_, ()> {
+    fn report_losses(&self, report: LossReport) -> BoxFuture<'_, BTreeMap<String, u64>> {
         let bytes = report.totals.keys().map(String::len).sum();
         Box::pin(
             self.writer
@@ -44,7 +44,9 @@ impl Losses for Sqlite {
     }
 }
 
-fn save(connection: &Connection, report: &LossReport) -> rusqlite::Result<()> {
+/// Returns what is new.
+fn save(connection: &Connection, report: &LossReport) -> rusqlite::Result<BTreeMap<String, u64>> {
+    let mut new = BTreeMap::new();
     let (project, now) = (report.project.0, report.at.as_second());
     let mut remember = connection
         .prepare_cached("INSERT OR REPLACE INTO loss_totals VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
@@ -62,6 +64,7 @@ fn save(connection: &Connection, report: &LossReport) -> rusqlite::Result<()> {
         if total > before {
             let by = (report.project, report.install_id.as_str());
             add(connection, by, now, reason, total - before)?;
+            new.insert(reason.clone(), (total - before).unsigned_abs());
         }
         remember.execute(params![
             project,
@@ -78,7 +81,7 @@ fn save(connection: &Connection, report: &LossReport) -> rusqlite::Result<()> {
     connection
         .prepare_cached("DELETE FROM loss_totals WHERE project = ?1 AND seen < ?2")?
         .execute([project, now - FORGOTTEN])?;
-    Ok(())
+    Ok(new)
 }
 
 /// Adds losses to the minute of a time in seconds.

@@ -5,6 +5,7 @@ mod alerts;
 mod audit;
 mod backup;
 mod fleet;
+mod headroom;
 mod health;
 mod lock;
 mod losses;
@@ -24,7 +25,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::types::Type;
@@ -33,19 +34,23 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
 pub use self::backup::{BackupError, BackupReport, Inspection, back_up, inspect, restore};
+use self::headroom::Headroom;
 use self::health::Health;
 pub use self::lock::{Lock, LockError};
 pub use self::open::OpenError;
 use self::search::{QUERY_TIME, SEARCHES};
 use self::telemetry::Names;
 use self::writer::Writer;
-use super::StoreError;
+use super::{Progress, StoreError};
 
 /// How long a connection waits for another process, such as `guard-server rules set`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many queries run at the same time, each with a separate connection and thread. This limits
 /// the cost when a thousand agents ask at once.
 const READERS: usize = 8;
+/// The time limit for the check that decides whether a database is still damaged. A larger database
+/// needs a restart, or a backup.
+const FULL_CHECK_TIME: Duration = Duration::from_secs(10);
 /// The time limit for the check within a probe.
 const PROBE_CHECK_TIME: Duration = Duration::from_millis(20);
 
@@ -57,6 +62,7 @@ pub struct Sqlite {
     readers: Arc<Readers>,
     writer: Writer,
     health: Arc<Health>,
+    headroom: Arc<Headroom>,
     /// The dictionaries of telemetry. Only the writer uses them.
     names: Arc<Mutex<Names>>,
     /// How long a query of people may take.
@@ -72,9 +78,18 @@ impl Sqlite {
     /// [`OpenError`] if it cannot be written, is empty or damaged, or is not a database that this
     /// server knows.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_with(path, &Progress::default())
+    }
+
+    /// The same as [`open`](Self::open), and tells `progress` how far it is.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], as [`open`](Self::open).
+    pub fn open_with(path: &Path, progress: &Progress) -> Result<Self, OpenError> {
         let path = absolute(path)?;
         open::make_missing(&path)?;
-        Self::start(path, true)
+        Self::start(path, true, progress)
     }
 
     /// Opens the existing database at `path` while a server may be running, at once and without the
@@ -85,18 +100,25 @@ impl Sqlite {
     /// [`OpenError`] if it does not exist, cannot be written, or is not a database that this server
     /// knows.
     pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
-        Self::start(absolute(path)?, false)
+        Self::start(absolute(path)?, false, &Progress::default())
     }
 
-    fn start(path: PathBuf, is_checked: bool) -> Result<Self, OpenError> {
-        let connection = open::existing(&path, is_checked)?;
+    fn start(path: PathBuf, is_checked: bool, progress: &Progress) -> Result<Self, OpenError> {
+        let connection = open::existing(&path, is_checked, progress)?;
         let failed = |source| OpenError::Path {
             path: path.clone(),
             source,
         };
         let real = path.canonicalize().map_err(failed)?;
         let health = Arc::new(Health::of(&path, &real).map_err(failed)?);
-        let writer = Writer::start(connection, Arc::clone(&health)).map_err(failed)?;
+        let headroom = if is_checked {
+            Headroom::keep(&real)
+        } else {
+            Headroom::none()
+        };
+        let headroom = Arc::new(headroom);
+        let writer = Writer::start(connection, Arc::clone(&health), Arc::clone(&headroom));
+        let writer = writer.map_err(failed)?;
         Ok(Self {
             readers: Arc::new(Readers {
                 path: real,
@@ -107,6 +129,7 @@ impl Sqlite {
             }),
             writer,
             health,
+            headroom,
             names: Arc::default(),
             query_time: QUERY_TIME,
         })
@@ -114,6 +137,7 @@ impl Sqlite {
 
     /// Commits as many bytes as the last failed write had, and checks for damage.
     async fn probe(&self) -> Result<(), StoreError> {
+        self.takes_records()?;
         let owed = self.health.owed();
         self.writer
             .write(owed, move |connection| {
@@ -124,6 +148,14 @@ impl Sqlite {
         if let Some(what) = found.await? {
             self.health.damaged(&what);
             return Err(StoreError::Damaged);
+        }
+        Ok(())
+    }
+
+    /// Refuses records while the disk is full: the room that is left is for other things.
+    fn takes_records(&self) -> Result<(), StoreError> {
+        if self.headroom.is_given_up() {
+            return Err(StoreError::Full);
         }
         Ok(())
     }
@@ -190,6 +222,21 @@ impl Readers {
         let answer = query(&mut connection)?;
         self.idle().push(connection);
         Ok(answer)
+    }
+
+    /// Checks a database in full in which damage was found: to SQLite, a disk that cannot read looks
+    /// like damage, and that may pass.
+    fn check_again(&self) {
+        let begun = Instant::now();
+        if !self.health.takes_check(begun) {
+            return;
+        }
+        let found = self
+            .open()
+            .and_then(|mut connection| probe::check(&mut connection, FULL_CHECK_TIME));
+        if matches!(found, Ok(None)) && begun.elapsed() < FULL_CHECK_TIME {
+            self.health.undamaged();
+        }
     }
 
     fn open(&self) -> rusqlite::Result<Connection> {

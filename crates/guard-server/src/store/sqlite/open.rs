@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::health::{beside, is_damage};
 use super::{BUSY_TIMEOUT, probe, schema, telemetry};
+use crate::store::Progress;
 
 /// Holds the right edge of each table and the rollups of the hours in use, so that writing seldom
 /// reads.
@@ -138,7 +139,7 @@ fn make(path: &Path) -> Result<(), OpenError> {
     let mut connection = Connection::open_with_flags(&new, FLAGS)?;
     // Only before the first table. Retention can then return room to the disk.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    schema::migrate(&mut connection)?;
+    schema::migrate(&mut connection, &Progress::default())?;
     connection.close().map_err(|(_, error)| error)?;
     fs::rename(&new, path).map_err(failed(path))
 }
@@ -161,7 +162,11 @@ fn warn_if_readable(path: &Path, mode: u32) {
 }
 
 /// Opens the existing file for writing. With `is_checked`, only if the file has no damage.
-pub(super) fn existing(path: &Path, is_checked: bool) -> Result<Connection, OpenError> {
+pub(super) fn existing(
+    path: &Path,
+    is_checked: bool,
+    progress: &Progress,
+) -> Result<Connection, OpenError> {
     let found = path.metadata().map_err(|error| match error.kind() {
         ErrorKind::NotFound => OpenError::Missing {
             path: path.to_owned(),
@@ -175,7 +180,7 @@ pub(super) fn existing(path: &Path, is_checked: bool) -> Result<Connection, Open
     let mut connection = Connection::open_with_flags(path, FLAGS)?;
     // Until the check has passed, closing the file must not move the log into it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    let what = match prepare(&mut connection, path, is_checked) {
+    let what = match prepare(&mut connection, path, is_checked, progress) {
         Ok(found) => found,
         Err(OpenError::Database(error)) if is_damage(&error) => Some(error.to_string()),
         Err(error) => return Err(error),
@@ -196,6 +201,7 @@ fn prepare(
     connection: &mut Connection,
     path: &Path,
     is_checked: bool,
+    progress: &Progress,
 ) -> Result<Option<String>, OpenError> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -210,23 +216,25 @@ fn prepare(
         return Ok(Some(what));
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    schema::migrate(connection)?;
-    telemetry::convert(connection)?;
+    schema::migrate(connection, progress)?;
+    telemetry::convert(connection, progress)?;
     if is_checked {
-        make_shrinkable(connection)?;
+        make_shrinkable(connection, progress)?;
     }
     Ok(None)
 }
 
 /// Lets the file of an older server return room to the disk. This rewrites the file, once. If the
 /// server is stopped meanwhile, the file is as before, and the next start does it.
-fn make_shrinkable(connection: &Connection) -> rusqlite::Result<()> {
+fn make_shrinkable(connection: &Connection, progress: &Progress) -> rusqlite::Result<()> {
     let mode: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
     if mode != 0 {
         return Ok(());
     }
     let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-    tracing::info!(pages, "rewriting the database once, so that it can shrink");
+    progress.begin(format!(
+        "rewriting its {pages} pages once, so that the file can shrink"
+    ));
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     match connection.execute_batch("VACUUM") {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {

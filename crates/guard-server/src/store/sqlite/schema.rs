@@ -3,6 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::OpenError;
+use crate::store::Progress;
 
 /// One migration step per version. `user_version` counts the steps that a file has taken. A
 /// released step never changes; later changes are new steps.
@@ -164,22 +165,32 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-/// Runs the missing steps on `connection`'s file, all or none.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let taken = version(&transaction)?;
-    if taken > VERSION {
-        return Err(OpenError::Newer {
-            found: taken,
-            known: VERSION,
-        });
+/// Runs the missing steps on `connection`'s file, each in a transaction. If the process ends
+/// meanwhile, the next call goes on after the last complete step.
+pub(super) fn migrate(connection: &mut Connection, progress: &Progress) -> Result<(), OpenError> {
+    loop {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let taken = version(&transaction)?;
+        if taken > VERSION {
+            return Err(OpenError::Newer {
+                found: taken,
+                known: VERSION,
+            });
+        }
+        if taken == VERSION {
+            return Ok(());
+        }
+        // A new file is complete or not there.
+        let next = if taken == 0 { VERSION } else { taken + 1 };
+        if taken > 0 {
+            progress.begin(format!("step {next} of {VERSION} to the schema of today"));
+        }
+        for step in &STEPS[taken as usize..next as usize] {
+            transaction.execute_batch(step)?;
+        }
+        transaction.pragma_update(None, "user_version", next)?;
+        transaction.commit()?;
     }
-    for step in &STEPS[taken as usize..] {
-        transaction.execute_batch(step)?;
-    }
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()?;
-    Ok(())
 }
 
 #[cfg(test)]

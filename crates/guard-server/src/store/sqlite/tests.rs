@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::telemetry::{Appending, Names, append, prepare};
 use super::*;
+use crate::people::{Actor, AuditEntry, Change};
 use crate::store::conformance::conformance_suite;
 use crate::store::{
     ArrivalQuery, Arrivals as _, Batch, Columns, Cursor, KindCounts, NewRecord, Page, ProjectId,
@@ -88,7 +89,13 @@ async fn writes_work_again_after_a_full_disk() {
     let refused = store.append(batch(&["a", "b"], 100_000), TYPES).await;
     assert_eq!(refused.unwrap_err(), StoreError::Unavailable);
     assert_eq!(total(&store).await, 1);
+    // What is left is for other things.
+    let refused = store.append(batch(&["a", "b"], 100_000), TYPES).await;
+    assert_eq!(refused.unwrap_err(), StoreError::Full);
+    assert_eq!(store.probe().await, Err(StoreError::Full));
     pages(100_000).await.unwrap();
+    // The server looks at the disk every second.
+    store.disk_room().await.unwrap();
     store
         .append(batch(&["a", "b"], 100_000), TYPES)
         .await
@@ -174,7 +181,7 @@ async fn the_file_is_durable_at_every_commit() {
 async fn the_file_shrinks_after_records_expired() {
     let (directory, store) = store();
     store
-        .create_project("shop", Timestamp::UNIX_EPOCH, 10)
+        .create_project("shop", Timestamp::UNIX_EPOCH, 10, None)
         .await
         .unwrap();
     for key in 0..100 {
@@ -226,7 +233,7 @@ async fn a_position_stays_valid_when_the_file_is_opened_again() {
     let open = || Sqlite::open(&path).unwrap();
     let store = open();
     let at = Timestamp::UNIX_EPOCH;
-    store.create_project("shop", at, 10).await.unwrap();
+    store.create_project("shop", at, 10, None).await.unwrap();
     arrive(&store, "a", 1).await;
     let position = store.now(PROJECT).await.unwrap();
     arrive(&store, "b", 2).await;
@@ -240,7 +247,7 @@ async fn a_position_of_another_file_or_of_a_lost_future_is_refused() {
     let path = directory.path().join("guard.db");
     let store = Sqlite::open(&path).unwrap();
     let at = Timestamp::UNIX_EPOCH;
-    store.create_project("shop", at, 10).await.unwrap();
+    store.create_project("shop", at, 10, None).await.unwrap();
     arrive(&store, "a", 1).await;
     let kept = store.now(PROJECT).await.unwrap();
     let copy = directory.path().join("copy.db");
@@ -256,7 +263,19 @@ async fn a_position_of_another_file_or_of_a_lost_future_is_refused() {
     assert_eq!(arrived(&copy, &kept).await, Ok(1));
 
     let other = Sqlite::open(&directory.path().join("other.db")).unwrap();
-    other.create_project("shop", at, 10).await.unwrap();
+    other.create_project("shop", at, 10, None).await.unwrap();
     arrive(&other, "a", 1).await;
     assert_eq!(arrived(&other, &kept).await, Err(StoreError::InvalidCursor));
+}
+
+#[tokio::test]
+async fn a_change_whose_entry_cannot_be_stored_is_not_made() {
+    let (directory, store) = store();
+    let other = Connection::open(directory.path().join("guard.db")).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON audit BEGIN SELECT RAISE(FAIL, 'no'); END";
+    other.execute_batch(refuse).unwrap();
+    let entry = AuditEntry::new(&Actor::CLI, Change::default(), Timestamp::UNIX_EPOCH);
+    let made = store.create_project("shop", Timestamp::UNIX_EPOCH, 9, Some(entry));
+    assert_eq!(made.await, Err(StoreError::Unavailable));
+    assert_eq!(store.project_named("shop").await, Ok(None));
 }

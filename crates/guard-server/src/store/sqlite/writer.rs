@@ -11,6 +11,7 @@ use std::time::Instant;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::headroom::Headroom;
 use super::health::Health;
 use crate::store::StoreError;
 
@@ -60,14 +61,18 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread, which owns `connection`.
-    pub(super) fn start(connection: Connection, health: Arc<Health>) -> std::io::Result<Self> {
+    pub(super) fn start(
+        connection: Connection,
+        health: Arc<Health>,
+        headroom: Arc<Headroom>,
+    ) -> std::io::Result<Self> {
         let (jobs, waiting) = mpsc::sync_channel(MAX_JOBS);
         let noted = Arc::clone(&health);
         let rollbacks = Rollbacks::default();
         let counted = rollbacks.clone();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write_all(connection, &waiting, &noted, &counted))?;
+            .spawn(move || write_all(connection, &waiting, &noted, &headroom, &counted))?;
         Ok(Self {
             jobs: Some(jobs),
             room: Arc::new(Semaphore::new(MAX_BYTES as usize)),
@@ -128,6 +133,7 @@ fn write_all(
     mut connection: Connection,
     waiting: &Receiver<Job>,
     health: &Health,
+    headroom: &Headroom,
     rollbacks: &Rollbacks,
 ) {
     while let Ok(first) = waiting.recv() {
@@ -153,7 +159,14 @@ fn write_all(
                     done.into_iter().for_each(|acknowledge| acknowledge());
                 }
             }
-            Ok(Err(error)) => health.write_failed(&error, bytes),
+            Ok(Err(error)) => {
+                health.write_failed(&error, bytes);
+                if headroom.give_up(&error) {
+                    // The log is then used again from its beginning, which takes no more of the disk.
+                    // If there is no room even for that, the next write tells.
+                    let _ = connection.query_row("PRAGMA wal_checkpoint", [], |_| Ok(()));
+                }
+            }
             Err(_) => tracing::error!("a write panicked"),
         }
     }

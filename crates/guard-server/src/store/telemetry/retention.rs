@@ -1,5 +1,7 @@
 //! What retention removes, and the room that is left.
 
+use std::ops::AddAssign;
+
 use jiff::Timestamp;
 
 /// What to remove from a project, by the time of the records.
@@ -24,6 +26,22 @@ pub struct Expired {
     pub rollups: u64,
     /// Whether there may be more to remove.
     pub has_more: bool,
+}
+
+impl AddAssign for Expired {
+    fn add_assign(&mut self, more: Self) {
+        self.events += more.events;
+        self.metrics += more.metrics;
+        self.rollups += more.rollups;
+        self.has_more |= more.has_more;
+    }
+}
+
+impl Expired {
+    /// How many rows of all kinds.
+    pub fn total(&self) -> u64 {
+        self.events + self.metrics + self.rollups
+    }
 }
 
 /// The room of the store on its disk, in bytes.

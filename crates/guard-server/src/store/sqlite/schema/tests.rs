@@ -237,7 +237,7 @@ async fn moving_old_records_goes_on_after_it_was_stopped() {
     let mut stops = Vec::new();
     for steps in 1.. {
         let mut connection = Connection::open(&path).unwrap();
-        migrate(&mut connection).unwrap();
+        migrate(&mut connection, &Progress::default()).unwrap();
         // The database stops in the middle of a transaction, as when the process is killed.
         let mut budget = steps * 20;
         let stop = move || {
@@ -245,7 +245,7 @@ async fn moving_old_records_goes_on_after_it_was_stopped() {
             budget < 0
         };
         connection.progress_handler(10_000, Some(stop)).unwrap();
-        let outcome = convert(&mut connection);
+        let outcome = convert(&mut connection, &Progress::default());
         connection
             .progress_handler(0, None::<fn() -> bool>)
             .unwrap();
@@ -337,8 +337,8 @@ fn released_steps_never_change() {
 #[test]
 fn a_new_file_gets_all_steps_and_an_up_to_date_file_none() {
     let mut connection = Connection::open_in_memory().unwrap();
-    migrate(&mut connection).unwrap();
-    migrate(&mut connection).unwrap();
+    migrate(&mut connection, &Progress::default()).unwrap();
+    migrate(&mut connection, &Progress::default()).unwrap();
     let version: u32 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .unwrap();
@@ -349,6 +349,6 @@ fn a_new_file_gets_all_steps_and_an_up_to_date_file_none() {
 fn a_file_of_a_newer_server_is_refused() {
     let mut connection = Connection::open_in_memory().unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
-    let error = migrate(&mut connection).unwrap_err();
+    let error = migrate(&mut connection, &Progress::default()).unwrap_err();
     assert!(matches!(error, OpenError::Newer { found: 99, .. }));
 }

@@ -3,7 +3,7 @@ use crate::store::sqlite::schema;
 
 fn migrated() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
-    schema::migrate(&mut connection).unwrap();
+    schema::migrate(&mut connection, &crate::store::Progress::default()).unwrap();
     connection
 }
 

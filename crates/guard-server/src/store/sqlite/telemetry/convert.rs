@@ -1,7 +1,5 @@
 //! Moves the records of an older file into the tables of today.
 
-use std::time::{Duration, Instant};
-
 use guard_wire::Kind;
 use jiff::Timestamp;
 use rusqlite::types::Type;
@@ -9,48 +7,47 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 use super::super::unreadable;
 use super::{Appending, Names, append, prepare};
-use crate::store::{Batch, Columns, KindCounts, NewRecord, ProjectId, StoreError};
+use crate::store::{Batch, Columns, KindCounts, NewRecord, Progress, ProjectId, StoreError};
 
 /// How many records one transaction moves. A server that is stopped meanwhile goes on with the
 /// next start.
 const STEP: i64 = 2_000;
-/// How often the log tells how far the work is.
-const LOG_EVERY: Duration = Duration::from_secs(5);
 
 /// Moves all records of an older file. Does nothing if that is done.
-pub(in super::super) fn convert(connection: &mut Connection) -> rusqlite::Result<()> {
+pub(in super::super) fn convert(
+    connection: &mut Connection,
+    progress: &Progress,
+) -> rusqlite::Result<()> {
     for kind in Kind::ALL {
         let table = format!("old_{}", kind.key());
         if connection.table_exists(None, table.as_str())? {
-            move_all(connection, kind, &table)?;
+            move_all(connection, kind, &table, progress)?;
         }
     }
     Ok(())
 }
 
-fn move_all(connection: &mut Connection, kind: Kind, table: &str) -> rusqlite::Result<()> {
+fn move_all(
+    connection: &mut Connection,
+    kind: Kind,
+    table: &str,
+    progress: &Progress,
+) -> rusqlite::Result<()> {
     let bounds = format!("SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM {table}");
     let (first, last): (i64, i64) =
         connection.query_row(&bounds, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if last > 0 {
+        progress.begin(format!("moving its {} to the layout of today", kind.key()));
+    }
     let mut names = Names::default();
-    let mut logged = Instant::now();
-    let mut is_long = false;
     loop {
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let Some(moved) = move_some(&step, &mut names, kind, table)? else {
             step.execute_batch(&format!("DROP TABLE {table}"))?;
-            step.commit()?;
-            if is_long {
-                tracing::info!("all {} have the new layout", kind.key());
-            }
-            return Ok(());
+            return step.commit();
         };
         step.commit()?;
-        if logged.elapsed() >= LOG_EVERY {
-            (logged, is_long) = (Instant::now(), true);
-            let percent = (moved - first + 1).saturating_mul(100) / (last - first + 1).max(1);
-            tracing::info!("moving {} to the new layout: {percent} %", kind.key());
-        }
+        progress.reach(moved - first + 1, last - first + 1);
     }
 }
 

@@ -129,6 +129,7 @@ impl Sqlite {
 impl Telemetry for Sqlite {
     fn append(&self, batch: Batch, max_types: u32) -> BoxFuture<'_, Receipt> {
         Box::pin(async move {
+            self.takes_records()?;
             let batch = tokio::task::spawn_blocking(move || prepare(batch)).await;
             let batch = batch.map_err(|_| StoreError::Unavailable)??;
             let (names, rollbacks) = (Arc::clone(&self.names), self.writer.rollbacks());
@@ -169,7 +170,10 @@ impl Telemetry for Sqlite {
     }
 
     fn disk_room(&self) -> BoxFuture<'_, DiskRoom> {
-        Box::pin(self.blocking(|readers| {
+        let headroom = Arc::clone(&self.headroom);
+        Box::pin(self.blocking(move |readers| {
+            headroom.restore();
+            readers.check_again();
             let disk = rustix::fs::statvfs(&readers.path).ok();
             let room = readers.with(|connection| retention::room(connection))?;
             Ok(DiskRoom {

@@ -19,7 +19,7 @@ const HOW: Appending = Appending {
 
 fn migrated() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
-    super::super::schema::migrate(&mut connection).unwrap();
+    super::super::schema::migrate(&mut connection, &crate::store::Progress::default()).unwrap();
     connection
 }
 
