@@ -25,6 +25,7 @@ from faults.faults import (
 )
 from faults.outcome import TITLES, Outcome
 from faults.redis_faults import frozen_redis, full_redis, killed_redis
+from faults.server_faults import failing_server_disk, full_server_disk, killed_server
 
 WINDOW_MS = 10
 BACK_WITHIN_SECONDS = 5
@@ -56,6 +57,9 @@ def main() -> int:
         lambda folder: [killed_redis(server, folder)],
         lambda folder: [frozen_redis(server, folder, 2 if quick else 10)],
         lambda folder: [full_redis(server, folder)],
+        lambda folder: [killed_server(server, folder, 5 if quick else 100)],
+        lambda folder: [full_server_disk(server, folder)],
+        lambda folder: [failing_server_disk(server, folder)],
         lambda _: simulated(),
     ]
     rows: list[Outcome] = []

@@ -37,10 +37,15 @@ class SmallDisk:
         self._holder.communicate()
 
     @property
+    def enter(self) -> list[str]:
+        """The start of a command that sees the disk."""
+        target = ["--target", str(self._holder.pid)]
+        return ["nsenter", *target, "--user", "--mount", "--preserve-credentials"]
+
+    @property
     def spool(self) -> Spool:
-        enter = ["nsenter", "--target", str(self._holder.pid), "--user", "--mount"]
         seen = Path(f"/proc/{self._holder.pid}/root{self.place}/spool")
-        return Spool(self.place / "spool", seen, [*enter, "--preserve-credentials"])
+        return Spool(self.place / "spool", seen, self.enter)
 
     def fill(self) -> None:
         self._run("sh", "-c", _FILL, str(self.place / "ballast"))
@@ -56,7 +61,5 @@ class SmallDisk:
         self._run("mount", "-o", "remount,rw", str(self.place))
 
     def _run(self, *command: str) -> None:
-        run = subprocess.run(
-            [*self.spool.enter, *command], capture_output=True, text=True, check=False
-        )
+        run = subprocess.run([*self.enter, *command], capture_output=True, text=True, check=False)
         assert run.returncode == 0, f"{' '.join(command)}: {run.stderr}"

@@ -1,6 +1,7 @@
 """A real guard-server, with data in a temporary folder."""
 
 import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,26 +28,39 @@ class GuardServer:
         folder: Path,
         options: tuple[str, ...] = (),
         api_key: str = API_KEY,
+        *,
+        within: Sequence[str] = (),
+        data: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """`within` begins a command that runs the server elsewhere, such as in a namespace."""
         self.binary = binary
         self.folder = folder
         self.options = options
         self.api_key = api_key
+        self.within = within
+        self.data = data or folder / "data"
+        self.environment = environment or {}
         self.url = ""
         self.process: Process | None = None
 
     def start(self, port: int | None = None) -> "GuardServer":
         port = port or urlsplit(self.url).port or 0
         command: list[str | Path] = [
+            *self.within,
             self.binary,
             "--listen",
             f"127.0.0.1:{port}",
             "--data-dir",
-            self.folder / "data",
+            self.data,
         ]
         self.process = Process([*command, *self.options], self.folder / "server.log")
         self.url = self.process.start(
-            {"GUARD_SERVER_API_KEY": self.api_key, "GUARD_SERVER_ADMIN_TOKEN": ADMIN_TOKEN},
+            {
+                "GUARD_SERVER_API_KEY": self.api_key,
+                "GUARD_SERVER_ADMIN_TOKEN": ADMIN_TOKEN,
+                **self.environment,
+            },
             "guard-server listening on",
         )
         return self

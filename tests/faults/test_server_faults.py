@@ -1,0 +1,21 @@
+"""Under every fault of the server, each acknowledged record is stored exactly once, and each change
+is in the audit log. `make faults` kills more often."""
+
+from pathlib import Path
+
+from faults.server_faults import failing_server_disk, full_server_disk, killed_server
+from faults.test_faults import assert_kept
+
+
+def test_a_killed_server_has_what_it_acknowledged_once(server_binary: Path, tmp_path: Path) -> None:
+    assert_kept(killed_server(server_binary, tmp_path, kills=10))
+
+
+def test_on_a_full_disk_people_sign_in_and_change_rules_and_records_come_back(
+    server_binary: Path, tmp_path: Path
+) -> None:
+    assert_kept(full_server_disk(server_binary, tmp_path))
+
+
+def test_a_server_goes_on_after_io_errors(server_binary: Path, tmp_path: Path) -> None:
+    assert_kept(failing_server_disk(server_binary, tmp_path))
