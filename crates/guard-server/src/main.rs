@@ -50,6 +50,10 @@ async fn run(loaded: Loaded) -> Result<(), (u8, String)> {
         Some(Command::Rules(command)) => cli::rules(&loaded.args, command).await,
         Some(Command::Projects(command)) => cli::projects(&loaded.args, command).await,
         Some(Command::Keys(command)) => cli::keys(&loaded.args, command).await,
+        Some(Command::Query(args)) => cli::query(args).await,
+        Some(Command::Top(args)) => cli::top(args).await,
+        Some(Command::Series(args)) => cli::series(args).await,
+        Some(Command::Export(args)) => cli::export(args).await,
         None => start_server(loaded.args).await,
     }
 }

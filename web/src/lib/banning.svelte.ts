@@ -31,6 +31,13 @@ class Banning {
     this.wanted = { doing, addresses, entry };
   }
 
+  /** Opens it for the addresses of a link, separated by commas. Returns whether there are any. */
+  openLink(text: string): boolean {
+    const addresses = text.split(',').filter(isAddress);
+    if (addresses.length) this.open('ban', addresses);
+    return addresses.length > 0;
+  }
+
   close(): void {
     this.wanted = null;
   }

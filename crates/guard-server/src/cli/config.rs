@@ -17,6 +17,7 @@ use thiserror::Error;
 
 pub use self::limits::LimitArgs;
 pub use self::mail::{MailError, OutboundArgs};
+use crate::cli::explore::{ExportArgs, QueryArgs, SeriesArgs, TopArgs};
 use crate::cli::people_command::{PeopleCommand, TokensCommand};
 use crate::cli::projects_command::{KeysArgs, ProjectsCommand};
 use crate::cli::rules_command::RulesArgs;
@@ -276,6 +277,14 @@ pub enum Command {
     Projects(ProjectsCommand),
     /// List, create or revoke API keys
     Keys(KeysArgs),
+    /// List events of a running server, newest first
+    Query(Box<QueryArgs>),
+    /// Show the most frequent values of a field, or the largest values of a metric
+    Top(Box<TopArgs>),
+    /// Draw a chart of events, or of a metric, over time
+    Series(Box<SeriesArgs>),
+    /// Save all events that match
+    Export(Box<ExportArgs>),
 }
 
 /// The checked configuration of a server.

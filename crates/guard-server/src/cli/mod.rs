@@ -1,8 +1,10 @@
 //! The command line: the settings, the commands, and serving.
 
 mod backup;
+pub mod client;
 pub mod config;
 mod doctor;
+pub mod explore;
 pub mod logging;
 mod opening;
 pub mod operation_command;
@@ -12,15 +14,18 @@ mod projects;
 pub mod projects_command;
 mod rules;
 pub mod rules_command;
+mod secret_file;
 pub mod serve;
 pub mod settings;
 mod table;
+mod terminal;
 
 use std::fmt::Display;
 use std::io::Write as _;
 
 pub use self::backup::{back_up, restore};
 pub use self::doctor::doctor;
+pub use self::explore::{export, query, series, top};
 pub use self::people::{people, tokens};
 pub use self::projects::{keys, projects};
 pub use self::rules::rules;

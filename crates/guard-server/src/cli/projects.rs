@@ -1,14 +1,13 @@
 //! `guard-server projects ...` and `guard-server keys ...`: work directly on the database, with or
 //! without a running server.
 
-use std::io::Read as _;
 use std::iter::once;
-use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::config::Args;
 use super::projects_command::{KeysArgs, KeysCommand, ProjectsCommand, SettingArgs};
+use super::secret_file::secret_in;
 use super::table::{Table, print, time};
 use super::{FAILED, Outcome, USAGE, failed_with};
 use crate::people::Actor;
@@ -16,12 +15,8 @@ use crate::project_admin::{
     add_key, change_project, create_project, details, remove_project, revoke_key,
 };
 use crate::projects::SettingsChange;
-use crate::secret::Secret;
 use crate::store::{self, Project, Stores};
 use crate::visible::visible_json;
-
-/// The most bytes that are read of a file with a secret.
-const MAX_SECRET_FILE: u64 = 64 * 1024;
 
 /// Runs `guard-server projects`.
 ///
@@ -166,18 +161,4 @@ fn change(args: &SettingArgs) -> Outcome<SettingsChange> {
         encryption_key: secret(&args.encryption_key_file)?.map(Some),
         signing_secret: secret(&args.signing_secret_file)?.map(Some),
     })
-}
-
-/// The secret in a file, without the line break at its end.
-fn secret_in(path: &Path) -> Outcome<Secret> {
-    let mut text = String::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin()
-            .take(MAX_SECRET_FILE)
-            .read_to_string(&mut text)
-    } else {
-        std::fs::File::open(path).and_then(|it| it.take(MAX_SECRET_FILE).read_to_string(&mut text))
-    };
-    read.map_err(|error| (FAILED, format!("cannot read {}: {error}", path.display())))?;
-    Ok(text.trim_end_matches(['\r', '\n']).into())
 }

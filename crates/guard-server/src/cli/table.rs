@@ -1,21 +1,50 @@
 //! Tables that the commands print.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
-use super::{FAILED, Outcome, failed_with};
+use super::{FAILED, Outcome, failed_with, terminal};
 use crate::visible::visible;
+
+/// The space between two columns.
+const GAP: usize = 2;
+/// The least width to which a column is cut.
+const LEAST_WIDTH: usize = 8;
 
 /// A table with headings, for people and programs.
 pub(super) struct Table<const N: usize> {
     rows: Vec<[String; N]>,
+    is_right: [bool; N],
+    may_be_cut: [bool; N],
 }
 
 impl<const N: usize> Table<N> {
     pub(super) fn new(headings: [&str; N]) -> Self {
-        let rows = vec![headings.map(str::to_owned)];
-        Self { rows }
+        let rows = vec![headings.map(|heading| visible(heading).into_owned())];
+        Self {
+            rows,
+            is_right: [false; N],
+            may_be_cut: [false; N],
+        }
+    }
+
+    /// Aligns columns to the right, as numbers are.
+    pub(super) fn right<const M: usize>(mut self, columns: [usize; M]) -> Self {
+        for column in columns {
+            self.is_right[column] = true;
+        }
+        self
+    }
+
+    /// Cuts the cells of columns where a terminal is too narrow for a row.
+    pub(super) fn cutting<const M: usize>(mut self, columns: [usize; M]) -> Self {
+        for column in columns {
+            self.may_be_cut[column] = true;
+        }
+        self
     }
 
     /// Adds rows. The text of a cell can neither look like another cell nor control the terminal.
@@ -33,29 +62,70 @@ impl<const N: usize> Table<N> {
             return Ok(());
         }
         if std::io::stdout().is_terminal() {
-            print(self.aligned())
+            print(self.aligned(terminal::width()))
         } else {
             print(self.rows.into_iter().map(|row| row.join("\t")))
         }
     }
 
-    fn aligned(&self) -> impl Iterator<Item = String> {
+    /// The rows with columns of equal width, as far as possible within `room` characters.
+    fn aligned(&self, room: usize) -> impl Iterator<Item = String> {
         let width = |column: usize| {
             let widths = self.rows.iter().map(|row| row[column].chars().count());
             widths.max().unwrap_or_default()
         };
-        let widths: [usize; N] = std::array::from_fn(width);
+        let widths: [usize; N] = self.fitting(std::array::from_fn(width), room);
         self.rows.iter().map(move |row| {
-            let cells = row.iter().zip(widths);
-            let cells = cells.map(|(cell, width)| format!("{cell:width$}"));
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+            let cells = row.iter().zip(widths).zip(self.is_right);
+            let cells = cells.map(|((cell, width), is_right)| {
+                let cell = shortened(cell, width);
+                if is_right {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:width$}")
+                }
+            });
+            let gap = " ".repeat(GAP);
+            cells.collect::<Vec<_>>().join(&gap).trim_end().to_owned()
         })
     }
+
+    /// Takes from the widest columns that may be cut until all fit.
+    fn fitting(&self, mut widths: [usize; N], room: usize) -> [usize; N] {
+        let room = room.saturating_sub(GAP * N.saturating_sub(1));
+        while widths.iter().sum::<usize>() > room {
+            let cut = widths.iter_mut().zip(self.may_be_cut);
+            let cut = cut.filter_map(|(width, may_be_cut)| may_be_cut.then_some(width));
+            let Some(widest) = cut.max().filter(|width| **width > LEAST_WIDTH) else {
+                break;
+            };
+            *widest -= 1;
+        }
+        widths
+    }
+}
+
+/// The text, or its beginning with an ellipsis.
+pub(super) fn shortened(text: &str, width: usize) -> Cow<'_, str> {
+    if text.chars().count() <= width {
+        return Cow::Borrowed(text);
+    }
+    let kept = text.chars().take(width.saturating_sub(1));
+    Cow::Owned(kept.chain(['…']).collect())
 }
 
 /// A time in whole seconds, as all tables show it.
 pub(super) fn time(at: Timestamp) -> String {
     format!("{at:.0}")
+}
+
+/// The same in a zone: in UTC with a `Z`, elsewhere with the offset.
+pub(super) fn time_in(at: Timestamp, zone: &TimeZone) -> String {
+    if *zone == TimeZone::UTC {
+        return time(at);
+    }
+    let offset = zone.to_offset(at);
+    format!("{:.0}", at.display_with_offset(offset))
 }
 
 /// Prints lines. It is not an error if the reader stops early, as `head` does.
@@ -79,13 +149,29 @@ mod tests {
         let rows = [["ban 192.0.2.7", ""], ["é", "ann"]];
         let table = Table::new(["OPERATION", "AUTHOR"])
             .with(rows.into_iter().map(|row| row.map(str::to_owned)));
-        let lines: Vec<_> = table.aligned().collect();
+        let lines: Vec<_> = table.aligned(usize::MAX).collect();
         let expected = [
             "OPERATION      AUTHOR",
             "ban 192.0.2.7",
             "é              ann",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn columns_that_may_be_cut_give_way_where_room_is_short() {
+        let rows = [["2026-11-30T12:00:00Z", "a rather long reason", "12"]];
+        let table = Table::new(["TIME", "REASON", "COUNT"])
+            .with(rows.into_iter().map(|row| row.map(str::to_owned)))
+            .right([2])
+            .cutting([1]);
+        let lines: Vec<_> = table.aligned(40).collect();
+        let expected = [
+            "TIME                  REASON       COUNT",
+            "2026-11-30T12:00:00Z  a rather …      12",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(table.fitting([20, 20, 5], 10), [20, LEAST_WIDTH, 5]);
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Buckets {
     ) -> Result<Self, QueryError> {
         let zone = read_zone(zone)?;
         let interval_s = match interval {
-            None | Some("auto") => auto(range),
+            None | Some("auto") => interval_within(range, AUTO_BUCKETS),
             Some(text) => read_interval(text, range)?,
         };
         let buckets = if interval_s < DAY {
@@ -158,11 +158,13 @@ fn read_zone(name: Option<&str>) -> Result<TimeZone, QueryError> {
     })
 }
 
-/// The shortest usual interval that makes few buckets.
-fn auto(range: TimeRange) -> i64 {
+/// The shortest usual interval, in seconds, that makes about `most` buckets at most: one more if the
+/// range does not begin with a bucket.
+pub fn interval_within(range: TimeRange, most: i64) -> i64 {
+    let most = most.max(1);
     let length = range.to.duration_since(range.from).as_secs().max(1);
-    let step = STEPS.into_iter().find(|step| length <= AUTO_BUCKETS * step);
-    step.unwrap_or_else(|| (length / (AUTO_BUCKETS * DAY) + 1) * DAY)
+    let step = STEPS.into_iter().find(|step| length <= most * step);
+    step.unwrap_or_else(|| (length / (most * DAY) + 1) * DAY)
 }
 
 fn read_interval(text: &str, range: TimeRange) -> Result<i64, QueryError> {

@@ -72,9 +72,14 @@ fn moment(field: &'static str, text: &str, now: Timestamp) -> Result<Timestamp, 
         ago(relative).and_then(|ago| now.checked_sub(ago).ok())
     };
     at.ok_or_else(|| {
+        // What a + in a URL becomes.
+        let hint = if text.contains(' ') {
+            " (in a URL, write a + as %2B)"
+        } else {
+            ""
+        };
         let detail = format!(
-            "{field} is {text:?}; give a time such as 2026-01-31T12:00:00Z (write a + as %2B), \
-             -24h, -7d or now"
+            "{field} is {text:?}; give a time such as 2026-01-31T12:00:00Z, -24h, -7d or now{hint}"
         );
         QueryError::new("invalid_time", field, detail)
     })

@@ -15,6 +15,7 @@ mod duplicates;
 mod encrypted;
 mod endings;
 mod explore;
+mod explore_commands;
 mod history;
 mod holding;
 mod lock;
