@@ -1,4 +1,4 @@
-"""Runs the benchmark: `make bench`, or `python3 bench/run.py [--quick] [--case NAME]`.
+"""Runs the benchmark: `make bench`, or `python3 bench/run.py [--quick|--long] [--case NAME]`.
 
 Sets up what it needs below .build/bench, runs every case on the peers and on
 ours in turn, prints the table and writes it to bench/RESULTS.md.
@@ -6,18 +6,26 @@ ours in turn, prints the table and writes it to bench/RESULTS.md.
 
 import argparse
 import sys
+from contextlib import nullcontext
 
 from harness import processes, report
-from harness.cases import CASES, FULL, QUICK
-from harness.environment import BENCH, prepare
+from harness.cases import CASES, FULL, LONG, QUICK, SERVER_CASES
+from harness.environment import BENCH, prepare, prepare_server
+from harness.processes import Sink
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the agent side by side with its peers.")
-    parser.add_argument(
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
         "--quick",
         action="store_true",
         help="about two minutes, to see that all works; writes no results",
+    )
+    length.add_argument(
+        "--long",
+        action="store_true",
+        help="also with 10,000,000 records in guard-server: about an hour more",
     )
     parser.add_argument(
         "--case",
@@ -30,10 +38,12 @@ def main() -> None:
     chosen: list[str] | None = arguments.case
     cases = [case for case in CASES if chosen is None or case.__name__ in chosen]
 
-    environment = prepare()
+    scale = QUICK if quick else LONG if arguments.long else FULL
+    is_server_alone = all(case in SERVER_CASES for case in cases)
+    environment = prepare_server() if is_server_alone else prepare()
     head = report.header(environment, sys.argv[1:])
-    with processes.sink(environment) as sink:
-        results = [case(environment, sink, QUICK if quick else FULL) for case in cases]
+    with nullcontext(Sink("")) if is_server_alone else processes.sink(environment) as sink:
+        results = [case(environment, sink, scale) for case in cases]
     page = report.page(results, head)
     print(page)
     if not quick and chosen is None:

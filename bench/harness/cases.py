@@ -3,11 +3,12 @@
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median, quantiles
 from typing import Literal, TypeVar
 
+from harness import explore as exploring
 from harness import held, ingest, processes
 from harness import rules as dynamic_rules
 from harness.comparison import Comparison
@@ -32,6 +33,7 @@ class Scale:
     agents: int
     sustained: int
     stored: Sequence[int]
+    explored: Sequence[int]
     records: int = 20_000
 
 
@@ -43,8 +45,11 @@ FULL = Scale(
     bans=50,
     agents=1000,
     sustained=1_000_000,
-    stored=(100_000, 1_000_000, 10_000_000),
+    stored=(100_000, 1_000_000),
+    explored=(100_000, 1_000_000),
 )
+# With `--long`.
+LONG = replace(FULL, stored=(*FULL.stored, 10_000_000), explored=(*FULL.explored, 10_000_000))
 QUICK = Scale(
     rounds=2,
     app_rounds=1,
@@ -53,7 +58,8 @@ QUICK = Scale(
     bans=5,
     agents=1000,
     sustained=100_000,
-    stored=(100_000, 1_000_000),
+    stored=(100_000,),
+    explored=(100_000,),
 )
 
 
@@ -65,6 +71,7 @@ class Result:
     baselines: Sequence[str] = ()
     rates: Sequence[str] = ()
     alone: Sequence[str] = ()
+    tables: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -329,13 +336,21 @@ def storing(environment: Environment, _: Sink, scale: Scale) -> Result:
             f"events stored by guard-server, at {stage.records:,} records: "
             f"{figure(stage.per_second)} /s ({figure(stage.per_second / first)} of the first row), "
             f"{figure(stage.cpu_us)} us of CPU and {figure(stage.bytes_per_record)} bytes per "
-            f"event; a bare insert into SQLite: {figure(stage.bare_per_second)} /s"
+            f"event; a bare insert into SQLite: {figure(stage.bare_per_second)} /s, ours is "
+            f"{figure(stage.per_second / stage.bare_per_second)} of it"
             for stage in stages
         ]
     )
 
 
-CASES = (send, stall, trouble, app, footprint, rate, rust, rules, waiting, storing)
+def explore(environment: Environment, _: Sink, scale: Scale) -> Result:
+    """Measures how soon the server answers people while records come in, as its store grows."""
+    return Result(tables=[exploring.growth(exploring.measure(environment, scale.explored))])
+
+
+CASES = (send, stall, trouble, app, footprint, rate, rust, rules, waiting, storing, explore)
+# The cases that need only guard-server.
+SERVER_CASES = (waiting, storing, explore)
 
 
 def both_modes(run: Callable[[str], dict[str, float]]) -> dict[str, float]:

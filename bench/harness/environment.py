@@ -64,6 +64,13 @@ def prepare() -> Environment:
     return Environment(peers, ours)
 
 
+def prepare_server() -> Environment:
+    """Sets up what cases need that measure guard-server alone."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    build("guard-server", REPOSITORY)
+    return Environment((), Subject("ours", Path(sys.executable)))
+
+
 def require_wrk() -> None:
     if shutil.which("wrk"):
         return

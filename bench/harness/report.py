@@ -25,6 +25,7 @@ def page(results: Sequence[Result], head: Sequence[str]) -> str:
     baselines = [f"- {line}" for result in results for line in result.baselines]
     rates = [f"- {line}" for result in results for line in result.rates]
     alone = [f"- {line}" for result in results for line in result.alone]
+    tables = [table for result in results for table in result.tables]
     return "\n".join(
         [
             "# Benchmark results",
@@ -47,6 +48,10 @@ def page(results: Sequence[Result], head: Sequence[str]) -> str:
             "",
             *alone,
             "",
+            "Answers to people, while 2,000 events a second come in:",
+            "",
+            *tables,
+            "",
         ]
     )
 
@@ -59,7 +64,7 @@ def header(environment: Environment, arguments: Sequence[str]) -> list[str]:
     return [
         f"- date: {now}, load before the run {os.getloadavg()[0]:.2f}",
         f"- machine: {os.cpu_count()} cores, {cpu_model()}, {operating_system()}",
-        f"- peers: {', '.join([*peers, RUST_PEER])}",
+        f"- peers: {', '.join([*peers, RUST_PEER]) if peers else 'none'}",
         f"- {OURS}: commit {commit()}",
         f"- with: Python {platform.python_version()}, {run('rustc', '--version').strip()}, "
         + ", ".join(requirement.replace("==", " ") for requirement in requirements()),
