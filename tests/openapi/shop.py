@@ -142,3 +142,14 @@ class Shop:
         self.made += 1
         entry: str = self.admin("POST", f"{PROJECT}/rules/bans", body)["id"]
         return entry
+
+    def alert(self) -> str:
+        """The id of a new alert."""
+        condition = {"type": "threshold", "count": 5, "window_s": 60}
+        body = {"label": self.name("Alert"), "condition": condition}
+        return str(self.admin("POST", f"{PROJECT}/alerts", body)["id"])
+
+    def channel(self) -> str:
+        """The id of a new channel. Nothing listens there."""
+        body = {"label": self.name("Channel"), "type": "webhook", "url": "http://127.0.0.1:9/guard"}
+        return str(self.admin("POST", "/api/v1/channels", body)["id"])

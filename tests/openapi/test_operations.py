@@ -33,6 +33,13 @@ Needs = dict[str, Any]
 NEEDS: dict[str, Callable[[Shop], Needs]] = {
     "get_event": lambda shop: {"id": shop.event_id()},
     "delete_view": lambda shop: {"id": shop.view()},
+    "change_alert": lambda shop: {"id": shop.alert()},
+    "remove_alert": lambda shop: {"id": shop.alert()},
+    "mute_alert": lambda shop: {"id": shop.alert()},
+    "get_alert_history": lambda shop: {"id": shop.alert()},
+    "change_channel": lambda shop: {"id": shop.channel()},
+    "remove_channel": lambda shop: {"id": shop.channel()},
+    "test_channel": lambda shop: {"id": shop.channel()},
     "revoke_key": lambda shop: {"id": shop.key()},
     "revoke_token": lambda shop: {"id": shop.token_id()},
     "change_project": lambda shop: {"project": shop.project()},

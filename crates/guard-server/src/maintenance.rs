@@ -1,6 +1,8 @@
 //! The background loop beside the requests. It ends or renews bans, notices rules that another
-//! process published, saves check-ins, and removes what has expired.
+//! process published, saves check-ins, removes what has expired, evaluates alerts and delivers their
+//! notifications.
 
+mod alerts;
 pub mod retention;
 
 use std::sync::Arc;
@@ -27,7 +29,12 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs the loop. Never completes.
 pub async fn run(state: &AppState) {
-    tokio::join!(run_rules(state), retention::run(state));
+    tokio::join!(
+        run_rules(state),
+        retention::run(state),
+        alerts::evaluate(state),
+        alerts::deliver(state),
+    );
 }
 
 async fn run_rules(state: &AppState) {

@@ -1,14 +1,20 @@
 //! Where notifications are delivered.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
+use super::error::{AlertError, read};
+use crate::projects::key::check_label;
 use crate::secret::Secret;
+use crate::store::StoredChannel;
 
 /// The most channels of a server.
 pub const MAX_CHANNELS: usize = 200;
 
 /// The kinds of channels. Each is a file in [`channels`](super::channels).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelKind {
     /// An HTTP request with the notification as JSON, signed.
@@ -38,6 +44,11 @@ impl ChannelKind {
         Self::Ntfy,
         Self::Telegram,
     ];
+
+    /// The kind with this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 
     /// What `type` is in JSON.
     pub const fn name(self) -> &'static str {
@@ -72,7 +83,116 @@ pub struct Channel {
     pub secret: Option<Secret>,
 }
 
+/// The fields of a channel, before they are checked.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    label: String,
+    r#type: ChannelKind,
+    url: Option<Secret>,
+    to: Option<Secret>,
+    secret: Option<Secret>,
+}
+
 impl Channel {
+    /// Reads and checks a channel.
+    ///
+    /// # Errors
+    ///
+    /// [`AlertError`] with the wrong field. It quotes no secret.
+    pub fn read(id: String, json: Value) -> Result<Self, AlertError> {
+        let given: Given = read(json).map_err(|error| AlertError {
+            code: "invalid_channel",
+            ..error
+        })?;
+        let label = check_label(&given.label);
+        label.map_err(|error| AlertError::channel("label", error.to_string()))?;
+        let kind = given.r#type;
+        let field = Self::target_field(kind);
+        let (target, (other, extra)) = if field == "to" {
+            (given.to, ("url", given.url))
+        } else {
+            (given.url, ("to", given.to))
+        };
+        if extra.is_some() {
+            let problem = format!("a channel of type {} has {field} instead", kind.name());
+            return Err(AlertError::channel(other, problem));
+        }
+        let Some(target) = target else {
+            return Err(AlertError::channel(field, "it is missing"));
+        };
+        let channel = Self {
+            id,
+            label: given.label,
+            kind,
+            target,
+            secret: given.secret.filter(|secret| !secret.expose().is_empty()),
+        };
+        super::channels::check(&channel)?;
+        Ok(channel)
+    }
+
+    /// The channel after a change: each field that `change` names is replaced; null removes the
+    /// secret. The type stays.
+    ///
+    /// # Errors
+    ///
+    /// [`AlertError`] with the wrong field.
+    pub fn changed(&self, change: Map<String, Value>) -> Result<Self, AlertError> {
+        if change
+            .get("type")
+            .is_some_and(|kind| kind != self.kind.name())
+        {
+            let problem = "the type of a channel stays; add another channel";
+            return Err(AlertError::channel("type", problem));
+        }
+        let mut json = json!({
+            "label": self.label,
+            "type": self.kind,
+            Self::target_field(self.kind): self.target.expose(),
+            "secret": self.secret.as_ref().map(Secret::expose),
+        });
+        if let Value::Object(fields) = &mut json {
+            fields.extend(change);
+        }
+        Self::read(self.id.clone(), json)
+    }
+
+    /// The channel as it may be shown, without secrets.
+    pub fn shown(&self) -> Value {
+        json!({
+            "id": self.id,
+            "label": self.label,
+            "type": self.kind,
+            "target": self.shown_target(),
+            "has_secret": self.secret.is_some(),
+        })
+    }
+
+    /// The form in which it is stored.
+    pub fn to_stored(&self, created_at: Timestamp, created_by: String) -> StoredChannel {
+        StoredChannel {
+            id: self.id.clone(),
+            created_at,
+            created_by,
+            label: self.label.clone(),
+            kind: self.kind.name().to_owned(),
+            target: self.target.clone(),
+            secret: self.secret.clone(),
+        }
+    }
+
+    /// From what is stored. `None` for a kind that only a newer version knows.
+    pub fn stored(stored: StoredChannel) -> Option<Self> {
+        Some(Self {
+            kind: ChannelKind::of_name(&stored.kind)?,
+            id: stored.id,
+            label: stored.label,
+            target: stored.target,
+            secret: stored.secret,
+        })
+    }
+
     /// The name of the field that holds the target: `url` or `to`.
     pub const fn target_field(kind: ChannelKind) -> &'static str {
         match kind {

@@ -310,7 +310,7 @@ mod tests {
         for (json, field) in [
             (json!("threshold"), "condition"),
             (json!({}), "condition.type"),
-            (json!({ "type": "treshold" }), "condition.type"),
+            (json!({ "type": "tide" }), "condition.type"),
             (
                 json!({ "type": "threshold", "count": 1 }),
                 "condition.window_s",
@@ -369,6 +369,6 @@ mod tests {
             (error.code, &*error.field),
             ("invalid_filter", "condition.filter")
         );
-        assert_eq!(error.position, Some(7));
+        assert_eq!(error.position, Some(5));
     }
 }

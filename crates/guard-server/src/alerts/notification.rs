@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::query::Utc;
 
@@ -77,7 +78,7 @@ impl NotificationState {
 }
 
 /// The group that a notification is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Group {
     /// The field that the alert is grouped by.
     pub field: String,
@@ -86,7 +87,7 @@ pub struct Group {
 }
 
 /// A value and how many events have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TopEntry {
     /// The value.
     pub value: String,
@@ -95,7 +96,7 @@ pub struct TopEntry {
 }
 
 /// Links into the dashboard: full URLs, or paths if the server does not know its address.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Links {
     /// What the alert is about, in exactly this range.
     pub view: String,

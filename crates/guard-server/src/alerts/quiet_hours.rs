@@ -4,6 +4,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::error::AlertError;
 
@@ -11,7 +12,7 @@ use super::error::AlertError;
 ///
 /// The span begins and ends at moments of the local clock. At a time that occurs twice, the first
 /// one counts; for a time that is skipped, the moment after the gap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuietHours {
     /// When it begins, such as `22:00`.

@@ -1,13 +1,14 @@
 //! An alert: a condition, and when and where to tell of it.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::condition::{Condition, field_of};
 use super::error::{AlertError, read, within};
 use super::quiet_hours::QuietHours;
 use crate::projects::key::check_label;
+use crate::query::Utc;
 use crate::query::filter::Field;
 
 /// The most alerts of a project.
@@ -30,7 +31,12 @@ pub struct AlertRule {
     #[serde(flatten)]
     pub settings: AlertSettings,
     /// Until then nobody is told.
+    #[serde(serialize_with = "utc")]
     pub muted_until: Option<Timestamp>,
+}
+
+fn utc<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(Utc).serialize(serializer)
 }
 
 /// What a person sets of an alert.

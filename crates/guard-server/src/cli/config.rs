@@ -17,6 +17,7 @@ use thiserror::Error;
 
 pub use self::limits::LimitArgs;
 pub use self::mail::{MailError, OutboundArgs};
+use crate::cli::alerts_command::{AlertsArgs, ChannelsCommand};
 use crate::cli::explore::{ExportArgs, QueryArgs, SeriesArgs, TopArgs};
 use crate::cli::people_command::{PeopleCommand, TokensCommand};
 use crate::cli::projects_command::{KeysArgs, ProjectsCommand};
@@ -277,6 +278,11 @@ pub enum Command {
     Projects(ProjectsCommand),
     /// List, create or revoke API keys
     Keys(KeysArgs),
+    /// Show and change alerts
+    Alerts(AlertsArgs),
+    /// Show and change the channels that deliver alerts
+    #[command(subcommand)]
+    Channels(ChannelsCommand),
     /// List events of a running server, newest first
     Query(Box<QueryArgs>),
     /// Show the most frequent values of a field, or the largest values of a metric

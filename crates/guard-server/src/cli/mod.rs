@@ -1,5 +1,7 @@
 //! The command line: the settings, the commands, and serving.
 
+mod alerts;
+pub mod alerts_command;
 mod backup;
 pub mod client;
 pub mod config;
@@ -23,6 +25,7 @@ mod terminal;
 use std::fmt::Display;
 use std::io::Write as _;
 
+pub use self::alerts::{alerts, channels};
 pub use self::backup::{back_up, restore};
 pub use self::doctor::doctor;
 pub use self::explore::{export, query, series, top};

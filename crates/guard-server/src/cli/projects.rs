@@ -96,7 +96,7 @@ pub async fn keys(args: &Args, keys: &KeysArgs) -> Outcome<()> {
     }
 }
 
-fn opened(args: &Args) -> Outcome<Stores> {
+pub(super) fn opened(args: &Args) -> Outcome<Stores> {
     let database = args.database().map_err(failed_with(USAGE))?;
     store::open_existing(&database).map_err(failed_with(FAILED))
 }

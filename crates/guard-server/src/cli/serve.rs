@@ -118,12 +118,11 @@ pub async fn run(
         install_admin_token(&stores, token).await?;
     }
     let link = accounts::make_first_link(&stores, Timestamp::now()).await?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let origin = format!("{scheme}://{address}");
     announce(
         out,
-        &format!(
-            "{}://{address}",
-            if tls.is_some() { "https" } else { "http" }
-        ),
+        &origin,
         config.public_url.as_ref(),
         new_key.as_ref(),
         link.as_ref(),
@@ -138,8 +137,11 @@ pub async fn run(
         );
     }
 
+    let public = config.public_url.as_ref();
+    let dashboard = public.map_or(origin, |url| url.link(""));
     let state = Arc::new(
         AppState::new(stores, config.limits)
+            .with_dashboard(dashboard)
             .with_proxies(config.proxies)
             .with_public_url(config.public_url)
             .with_sessions(config.sessions)

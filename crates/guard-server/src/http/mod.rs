@@ -1,5 +1,6 @@
 //! HTTP: the routes, what their handlers share, and the connections.
 
+mod alerts;
 mod assets;
 mod body;
 pub(crate) mod caller;

@@ -18,8 +18,8 @@ use super::principal::nothing_here;
 use super::rules::{changes, drafts, history};
 use super::state::AppState;
 use super::{
-    assets, body, client, explore, ingest, monitor, projects, public_url, query, rate, ready,
-    request_id, rules, shield, wrong_keys,
+    alerts, assets, body, client, explore, ingest, monitor, projects, public_url, query, rate,
+    ready, request_id, rules, shield, wrong_keys,
 };
 
 /// The whole server as a router.
@@ -109,6 +109,9 @@ fn for_people() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(people::link))
         .routes(routes!(tokens::list, tokens::add))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(alerts::channels::list, alerts::channels::add))
+        .routes(routes!(alerts::channels::change, alerts::channels::remove))
+        .routes(routes!(alerts::channels::test))
         .routes(routes!(audit::list))
         .routes(routes!(audit::export))
         .routes(routes!(projects::list, projects::create))
@@ -119,6 +122,7 @@ fn for_people() -> OpenApiRouter<Arc<AppState>> {
 fn of_project() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::default()
         .merge(explore::routes())
+        .merge(alerts::routes())
         .merge(of_rules())
         .routes(routes!(projects::show, projects::change, projects::remove))
         .routes(routes!(projects::keys, projects::add_key))

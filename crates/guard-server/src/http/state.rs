@@ -16,6 +16,8 @@ use super::rate::Rates;
 use super::ready::Readiness;
 use super::storage_gate::StorageGate;
 use super::wrong_keys::WrongKeys;
+use crate::alerts::sender::NoSender;
+use crate::alerts::{Failures, Sender};
 use crate::clock::{Clock, Reading, SystemClock};
 use crate::fleet::CheckIns;
 use crate::log_gate::LogGate;
@@ -111,6 +113,12 @@ pub struct AppState {
     pub(crate) monitor: Monitor,
     /// Whether the store has room for more records.
     pub(crate) storage: StorageGate,
+    /// Delivers notifications.
+    pub(crate) sender: Arc<dyn Sender>,
+    /// What links to the dashboard begin with, in notifications.
+    pub(crate) dashboard: String,
+    /// Why alerts cannot be evaluated.
+    pub(crate) alert_failures: Failures,
     /// Logs when rules that are due cannot be composed.
     pub(crate) composing: TroubleLog,
     /// Held while rules change, so that changes run one after another.
@@ -132,6 +140,9 @@ impl AppState {
             readiness: Readiness::default(),
             monitor: Monitor::new(stores.telemetry.meters()),
             storage: StorageGate::default(),
+            sender: Arc::new(NoSender),
+            dashboard: String::new(),
+            alert_failures: Failures::default(),
             composing: TroubleLog::default(),
             stores,
             limits,
@@ -180,6 +191,19 @@ impl AppState {
             monitor: self.monitor.with_certificate(meter),
             ..self
         }
+    }
+
+    /// Delivers the notifications of alerts by `sender`.
+    #[must_use]
+    pub fn with_sender(self, sender: Arc<dyn Sender>) -> Self {
+        Self { sender, ..self }
+    }
+
+    /// Sets what the links of notifications begin with: the URL of the dashboard, without a slash at
+    /// the end.
+    #[must_use]
+    pub fn with_dashboard(self, dashboard: String) -> Self {
+        Self { dashboard, ..self }
     }
 
     /// Removes sessions that are over, and old entries of the audit log.

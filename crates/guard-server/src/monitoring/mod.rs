@@ -1,6 +1,7 @@
 //! What the server counts and measures about itself, in the text formats of Prometheus.
 //! Every label has few values: routes, methods, status codes and fixed words.
 
+mod alerts;
 mod meters;
 mod upkeep;
 
@@ -16,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::alerts::AlertMeters;
 pub use self::meters::{ConnectionMeters, StoreMeters};
 use self::upkeep::LossMeters;
 pub use self::upkeep::{CertificateMeter, RetentionMeters};
@@ -80,6 +82,7 @@ pub(crate) struct Monitor {
     store: StoreMeters,
     pub(crate) connections: ConnectionMeters,
     pub(crate) retention: RetentionMeters,
+    pub(crate) alerts: AlertMeters,
 }
 
 impl Monitor {
@@ -99,6 +102,7 @@ impl Monitor {
             store,
             connections: ConnectionMeters::default(),
             retention: RetentionMeters::default(),
+            alerts: AlertMeters::default(),
         };
         monitor.registered()
     }
@@ -142,6 +146,7 @@ impl Monitor {
         self.losses.register(registry);
         self.store.register(registry);
         self.connections.register(registry);
+        self.alerts.register(registry);
         self.retention.register(registry);
         self
     }

@@ -84,6 +84,22 @@ pub struct AlertUpdate {
     pub outbox: Vec<NewNotification>,
 }
 
+impl AlertUpdate {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            alert: _,
+            states,
+            seen,
+            forgotten,
+            history,
+            outbox,
+        } = self;
+        let is_same = states.is_empty() && seen.is_empty() && forgotten.is_empty();
+        is_same && history.is_empty() && outbox.is_empty()
+    }
+}
+
 /// An entry to add to the history of an alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewHistory {

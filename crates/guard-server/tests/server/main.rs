@@ -2,6 +2,7 @@
 //! temporary directory.
 
 mod adoption;
+mod alerts;
 mod answers;
 mod audited;
 mod auth;

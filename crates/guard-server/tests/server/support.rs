@@ -5,6 +5,7 @@ use std::sync::{Arc, Once};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use guard_server::alerts::Sender;
 use guard_server::http::connections::{self, ConnectionLimits};
 use guard_server::people::{CredentialHash, Role, Scope, SessionLimits, Token};
 use guard_server::projects::KeyHash;
@@ -59,6 +60,8 @@ pub(crate) struct Setup {
     pub(crate) proxies: &'static [&'static str],
     pub(crate) public_url: Option<&'static str>,
     pub(crate) sessions: SessionLimits,
+    /// Delivers notifications, if it is not the default.
+    pub(crate) sender: Option<Arc<dyn Sender>>,
     /// Whether the background loop runs.
     pub(crate) is_maintained: bool,
 }
@@ -81,6 +84,7 @@ impl Default for Setup {
             proxies: &[],
             public_url: None,
             sessions: SessionLimits::default(),
+            sender: None,
             is_maintained: true,
         }
     }
@@ -104,6 +108,10 @@ impl Setup {
             .with_proxies(TrustedProxies::parse(self.proxies).unwrap())
             .with_public_url(self.public_url.map(|url| url.parse().unwrap()))
             .with_sessions(self.sessions);
+        let state = match self.sender {
+            Some(sender) => state.with_sender(sender),
+            None => state,
+        };
         let state = Arc::new(state);
         let origin = serve_state(Arc::clone(&state), self.connections).await;
         if self.is_maintained {
@@ -127,7 +135,7 @@ pub(crate) async fn serve(stores: Stores, limits: Limits) -> String {
 }
 
 /// Starts the background loop.
-fn maintain(state: &Arc<AppState>) {
+pub(crate) fn maintain(state: &Arc<AppState>) {
     let state = Arc::clone(state);
     tokio::spawn(async move { maintenance::run(&state).await });
 }

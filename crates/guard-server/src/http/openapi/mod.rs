@@ -36,6 +36,7 @@ use super::state::AppState;
         (name = "Metrics", description = "Statistics of metrics, which are kept per minute."),
         (name = "Pages", description = "The answers that the pages of the dashboard are made of."),
         (name = "Views", description = "Saved views of events."),
+        (name = "Alerts", description = "Conditions of a project, and the channels that are told."),
         (name = "Rules", description = "What guards enforce: a published document, and operations \
             on top of it that end on their own."),
         (name = "Server", description = "Whether the server works, what it measures, and this \

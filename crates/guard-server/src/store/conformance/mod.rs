@@ -3,6 +3,7 @@
 //! An engine runs the suite with `conformance_suite!(open)` in its tests. `open` returns empty
 //! stores, and a guard value that must live as long as they do.
 
+pub(super) mod alerts;
 pub(super) mod arrivals;
 pub(super) mod audit;
 pub(super) mod fleet;
@@ -54,6 +55,16 @@ macro_rules! conformance_suite {
                 a_link_works_once,
                 sessions_end_alone_together_and_in_time,
                 a_token_is_found_by_its_hash_until_it_is_removed,
+            ],
+            alerts: [
+                alerts_are_added_changed_and_removed,
+                a_project_gets_its_default_alerts_once,
+                channels_are_added_changed_and_removed,
+                a_state_and_its_notifications_are_stored_together,
+                nothing_is_stored_for_an_alert_that_was_removed,
+                each_channel_gets_its_notifications_in_order,
+                outbox_and_history_are_limited,
+                a_history_is_read_page_by_page,
             ],
             audit: [
                 entries_are_read_back_newest_first_page_by_page,

@@ -1,0 +1,5 @@
+//! Alerts from start to end over a simulated clock, on a real store.
+
+mod conditions;
+mod restarts;
+mod world;

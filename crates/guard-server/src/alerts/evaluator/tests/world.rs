@@ -1,0 +1,161 @@
+//! A project whose time passes only when a test says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::alerts::evaluator::{Evaluation, Evaluator, Outside};
+use crate::alerts::manage;
+use crate::clock::Reading;
+use crate::ingest::intake::Intake;
+use crate::people::Actor;
+use crate::store::{Project, ProjectSettings, Sqlite, StatusReport, StoreError, Stores};
+
+/// The time between two evaluations.
+const EVERY: u32 = 10;
+
+pub(super) struct World {
+    pub(super) stores: Stores,
+    pub(super) project: Project,
+    pub(super) evaluator: Evaluator,
+    pub(super) reading: Reading,
+    pub(super) outside: Outside,
+    events: u32,
+    _directory: TempDir,
+}
+
+impl World {
+    /// A project without the default alerts.
+    pub(super) async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(&directory.path().join("guard.db")).unwrap();
+        let stores = Stores::of(Arc::new(store));
+        let settings = ProjectSettings::default();
+        stores
+            .projects
+            .save_project("shop", settings)
+            .await
+            .unwrap();
+        let project = stores
+            .projects
+            .project_named("shop")
+            .await
+            .unwrap()
+            .unwrap();
+        let none = stores.alerts.add_default_alerts(project.id, Vec::new());
+        none.await.unwrap();
+        Self {
+            stores,
+            project,
+            evaluator: Evaluator::new("https://guard.example".to_owned()),
+            reading: Reading {
+                now: "2026-11-30T12:00:00Z".parse().unwrap(),
+                uptime: Duration::from_secs(1000),
+            },
+            outside: Outside::default(),
+            events: 0,
+            _directory: directory,
+        }
+    }
+
+    /// Adds an alert. Returns its id.
+    pub(super) async fn alert(&self, condition: Value) -> String {
+        self.alert_with(json!({ "label": "It", "condition": condition }))
+            .await
+    }
+
+    pub(super) async fn alert_with(&self, settings: Value) -> String {
+        let now = self.reading.now;
+        let added = manage::add_alert(&self.stores, &self.project, settings, &Actor::CLI, now);
+        added.await.unwrap().rule.id
+    }
+
+    /// `n` events of now with these fields arrive.
+    pub(super) async fn events(&mut self, n: u32, fields: Value) {
+        self.events_at(self.reading.now, n, fields).await;
+    }
+
+    /// `n` events of that time arrive now.
+    pub(super) async fn events_at(&mut self, at: Timestamp, n: u32, fields: Value) {
+        let event = |number: u32| {
+            let mut event = json!({
+                "idempotency_key": format!("e{number}"), "timestamp": at, "event_type": "x",
+            });
+            let event = event.as_object_mut().unwrap();
+            event.extend(fields.as_object().unwrap().clone());
+            Value::Object(event.clone())
+        };
+        let events: Vec<_> = (self.events..self.events + n).map(event).collect();
+        self.events += n;
+        let body = json!({ "events": events, "metrics": [] }).to_string();
+        let intake = Intake::read(self.project.id, body.as_bytes(), None, 100_000).unwrap();
+        assert!(intake.left_out.is_empty());
+        let mut batch = intake.batch;
+        batch.received_at = self.reading.now;
+        self.stores.telemetry.append(batch, 100).await.unwrap();
+    }
+
+    /// An agent reports its status now.
+    pub(super) async fn report(&self, install_id: &str, uptime_s: u32) {
+        let body = json!({ "install_id": install_id, "hostname": "web", "uptime": uptime_s });
+        let report = StatusReport {
+            project: self.project.id,
+            install_id: install_id.to_owned(),
+            received_at: self.reading.now,
+            body: body.to_string(),
+        };
+        let room = crate::store::Room {
+            installs: 100,
+            silent_for: SignedDuration::from_hours(1),
+        };
+        self.stores.fleet.save_report(report, room).await.unwrap();
+    }
+
+    /// Lets time pass without an evaluation.
+    pub(super) fn pass(&mut self, seconds: u32) {
+        self.reading.uptime += Duration::from_secs(seconds.into());
+        self.reading.now += SignedDuration::from_secs(seconds.into());
+    }
+
+    pub(super) async fn evaluate(&mut self) -> Result<Evaluation, StoreError> {
+        self.evaluator
+            .evaluate(&self.stores, self.reading, self.outside)
+            .await
+    }
+
+    /// Lets time pass, with an evaluation every 10 seconds.
+    pub(super) async fn run(&mut self, seconds: u32) {
+        for _ in 0..seconds / EVERY {
+            self.pass(EVERY);
+            self.evaluate().await.unwrap();
+        }
+    }
+
+    /// The server starts again, with nothing but what is stored.
+    pub(super) fn restart(&mut self) {
+        self.evaluator = Evaluator::new("https://guard.example".to_owned());
+    }
+
+    /// What happened to an alert, the oldest first.
+    pub(super) async fn history(&self, alert: &str) -> Vec<Value> {
+        let page = self
+            .stores
+            .alerts
+            .alert_history(self.project.id, alert, None, 1000);
+        let items = page.await.unwrap().items.into_iter().rev();
+        items
+            .map(|entry| serde_json::from_str(&entry.content).unwrap())
+            .collect()
+    }
+
+    /// What was told of an alert, the oldest first.
+    pub(super) async fn told(&self, alert: &str) -> Vec<String> {
+        let history = self.history(alert).await.into_iter();
+        let told = history.filter(|entry| entry["told"] == true);
+        told.map(|entry| entry["event"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
