@@ -125,11 +125,11 @@ tools:
 
 # The tests run a real Redis, a real browser and a real Prometheus, and make certificates.
 test-tools:
-	@{ command -v redis-server && command -v openssl && command -v chromium && command -v prometheus; } > /dev/null || { \
+	@{ command -v redis-server && command -v openssl && command -v chromium && command -v prometheus && command -v systemd-analyze; } > /dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	    apt-get update -q && apt-get install -qy --no-install-recommends redis-server openssl chromium prometheus; \
+	    apt-get update -q && apt-get install -qy --no-install-recommends redis-server openssl chromium prometheus systemd; \
 	  else \
-	    echo "missing: redis-server, openssl, chromium and prometheus, which the tests use; install them" >&2; exit 1; \
+	    echo "missing: redis-server, openssl, chromium, prometheus and systemd-analyze, which the tests use; install them" >&2; exit 1; \
 	  fi; \
 	}
 

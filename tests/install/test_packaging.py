@@ -1,6 +1,7 @@
 """The files in packaging/ are well-formed, and name only settings and metrics that exist."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -79,6 +80,16 @@ def test_the_unit_hardens_the_service() -> None:
     }.items():
         assert service[name] == value
     assert int(service["LimitNOFILE"]) > 4096 + 8192
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    # The program need not be installed here.
+    unit = text("guard-server.service").replace("/usr/bin/guard-server", "/bin/true")
+    path = tmp_path / "guard-server.service"
+    path.write_text(unit)
+    command = ["systemd-analyze", "verify", "--man=no", path]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
 def test_the_containers_run_without_privileges_on_a_read_only_root() -> None:
