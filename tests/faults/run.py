@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from faults.crowds import hanging_clients, noisy_neighbour
 from faults.faults import (
     committed_then_cut,
     full_disk,
@@ -60,6 +61,8 @@ def main() -> int:
         lambda folder: [killed_server(server, folder, 5 if quick else 100)],
         lambda folder: [full_server_disk(server, folder)],
         lambda folder: [failing_server_disk(server, folder)],
+        lambda folder: [hanging_clients(server, folder, 5000)],
+        lambda folder: [noisy_neighbour(server, folder)],
         lambda _: simulated(),
     ]
     rows: list[Outcome] = []

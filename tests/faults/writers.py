@@ -170,7 +170,7 @@ def audited(url: str, action: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     cursor = ""
     while True:
-        path = f"/api/v1/audit?action={action}&from=-1d&limit=1000{cursor}"
+        path = f"/api/v1/audit?project=default&action={action}&from=-1d&limit=1000{cursor}"
         page = read(url, path)
         found += page["items"]
         if page["next"] is None:
@@ -181,7 +181,7 @@ def audited(url: str, action: str) -> list[dict[str, Any]]:
 def check_audit(url: str) -> None:
     """Every change is in the audit log, and the log has no change that was not made."""
     versions = read(url, f"{PROJECT}/rules/versions?limit=1")["versions"]
-    newest = versions[0]["version"]
+    newest = versions[0]["version"] if versions else 0
     told = sorted(entry["after"]["version"] for entry in audited(url, "rules.add"))
     assert told == list(range(1, newest + 1)), (newest, told)
     keys = read(url, f"{PROJECT}/keys")["items"]
