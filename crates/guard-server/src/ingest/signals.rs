@@ -40,6 +40,10 @@ const MAX_REASONS: usize = 64;
 /// The longest name of a reason, in characters.
 const MAX_REASON: usize = 64;
 
+/// The largest total of a reason. No agent loses so many records, and sums of larger numbers would
+/// not fit into the store.
+const MAX_LOST: u64 = 1_000_000_000_000;
+
 /// The totals of lost records in a status report, by reason.
 pub(crate) fn lost(report: &Map<String, Value>) -> BTreeMap<String, u64> {
     let ledger = report
@@ -48,7 +52,7 @@ pub(crate) fn lost(report: &Map<String, Value>) -> BTreeMap<String, u64> {
     let dropped = ledger.and_then(Value::as_object).into_iter().flatten();
     let totals = dropped.filter_map(|(reason, total)| {
         let total = total.as_u64().filter(|total| *total > 0)?;
-        Some((shortened(reason, MAX_REASON), total))
+        Some((shortened(reason, MAX_REASON), total.min(MAX_LOST)))
     });
     totals.take(MAX_REASONS).collect()
 }
@@ -59,4 +63,23 @@ pub(crate) fn applied(batch: &Batch) -> Option<i64> {
     let told = events.filter(|event| event.type_name == RULES_APPLIED);
     let applied = told.filter_map(|event| serde_json::from_str::<Applied>(&event.body).ok());
     applied.map(|applied| applied.metadata.version).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn losses_that_no_agent_can_have_are_limited() {
+        let dropped = json!({ "queue_full": 3, "expired": u64::MAX, "none": 0, "odd": -1 });
+        let report = json!({ "ledger": { "dropped": dropped } });
+        let lost = lost(report.as_object().unwrap());
+        let expected = [("expired", MAX_LOST), ("queue_full", 3)];
+        assert_eq!(
+            lost,
+            expected.map(|(reason, n)| (reason.to_owned(), n)).into()
+        );
+    }
 }
