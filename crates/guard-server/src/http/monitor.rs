@@ -29,7 +29,7 @@ pub fn metrics_router(state: Arc<AppState>) -> Router {
     get, path = "/metrics", operation_id = "get_measurements", tag = "Server",
     security(("token" = ["viewer"])),
     responses((status = OK, description = "The measurements.",
-        content((String = "application/openmetrics-text"))))
+        content((String = "text/plain"), (String = "application/openmetrics-text"))))
 )]
 pub(super) async fn for_viewers(
     _: Viewer,
