@@ -132,7 +132,7 @@ pub struct TopAnswer {
     pub other: u64,
     /// The number of all events.
     pub total: u64,
-    /// Whether there are too many keys to tell apart.
+    /// Whether the counts are not exact.
     #[serde(skip_serializing_if = "is_false")]
     pub approximate: bool,
 }

@@ -20,15 +20,6 @@ use crate::store::{MetricQuery, Search, Selection, StoreError, Stores};
 
 /// How many keys each top list has.
 const TOP: usize = 8;
-/// The fields of the top lists.
-const TOPS: [&str; 6] = [
-    "ip_address",
-    "endpoint",
-    "reason",
-    "event_type",
-    "country",
-    "user_agent",
-];
 /// How many bans are listed.
 const BANS: usize = 10;
 
@@ -167,14 +158,15 @@ pub async fn overview(
         range: range.previous(),
         ..selection.clone()
     };
-    let (totals, response_time, sparklines) = tokio::try_join!(
+    let by_action = Some(named("action_taken"));
+    // The store decides how many run at the same time.
+    let (totals, response_time, sparklines, series, tops) = tokio::try_join!(
         totals(search, &selection, &previous),
         response_time(search, &selection, &previous),
         sparklines(search, &selection, &buckets),
+        search.series(selection.clone(), by_action, buckets.clone()),
+        tops(search, &selection),
     )?;
-    let by_action = Some(named("action_taken"));
-    let series = search.series(selection.clone(), by_action, buckets.clone());
-    let (series, tops) = tokio::try_join!(series, tops(search, &selection))?;
     let mut active = bans::active(&*stores.rules, selection.project, now).await?;
     active.sort_by_key(|ban| (ban.ends_at.is_none(), ban.ends_at));
     let lost = losses::by_reason(stores, selection.project, range).await?;
@@ -208,15 +200,6 @@ async fn totals(
         let top = search.top(selection.clone(), vec![named("action_taken")], 1000);
         top.await
     };
-    let (now, before) = (total(selection).await?, total(previous).await?);
-    let sum = |top: &Top, values: &[&str]| -> u64 {
-        let items = top.items.iter().filter(|item| {
-            let key = item.key.first().and_then(Option::as_deref);
-            key.is_some_and(|key| values.contains(&key))
-        });
-        items.map(|item| item.count).sum()
-    };
-    let of = |values: &[&str]| Total::new(sum(&now, values), sum(&before, values));
     let requests = async |selection: &Selection| {
         let values = metric_top(search, selection, "request_count", Stat::Sum).await?;
         #[expect(
@@ -226,12 +209,26 @@ async fn totals(
         )]
         Ok::<_, StoreError>(values.unwrap_or_default().round() as u64)
     };
+    let (now, before, requests, requests_before) = tokio::try_join!(
+        total(selection),
+        total(previous),
+        requests(selection),
+        requests(previous),
+    )?;
+    let sum = |top: &Top, values: &[&str]| -> u64 {
+        let items = top.items.iter().filter(|item| {
+            let key = item.key.first().and_then(Option::as_deref);
+            key.is_some_and(|key| values.contains(&key))
+        });
+        items.map(|item| item.count).sum()
+    };
+    let of = |values: &[&str]| Total::new(sum(&now, values), sum(&before, values));
     Ok(Totals {
         events: Total::new(now.total(), before.total()),
         blocked: of(BLOCKED),
         banned: of(BANNED),
         would_block: of(WOULD_BLOCK),
-        requests: Total::new(requests(selection).await?, requests(previous).await?),
+        requests: Total::new(requests, requests_before),
     })
 }
 
@@ -241,11 +238,17 @@ async fn response_time(
     previous: &Selection,
 ) -> Result<ResponseTime, StoreError> {
     let of = async |selection, stat| metric_top(search, selection, "response_time", stat).await;
+    let (p50, p95, p99, previous_p95) = tokio::try_join!(
+        of(selection, Stat::P50),
+        of(selection, Stat::P95),
+        of(selection, Stat::P99),
+        of(previous, Stat::P95),
+    )?;
     Ok(ResponseTime {
-        p50: of(selection, Stat::P50).await?,
-        p95: of(selection, Stat::P95).await?,
-        p99: of(selection, Stat::P99).await?,
-        previous_p95: of(previous, Stat::P95).await?,
+        p50,
+        p95,
+        p99,
+        previous_p95,
     })
 }
 
@@ -261,9 +264,13 @@ async fn sparklines(
         let values = keys.into_iter().next().map(|key| key.values);
         Ok::<_, StoreError>(values.unwrap_or_else(none))
     };
+    let (requests, response_time_p95) = tokio::try_join!(
+        of("request_count", Stat::Sum),
+        of("response_time", Stat::P95),
+    )?;
     Ok(Sparklines {
-        requests: of("request_count", Stat::Sum).await?,
-        response_time_p95: of("response_time", Stat::P95).await?,
+        requests,
+        response_time_p95,
     })
 }
 
@@ -296,20 +303,20 @@ async fn tops(search: &dyn Search, selection: &Selection) -> Result<Tops, StoreE
         let top = search.top(selection.clone(), vec![named(name)], TOP);
         top.await.map(TopAnswer::from)
     };
-    let [
+    let (ip_address, endpoint, reason, event_type, country, user_agent) = tokio::try_join!(
+        top("ip_address"),
+        top("endpoint"),
+        top("reason"),
+        top("event_type"),
+        top("country"),
+        top("user_agent"),
+    )?;
+    Ok(Tops {
         ip_address,
         endpoint,
         reason,
         event_type,
         country,
         user_agent,
-    ] = TOPS;
-    Ok(Tops {
-        ip_address: top(ip_address).await?,
-        endpoint: top(endpoint).await?,
-        reason: top(reason).await?,
-        event_type: top(event_type).await?,
-        country: top(country).await?,
-        user_agent: top(user_agent).await?,
     })
 }

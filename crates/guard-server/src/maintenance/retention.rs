@@ -1,5 +1,6 @@
 //! Removes what projects keep no longer, and keeps a reserve of the disk free.
 
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::http::AppState;
 use crate::projects::{Project, Settings};
-use crate::store::{DiskRoom, Expired, Expiry, StoreError, Stores};
+use crate::store::{DiskRoom, Expired, Expiry, ProjectId, StoreError, Stores};
 
 /// How often the disk is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -88,20 +89,36 @@ async fn expire(
             break;
         }
     }
-    let Some(most) = project.settings.retention_bytes else {
-        return Ok(());
-    };
+    if let Some(most) = project.settings.retention_bytes {
+        remove_excess(stores, project, most, removed).await?;
+    }
+    Ok(())
+}
+
+/// Removes the oldest records of a project that takes more than `most` bytes.
+async fn remove_excess(
+    stores: &Stores,
+    project: &Project,
+    most: u64,
+    removed: &mut Expired,
+) -> Result<(), StoreError> {
+    let telemetry = &stores.telemetry;
+    let mut excess = 0_u64;
     for _ in 0..MAX_STEPS {
-        let excess = telemetry
-            .usage(project.id)
-            .await?
-            .bytes
-            .saturating_sub(most);
+        if excess == 0 {
+            let usage = telemetry.usage(project.id).await?;
+            excess = usage.bytes.saturating_sub(most);
+        }
+        // Usually there is no excess, and then the writer is not needed.
+        if excess == 0 {
+            break;
+        }
         let step = telemetry.expire_oldest(project.id, excess).await?;
         if step.events + step.metrics == 0 {
             break;
         }
         *removed += step;
+        excess = excess.saturating_sub(step.bytes);
     }
     Ok(())
 }
@@ -138,9 +155,13 @@ pub async fn keep_reserve(state: &AppState) -> Result<(), StoreError> {
     let wanted = KEEP.min((room.used + room.reusable) / MAKE_ROOM);
     // Little data would not make enough room. Then it is not what fills the disk.
     if wanted >= LEAST_ROOM {
+        let mut projects = by_size(&state.stores).await?;
         for _ in 0..MAX_STEPS {
             let missing = wanted.saturating_sub(room.reusable);
-            let removed = remove_oldest(&state.stores, missing).await?;
+            if missing == 0 {
+                break;
+            }
+            let removed = remove_oldest(&state.stores, &mut projects, missing).await?;
             count(state, removed);
             if removed.total() == 0 {
                 break;
@@ -165,18 +186,29 @@ fn count(state: &AppState, removed: Expired) {
     retention.removed(removed.events, removed.metrics, removed.rollups);
 }
 
+/// The projects, by the bytes that they take.
+async fn by_size(stores: &Stores) -> Result<BinaryHeap<(u64, ProjectId)>, StoreError> {
+    let mut projects = BinaryHeap::new();
+    for project in stores.projects.projects().await? {
+        let bytes = stores.telemetry.usage(project.id).await?.bytes;
+        projects.push((bytes, project.id));
+    }
+    Ok(projects)
+}
+
 /// Removes the oldest records of the project that takes the most room, up to `bytes` bytes of them.
 /// Returns what it removed.
-async fn remove_oldest(stores: &Stores, bytes: u64) -> Result<Expired, StoreError> {
-    let mut largest = None;
-    for project in stores.projects.projects().await? {
-        let its = stores.telemetry.usage(project.id).await?.bytes;
-        if largest.is_none_or(|(_, most)| its > most) {
-            largest = Some((project.id, its));
+async fn remove_oldest(
+    stores: &Stores,
+    projects: &mut BinaryHeap<(u64, ProjectId)>,
+    bytes: u64,
+) -> Result<Expired, StoreError> {
+    while let Some((size, project)) = projects.pop() {
+        let step = stores.telemetry.expire_oldest(project, bytes).await?;
+        if step.events + step.metrics > 0 {
+            projects.push((size.saturating_sub(step.bytes), project));
+            return Ok(step);
         }
     }
-    let Some((project, _)) = largest else {
-        return Ok(Expired::default());
-    };
-    stores.telemetry.expire_oldest(project, bytes).await
+    Ok(Expired::default())
 }

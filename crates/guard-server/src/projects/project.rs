@@ -8,7 +8,7 @@ use crate::network::Network;
 use crate::secret::Secret;
 
 /// Identifies a project within the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProjectId(pub i64);
 
 /// A project. Each API key gives access to one project.

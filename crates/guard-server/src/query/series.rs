@@ -29,7 +29,8 @@ pub struct Series {
     pub keys: Vec<KeyCounts>,
     /// The counts of all other events.
     pub other: Vec<u64>,
-    /// Whether the most frequent keys may be others, because there are too many to tell apart.
+    /// Whether the counts are not exact, because there are too many keys to tell apart, or too many
+    /// events to look at.
     pub is_approximate: bool,
 }
 

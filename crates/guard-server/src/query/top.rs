@@ -30,7 +30,8 @@ pub struct Top {
     pub distinct: u64,
     /// The events of keys that are not in `items`.
     pub other: u64,
-    /// Whether there are too many keys to tell apart.
+    /// Whether the counts are not exact, because there are too many keys to tell apart, or too many
+    /// events to look at.
     pub is_approximate: bool,
 }
 

@@ -18,6 +18,7 @@
 
 mod evaluate;
 mod field;
+mod needles;
 mod parse;
 mod pattern;
 mod print;
@@ -31,6 +32,7 @@ use jiff::Timestamp;
 pub use evaluate::Subject;
 pub(crate) use evaluate::is_text;
 pub use field::{Field, FieldType};
+pub(crate) use needles::Needles;
 pub use parse::FilterError;
 pub(crate) use parse::read_bound;
 pub use pattern::Pattern;

@@ -27,15 +27,25 @@ const BEGIN: i64 = 1_795_000_000;
 const ERROR: f64 = 0.02;
 
 /// Random choices that are the same in every run.
-struct Dice(u64);
+struct Dice {
+    state: u64,
+    /// In how many hours records happen.
+    hours: usize,
+}
 
 impl Dice {
+    /// Records of some hours, or of days: longer spans of time have rollups of their own.
+    fn new(seed: u64) -> Self {
+        let hours = if seed.is_multiple_of(2) { 75 } else { 3 };
+        Self { state: seed, hours }
+    }
+
     fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self
-            .0
+        self.state = self
+            .state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % sides
+        usize::try_from(self.state >> 33).unwrap() % sides
     }
 
     fn of<T: Clone>(&mut self, choices: &[T]) -> T {
@@ -43,8 +53,9 @@ impl Dice {
     }
 
     fn time(&mut self) -> Timestamp {
-        let micros = i64::try_from(self.roll(3 * 3600 * 1_000_000)).unwrap();
-        Timestamp::from_microsecond(BEGIN * 1_000_000 + micros).unwrap()
+        let second = i64::try_from(self.roll(self.hours * 3600)).unwrap();
+        let micros = i64::try_from(self.roll(1_000_000)).unwrap();
+        Timestamp::from_microsecond((BEGIN + second) * 1_000_000 + micros).unwrap()
     }
 }
 
@@ -257,9 +268,13 @@ fn range(dice: &mut Dice) -> TimeRange {
         let second = BEGIN / 3600 * 3600 + i64::try_from(n).unwrap() * 60;
         Timestamp::from_second(second).unwrap()
     };
+    let all = dice.hours * 60;
     let (a, b) = match dice.roll(3) {
-        0 => (minute(0), minute(300)),
-        1 => (minute(dice.roll(60)), minute(70 + dice.roll(180))),
+        0 => (minute(0), minute(all + 120)),
+        1 => (
+            minute(dice.roll(all / 3)),
+            minute(all / 3 + 10 + dice.roll(all)),
+        ),
         _ => (dice.time(), dice.time()),
     };
     TimeRange {
@@ -363,7 +378,7 @@ fn times(records: &[Value]) -> Vec<&str> {
 pub(in crate::store) async fn lists_series_and_tops_agree_with_loops_over_records(stores: &Stores) {
     for seed in 1..=4 {
         let project = project(stores, &format!("seed-{seed}")).await;
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let [events, _] = fill(stores, project, &mut dice).await;
         for _ in 0..QUERIES {
             let (range, text) = (range(&mut dice), filter(&mut dice));
@@ -386,7 +401,7 @@ pub(in crate::store) async fn lists_series_and_tops_agree_with_loops_over_record
 
             let by = dice.of(&FIELDS);
             let field = group::field(Kind::Event, by).unwrap();
-            let interval = dice.of(&["auto", "60", "900", "3600", "7", "86400"]);
+            let interval = dice.of(&["auto", "60", "900", "3600", "21600", "7", "86400"]);
             let buckets = Buckets::new(range, Some(interval), Some("Asia/Kolkata"));
             let Ok(buckets) = buckets else { continue };
             for by in [Some(field.clone()), None] {
@@ -434,7 +449,7 @@ fn is_close(found: Option<f64>, exact: Option<f64>, error: f64) -> bool {
 
 pub(in crate::store) async fn metrics_agree_with_loops_over_records(stores: &Stores) {
     let project = project(stores, "default").await;
-    let mut dice = Dice(7);
+    let mut dice = Dice::new(7);
     let [_, metrics] = fill(stores, project, &mut dice).await;
     for _ in 0..QUERIES {
         let (range, text) = (range(&mut dice), dice.of(&METRIC_FILTERS));
@@ -511,7 +526,7 @@ pub(in crate::store) async fn metrics_agree_with_loops_over_records(stores: &Sto
 
 pub(in crate::store) async fn projects_do_not_find_the_events_of_each_other(stores: &Stores) {
     let (one, other) = (project(stores, "one").await, project(stores, "other").await);
-    fill(stores, one, &mut Dice(1)).await;
+    fill(stores, one, &mut Dice::new(1)).await;
     let always = TimeRange {
         from: Timestamp::UNIX_EPOCH,
         to: Timestamp::MAX,

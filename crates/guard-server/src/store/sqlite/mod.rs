@@ -10,6 +10,7 @@ mod health;
 mod lock;
 mod losses;
 mod open;
+mod pace;
 mod people;
 mod probe;
 mod projects;
@@ -38,6 +39,7 @@ use self::headroom::Headroom;
 use self::health::Health;
 pub use self::lock::{Lock, LockError};
 pub use self::open::OpenError;
+use self::pace::Speed;
 use self::search::{QUERY_TIME, SEARCHES};
 use self::telemetry::Names;
 use self::writer::Writer;
@@ -67,6 +69,22 @@ pub struct Sqlite {
     names: Arc<Mutex<Names>>,
     /// How long a query of people may take.
     query_time: Duration,
+    speeds: Arc<Speeds>,
+}
+
+/// How fast the kinds of maintenance are.
+#[derive(Debug, Default)]
+struct Speeds {
+    /// Removing old events.
+    events: Speed,
+    /// Removing old metrics.
+    metrics: Speed,
+    /// Removing old sums of metrics, and names.
+    rollups: Speed,
+    /// Returning pages to the disk.
+    pages: Speed,
+    /// Removing the rows of removed projects.
+    rows: Speed,
 }
 
 impl Sqlite {
@@ -132,6 +150,7 @@ impl Sqlite {
             headroom,
             names: Arc::default(),
             query_time: QUERY_TIME,
+            speeds: Arc::default(),
         })
     }
 

@@ -217,6 +217,8 @@ fn prepare(
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     schema::migrate(connection, progress)?;
+    // First, because records that are moved are summed up as they are stored.
+    telemetry::fill(connection, progress)?;
     telemetry::convert(connection, progress)?;
     if is_checked {
         make_shrinkable(connection, progress)?;

@@ -154,6 +154,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/010_explore.sql"),
     include_str!("schema/011_alerts.sql"),
     include_str!("schema/012_arrivals.sql"),
+    include_str!("schema/013_rollups.sql"),
 ];
 
 /// The version of a file with all steps.

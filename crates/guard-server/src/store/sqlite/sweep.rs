@@ -4,17 +4,13 @@
 //! no table can be forgotten here. Tables that name a project by its text, such as an audit log,
 //! keep their rows.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::Sqlite;
+use super::pace::Speed;
 use crate::store::StoreError;
-
-/// How long one part may take the writer.
-const PART: Duration = Duration::from_millis(20);
-/// Rows that are removed at once.
-const ROWS: usize = 50;
 
 impl Sqlite {
     pub(super) async fn sweep(&self) -> Result<bool, StoreError> {
@@ -23,8 +19,9 @@ impl Sqlite {
         if !pending.await? {
             return Ok(false);
         }
+        let speeds = Arc::clone(&self.speeds);
         self.writer
-            .write(0, |connection| sweep(connection, PART))
+            .write(0, move |connection| sweep(connection, &speeds.rows))
             .await
     }
 }
@@ -39,17 +36,22 @@ fn next(connection: &Connection) -> rusqlite::Result<Option<i64>> {
         .optional()
 }
 
-/// Removes rows until `time` is over. Returns whether there is more to do.
-fn sweep(connection: &Connection, time: Duration) -> rusqlite::Result<bool> {
-    let end = Instant::now() + time;
+/// Removes rows until the time of the step is over. Returns whether there is more to do.
+fn sweep(connection: &Connection, speed: &Speed) -> rusqlite::Result<bool> {
+    let mut pace = speed.step();
     let Some(project) = next(connection)? else {
         return Ok(false);
     };
     for table in tables(connection)? {
         let mut delete = connection.prepare_cached(&table.delete())?;
-        while delete.execute([project])? > 0 {
-            if Instant::now() >= end {
+        loop {
+            let Some(part) = pace.part() else {
                 return Ok(true);
+            };
+            let removed = delete.execute([project, part])?;
+            pace.did(removed as u64);
+            if removed == 0 {
+                break;
             }
         }
     }
@@ -71,7 +73,7 @@ impl Table {
         let Self { name, project, key } = self;
         format!(
             "DELETE FROM {name} WHERE ({key}) IN
-                 (SELECT {key} FROM {name} WHERE {project} = ?1 LIMIT {ROWS})"
+                 (SELECT {key} FROM {name} WHERE {project} = ?1 LIMIT ?2)"
         )
     }
 }

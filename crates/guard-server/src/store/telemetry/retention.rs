@@ -2,6 +2,7 @@
 
 use std::ops::AddAssign;
 
+use guard_wire::Kind;
 use jiff::Timestamp;
 
 /// What to remove from a project, by the time of the records.
@@ -24,6 +25,8 @@ pub struct Expired {
     pub metrics: u64,
     /// Sums of metrics.
     pub rollups: u64,
+    /// Roughly the bytes of the events and metrics.
+    pub bytes: u64,
     /// Whether there may be more to remove.
     pub has_more: bool,
 }
@@ -33,6 +36,7 @@ impl AddAssign for Expired {
         self.events += more.events;
         self.metrics += more.metrics;
         self.rollups += more.rollups;
+        self.bytes += more.bytes;
         self.has_more |= more.has_more;
     }
 }
@@ -41,6 +45,33 @@ impl Expired {
     /// How many rows of all kinds.
     pub fn total(&self) -> u64 {
         self.events + self.metrics + self.rollups
+    }
+
+    /// Counts records of a kind, with their bytes.
+    pub const fn add(&mut self, kind: Kind, records: u64, bytes: u64) {
+        match kind {
+            Kind::Event => self.events += records,
+            Kind::Metric => self.metrics += records,
+        }
+        self.bytes += bytes;
+    }
+
+    /// The same of a step that ended before all was removed.
+    #[must_use]
+    pub const fn unfinished(self) -> Self {
+        Self {
+            has_more: true,
+            ..self
+        }
+    }
+
+    /// About how many records take `bytes` bytes, at least one. `None` if that is not known yet.
+    pub const fn records_for(self, bytes: u64) -> Option<u64> {
+        let records = self.events + self.metrics;
+        match bytes.saturating_mul(records).checked_div(self.bytes) {
+            Some(0) => Some(1),
+            number => number,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use guard_wire::Kind;
 use serde_json::{Value, json};
 
-use super::super::telemetry::{Appending, Names, append, convert, prepare};
+use super::super::telemetry::{Appending, Names, append, convert, fill, prepare};
 use super::*;
 use crate::DEFAULT_PROJECT;
 use crate::fingerprint::fingerprint;
@@ -16,6 +16,7 @@ use crate::store::{
     ProjectId, Projects as _, RulesStore as _, Sqlite, Telemetry as _,
 };
 
+const ROLLUPS: &str = include_str!("013_rollups.sql");
 const KEY: &str = "fg_of_the_old_server";
 const PROJECT: ProjectId = ProjectId(1);
 
@@ -80,14 +81,45 @@ fn old_records(connection: &Connection) {
         .unwrap();
 }
 
-/// The same records in the layout of today.
+/// The same records in the layout of the versions since 8: that of today without its wider rollups.
 fn records(connection: &Connection) {
+    connection.execute_batch(ROLLUPS).unwrap();
     let how = Appending {
         types: 1000,
         is_counted: true,
     };
     let batch = prepare(one_of_each()).unwrap();
     append(connection, &mut Names::default(), &batch, how).unwrap();
+    connection
+        .execute_batch(
+            "DROP TABLE event_quarters;
+             DROP TABLE unfilled_hours;
+             DELETE FROM event_counts WHERE span = 86400 OR field IN (9, 10);
+             DELETE FROM metric_rollups WHERE span < 0;",
+        )
+        .unwrap();
+}
+
+/// All rollups, as text.
+fn rollups(connection: &Connection) -> Vec<String> {
+    let mut found = Vec::new();
+    for table in [
+        "event_counts",
+        "event_hours",
+        "event_quarters",
+        "metric_rollups",
+    ] {
+        let mut statement = connection
+            .prepare(&format!("SELECT * FROM {table}"))
+            .unwrap();
+        let columns = statement.column_count();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let cells = (0..columns).map(|at| format!("{:?}", row.get_ref(at).unwrap()));
+            found.push(format!("{table} {}", cells.collect::<Vec<_>>().join(" ")));
+        }
+    }
+    found
 }
 
 /// The same records as they are received.
@@ -180,6 +212,95 @@ async fn a_file_of_every_older_server_accepts_new_data() {
             .unwrap();
         assert_eq!(store.subscribers(PROJECT).await.unwrap().len(), 1);
     }
+}
+
+/// Events and metrics of several days, hours and values.
+fn spread() -> Batch {
+    let mut batch = Batch {
+        events: Vec::new(),
+        metrics: Vec::new(),
+        ..one_of_each()
+    };
+    for n in 0..300_i64 {
+        let mut records = one_of_each();
+        for mut record in records.events.drain(..).chain(records.metrics.drain(..)) {
+            // Exact in binary, so that sums do not depend on their order.
+            let body = format!(
+                r#"{{"reason":"{}","user_agent":"{}","action_taken":"a{}","value":{}}}"#,
+                n % 7,
+                n % 11,
+                n % 2,
+                n % 13
+            );
+            let kind = if record.type_name == "ip_banned" {
+                Kind::Event
+            } else {
+                Kind::Metric
+            };
+            record.idempotency_key = Some(n.to_string());
+            record.timestamp = jiff::Timestamp::from_second(n * 1700 - 90_000).unwrap();
+            record.ip = (n % 3 > 0).then(|| format!("192.0.2.{}", n % 5));
+            record.endpoint = (n % 4 > 0).then(|| format!("/{}", n % 4));
+            record.value = (n % 5 > 0).then(|| f64::from(u8::try_from(n % 13).unwrap()));
+            record.columns = Columns::of(kind, &body);
+            record.body = body;
+            match kind {
+                Kind::Event => batch.events.push(record),
+                Kind::Metric => batch.metrics.push(record),
+            }
+        }
+    }
+    batch
+}
+
+#[test]
+fn the_rollups_of_an_older_file_are_summed_up_even_if_that_is_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("guard.db");
+    drop(Sqlite::open(&path).unwrap());
+    let mut connection = Connection::open(&path).unwrap();
+    let how = Appending {
+        types: 1000,
+        is_counted: true,
+    };
+    append(
+        &connection,
+        &mut Names::default(),
+        &prepare(spread()).unwrap(),
+        how,
+    )
+    .unwrap();
+    let expected = rollups(&connection);
+    assert!(expected.len() > 2000, "{}", expected.len());
+
+    connection
+        .execute_batch(&format!(
+            "DROP TABLE event_quarters;
+             DELETE FROM event_counts WHERE span = 86400 OR field IN (9, 10);
+             DELETE FROM metric_rollups WHERE span < 0;
+             {ROLLUPS}"
+        ))
+        .unwrap();
+    let mut stops = 0;
+    for steps in 1.. {
+        // The database stops in the middle of a transaction, as when the process is killed.
+        let mut budget = steps * 20;
+        let stop = move || {
+            budget -= 1;
+            budget < 0
+        };
+        connection.progress_handler(1000, Some(stop)).unwrap();
+        let outcome = fill(&mut connection, &Progress::default());
+        connection
+            .progress_handler(0, None::<fn() -> bool>)
+            .unwrap();
+        if outcome.is_ok() {
+            break;
+        }
+        stops += 1;
+    }
+    assert!(stops > 2, "{stops}");
+    assert_eq!(rollups(&connection), expected);
 }
 
 #[tokio::test]
@@ -330,6 +451,7 @@ fn released_steps_never_change() {
         "610781d5ddd05a11bb9fe279764685ba",
         "afbb428f1db5d2ea6148bd851515212c",
         "8afee10b85346ede2dbfef57fbb197e8",
+        "aa08782f94da0d017ca9b663dea45329",
     ];
     assert_eq!(taken.collect::<Vec<_>>(), expected);
 }

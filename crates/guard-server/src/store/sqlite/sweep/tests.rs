@@ -1,3 +1,6 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use super::*;
 use crate::store::sqlite::schema;
 
@@ -47,11 +50,16 @@ fn a_large_project_is_swept_in_parts() {
         let query = "SELECT count(*) FROM tallies";
         connection.query_row(query, [], |row| row.get(0)).unwrap()
     };
-    let mut parts = 0;
-    while sweep(&connection, Duration::ZERO).unwrap() {
-        parts += 1;
-        assert!(count() >= 500 - parts * i64::try_from(ROWS).unwrap());
+    // Each look at the clock takes a second, so a step ends after its first part.
+    let seconds = AtomicU64::new(0);
+    let clock = move || Duration::from_secs(seconds.fetch_add(1, Ordering::Relaxed));
+    let speed = Speed::new(Box::new(clock));
+    let mut steps = 0;
+    while sweep(&connection, &speed).unwrap() {
+        steps += 1;
+        let left = count();
+        assert!(left >= 500 - 16 * steps, "{left} after {steps}");
     }
     assert_eq!(count(), 0);
-    assert!(parts >= 9, "{parts}");
+    assert!(steps >= 30, "{steps}");
 }

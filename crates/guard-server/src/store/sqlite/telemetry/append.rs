@@ -7,10 +7,10 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ToSql, params};
 
 use super::super::projects;
-use super::event_rollups::{EventCounts, EventGroup};
-use super::metric_rollups::{MetricGroup, MetricRollups};
 use super::names::{IN_BODY, Names};
 use super::prepare::{NewChunk, NewRow, Prepared, key_hash};
+use super::rollups::{EventCounts, EventGroup};
+use super::rollups::{MetricGroup, MetricRollups};
 use super::tallies::{self, Outcome};
 use crate::store::{Column, Columns, KindCounts, NewRecord, Receipt, TextField};
 
@@ -180,7 +180,8 @@ impl<'a> Writing<'a> {
             timestamp,
             [Some(event_type), action, method, status, country, endpoint],
         );
-        self.events.add(group, address, 1);
+        let wide = [address, Address::name(reason), Address::name(user_agent)];
+        self.events.add(group, wide, 1);
         self.count(Kind::Event, record, event_type);
         Ok(true)
     }
@@ -364,7 +365,7 @@ fn hash(column: &Column<String>) -> Option<i64> {
     }
 }
 
-/// What the column `address` holds.
+/// What the column `address` holds, or that of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Address {
     Absent,
@@ -374,6 +375,11 @@ pub(super) enum Address {
 }
 
 impl Address {
+    /// The value of a column with the id of a name.
+    pub(super) fn name(id: Option<i64>) -> Self {
+        id.map_or(Self::Absent, Self::Name)
+    }
+
     /// Reads the column.
     pub(super) fn of(value: ValueRef<'_>) -> Self {
         match value {

@@ -38,16 +38,19 @@
 //! CREATE TABLE arrivals (project PRIMARY KEY, identity, chunk, position);
 //!
 //! -- How many events had `value` in `field`, per minute (`span` 60) and per hour (3600).
-//! -- Fields: type, action, method, status, country, endpoint; address only per hour.
+//! -- Fields: type, action, method, status, country, endpoint. Those with more values, which are
+//! -- address, reason and user_agent, are counted per hour and day (86400).
 //! -- Each field counts each event once, so the sum over a field's values is the total.
 //! CREATE TABLE event_counts (project, span, field, start, value, n,
 //!     PRIMARY KEY (project, span, field, start, value)) WITHOUT ROWID;
 //!
 //! -- Events per hour by all of these at once: for groups with a filter on another of these fields.
+//! -- `event_quarters` is the same per six hours.
 //! CREATE TABLE event_hours (project, start, type, action, method, status, country, endpoint, n,
 //!     PRIMARY KEY (project, start, type, action, method, status, country, endpoint)) WITHOUT ROWID;
 //!
-//! -- Metrics per minute and per hour. `n` counts records, `valued` those with a value.
+//! -- Metrics per minute and per hour. `n` counts records, `valued` those with a value. The sums of
+//! -- all metrics of a type have the spans -60 and -3600, and -1 for the other fields.
 //! CREATE TABLE metric_rollups (project, span, type, start, endpoint, method, status,
 //!     n, valued, total, least, greatest, sketch BLOB,
 //!     PRIMARY KEY (project, span, type, start, endpoint, method, status)) WITHOUT ROWID;
@@ -84,12 +87,11 @@
 mod append;
 mod bodies;
 mod convert;
-mod event_rollups;
-mod metric_rollups;
 mod names;
 mod prepare;
 mod records;
 mod retention;
+mod rollups;
 mod search;
 mod tallies;
 
@@ -104,6 +106,7 @@ pub(super) use self::prepare::prepare;
 use self::records::Place;
 use self::retention::Removing;
 pub(super) use self::retention::room;
+pub(super) use self::rollups::fill;
 use super::Sqlite;
 use crate::monitoring::StoreMeters;
 use crate::projects::Usage;
@@ -118,10 +121,11 @@ impl Sqlite {
         remove: impl FnOnce(&mut Removing<'_>) -> rusqlite::Result<Expired> + Send + 'static,
     ) -> BoxFuture<'_, Expired> {
         let (names, rollbacks) = (Arc::clone(&self.names), self.writer.rollbacks());
+        let speeds = Arc::clone(&self.speeds);
         Box::pin(self.writer.write(0, move |connection| {
             let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
             names.follow(rollbacks.count());
-            remove(&mut Removing::new(connection, &mut names))
+            remove(&mut Removing::new(connection, &mut names, &speeds))
         }))
     }
 }
@@ -163,10 +167,10 @@ impl Telemetry for Sqlite {
     }
 
     fn compact(&self, keep: u64) -> BoxFuture<'_, bool> {
-        Box::pin(
-            self.writer
-                .write(0, move |connection| retention::compact(connection, keep)),
-        )
+        let speeds = Arc::clone(&self.speeds);
+        Box::pin(self.writer.write(0, move |connection| {
+            retention::compact(connection, keep, &speeds.pages)
+        }))
     }
 
     fn disk_room(&self) -> BoxFuture<'_, DiskRoom> {

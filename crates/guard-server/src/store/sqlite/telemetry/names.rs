@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::{Column, ProjectId, TextField};
 
@@ -181,25 +181,40 @@ pub(super) fn text(
     field: TextField,
     id: i64,
 ) -> rusqlite::Result<Option<String>> {
-    use rusqlite::OptionalExtension as _;
     connection
         .prepare_cached("SELECT text FROM names WHERE project = ?1 AND field = ?2 AND id = ?3")?
         .query_row(params![project.0, field as u8, id], |row| row.get(0))
         .optional()
 }
 
-/// Removes the names of a project that no record since `day` uses. The newest name of a field
-/// stays, so that its id is never used again.
+/// The id of a name, if the text is one.
+pub(super) fn id(
+    connection: &Connection,
+    project: ProjectId,
+    field: TextField,
+    text: &str,
+) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM names WHERE project = ?1 AND field = ?2 AND text = ?3")?
+        .query_row(params![project.0, field as u8, text], |row| row.get(0))
+        .optional()
+}
+
+/// Removes names of a project that no record since `day` uses, at most `most`. The newest name of a
+/// field stays, so that its id is never used again.
 pub(super) fn remove_unused(
     connection: &Connection,
     project: ProjectId,
     day: i64,
+    most: i64,
 ) -> rusqlite::Result<usize> {
     connection
         .prepare_cached(
-            "DELETE FROM names WHERE project = ?1 AND seen < ?2 AND id <
-                (SELECT max(id) FROM names AS n
-                 WHERE n.project = names.project AND n.field = names.field)",
+            "DELETE FROM names WHERE (project, field, id) IN
+                (SELECT project, field, id FROM names WHERE project = ?1 AND seen < ?2 AND id <
+                    (SELECT max(id) FROM names AS n
+                     WHERE n.project = names.project AND n.field = names.field)
+                 LIMIT ?3)",
         )?
-        .execute(params![project.0, day])
+        .execute(params![project.0, day, most])
 }

@@ -1,40 +1,43 @@
 //! Removes old records, with their counts and bodies, in short steps.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use guard_wire::Kind;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::super::Speeds;
+use super::super::pace::{Pace, Speed};
 use super::append::{Address, ROW_BYTES};
-use super::event_rollups::{EventCounts, EventGroup, HOUR, MINUTE, start};
 use super::names::{self, IN_BODY, Names};
+use super::rollups::{EventCounts, EventGroup, HOUR, SPANS, WIDE, start};
 use super::tallies::{self, OTHER};
 use crate::store::{DiskRoom, Expired, Expiry, ProjectId, TextField};
 
-/// How long one step may take the writer, not counting the commit.
-const STEP: Duration = Duration::from_millis(20);
-/// How many rows are removed before the time is checked.
-const ROWS: i64 = 200;
-/// The same when the oldest records are removed, whose number matters.
-const OLDEST_ROWS: i64 = 20;
-/// How many pages are returned to the disk before the time is checked.
-const PAGES: i64 = 64;
+/// How many of the oldest records are removed at once before it is known how large they are.
+const OLDEST: i64 = 16;
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// One step, in the transaction of `connection`.
 pub(super) struct Removing<'a> {
     connection: &'a Connection,
     names: &'a mut Names,
-    end: Instant,
+    events: Pace<'a>,
+    metrics: Pace<'a>,
+    rollups: Pace<'a>,
 }
 
 impl<'a> Removing<'a> {
-    pub(super) fn new(connection: &'a Connection, names: &'a mut Names) -> Self {
+    pub(super) fn new(
+        connection: &'a Connection,
+        names: &'a mut Names,
+        speeds: &'a Speeds,
+    ) -> Self {
         Self {
             connection,
             names,
-            end: Instant::now() + STEP,
+            events: speeds.events.step(),
+            metrics: speeds.metrics.step(),
+            rollups: speeds.rollups.step(),
         }
     }
 
@@ -45,64 +48,53 @@ impl<'a> Removing<'a> {
         expiry: Expiry,
     ) -> rusqlite::Result<Expired> {
         let mut expired = Expired::default();
-        let events_before = expiry.events_before.as_microsecond();
-        let metrics_before = expiry.metrics_before.as_microsecond();
-        while !self.is_over(&mut expired) {
-            let (n, _) = self.records(project, Kind::Event, events_before, ROWS)?;
-            expired.events += n;
-            if n == 0 {
-                break;
-            }
-        }
-        while !self.is_over(&mut expired) {
-            let (n, _) = self.records(project, Kind::Metric, metrics_before, ROWS)?;
-            expired.metrics += n;
-            if n == 0 {
-                break;
+        for (kind, before) in [
+            (Kind::Event, expiry.events_before),
+            (Kind::Metric, expiry.metrics_before),
+        ] {
+            loop {
+                let before = before.as_microsecond();
+                let Some((n, bytes)) = self.records(project, kind, before, i64::MAX)? else {
+                    return Ok(expired.unfinished());
+                };
+                expired.add(kind, n, bytes);
+                if n == 0 {
+                    break;
+                }
             }
         }
         let rollups_before = start(expiry.rollups_before.as_microsecond(), HOUR);
-        while !self.is_over(&mut expired) {
-            let n = self.rollups(project, rollups_before)?;
+        while let Some(part) = self.rollups.part() {
+            let n = self.rollups(project, rollups_before, part)?;
+            self.rollups.did(n);
             expired.rollups += n;
-            if n == 0 {
-                break;
+            if n == 0 && !self.unused_names(project, expiry, part)? {
+                return Ok(expired);
             }
         }
-        if !expired.has_more {
-            self.unused_names(project, expiry)?;
-        }
-        Ok(expired)
+        Ok(expired.unfinished())
     }
 
     /// Removes the oldest records that take `bytes` bytes, until the time of the step is over.
     pub(super) fn oldest(&mut self, project: ProjectId, bytes: u64) -> rusqlite::Result<Expired> {
         let mut expired = Expired::default();
-        let mut left = i64::try_from(bytes).unwrap_or(i64::MAX);
-        while left > 0 && !self.is_over(&mut expired) {
+        while expired.bytes < bytes {
             let event = self.first(project, Kind::Event)?;
             let metric = self.first(project, Kind::Metric)?;
             let kind = match (event, metric) {
-                (None, None) => break,
+                (None, None) => return Ok(expired),
                 (Some(event), Some(metric)) if metric < event => Kind::Metric,
                 (Some(_), _) => Kind::Event,
                 (None, Some(_)) => Kind::Metric,
             };
-            let (n, bytes) = self.records(project, kind, i64::MAX, OLDEST_ROWS)?;
-            match kind {
-                Kind::Event => expired.events += n,
-                Kind::Metric => expired.metrics += n,
-            }
-            left -= bytes;
+            let enough = expired.records_for(bytes - expired.bytes);
+            let enough = enough.map_or(OLDEST, |n| i64::try_from(n).unwrap_or(i64::MAX));
+            let Some((n, bytes)) = self.records(project, kind, i64::MAX, enough)? else {
+                return Ok(expired.unfinished());
+            };
+            expired.add(kind, n, bytes);
         }
         Ok(expired)
-    }
-
-    fn is_over(&self, expired: &mut Expired) -> bool {
-        // At least one part, however slow the machine is.
-        let is_begun = expired.events + expired.metrics + expired.rollups > 0;
-        expired.has_more = is_begun && Instant::now() >= self.end;
-        expired.has_more
     }
 
     /// The time of the oldest record.
@@ -116,18 +108,40 @@ impl<'a> Removing<'a> {
     }
 
     /// Removes the oldest records before `before`, at most `most`. Returns how many, and roughly
-    /// their bytes.
+    /// their bytes. `None` if the time of the step is over.
     fn records(
+        &mut self,
+        project: ProjectId,
+        kind: Kind,
+        before: i64,
+        most: i64,
+    ) -> rusqlite::Result<Option<(u64, u64)>> {
+        let pace = match kind {
+            Kind::Event => &mut self.events,
+            Kind::Metric => &mut self.metrics,
+        };
+        let Some(part) = pace.part() else {
+            return Ok(None);
+        };
+        let removed = self.part(project, kind, before, part.min(most))?;
+        match kind {
+            Kind::Event => self.events.did(removed.0),
+            Kind::Metric => self.metrics.did(removed.0),
+        }
+        Ok(Some(removed))
+    }
+
+    fn part(
         &self,
         project: ProjectId,
         kind: Kind,
         before: i64,
         most: i64,
-    ) -> rusqlite::Result<(u64, i64)> {
+    ) -> rusqlite::Result<(u64, u64)> {
         let mut removed = Removed::default();
         let columns = match kind {
-            Kind::Event => "action, method, status, country, endpoint, address",
-            Kind::Metric => "NULL, NULL, NULL, NULL, NULL, NULL",
+            Kind::Event => "action, method, status, country, endpoint, address, reason, user_agent",
+            Kind::Metric => "NULL",
         };
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT timestamp, key, chunk, type, position, {columns} FROM {} WHERE project = ?1
@@ -155,7 +169,7 @@ impl<'a> Removing<'a> {
         self.count_types(project, kind, &removed.types)?;
         let bytes = self.chunks(&removed.chunks)? + removed.n * ROW_BYTES;
         tallies::add_bytes(self.connection, project, 0, -bytes)?;
-        Ok((removed.n.unsigned_abs(), bytes))
+        Ok((removed.n.unsigned_abs(), bytes.unsigned_abs()))
     }
 
     /// Notes that readers before this chunk and position have missed events.
@@ -216,8 +230,8 @@ impl<'a> Removing<'a> {
         Ok(bytes)
     }
 
-    /// Removes sums of metrics that start before `before`, at most [`ROWS`].
-    fn rollups(&self, project: ProjectId, before: i64) -> rusqlite::Result<u64> {
+    /// Removes sums of metrics that start before `before`, at most `most`.
+    fn rollups(&self, project: ProjectId, before: i64, most: i64) -> rusqlite::Result<u64> {
         // The types are a few; without one, the key does not lead to the oldest rows.
         let mut types = self.connection.prepare_cached(
             "SELECT 0 UNION SELECT id FROM names WHERE project = ?1 AND field = ?2",
@@ -226,7 +240,7 @@ impl<'a> Removing<'a> {
             row.get::<_, i64>(0)
         })?;
         for metric_type in types.collect::<rusqlite::Result<Vec<_>>>()? {
-            for span in [MINUTE, HOUR] {
+            for span in SPANS {
                 let n = self
                     .connection
                     .prepare_cached(
@@ -236,7 +250,7 @@ impl<'a> Removing<'a> {
                             FROM metric_rollups
                             WHERE project = ?1 AND span = ?2 AND type = ?3 AND start < ?4 LIMIT ?5)",
                     )?
-                    .execute(params![project.0, span, metric_type, before, ROWS])?;
+                    .execute(params![project.0, span, metric_type, before, most])?;
                 if n > 0 {
                     return Ok(n as u64);
                 }
@@ -245,17 +259,24 @@ impl<'a> Removing<'a> {
         Ok(0)
     }
 
-    /// Removes the names that nothing uses since the oldest kept day.
-    fn unused_names(&mut self, project: ProjectId, expiry: Expiry) -> rusqlite::Result<()> {
+    /// Removes names that nothing uses since the oldest kept day, at most `most`. Returns whether
+    /// any were removed.
+    fn unused_names(
+        &mut self,
+        project: ProjectId,
+        expiry: Expiry,
+        most: i64,
+    ) -> rusqlite::Result<bool> {
         let oldest = expiry
             .events_before
             .min(expiry.metrics_before)
             .min(expiry.rollups_before);
         let day = oldest.as_microsecond().div_euclid(MICROS_PER_DAY) - 1;
-        if names::remove_unused(self.connection, project, day)? > 0 {
+        let is_any = names::remove_unused(self.connection, project, day, most)? > 0;
+        if is_any {
             self.names.forget();
         }
-        Ok(())
+        Ok(is_any)
     }
 }
 
@@ -292,16 +313,20 @@ impl Removed {
                 row.get(9)?,
             ];
             let group = EventGroup::new(timestamp, values);
-            self.counts.add(group, Address::of(row.get_ref(10)?), -1);
+            let mut wide = [Address::Absent; WIDE.len()];
+            for (at, value) in wide.iter_mut().enumerate() {
+                *value = Address::of(row.get_ref(10 + at)?);
+            }
+            self.counts.add(group, wide, -1);
         }
         Ok(())
     }
 }
 
 /// Returns free pages to the disk, until the time of the step is over.
-pub(super) fn compact(connection: &Connection, keep: u64) -> rusqlite::Result<bool> {
-    let end = Instant::now() + STEP;
-    loop {
+pub(super) fn compact(connection: &Connection, keep: u64, speed: &Speed) -> rusqlite::Result<bool> {
+    let mut pace = speed.step();
+    while let Some(part) = pace.part() {
         let reusable = room(connection)?.reusable;
         if reusable <= keep {
             return Ok(false);
@@ -309,17 +334,17 @@ pub(super) fn compact(connection: &Connection, keep: u64) -> rusqlite::Result<bo
         let page: u64 = pragma(connection, "page_size")?;
         let most = i64::try_from((reusable - keep).div_ceil(page.max(1))).unwrap_or(i64::MAX);
         let mut vacuum =
-            connection.prepare(&format!("PRAGMA incremental_vacuum({})", most.min(PAGES)))?;
+            connection.prepare(&format!("PRAGMA incremental_vacuum({})", most.min(part)))?;
         let mut steps = vacuum.query([])?;
         while steps.next()?.is_some() {}
-        if room(connection)?.reusable >= reusable {
+        let returned = reusable.saturating_sub(room(connection)?.reusable) / page.max(1);
+        if returned == 0 {
             // The file is older than incremental vacuum.
             return Ok(false);
         }
-        if Instant::now() >= end {
-            return Ok(true);
-        }
+        pace.did(returned);
     }
+    Ok(true)
 }
 
 /// The room in the file.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use sketches_ddsketch::DDSketch;
 
+use super::super::Speeds;
 use super::prepare::Prepared;
 use super::*;
 use crate::store::{Columns, Expiry, KindCounts, NewRecord};
@@ -77,6 +78,8 @@ fn event(key: u8, hour: i64, shape: u8) -> NewRecord {
         "ip_address": address, "endpoint": format!("/{}", shape % 3),
         "action_taken": if shape.is_multiple_of(2) { "blocked".into() } else { serde_json::Value::Null },
         "status_code": if shape.is_multiple_of(7) { 0 } else { 400 + i64::from(shape % 3) },
+        "reason": format!("reason {}", shape % 6),
+        "user_agent": if shape.is_multiple_of(4) { "x".repeat(600) } else { "curl".into() },
         "method": "GET", "country": if shape.is_multiple_of(3) { serde_json::json!(7) } else { "DE".into() },
     });
     record(Kind::Event, key, hour * 3600 + i64::from(shape), &body)
@@ -105,7 +108,8 @@ fn rows(connection: &Connection, sql: &str) -> Vec<String> {
 /// The start of a span, as an expression. SQLite's division rounds towards zero, so it is kept from
 /// negative numbers.
 fn start_of(span: i64) -> String {
-    format!("((timestamp + 3600000000000000) / {span}000000 * {span} - 3600000000)")
+    // 42,000 days.
+    format!("((timestamp + 3628800000000000) / {span}000000 * {span} - 3628800000)")
 }
 
 /// The rollups of events, as a query over the events counts them.
@@ -125,7 +129,10 @@ fn check_events(connection: &Connection) {
         queries.push(counted(field, 60, column));
         queries.push(counted(field, 3600, column));
     }
-    queries.push(counted(20, 3600, "address"));
+    for (field, column) in [(20, "address"), (9, "reason"), (10, "user_agent")] {
+        queries.push(counted(field, 3600, column));
+        queries.push(counted(field, 86_400, column));
+    }
     let naive = format!(
         "SELECT * FROM (SELECT 1, span, field, start, value, n FROM
             (SELECT 1, 0 AS span, 0 AS field, 0 AS start, 0 AS value, 0 AS n WHERE 0 UNION ALL {}))
@@ -138,13 +145,15 @@ fn check_events(connection: &Connection) {
     let group = columns
         .map(|column| format!("coalesce({column}, -1)"))
         .join(", ");
-    let naive = format!(
-        "SELECT 1, {} AS start, {group}, count(*)
-         FROM events GROUP BY 2, 3, 4, 5, 6, 7, 8 ORDER BY 2, 3, 4, 5, 6, 7, 8",
-        start_of(3600)
-    );
-    let stored = "SELECT * FROM event_hours ORDER BY 2, 3, 4, 5, 6, 7, 8";
-    assert_eq!(rows(connection, stored), rows(connection, &naive));
+    for (span, table) in [(3600, "event_hours"), (21_600, "event_quarters")] {
+        let naive = format!(
+            "SELECT 1, {} AS start, {group}, count(*)
+             FROM events GROUP BY 2, 3, 4, 5, 6, 7, 8 ORDER BY 2, 3, 4, 5, 6, 7, 8",
+            start_of(span)
+        );
+        let stored = format!("SELECT * FROM {table} ORDER BY 2, 3, 4, 5, 6, 7, 8");
+        assert_eq!(rows(connection, &stored), rows(connection, &naive));
+    }
 }
 
 /// The values of metrics by span, type, start, endpoint, method and status.
@@ -204,13 +213,17 @@ fn check_quantiles(sketch: &DDSketch, mut values: Vec<f64>) {
 /// What the metrics of a batch add to the rollups, computed from the stored rows.
 fn naive_groups(connection: &Connection) -> Groups {
     let mut groups = Groups::new();
-    for span in [60, 3600] {
+    let dimensions = "coalesce(endpoint, -1), coalesce(method, -1), coalesce(status, -1)";
+    for (span, dimensions) in [
+        (60_i64, dimensions),
+        (3600, dimensions),
+        (-60, "-1, -1, -1"),
+        (-3600, "-1, -1, -1"),
+    ] {
         let mut statement = connection
             .prepare(&format!(
-                "SELECT {span}, type, {}, coalesce(endpoint, -1), coalesce(method, -1),
-                    coalesce(status, -1), value
-                 FROM metrics",
-                start_of(span)
+                "SELECT {span}, type, {}, {dimensions}, value FROM metrics",
+                start_of(span.abs())
             ))
             .unwrap();
         let mut rows = statement.query([]).unwrap();
@@ -246,7 +259,7 @@ proptest! {
                         metrics_before: Timestamp::MIN,
                         rollups_before: Timestamp::MIN,
                     };
-                    Removing::new(&connection, &mut names).expired(PROJECT, expiry).unwrap();
+                    Removing::new(&connection, &mut names, &Speeds::default()).expired(PROJECT, expiry).unwrap();
                 }
             }
             check_events(&connection);
@@ -292,7 +305,8 @@ fn metrics_and_their_sums_expire_separately() {
         };
         let mut sum = (0, 0);
         loop {
-            let step = Removing::new(&connection, &mut names).expired(PROJECT, expiry);
+            let step =
+                Removing::new(&connection, &mut names, &Speeds::default()).expired(PROJECT, expiry);
             let step = step.unwrap();
             sum = (sum.0 + step.metrics, sum.1 + step.rollups);
             if !step.has_more {
@@ -303,7 +317,8 @@ fn metrics_and_their_sums_expire_separately() {
     assert_eq!(expire(5000, 0), (2, 0));
     // By whole hours, so that minutes and hours have the same sums.
     assert_eq!(expire(5000, 3599), (0, 0));
-    assert_eq!(expire(5000, 7199), (0, 2));
+    // Minute and hour, each for the group and for all of the type.
+    assert_eq!(expire(5000, 7199), (0, 4));
     assert_eq!(
         rows(
             &connection,
@@ -331,7 +346,8 @@ fn names_that_nothing_uses_are_removed_and_ids_never_used_again() {
         metrics_before: at(3 * 86_400),
         rollups_before: at(3 * 86_400),
     };
-    let mut expire = || Removing::new(&connection, &mut names).expired(PROJECT, expiry);
+    let mut expire =
+        || Removing::new(&connection, &mut names, &Speeds::default()).expired(PROJECT, expiry);
     while expire().unwrap().has_more {}
     let endpoints = "SELECT text FROM names WHERE field = 8 ORDER BY id";
     assert_eq!(rows(&connection, endpoints).len(), 3);

@@ -10,9 +10,9 @@ use std::net::IpAddr;
 use guard_wire::Kind;
 use ipnet::IpNet;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
-use super::super::names::IN_BODY;
+use super::super::names::{self, IN_BODY};
 use super::super::prepare::key_hash;
 use super::columns::{Kept, kept};
 use crate::query::filter::{
@@ -142,7 +142,9 @@ impl Compiler<'_> {
         }
         let ids = match test {
             Test::Equals(text) if matches!(kind, FieldType::Text | FieldType::Any) => {
-                self.id(names, text)?.into_iter().collect()
+                names::id(self.connection, self.project, names, text)?
+                    .into_iter()
+                    .collect()
             }
             _ => self.ids(names, |text| is_text(text, kind, test))?,
         };
@@ -169,13 +171,6 @@ impl Compiler<'_> {
             maybe: format!("({})", maybe.join(" OR ")),
             surely: format!("({})", surely.join(" OR ")),
         })
-    }
-
-    fn id(&self, names: TextField, text: &str) -> rusqlite::Result<Option<i64>> {
-        self.connection
-            .prepare_cached("SELECT id FROM names WHERE project = ?1 AND field = ?2 AND text = ?3")?
-            .query_row(params![self.project.0, names as u8, text], |row| row.get(0))
-            .optional()
     }
 
     /// The ids of the names that pass a test.

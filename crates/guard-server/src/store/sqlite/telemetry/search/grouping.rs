@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use guard_wire::Kind;
 use jiff::Timestamp;
-use rusqlite::types::{FromSqlError, ValueRef};
+use rusqlite::types::{FromSqlError, Value, ValueRef};
 use rusqlite::{Connection, params};
 
-use super::super::event_rollups::ABSENT;
-use super::super::names::IN_BODY;
+use super::super::names::{self, IN_BODY};
+use super::super::rollups::ABSENT;
 use super::columns::{Kept, kept};
 use super::scan::{Hit, Reader};
 use crate::query::filter::Field;
@@ -45,6 +45,11 @@ impl Grouping {
             Some(Kept::Address) => "address",
             _ => "NULL",
         }
+    }
+
+    /// Whether only the bodies have the keys.
+    pub(super) const fn is_in_body(&self) -> bool {
+        matches!(self.kept, None | Some(Kept::Real(..) | Kept::Hash(_)))
     }
 
     /// The number that stands for a value that only the body tells.
@@ -99,6 +104,28 @@ impl Grouping {
             ValueRef::Integer(ABSENT) => Ok(Some(GroupKey::Missing)),
             value => self.of_column(value),
         }
+    }
+
+    /// What a rollup has for a key. `None` if only bodies have such keys.
+    pub(super) fn in_rollup(
+        &self,
+        connection: &Connection,
+        project: ProjectId,
+        key: &Key,
+    ) -> rusqlite::Result<Option<Value>> {
+        let Some(text) = key else {
+            return Ok(Some(ABSENT.into()));
+        };
+        let field = match self.kept {
+            Some(Kept::Address) => match text.parse() {
+                Ok(IpAddr::V4(address)) => return Ok(Some(address.octets().to_vec().into())),
+                Ok(IpAddr::V6(address)) => return Ok(Some(address.octets().to_vec().into())),
+                Err(_) => TextField::Address,
+            },
+            Some(Kept::Name(_, field)) => field,
+            _ => return Ok(text.parse::<i64>().ok().map(Value::from)),
+        };
+        Ok(names::id(connection, project, field, text)?.map(Value::from))
     }
 
     /// Gives keys their text.

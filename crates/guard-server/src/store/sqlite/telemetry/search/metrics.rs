@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 use guard_wire::Kind;
 use jiff::Timestamp;
 use rusqlite::types::{Type, Value, ValueRef};
-use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
+use rusqlite::{Connection, params_from_iter};
 use sketches_ddsketch::{Config, DDSketch};
 
 use super::super::super::unreadable;
+use super::super::names;
 use super::condition::Compiler;
 use super::grouping::{GroupKey, Grouping};
 use super::rollup::{Part, metric_parts};
@@ -327,17 +328,8 @@ fn sql(
     part: (i64, TimeRange),
     by: Option<&Grouping>,
 ) -> rusqlite::Result<Option<(String, Vec<Value>)>> {
-    let metric_type = connection
-        .prepare_cached("SELECT id FROM names WHERE project = ?1 AND field = ?2 AND text = ?3")?
-        .query_row(
-            params![
-                query.selection.project.0,
-                TextField::MetricType as u8,
-                query.metric
-            ],
-            |row| row.get::<_, i64>(0),
-        )
-        .optional()?;
+    let project = query.selection.project;
+    let metric_type = names::id(connection, project, TextField::MetricType, query.metric)?;
     metric_type
         .map(|metric_type| rollup_sql(query, part, by, metric_type, connection))
         .transpose()
@@ -363,6 +355,9 @@ pub(super) fn rollup_sql(
             range.to.as_second().into(),
         ],
     };
+    // The sums of all metrics of a type have a negative span.
+    let is_total = by.is_none() && query.selection.filter.is_everything();
+    let span = if is_total { -span } else { span };
     let condition = compiler.filter(&query.selection.filter)?;
     let key = by.map_or("NULL", Grouping::column);
     let sketch = if query.stat.quantile().is_some() {

@@ -5,6 +5,7 @@ mod columns;
 mod condition;
 mod counts;
 mod grouping;
+mod look_up;
 mod metrics;
 mod pages;
 mod rollup;
@@ -48,13 +49,15 @@ impl Search for Sqlite {
         by: Option<Field>,
         buckets: Buckets,
     ) -> BoxFuture<'_, Series> {
-        Box::pin(
-            self.search(move |connection| counts::series(connection, &selection, by, &buckets)),
-        )
+        Box::pin(self.search(move |connection| {
+            counts::series(connection, &selection, by, &buckets, counts::MAX_BODIES)
+        }))
     }
 
     fn top(&self, selection: Selection, by: Vec<Field>, limit: usize) -> BoxFuture<'_, Top> {
-        Box::pin(self.search(move |connection| counts::top(connection, &selection, by, limit)))
+        Box::pin(self.search(move |connection| {
+            counts::top(connection, &selection, by, limit, counts::MAX_BODIES)
+        }))
     }
 
     fn metric_series(&self, query: MetricQuery, buckets: Buckets) -> BoxFuture<'_, Vec<KeyValues>> {

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
-use super::super::event_rollups::{ADDRESS, HOUR, MINUTE, STATUS};
+use super::super::rollups::{ADDRESS, DAY, GROUPS, HOUR, MINUTE, QUARTER, STATUS, WIDE};
 use super::condition::Compiler;
 use super::grouping::{GroupKey, Grouping};
 use crate::query::TimeRange;
@@ -19,8 +19,8 @@ const MICROS: i64 = 1_000_000;
 pub(super) enum Source {
     /// `event_counts` of this field.
     Counts(u8),
-    /// `event_hours`.
-    Hours,
+    /// The tables of [`GROUPS`].
+    Groups,
 }
 
 /// A part of a range.
@@ -39,14 +39,15 @@ impl Source {
         if filter.is_everything() {
             return Some(Self::Counts(by));
         }
-        (by != ADDRESS && is_counted(&filter.root)).then_some(Self::Hours)
+        (!WIDE.contains(&by) && is_counted(&filter.root)).then_some(Self::Groups)
     }
 
     /// Its spans, the longest first.
-    const fn spans(self) -> &'static [i64] {
+    pub(super) fn spans(self) -> &'static [i64] {
         match self {
-            Self::Counts(ADDRESS) | Self::Hours => &[HOUR],
+            Self::Counts(field) if WIDE.contains(&field) => &[DAY, HOUR],
             Self::Counts(_) => &[HOUR, MINUTE],
+            Self::Groups => &[QUARTER, HOUR],
         }
     }
 }
@@ -64,16 +65,18 @@ fn number(field: &Field) -> Option<u8> {
         "country" => TextField::Country as u8,
         "endpoint" => TextField::Endpoint as u8,
         "ip_address" => ADDRESS,
+        "reason" => TextField::Reason as u8,
+        "user_agent" => TextField::UserAgent as u8,
         _ => return None,
     })
 }
 
-/// Whether a filter names only fields of `event_hours`.
+/// Whether a filter names only fields of [`GROUPS`].
 fn is_counted(node: &Node) -> bool {
     match node {
         Node::All(nodes) | Node::Any(nodes) => nodes.iter().all(is_counted),
         Node::Not(node) => is_counted(node),
-        Node::Field(field, _) => number(field).is_some_and(|number| number != ADDRESS),
+        Node::Field(field, _) => number(field).is_some_and(|number| !WIDE.contains(&number)),
         Node::Word(_) => false,
     }
 }
@@ -84,7 +87,7 @@ pub(super) fn parts(
     source: Option<Source>,
     starts: &[jiff::Timestamp],
 ) -> Vec<Part> {
-    divided(range, source.map_or(&[][..], Source::spans), starts)
+    divided(range, source.map_or(&[], Source::spans), starts)
 }
 
 /// Divides a range of metrics, all of which are in rollups.
@@ -200,11 +203,13 @@ pub(super) fn sql(
             "SELECT start, value, n, 1 FROM event_counts WHERE project = ?1
              AND span = {span} AND field = {field} AND start >= ?2 AND start < ?3"
         ),
-        Source::Hours => {
+        Source::Groups => {
+            let table = GROUPS.into_iter().find(|(its, _)| *its == span);
+            let table = table.map_or("event_hours", |(_, table)| table);
             let condition = compiler.filter(&selection.filter)?;
             let column = by.map_or("0", Grouping::column);
             format!(
-                "SELECT start, {column}, n, {} FROM event_hours WHERE project = ?1
+                "SELECT start, {column}, n, {} FROM {table} WHERE project = ?1
                  AND start >= ?2 AND start < ?3 AND {}",
                 condition.surely, condition.maybe
             )
@@ -263,6 +268,24 @@ mod tests {
     }
 
     #[test]
+    fn longer_spans_answer_what_they_cover() {
+        let source = Some(Source::Counts(ADDRESS));
+        let days = range("2026-11-28T22:00:00Z", "2026-11-30T01:00:00Z");
+        let expected = [
+            Part::Rollups(HOUR, range("2026-11-28T22:00:00Z", "2026-11-29T00:00:00Z")),
+            Part::Rollups(DAY, range("2026-11-29T00:00:00Z", "2026-11-30T00:00:00Z")),
+            Part::Rollups(HOUR, range("2026-11-30T00:00:00Z", "2026-11-30T01:00:00Z")),
+        ];
+        assert_eq!(parts(days, source, &[]), expected);
+        let quarters = range("2026-11-30T06:00:00Z", "2026-11-30T18:00:00Z");
+        let bucket = "2026-11-30T12:00:00Z".parse().unwrap();
+        assert_eq!(
+            parts(quarters, Some(Source::Groups), &[bucket]),
+            [Part::Rollups(QUARTER, quarters)]
+        );
+    }
+
+    #[test]
     fn only_counted_fields_are_answered_by_rollups() {
         let source = |filter: &str, by: &'static str| {
             let filter = Filter::parse(Kind::Event, filter).unwrap();
@@ -270,10 +293,11 @@ mod tests {
         };
         assert_eq!(source("", "country"), Some(Source::Counts(7)));
         assert_eq!(source("", "ip_address"), Some(Source::Counts(ADDRESS)));
-        assert_eq!(source("", "reason"), None);
+        assert_eq!(source("", "reason"), Some(Source::Counts(9)));
+        assert_eq!(source("", "rule_type"), None);
         assert_eq!(
             source("method:GET -status_code:>400", "endpoint"),
-            Some(Source::Hours)
+            Some(Source::Groups)
         );
         assert_eq!(source("method:GET", "ip_address"), None);
         assert_eq!(source("method:GET reason:x", "endpoint"), None);

@@ -14,8 +14,7 @@ use super::super::bodies::Bodies;
 use super::super::records::Place;
 use super::condition::{Compiler, Condition};
 use super::grouping::Grouping;
-use crate::query::filter::Field;
-use crate::query::filter::{Filter, Subject};
+use crate::query::filter::{Field, Filter, Needles, Subject};
 use crate::query::group::{Key, key_of};
 use crate::store::{ProjectId, Selection, TextField};
 
@@ -29,6 +28,8 @@ pub(super) struct Scan<'a> {
     pub(super) selection: &'a Selection,
     condition: Condition,
     params: Vec<Value>,
+    /// Reads only one of so many chunks.
+    every: i64,
 }
 
 /// Which rows, and in what order.
@@ -67,7 +68,31 @@ impl<'a> Scan<'a> {
             selection,
             condition,
             params: compiler.params,
+            every: 1,
         })
+    }
+
+    /// Only the records of one of `every` chunks. Chunks have their numbers in turn, and kinds
+    /// alternate, so they are chosen by a hash.
+    pub(super) const fn sample(&mut self, every: i64) {
+        self.every = every;
+    }
+
+    /// How many bodies it reads, at most.
+    pub(super) fn bodies(&self, by: &[Grouping]) -> rusqlite::Result<i64> {
+        let Condition { maybe, surely } = &self.condition;
+        let unclear = if by.iter().any(Grouping::is_in_body) {
+            maybe.clone()
+        } else {
+            format!("{maybe} AND NOT {surely}")
+        };
+        let sql = format!(
+            "SELECT count(*) FROM {} WHERE project = ?1 AND timestamp >= ?2 AND timestamp < ?3
+             AND {unclear}",
+            self.kind.key()
+        );
+        let params = params_from_iter(&self.params);
+        self.connection.query_row(&sql, params, |row| row.get(0))
     }
 
     /// Only rows about which rollups do not tell enough: whether they match, or which key they have.
@@ -101,6 +126,12 @@ impl<'a> Scan<'a> {
                 " ORDER BY timestamp, chunk, position",
             ),
         };
+        let after = if self.every > 1 {
+            let hash = "((chunk & 2147483647) * 2654435761 & 4294967295) >> 8";
+            format!("{after} AND ({hash}) % {} = 0", self.every)
+        } else {
+            after
+        };
         let table = self.kind.key();
         let Condition { maybe, surely } = &self.condition;
         let columns: String = columns.iter().map(|column| format!(", {column}")).collect();
@@ -124,6 +155,7 @@ impl<'a> Scan<'a> {
         let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query(params_from_iter(params))?;
         let mut reader = Reader::new(self.connection, self.selection.project)?;
+        let needles = Needles::of(&self.selection.filter);
         let mut left = compare;
         while let Some(row) = rows.next()? {
             let hit = Hit::new(row)?;
@@ -132,7 +164,7 @@ impl<'a> Scan<'a> {
                     return Ok(Some(hit.place));
                 }
                 left -= 1;
-                if !reader.matches(&self.selection.filter, &hit)? {
+                if !reader.matches(&self.selection.filter, &needles, &hit)? {
                     continue;
                 }
             }
@@ -192,7 +224,15 @@ impl<'a> Reader<'a> {
         &mut self.bodies
     }
 
-    fn matches(&mut self, filter: &Filter, hit: &Hit<'_>) -> rusqlite::Result<bool> {
+    fn matches(
+        &mut self,
+        filter: &Filter,
+        needles: &Needles<'_>,
+        hit: &Hit<'_>,
+    ) -> rusqlite::Result<bool> {
+        if !needles.may_be_in(self.body(hit)?) {
+            return Ok(false);
+        }
         self.with_subject(hit, |subject| filter.matches(subject))
     }
 
@@ -201,14 +241,18 @@ impl<'a> Reader<'a> {
         self.with_subject(hit, |subject| key_of(field, subject))
     }
 
+    fn body(&mut self, hit: &Hit<'_>) -> rusqlite::Result<&str> {
+        let position = usize::try_from(hit.place.position).unwrap_or(usize::MAX);
+        self.bodies.body(hit.place.chunk, position)
+    }
+
     fn with_subject<T>(
         &mut self,
         hit: &Hit<'_>,
         ask: impl FnOnce(Subject<'_>) -> T,
     ) -> rusqlite::Result<T> {
         let install = self.install(hit.install)?;
-        let position = usize::try_from(hit.place.position).unwrap_or(usize::MAX);
-        let body = self.bodies.body(hit.place.chunk, position)?;
+        let body = self.body(hit)?;
         let body = serde_json::from_str::<Map<_, _>>(body).unwrap_or_default();
         Ok(ask(Subject {
             body: &body,

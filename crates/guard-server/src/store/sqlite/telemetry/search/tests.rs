@@ -7,17 +7,23 @@ use guard_wire::Kind;
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::super::super::Sqlite;
-use super::super::event_rollups::HOUR;
+use super::super::records::Place;
+use super::super::rollups::{DAY, HOUR, QUARTER};
 use super::grouping::Grouping;
 use super::rollup::{self, Source};
 use super::scan::{Order, Scan};
+use crate::ingest::intake::Intake;
 use crate::query::TimeRange;
+use crate::query::buckets::Buckets;
 use crate::query::filter::{Field, Filter};
 use crate::query::metric::Stat;
-use crate::store::{EventQuery, MetricQuery, ProjectId, Search as _, Selection, StoreError};
+use crate::store::{
+    EventQuery, MetricQuery, ProjectId, Search as _, Selection, StoreError, Telemetry as _,
+};
 
 const PROJECT: ProjectId = ProjectId(1);
 
@@ -82,38 +88,129 @@ async fn rows_are_found_by_project_and_time() {
 }
 
 #[tokio::test]
+async fn pages_are_read_in_the_order_of_the_table() {
+    check(|connection| {
+        let place = Place {
+            timestamp: 5,
+            chunk: 6,
+            position: 7,
+        };
+        let orders = [
+            Order::NewestFirst(None),
+            Order::NewestFirst(Some(place)),
+            Order::OldestFirst(Some(place)),
+        ];
+        let plans = orders.map(|order| {
+            let selection = selection(Kind::Event, "metadata.x:1");
+            let scan = Scan::new(connection, Kind::Event, &selection).unwrap();
+            // Only events of the same time are sorted.
+            (
+                plan(connection, scan.sql(&[], order)),
+                "USE TEMP B-TREE FOR LAST 2 TERMS OF ORDER BY",
+            )
+        });
+        plans.into()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn rollups_are_found_by_their_key_and_time() {
     check(|connection| {
         let grouping = Grouping::new(Kind::Event, Field::Named("endpoint"));
-        let events = |filter, source| {
+        let events = |filter, source, span| {
             let selection = selection(Kind::Event, filter);
-            let part = (source, HOUR, selection.range);
+            let part = (source, span, selection.range);
             let sql = rollup::sql(connection, &selection, part, Some(&grouping));
             plan(connection, sql.unwrap())
         };
-        let query = MetricQuery {
-            selection: selection(Kind::Metric, "-endpoint:*"),
-            metric: "response_time",
-            stat: Stat::P95,
-            by: None,
+        let metrics = |filter, by: Option<&Grouping>| {
+            let query = MetricQuery {
+                selection: selection(Kind::Metric, filter),
+                metric: "response_time",
+                stat: Stat::P95,
+                by: by.map(|by| by.field.clone()),
+            };
+            let part = (HOUR, query.selection.range);
+            let sql = super::metrics::rollup_sql(&query, part, by, 1, connection).unwrap();
+            (sql.0.clone(), plan(connection, sql))
         };
-        let metrics = super::metrics::rollup_sql(&query, (HOUR, query.selection.range), None, 1, connection);
+        let counts = "SEARCH event_counts USING PRIMARY KEY (project=? AND span=? AND field=? AND start>? AND start<?)";
+        let sums = "SEARCH metric_rollups USING PRIMARY KEY (project=? AND span=? AND type=? AND start>? AND start<?)";
+        let of_method = Grouping::new(Kind::Metric, Field::Named("method"));
+        let (grouped, grouped_plan) = metrics("-endpoint:*", Some(&of_method));
+        assert!(grouped.contains("span = 3600 "), "{grouped}");
+        let (total, total_plan) = metrics("", None);
+        assert!(total.contains("span = -3600 "), "{total}");
         vec![
+            (events("", Source::Counts(8), HOUR), counts),
+            (events("", Source::Counts(20), DAY), counts),
             (
-                events("", Source::Counts(8)),
-                "SEARCH event_counts USING PRIMARY KEY (project=? AND span=? AND field=? AND start>? AND start<?)",
-            ),
-            (
-                events("method:GET", Source::Hours),
+                events("method:GET", Source::Groups, HOUR),
                 "SEARCH event_hours USING PRIMARY KEY (project=? AND start>? AND start<?)",
             ),
             (
-                plan(connection, metrics.unwrap()),
-                "SEARCH metric_rollups USING PRIMARY KEY (project=? AND span=? AND type=? AND start>? AND start<?)",
+                events("method:GET", Source::Groups, QUARTER),
+                "SEARCH event_quarters USING PRIMARY KEY (project=? AND start>? AND start<?)",
             ),
+            (grouped_plan, sums),
+            (total_plan, sums),
         ]
     })
     .await;
+}
+
+/// A store with batches of events: 400 of them, every fourth with `metadata.x` 1.
+async fn filled() -> (TempDir, Sqlite) {
+    let (directory, store) = store();
+    for number in 0..40 {
+        let events = (0..10).map(|n| {
+            json!({
+                "timestamp": Timestamp::from_second(number * 10 + n).unwrap().to_string(),
+                "event_type": format!("type-{}", n % 2),
+                "metadata": { "x": (n + number) % 4 },
+            })
+        });
+        let body = json!({ "events": events.collect::<Vec<_>>() }).to_string();
+        let intake = Intake::read(PROJECT, body.as_bytes(), None, 1000).unwrap();
+        store.append(intake.batch, 1000).await.unwrap();
+    }
+    (directory, store)
+}
+
+/// The number of events that match a filter, and whether it is approximate.
+async fn counted(store: &Sqlite, filter: &'static str, bodies: u32) -> (u64, bool) {
+    let count = move |connection: &Connection| {
+        let selection = selection(Kind::Event, filter);
+        let by = vec![Field::Named("action_taken")];
+        let top = super::counts::top(connection, &selection, by, 10, bodies)?;
+        let buckets = Buckets::new(selection.range, Some("2678400"), None).unwrap();
+        let series = super::counts::series(connection, &selection, None, &buckets, bodies)?;
+        assert_eq!(series.total(), top.total());
+        assert_eq!(series.is_approximate, top.is_approximate);
+        Ok((top.total(), top.is_approximate))
+    };
+    store.search(count).await.unwrap()
+}
+
+#[tokio::test]
+async fn counts_that_take_too_many_bodies_are_approximate() {
+    let (_directory, store) = filled().await;
+    assert_eq!(counted(&store, "metadata.x:1", 400).await, (100, false));
+    let (found, is_approximate) = counted(&store, "metadata.x:1", 100).await;
+    assert!(is_approximate);
+    // Some of the 40 chunks stand for all.
+    assert!((30..300).contains(&found), "{found}");
+}
+
+#[tokio::test]
+async fn counts_that_take_few_bodies_are_exact_however_many_events_there_are() {
+    let (_directory, store) = filled().await;
+    assert_eq!(counted(&store, "event_type:type-1", 1).await, (200, false));
+    assert_eq!(counted(&store, "rule_type:x", 1).await, (0, false));
+    let narrow = "event_type:type-1 metadata.x:1 timestamp:<1970-01-01T00:01:00Z";
+    let (_, is_approximate) = counted(&store, narrow, 50).await;
+    assert!(!is_approximate);
 }
 
 fn all() -> EventQuery {

@@ -1,22 +1,17 @@
-//! The counts of events per minute and hour.
+//! The counts of events per minute, hour, quarter of a day and day.
 
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
-use super::append::Address;
+use super::super::append::Address;
+use super::{ABSENT, DAY, HOUR, MINUTE, QUARTER, start};
 use crate::store::{ProjectId, TextField};
 
-const MICROS: i64 = 1_000_000;
-/// The spans of rollups, in seconds.
-pub(super) const MINUTE: i64 = 60;
-pub(super) const HOUR: i64 = 3600;
-/// Stands for a missing value, because a key cannot be NULL.
-pub(super) const ABSENT: i64 = -1;
 /// The number of `status` among the fields of `event_counts`.
-pub(super) const STATUS: u8 = 19;
+pub(in super::super) const STATUS: u8 = 19;
 /// The number of `address` among the fields of `event_counts`.
-pub(super) const ADDRESS: u8 = 20;
+pub(in super::super) const ADDRESS: u8 = 20;
 /// The fields by which events are counted per minute, in the order of a group's values.
 const FIELDS: [u8; 6] = [
     TextField::EventType as u8,
@@ -27,83 +22,97 @@ const FIELDS: [u8; 6] = [
     TextField::Endpoint as u8,
 ];
 
-/// The condition for one row of `event_hours`.
+/// The fields with so many values that they are counted per hour and day only.
+pub(in super::super) const WIDE: [u8; 3] =
+    [ADDRESS, TextField::Reason as u8, TextField::UserAgent as u8];
+/// The tables of the events that have all of [`FIELDS`] in common, with their spans.
+pub(in super::super) const GROUPS: [(i64, &str); 2] =
+    [(HOUR, "event_hours"), (QUARTER, "event_quarters")];
+
+/// The condition for one row of a table of [`GROUPS`].
 const GROUP: &str = "project = ?1 AND start = ?2 AND type = ?3 AND action = ?4 AND method = ?5
     AND status = ?6 AND country = ?7 AND endpoint = ?8";
 
-/// The start of the span that contains `timestamp`, in seconds.
-pub(super) const fn start(timestamp: i64, span: i64) -> i64 {
-    timestamp.div_euclid(span * MICROS) * span
-}
-
 /// Events of one minute that have all counted fields in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct EventGroup {
+pub(in super::super) struct EventGroup {
     minute: i64,
     values: [i64; FIELDS.len()],
 }
 
 impl EventGroup {
     /// The group of an event with this timestamp and these values.
-    pub(super) fn new(timestamp: i64, values: [Option<i64>; FIELDS.len()]) -> Self {
+    pub(in super::super) fn new(timestamp: i64, values: [Option<i64>; FIELDS.len()]) -> Self {
         Self {
             minute: start(timestamp, MINUTE),
             values: values.map(|value| value.unwrap_or(ABSENT)),
         }
     }
 
-    const fn hour(&self) -> i64 {
-        self.minute.div_euclid(HOUR) * HOUR
+    const fn start(&self, span: i64) -> i64 {
+        self.minute.div_euclid(span) * span
     }
 }
 
 /// Counts to add to those stored; negative for events that are removed.
 #[derive(Debug, Default)]
-pub(super) struct EventCounts {
+pub(in super::super) struct EventCounts {
     groups: HashMap<EventGroup, i64>,
-    addresses: HashMap<(i64, Address), i64>,
+    /// By field, hour and value.
+    wide: HashMap<(u8, i64, Address), i64>,
 }
 
 impl EventCounts {
-    pub(super) fn add(&mut self, group: EventGroup, address: Address, n: i64) {
+    /// Adds `n` events of a group. `wide` are their values of the fields [`WIDE`].
+    pub(in super::super) fn add(&mut self, group: EventGroup, wide: [Address; WIDE.len()], n: i64) {
         *self.groups.entry(group).or_default() += n;
-        let address = match address {
-            Address::Absent => Address::Name(ABSENT),
-            address => address,
-        };
-        *self.addresses.entry((group.hour(), address)).or_default() += n;
+        for (field, value) in WIDE.into_iter().zip(wide) {
+            let value = match value {
+                Address::Absent => Address::Name(ABSENT),
+                value => value,
+            };
+            let count = self.wide.entry((field, group.start(HOUR), value));
+            *count.or_default() += n;
+        }
     }
 
     /// Adds the counts to those stored. Counts that become 0 are removed.
-    pub(super) fn save(&self, connection: &Connection, project: ProjectId) -> rusqlite::Result<()> {
+    pub(in super::super) fn save(
+        &self,
+        connection: &Connection,
+        project: ProjectId,
+    ) -> rusqlite::Result<()> {
         // In the order of the keys, so that neighbours are written together.
         let mut minutes = BTreeMap::<_, i64>::new();
-        let mut hours = BTreeMap::<_, i64>::new();
+        let mut groups = BTreeMap::<_, i64>::new();
         for (group, n) in &self.groups {
             for (field, value) in FIELDS.into_iter().zip(group.values) {
                 *minutes.entry((field, group.minute, value)).or_default() += n;
             }
-            *hours.entry((group.hour(), group.values)).or_default() += n;
+            for (span, table) in GROUPS {
+                let key = (table, group.start(span), group.values);
+                *groups.entry(key).or_default() += n;
+            }
         }
-        let mut by_hour = BTreeMap::<_, i64>::new();
-        for ((field, minute, value), n) in &minutes {
-            let hour = minute.div_euclid(HOUR) * HOUR;
-            *by_hour.entry((*field, hour, *value)).or_default() += n;
+        let mut counts = BTreeMap::<_, i64>::new();
+        for ((field, minute, value), n) in minutes {
+            for span in [MINUTE, HOUR] {
+                let start = minute.div_euclid(span) * span;
+                let key = (span, field, start, Address::Name(value));
+                *counts.entry(key).or_default() += n;
+            }
         }
-        for ((field, start, value), n) in minutes {
-            let value = Address::Name(value);
-            add_count(connection, project, (MINUTE, field, start, value), n)?;
+        for ((field, hour, value), n) in &self.wide {
+            for span in [HOUR, DAY] {
+                let key = (span, *field, hour.div_euclid(span) * span, *value);
+                *counts.entry(key).or_default() += n;
+            }
         }
-        for ((field, start, value), n) in by_hour {
-            let value = Address::Name(value);
-            add_count(connection, project, (HOUR, field, start, value), n)?;
+        for (key, n) in counts {
+            add_count(connection, project, key, n)?;
         }
-        let addresses: BTreeMap<_, _> = self.addresses.iter().collect();
-        for ((start, address), n) in addresses {
-            add_count(connection, project, (HOUR, ADDRESS, *start, *address), *n)?;
-        }
-        for ((start, values), n) in hours {
-            add_group(connection, project, start, values, n)?;
+        for ((table, start, values), n) in groups {
+            add_group(connection, project, (table, start), values, n)?;
         }
         Ok(())
     }
@@ -142,7 +151,7 @@ fn add_count(
 fn add_group(
     connection: &Connection,
     project: ProjectId,
-    start: i64,
+    (table, start): (&str, i64),
     [event_type, action, method, status, country, endpoint]: [i64; FIELDS.len()],
     n: i64,
 ) -> rusqlite::Result<()> {
@@ -151,18 +160,18 @@ fn add_group(
     ];
     if n > 0 {
         return connection
-            .prepare_cached(
-                "INSERT INTO event_hours VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-                 ON CONFLICT DO UPDATE SET n = n + excluded.n",
-            )?
+            .prepare_cached(&format!(
+                "INSERT INTO {table} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                 ON CONFLICT DO UPDATE SET n = n + excluded.n"
+            ))?
             .execute(values)
             .map(drop);
     }
     connection
-        .prepare_cached(&format!("UPDATE event_hours SET n = n + ?9 WHERE {GROUP}"))?
+        .prepare_cached(&format!("UPDATE {table} SET n = n + ?9 WHERE {GROUP}"))?
         .execute(values)?;
     connection
-        .prepare_cached(&format!("DELETE FROM event_hours WHERE {GROUP} AND n <= 0"))?
+        .prepare_cached(&format!("DELETE FROM {table} WHERE {GROUP} AND n <= 0"))?
         .execute(&values[..values.len() - 1])
         .map(drop)
 }
