@@ -27,8 +27,8 @@ class Banning {
   /** Counts changes, so that pages know when to load bans again. */
   changes = $state(0);
 
-  open(doing: Doing, addresses: string[], entry?: string): void {
-    this.wanted = { doing, addresses, entry };
+  open(doing: Doing, addresses: string[], entry?: string | null): void {
+    this.wanted = { doing, addresses, entry: entry ?? undefined };
   }
 
   /** Opens it for the addresses of a link, separated by commas. Returns whether there are any. */

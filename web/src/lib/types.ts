@@ -98,11 +98,13 @@ export interface Total {
 }
 
 export interface Ban {
-  id: string;
+  /** null if the published document makes the ban. */
+  id: string | null;
   ip: string;
   reason: string | null;
   author: string | null;
-  created_at: string;
+  /** null if the published document makes the ban. */
+  created_at: string | null;
   ends_at: string | null;
 }
 
@@ -249,18 +251,22 @@ export interface View {
 
 /** An operation in force. Its fields depend on `kind`. */
 export interface Entry {
-  id: string;
+  /** null for a ban of the published document, which has no times either. */
+  id: string | null;
   kind: string;
   reason: string | null;
   author: string | null;
-  created_at: string;
+  created_at: string | null;
   ends_at: string | null;
   [field: string]: unknown;
 }
 
-export interface Entries {
+/** A page of the operations in force and of the bans of the published document. */
+export interface InForce extends Page<Entry> {
   version: number | null;
-  entries: Entry[];
+  total: number;
+  /** How many there are of each kind. */
+  kinds: Record<string, number>;
 }
 
 export interface RulesVersion {

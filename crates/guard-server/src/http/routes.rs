@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::openapi::{self, Document};
 use super::people::{audit, people, session, setup, tokens};
 use super::principal::nothing_here;
-use super::rules::{changes, drafts, history};
+use super::rules::{changes, drafts, history, in_force};
 use super::state::AppState;
 use super::{
     alerts, assets, body, client, explore, ingest, monitor, projects, public_url, query, rate,
@@ -136,6 +136,7 @@ fn of_rules() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::default()
         .routes(routes!(query::adoption))
         .routes(routes!(history::entries))
+        .routes(routes!(in_force::in_force))
         .routes(routes!(history::published, changes::publish))
         .routes(routes!(history::versions))
         .routes(routes!(history::version))

@@ -146,7 +146,7 @@ pub async fn about(
     Ok(found)
 }
 
-async fn policy(
+pub(super) async fn policy(
     store: &dyn RulesStore,
     project: ProjectId,
 ) -> Result<Option<super::policy::Policy>, StoreError> {

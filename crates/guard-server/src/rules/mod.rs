@@ -8,6 +8,7 @@ pub(crate) mod document;
 pub mod draft;
 mod feed;
 pub(crate) mod fields;
+pub mod in_force;
 mod lease;
 mod lockout;
 pub mod operation;

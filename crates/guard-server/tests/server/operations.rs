@@ -35,6 +35,47 @@ pub(crate) async fn document(server: &Server) -> Value {
 }
 
 #[tokio::test]
+async fn what_is_in_force_is_listed_in_pages_with_the_bans_of_the_document() {
+    let server = Server::start().await;
+    let published = json!({ "document": { "ip_blacklist": ["203.0.113.1"] } });
+    let (status, _) = ask(&server, Method::PUT, "published", published).await;
+    assert_eq!(status, 200);
+    for ip in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        post(&server, "bans", json!({ "ip": ip, "reason": "Scans" })).await;
+    }
+    post(&server, "countries", json!({ "country": "FR" })).await;
+    let list = |query: String| {
+        let path = format!("/api/v1/projects/default/rules/in-force?{query}");
+        let answer = server.get(&path).send();
+        async { read(answer.await.unwrap()).await }
+    };
+
+    let mut listed = Vec::new();
+    let mut query = "limit=2&kind=ban".to_owned();
+    loop {
+        let (status, page) = list(query).await;
+        assert_eq!((status, &page["total"]), (200, &json!(4)));
+        assert_eq!(page["kinds"], json!({ "ban": 4, "country": 1 }));
+        listed.extend(page["items"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        query = format!("limit=2&kind=ban&cursor={next}");
+    }
+    let ips: Vec<_> = listed.iter().map(|it| it["ip"].as_str().unwrap()).collect();
+    assert_eq!(ips, ["192.0.2.3", "192.0.2.2", "192.0.2.1", "203.0.113.1"]);
+    assert!(listed[0]["id"].is_string() && listed[3]["id"].is_null());
+    let (_, found) = list("search=sCaNs".to_owned()).await;
+    assert_eq!((&found["total"], &found["next"]), (&json!(3), &Value::Null));
+    assert_eq!(list("limit=0".to_owned()).await.0, 400);
+    assert_eq!(list("cursor=%21".to_owned()).await.0, 400);
+    assert_eq!(
+        list("author=x".to_owned()).await.1["code"],
+        "unknown_parameter"
+    );
+}
+
+#[tokio::test]
 async fn a_ban_is_listed_and_an_unban_lists_the_address_for_unbanning() {
     let server = Server::start().await;
     let ban = json!({ "ip": "192.0.2.7", "duration_s": 600, "reason": "scans" });

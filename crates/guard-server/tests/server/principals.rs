@@ -21,6 +21,7 @@ fn calls() -> Vec<(Method, String, Role)> {
         get(&format!("{P}/events")),
         get(&format!("{P}/metrics")),
         get(&format!("{P}/rules/entries")),
+        get(&format!("{P}/rules/in-force")),
         get(&format!("{P}/rules/adoption")),
         get(&format!("{P}/rules/versions")),
         get(&format!("{P}/rules/published")),

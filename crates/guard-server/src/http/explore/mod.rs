@@ -14,6 +14,7 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use self::params::Params;
 use super::state::AppState;
 
 /// The routes of a project.

@@ -8,6 +8,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::answers::EntryAnswer;
 use super::bodies::OperationBody;
+use super::in_force::RuleAnswer;
 use crate::rules::operation::{Field, Need, Operation, Schema as Kind, Takes};
 
 impl PartialSchema for OperationBody {
@@ -40,31 +41,51 @@ impl ToSchema for OperationBody {}
 
 impl PartialSchema for EntryAnswer {
     fn schema() -> RefOr<Schema> {
-        let entries = Operation::SCHEMAS.iter().map(|kind| {
-            let required = ["id", "kind", "created_at"];
-            let entry = of_kind(kind, kind.kind)
-                .property("id", text("Identifies it."))
-                .property("kind", text("Its kind.").enum_values(Some([kind.kind])))
-                .property("reason", or_null(Type::String, "Why."))
-                .property("author", or_null(Type::String, "Who made it."))
-                .property("created_at", time(text("When it began.")))
-                .property(
-                    "ends_at",
-                    time(or_null(
-                        Type::String,
-                        "When it ends; null if it has no end.",
-                    )),
-                );
-            required.into_iter().fold(entry, ObjectBuilder::required)
-        });
-        any_of(
-            entries,
+        entries(
+            text,
             "An operation in force. Its fields depend on its kind.",
         )
     }
 }
 
 impl ToSchema for EntryAnswer {}
+
+impl PartialSchema for RuleAnswer {
+    fn schema() -> RefOr<Schema> {
+        let of_document = |about: &str| {
+            let about = format!("{about} Null for a ban of the published document.");
+            or_null(Type::String, &about)
+        };
+        entries(
+            of_document,
+            "An operation in force, or a ban of the published document. Its fields depend on its kind.",
+        )
+    }
+}
+
+impl ToSchema for RuleAnswer {}
+
+/// Operations in force, one schema for each kind. `of_entry` describes what only entries have.
+fn entries(of_entry: impl Fn(&str) -> ObjectBuilder, about: &str) -> RefOr<Schema> {
+    let entries = Operation::SCHEMAS.iter().map(|kind| {
+        let required = ["id", "kind", "created_at"];
+        let entry = of_kind(kind, kind.kind)
+            .property("id", of_entry("Identifies it."))
+            .property("kind", text("Its kind.").enum_values(Some([kind.kind])))
+            .property("reason", or_null(Type::String, "Why."))
+            .property("author", or_null(Type::String, "Who made it."))
+            .property("created_at", time(of_entry("When it began.")))
+            .property(
+                "ends_at",
+                time(or_null(
+                    Type::String,
+                    "When it ends; null if it has no end.",
+                )),
+            );
+        required.into_iter().fold(entry, ObjectBuilder::required)
+    });
+    any_of(entries, about)
+}
 
 fn any_of(kinds: impl Iterator<Item = ObjectBuilder>, about: &str) -> RefOr<Schema> {
     kinds

@@ -7,4 +7,5 @@ pub(super) mod changes;
 mod described;
 pub(super) mod drafts;
 pub(super) mod history;
+pub(super) mod in_force;
 pub(super) mod serve;
