@@ -1,4 +1,5 @@
 /** The operator API: one function for each kind of request, and one error. */
+import { connection } from './connection.svelte';
 import { original, parse, write } from './hidden';
 import type { Document } from './openapi';
 import { basePath } from './router.svelte';
@@ -17,7 +18,12 @@ export class ApiError extends Error {
 
   /** The server does not answer: the data that is shown may be old. */
   get offline(): boolean {
-    return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504;
+    return this.isUnreachable || this.status === 503;
+  }
+
+  /** Nothing of the server answers; a proxy may say so. */
+  get isUnreachable(): boolean {
+    return this.status === 0 || this.status === 502 || this.status === 504;
   }
 }
 
@@ -105,10 +111,16 @@ export async function request(
     response = await fetch(url, { ...init, credentials: 'same-origin' });
   } catch (error) {
     if (init.signal?.aborted) throw error;
+    connection.lost();
     throw new ApiError(0, 'The server cannot be reached.');
   }
-  if (response.ok) return response;
+  if (response.ok) {
+    connection.found();
+    return response;
+  }
   const failure = await readError(response);
+  if (failure.isUnreachable) connection.lost();
+  else connection.found();
   if (failure.status === 401 && leadsToSignIn) onSignedOut();
   throw failure;
 }

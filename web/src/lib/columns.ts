@@ -7,25 +7,27 @@ export interface Column {
   /** The field of the filter language that a click on its cell filters by. */
   field?: string;
   mono?: boolean;
+  /** In pixels. Columns without one share what is left. */
+  width?: number;
 }
 
 export const COLUMNS: readonly Column[] = [
-  { name: 'timestamp', label: 'time' },
-  { name: 'action_taken', label: 'action', field: 'action_taken' },
-  { name: 'event_type', label: 'type', field: 'event_type' },
-  { name: 'ip_address', label: 'address', field: 'ip_address', mono: true },
+  { name: 'timestamp', label: 'time', width: 118 },
+  { name: 'action_taken', label: 'action', field: 'action_taken', width: 128 },
+  { name: 'event_type', label: 'type', field: 'event_type', width: 168 },
+  { name: 'ip_address', label: 'address', field: 'ip_address', mono: true, width: 156 },
   { name: 'request', label: 'request', field: 'endpoint', mono: true },
   { name: 'reason', label: 'why', field: 'reason' },
-  { name: 'country', label: 'country', field: 'country' },
-  { name: 'status_code', label: 'status', field: 'status_code' },
-  { name: 'response_time', label: 'response time' },
+  { name: 'country', label: 'country', field: 'country', width: 76 },
+  { name: 'status_code', label: 'status', field: 'status_code', width: 66 },
+  { name: 'response_time', label: 'response time', width: 112 },
   { name: 'user_agent', label: 'user agent', field: 'user_agent' },
   { name: 'rule_type', label: 'rule type', field: 'rule_type' },
   { name: 'pattern_matched', label: 'pattern', field: 'pattern_matched', mono: true },
   { name: 'handler_name', label: 'handler', field: 'handler_name' },
   { name: 'decorator_type', label: 'decorator', field: 'decorator_type' },
   { name: 'install_id', label: 'install', field: 'install_id', mono: true },
-  { name: 'received_at', label: 'received' },
+  { name: 'received_at', label: 'received', width: 118 },
 ];
 
 export const DEFAULT_COLUMNS = [

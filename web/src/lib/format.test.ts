@@ -14,6 +14,7 @@ describe('numbers', () => {
   it('show a change against the period before', () => {
     expect(change(8214, 1993)).toBe('+312 %');
     expect(change(92, 100)).toBe('−8 %');
+    expect(change(8000, 20)).toBe('× 400');
     expect(change(100, 100)).toBe('±0 %');
     expect(change(5, 0)).toBe('');
   });

@@ -18,12 +18,14 @@ export function short(value: number): string {
   return some.format(value);
 }
 
-/** The change against the period before, such as `+12 %`; empty if there is nothing to compare. */
+/** The change against the period before, such as `+12 %` or `× 40`; empty if there is nothing to compare. */
 export function change(now: number | null | undefined, before: number | null | undefined): string {
   if (now == null || before == null || before === 0) return '';
   const percent = ((now - before) / before) * 100;
   const text = whole.format(Math.abs(percent));
   if (text === '0') return '±0 %';
+  // Beyond that a percentage is hard to read.
+  if (percent >= 1000) return `× ${whole.format(now / before)}`;
   return `${percent > 0 ? '+' : '−'}${text} %`;
 }
 

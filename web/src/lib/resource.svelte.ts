@@ -1,5 +1,6 @@
 /** Data from the server with the four states of a page: loading, empty, failed, stale. */
 import { ApiError } from './api';
+import { connection } from './connection.svelte';
 
 export class Resource<T> {
   data = $state.raw<T | null>(null);
@@ -29,6 +30,7 @@ export class Resource<T> {
       if (running.signal.aborted) return;
       this.error = error instanceof ApiError ? error : new ApiError(0, String(error));
       if (!this.error.offline) this.data = null;
+      if (this.error.isUnreachable) connection.lost(this);
     }
     this.busy = false;
   }

@@ -34,7 +34,8 @@ class SessionState {
 
   async signOut(): Promise<void> {
     await remove('session');
-    this.signedOut();
+    this.person = null;
+    router.go(outerHref('sign-in'));
   }
 
   /** Goes to sign-in, which leads back to the same page. */

@@ -9,8 +9,9 @@ export interface Step {
   kind: 'first' | 'event' | 'ban' | 'rules' | 'after';
   title: string;
   text: string;
-  /** How many events in a row it stands for. */
+  /** How many events in a row it stands for, and when the last of them was. */
   count: number;
+  until: string;
   action: string | null;
   id: string | null;
 }
@@ -35,6 +36,7 @@ export function story(address: Address, events: readonly Item[]): Step[] {
       last.action === (event.action_taken ?? null)
     ) {
       last.count++;
+      last.until = event.timestamp;
       continue;
     }
     const kind = !steps.length ? 'first' : isBan ? 'ban' : banned ? 'after' : 'event';
@@ -45,6 +47,7 @@ export function story(address: Address, events: readonly Item[]): Step[] {
       title,
       text,
       count: 1,
+      until: event.timestamp,
       action: event.action_taken ?? null,
       id,
     });
@@ -57,6 +60,7 @@ export function story(address: Address, events: readonly Item[]): Step[] {
       title: action,
       text: `${text} (rules v${version})`.trim(),
       count: 1,
+      until: at,
       action: null,
       id: null,
     });

@@ -29,7 +29,7 @@ describe('the states of a page', () => {
     expect(screen.getByText('Loading')).toBeTruthy();
     await resource.load(async () => 'figures');
     expect(await screen.findByText('figures')).toBeTruthy();
-    await resource.load(() => Promise.reject(new ApiError(0, 'The server cannot be reached.')));
+    await resource.load(() => Promise.reject(new ApiError(503, 'The server is busy.')));
     expect(await screen.findByText('Old data.')).toBeTruthy();
     expect(screen.getByText('figures')).toBeTruthy();
   });
