@@ -123,13 +123,13 @@ tools:
 	  fi; \
 	fi
 
-# The tests run a real Redis, a real browser and a real Prometheus, and make certificates.
+# The tests run a real Redis, a real browser, a real proxy and a real Prometheus, and make certificates.
 test-tools:
-	@{ command -v redis-server && command -v openssl && command -v chromium && command -v prometheus && command -v systemd-analyze; } > /dev/null || { \
+	@{ command -v redis-server && command -v openssl && command -v chromium && command -v /usr/sbin/nginx && command -v prometheus && command -v systemd-analyze; } > /dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	    apt-get update -q && apt-get install -qy --no-install-recommends redis-server openssl chromium prometheus systemd; \
+	    apt-get update -q && apt-get install -qy --no-install-recommends redis-server openssl chromium nginx-light prometheus systemd; \
 	  else \
-	    echo "missing: redis-server, openssl, chromium, prometheus and systemd-analyze, which the tests use; install them" >&2; exit 1; \
+	    echo "missing: redis-server, openssl, chromium, nginx, prometheus and systemd-analyze, which the tests use; install them" >&2; exit 1; \
 	  fi; \
 	}
 

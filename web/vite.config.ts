@@ -64,6 +64,7 @@ export default defineConfig({
           name: 'browser',
           environment: 'node',
           include: ['browser/**/*.test.ts'],
+          globalSetup: 'browser/world/setup.ts',
           // So much that only a test that hangs reaches it, on a slow machine as well.
           testTimeout: 600_000,
           hookTimeout: 120_000,

@@ -1,7 +1,8 @@
 """A program that uses an agent as documented; the same for every agent.
 
 Reads from stdin {"config": {...}, "events": [...], "metrics": [...], "rules": false}: AgentConfig's
-fields, the records' fields beside their timestamps, and whether to ask for the rules first.
+fields, the records' fields, and whether to ask for the rules first. Records without a timestamp
+happen now.
 """
 
 import asyncio
@@ -20,9 +21,9 @@ async def main() -> None:
     if task.get("rules"):
         assert await agent.get_dynamic_rules()
     for event in task["events"]:
-        await agent.send_event(SecurityEvent(timestamp=get_current_timestamp(), **event))
+        await agent.send_event(SecurityEvent(**{"timestamp": get_current_timestamp(), **event}))
     for metric in task["metrics"]:
-        await agent.send_metric(SecurityMetric(timestamp=get_current_timestamp(), **metric))
+        await agent.send_metric(SecurityMetric(**{"timestamp": get_current_timestamp(), **metric}))
     await agent.stop()
 
 

@@ -12,16 +12,10 @@ export function launch(): Promise<Browser> {
   return chromium.launch({ executablePath, args });
 }
 
-/** A page that keeps what the browser complains about. */
-export interface Watched {
-  page: Page;
-  complaints: string[];
-}
-
-export async function open(context: BrowserContext): Promise<Watched> {
+/** Opens a page, and adds what the browser complains about to `complaints`. */
+export async function open(context: BrowserContext, complaints: string[]): Promise<Page> {
   const page = await context.newPage();
-  page.setDefaultTimeout(120_000);
-  const complaints: string[] = [];
+  page.setDefaultTimeout(60_000);
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('console', (message) => {
     // A refused request is what some tests are about.
@@ -29,7 +23,7 @@ export async function open(context: BrowserContext): Promise<Watched> {
       complaints.push(message.text());
     }
   });
-  return { page, complaints };
+  return page;
 }
 
 /** Waits until nothing on the page is loading. */
