@@ -1,4 +1,5 @@
 /** The answers of the operator API, as far as the dashboard reads them. */
+import type { ChannelType, Condition } from './alerts';
 
 export type Role = 'viewer' | 'operator' | 'admin';
 
@@ -303,4 +304,66 @@ export interface Adoption {
   version: number | null;
   counts: Record<'refused' | 'waiting' | 'fetched' | 'applied' | 'silent' | 'in_intervals', number>;
   agents: Adopter[];
+}
+
+export interface QuietHours {
+  from: string;
+  to: string;
+  tz: string;
+}
+
+/** A group that an alert is going on for. */
+export interface ActiveGroup {
+  group: string | null;
+  since: string;
+  count: number;
+  detail: string | null;
+  told: boolean;
+}
+
+export interface Alert {
+  id: string;
+  label: string;
+  condition: Condition;
+  channels: string[];
+  group_by: string | null;
+  enabled: boolean;
+  update_interval_s: number;
+  quiet_hours: QuietHours | null;
+  muted_until: string | null;
+  active: ActiveGroup[];
+  /** Why it cannot be evaluated. */
+  failure: string | null;
+}
+
+export interface AlertEntry {
+  at: string;
+  /** `started`, `ongoing`, `ended`, or what became of a notification: `delivered`, `given_up`. */
+  event: string;
+  summary?: string;
+  told?: boolean;
+  group?: { field: string; value: string | null } | null;
+  count?: number;
+  channel?: string;
+  channel_label?: string | null;
+  /** What the receiver answered, or why it was given up. */
+  detail?: string;
+  links?: { view: string; ban: string | null };
+}
+
+export interface Channel {
+  id: string;
+  label: string;
+  type: ChannelType;
+  /** Of a URL only scheme and host. */
+  target: string;
+  has_secret: boolean;
+}
+
+/** What the receiver of a test said, or why it did not get it. */
+export interface TestAnswer {
+  delivered: boolean;
+  status: number | null;
+  text: string;
+  took_ms: number;
 }

@@ -2,6 +2,7 @@
 import type { Component } from 'svelte';
 import Address from './Address.svelte';
 import Agents from './Agents.svelte';
+import Alerts from './Alerts.svelte';
 import Events from './Events.svelte';
 import Overview from './Overview.svelte';
 import Passive from './Passive.svelte';
@@ -24,6 +25,7 @@ export const PAGES: readonly PageEntry[] = [
   { path: 'rules', title: 'Rules', component: Rules, key: 'r', listed: true },
   { path: 'passive', title: 'Passive', component: Passive, key: 'p', listed: true },
   { path: 'agents', title: 'Agents', component: Agents, key: 'a', listed: true },
+  { path: 'alerts', title: 'Alerts', component: Alerts, key: 'l', listed: true },
   { path: 'settings', title: 'Settings', component: Settings, key: 's', listed: true },
   { path: 'address', title: 'Address', component: Address, listed: false },
 ];
