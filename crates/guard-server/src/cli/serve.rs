@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::accounts::{self, PeopleError};
+use crate::alerts::channels::Channels;
 use crate::cli::config::Config;
 use crate::cli::opening::{self, Opened};
 use crate::http::connections::tls::{Tls, TlsError};
@@ -142,6 +143,7 @@ pub async fn run(
     let state = Arc::new(
         AppState::new(stores, config.limits)
             .with_dashboard(dashboard)
+            .with_sender(Arc::new(Channels::new(config.webhooks, config.mail)))
             .with_proxies(config.proxies)
             .with_public_url(config.public_url)
             .with_sessions(config.sessions)
