@@ -22,6 +22,8 @@ const PAGES = [
   ['rules-emergency', 'p/PROJECT/rules?tab=emergency'],
   ['passive', 'p/PROJECT/passive'],
   ['agents', 'p/PROJECT/agents'],
+  ['alerts', 'p/PROJECT/alerts'],
+  ['alerts-channels', 'p/PROJECT/alerts?tab=channels'],
   ['settings-project', 'p/PROJECT/settings'],
   ['settings-keys', 'p/PROJECT/settings?tab=keys'],
   ['settings-people', 'p/PROJECT/settings?tab=people'],
