@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 from harness import explore as exploring
 from harness import held, ingest, processes
 from harness import rules as dynamic_rules
+from harness import tail as live
 from harness.comparison import Comparison
 from harness.environment import Environment, Subject, say
 from harness.processes import Sink
@@ -34,6 +35,8 @@ class Scale:
     sustained: int
     stored: Sequence[int]
     explored: Sequence[int]
+    readers: int
+    tail_seconds: int
     records: int = 20_000
 
 
@@ -47,6 +50,8 @@ FULL = Scale(
     sustained=1_000_000,
     stored=(100_000, 1_000_000),
     explored=(100_000, 1_000_000),
+    readers=200,
+    tail_seconds=30,
 )
 # With `--long`.
 LONG = replace(FULL, stored=(*FULL.stored, 10_000_000), explored=(*FULL.explored, 10_000_000))
@@ -60,6 +65,8 @@ QUICK = Scale(
     sustained=100_000,
     stored=(100_000,),
     explored=(100_000,),
+    readers=200,
+    tail_seconds=5,
 )
 
 
@@ -141,6 +148,8 @@ NOTHING = "an agent that does nothing"
 
 # The largest share of an app's throughput that the agent may cost, in percent.
 GOAL = 2
+# The rate at which events come in while others follow them.
+EVENTS_PER_SECOND = 5000
 
 
 def send(environment: Environment, sink: Sink, scale: Scale) -> Result:
@@ -348,9 +357,23 @@ def explore(environment: Environment, _: Sink, scale: Scale) -> Result:
     return Result(tables=[exploring.growth(exploring.measure(environment, scale.explored))])
 
 
-CASES = (send, stall, trouble, app, footprint, rate, rust, rules, waiting, storing, explore)
+def tail(environment: Environment, _: Sink, scale: Scale) -> Result:
+    """Measures how late events reach live readers, and what these cost the server."""
+    cost = live.measure(environment, scale.readers, EVENTS_PER_SECOND, scale.tail_seconds)
+    readers = f"{scale.readers} live readers, {EVENTS_PER_SECOND:,} events stored per second"
+    late = [1e3 * value for value in quantiles(cost.delays, n=100, method="inclusive")]
+    return Result(
+        alone=[
+            f"{readers}: {cost.events:,} events delivered, {cost.missed:,} missed; from the start "
+            f"of the POST to the reader p50 {figure(late[49])} ms, p99 {figure(late[98])} ms; "
+            f"{figure(100 * cost.cores)} % of a core, memory at most {figure(cost.peak_mib)} MiB"
+        ]
+    )
+
+
+CASES = (send, stall, trouble, app, footprint, rate, rust, rules, waiting, storing, explore, tail)
 # The cases that need only guard-server.
-SERVER_CASES = (waiting, storing, explore)
+SERVER_CASES = (waiting, storing, explore, tail)
 
 
 def both_modes(run: Callable[[str], dict[str, float]]) -> dict[str, float]:

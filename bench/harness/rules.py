@@ -4,7 +4,7 @@ import http.client
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,12 +99,14 @@ def until(client: Host, address: str, status: int) -> float:
 
 
 @contextmanager
-def server(environment: Environment, folder: Path) -> Iterator[Server]:
-    """A guard-server with its own data directory."""
+def server(
+    environment: Environment, folder: Path, more: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """A guard-server with its own data directory, and perhaps more settings."""
     binary = environment.program("guard-server")
     command = [binary, "--listen", "127.0.0.1:0", "--data-dir", folder]
     settings = {"GUARD_SERVER_API_KEY": API_KEY, "GUARD_SERVER_ADMIN_TOKEN": ADMIN_TOKEN}
-    with running(command, settings) as process:
+    with running(command, settings | dict(more or {})) as process:
         yield Server(announced(process), process.pid)
 
 

@@ -60,6 +60,8 @@ NEEDS: dict[str, Callable[[Shop], Needs]] = {
     "discard_draft": lambda shop: shop.draft() or {},
     "publish_draft": lambda shop: shop.draft() or {},
 }
+# Its answer has no end.
+STREAM = "follow_events"
 # For calls that are refused before anything is looked up.
 NOTHING: Needs = {"id": "none", "name": "nobody", "token": "none"}
 
@@ -101,14 +103,30 @@ def send(
         body = {
             name: it for name, it in {**body, **needs.get("body", {})}.items() if it is not None
         }
-    return requests.request(
+    answer = requests.request(
         operation.method,
         shop.server.url + path,
         params=query,
         json=body,
         headers={**operation.examples("header"), **headers, **needs.get("headers", {})},
         timeout=PATIENCE_SECONDS,
+        stream=operation.id == STREAM,
     )
+    if operation.id == STREAM and answer.ok:
+        keep_beginning(answer, shop)
+    return answer
+
+
+def keep_beginning(answer: requests.Response, shop: Shop) -> None:
+    """Reads an endless answer up to an event, which an agent sends now."""
+    shop.agent("POST", "/api/v1/events", {"events": [shop.event(9)]})
+    text = b""
+    for piece in answer.iter_content(None):
+        text += piece
+        if b"\ndata: " in text and text.endswith(b"\n\n"):
+            break
+    answer.close()
+    answer._content = text
 
 
 def problems(operation: Operation, answer: requests.Response) -> list[str]:

@@ -52,6 +52,7 @@ pub mod rules;
 mod schema;
 pub mod secret;
 pub mod store;
+mod tail;
 mod trouble;
 pub mod visible;
 

@@ -344,6 +344,7 @@ async fn store(
     // A batch that was not stored is sent again.
     let receipt = append.await.inspect_err(|_| admission.give_back(records))?;
     let duplicates = receipt.duplicates.unwrap_or_default();
+    state.tails.committed(project);
     for (kind, taken) in [(Kind::Event, events), (Kind::Metric, metrics)] {
         let again = duplicates.of(kind);
         let new = (taken as u64).saturating_sub(again);

@@ -46,6 +46,14 @@ pub(crate) enum Credential {
     Token(CredentialHash),
 }
 
+impl Credential {
+    /// The hash of the cookie or token.
+    pub(crate) const fn hash(self) -> CredentialHash {
+        let (Self::Session(hash) | Self::Token(hash)) = self;
+        hash
+    }
+}
+
 /// Who makes a request, and what they may do.
 #[derive(Debug, Clone)]
 pub(crate) struct Principal {
@@ -216,45 +224,60 @@ pub(crate) async fn find(
     address: Option<IpAddr>,
 ) -> Result<Option<Principal>, StoreError> {
     let (people, now) = (&state.stores.people, state.clock.now());
-    match credential {
+    let Some(found) = look_up(state, credential, address).await? else {
+        return Ok(None);
+    };
+    if is_stale(found.used_at, now) {
+        used(match credential {
+            Credential::Token(_) => people.touch_token(&found.token, now).await,
+            Credential::Session(hash) => people.touch_session(hash, now).await,
+        });
+    }
+    Ok(Some(found.principal))
+}
+
+/// What the store knows about a credential that is valid now.
+pub(crate) struct Found {
+    pub(crate) principal: Principal,
+    /// When it was last used, as far as that is stored.
+    used_at: Option<Timestamp>,
+    /// The id of a token.
+    token: String,
+}
+
+/// The same as [`find`], but does not count as a use.
+pub(crate) async fn look_up(
+    state: &AppState,
+    credential: Credential,
+    address: Option<IpAddr>,
+) -> Result<Option<Found>, StoreError> {
+    let (people, now) = (&state.stores.people, state.clock.now());
+    let principal = |who, role, projects| Principal {
+        actor: Actor { who, address },
+        role,
+        projects,
+        credential,
+    };
+    Ok(match credential {
         Credential::Token(hash) => {
             let token = people.token(hash).await?;
-            let Some(token) = token.filter(|token| !token.is_expired(now)) else {
-                return Ok(None);
-            };
-            if is_stale(token.last_used_at, now) {
-                used(people.touch_token(&token.id, now).await);
-            }
-            Ok(Some(Principal {
-                actor: Actor {
-                    who: Who::Token(token.label),
-                    address,
-                },
-                role: token.role,
-                projects: token.projects,
-                credential,
-            }))
+            let token = token.filter(|token| !token.is_expired(now));
+            token.map(|token| Found {
+                principal: principal(Who::Token(token.label), token.role, token.projects),
+                used_at: token.last_used_at,
+                token: token.id,
+            })
         }
         Credential::Session(hash) => {
             let found = people.session(hash).await?;
             let found = found.filter(|(session, _)| !state.sessions.is_over(session, now));
-            let Some((session, person)) = found else {
-                return Ok(None);
-            };
-            if is_stale(Some(session.seen_at), now) {
-                used(people.touch_session(hash, now).await);
-            }
-            Ok(Some(Principal {
-                actor: Actor {
-                    who: Who::Person(person.name),
-                    address,
-                },
-                role: person.role,
-                projects: person.projects,
-                credential,
-            }))
+            found.map(|(session, person)| Found {
+                principal: principal(Who::Person(person.name), person.role, person.projects),
+                used_at: Some(session.seen_at),
+                token: String::new(),
+            })
         }
-    }
+    })
 }
 
 fn is_stale(stored: Option<Timestamp>, now: Timestamp) -> bool {

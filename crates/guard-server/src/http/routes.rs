@@ -78,6 +78,8 @@ fn dashboard() -> Router<Arc<AppState>> {
 fn operations(state: &Arc<AppState>) -> OpenApiRouter<Arc<AppState>> {
     let for_people = for_people()
         .layer(from_fn_with_state(Arc::clone(state), turns::in_turn))
+        // Streams last, so they have limits of their own.
+        .nest("/api/v1/projects/{project}", explore::live())
         .layer(from_fn_with_state(Arc::clone(state), rate::limit));
     openapi::router()
         .merge(for_agents())

@@ -30,6 +30,7 @@ use crate::projects::watch::KeyWatch;
 use crate::rules::Feed;
 use crate::rules::versions::{self, ChangeError};
 use crate::store::{StoreError, Stores};
+use crate::tail::{Places, Tails};
 use crate::trouble::TroubleLog;
 
 /// Default of [`AppState::with_audit_kept_for`].
@@ -58,6 +59,10 @@ pub struct Limits {
     pub types: u32,
     /// Installs of a project whose last status is kept, and processes whose rules are tracked.
     pub installs: u32,
+    /// Live readers of events at the same time.
+    pub tails: usize,
+    /// Live readers with one token or session.
+    pub tails_per_credential: usize,
     /// Bytes of the disk that stay free: before that the oldest records give way, then no more are
     /// accepted. `None` for 1 GiB, or a twentieth of a smaller disk.
     pub reserve: Option<u64>,
@@ -75,6 +80,8 @@ impl Default for Limits {
             memory: 256 << 20,
             types: 1000,
             installs: 10_000,
+            tails: 256,
+            tails_per_credential: 32,
             reserve: None,
         }
     }
@@ -108,6 +115,9 @@ pub struct AppState {
     /// The keys of requests that wait for rules.
     pub(crate) held_keys: KeyWatch,
     pub(crate) feed: Feed,
+    /// The live readers of events.
+    pub(crate) tails: Arc<Tails>,
+    pub(crate) tail_places: Arc<Places>,
     pub(crate) check_ins: CheckIns,
     pub(crate) readiness: Readiness,
     pub(crate) monitor: Monitor,
@@ -132,13 +142,17 @@ impl AppState {
     pub fn new(stores: Stores, limits: Limits) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let fleet = Arc::clone(&stores.fleet);
+        let monitor = Monitor::new(stores.telemetry.meters());
+        let (tails, each) = (limits.tails, limits.tails_per_credential);
         Self {
+            tails: Tails::new(Arc::clone(&stores.arrivals), monitor.tails.clone()),
+            tail_places: Places::new(tails, each, monitor.tails.clone()).into(),
             feed: Feed::new(Arc::clone(&stores.rules)),
             check_ins: CheckIns::new(fleet, Arc::clone(&clock), limits.installs),
             followed: Reading::of(&*clock).into(),
             clock,
             readiness: Readiness::default(),
-            monitor: Monitor::new(stores.telemetry.meters()),
+            monitor,
             storage: StorageGate::default(),
             sender: Arc::new(NoSender),
             dashboard: String::new(),
@@ -317,8 +331,10 @@ impl AppState {
         Ok(())
     }
 
-    /// Answers all requests that wait for rules to change, and makes later ones not wait.
+    /// Answers all requests that wait for rules to change, and makes later ones not wait. Ends all
+    /// live readers.
     pub fn stop_waiting(&self) {
         self.feed.stop();
+        self.tails.stop();
     }
 }

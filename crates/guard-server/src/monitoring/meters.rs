@@ -170,3 +170,42 @@ impl ConnectionMeters {
         );
     }
 }
+
+/// The measurements of live readers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TailMeters {
+    open: Gauge,
+    gaps: Counter,
+    missed: Counter,
+}
+
+impl TailMeters {
+    /// Sets how many live readers there are.
+    pub(crate) fn open(&self, n: usize) {
+        self.open.set(number(n as u64));
+    }
+
+    /// Counts a gap that a reader was told of.
+    pub(crate) fn gap(&self) {
+        self.gaps.inc();
+    }
+
+    /// Counts events that were left out because a reader was too slow.
+    pub(crate) fn missed(&self, n: u64) {
+        self.missed.inc_by(n);
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register("tails", "Live readers of events", self.open.clone());
+        registry.register(
+            "tail_gaps",
+            "Gaps in live streams whose readers were too slow",
+            self.gaps.clone(),
+        );
+        registry.register(
+            "tail_missed_events",
+            "Events that live streams left out because their readers were too slow",
+            self.missed.clone(),
+        );
+    }
+}

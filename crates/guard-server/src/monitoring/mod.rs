@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use self::alerts::AlertMeters;
+pub(crate) use self::meters::TailMeters;
 pub use self::meters::{ConnectionMeters, StoreMeters};
 use self::upkeep::LossMeters;
 pub use self::upkeep::{CertificateMeter, RetentionMeters};
@@ -83,6 +84,7 @@ pub(crate) struct Monitor {
     pub(crate) connections: ConnectionMeters,
     pub(crate) retention: RetentionMeters,
     pub(crate) alerts: AlertMeters,
+    pub(crate) tails: TailMeters,
 }
 
 impl Monitor {
@@ -103,6 +105,7 @@ impl Monitor {
             connections: ConnectionMeters::default(),
             retention: RetentionMeters::default(),
             alerts: AlertMeters::default(),
+            tails: TailMeters::default(),
         };
         monitor.registered()
     }
@@ -148,6 +151,7 @@ impl Monitor {
         self.connections.register(registry);
         self.alerts.register(registry);
         self.retention.register(registry);
+        self.tails.register(registry);
         self
     }
 

@@ -39,10 +39,10 @@ pub struct ArrivalSlice {
 
 /// The events of a project in order of arrival.
 ///
-/// A reader that begins each query where the last one ended reads every event once, however
-/// many batches are written meanwhile. An event that is sent again does not arrive again. An event
-/// that comes late has its place where it arrived, whatever its timestamp says. Positions stay valid when
-/// the server starts again. They do not say how much lies between them.
+/// A reader that begins each query where the last one ended reads every event once, however many
+/// batches are written meanwhile. An event that is sent again does not arrive again. An event that
+/// comes late has its place where it arrived, whatever its timestamp says. Positions stay valid
+/// when the server starts again. They do not say how much lies between them.
 pub trait Arrivals: Send + Sync {
     /// The position after everything that is committed now.
     fn now(&self, project: ProjectId) -> BoxFuture<'_, Cursor>;
@@ -52,8 +52,8 @@ pub trait Arrivals: Send + Sync {
     /// # Errors
     ///
     /// [`StoreError::InvalidCursor`](super::StoreError::InvalidCursor) for a position of another
-    /// store or another project. [`StoreError::ExpiredCursor`](super::StoreError::ExpiredCursor) if an
-    /// event that arrived after the position was removed, for example by retention. To go on without it,
-    /// begin at [`now`](Self::now).
+    /// store or another project. [`StoreError::ExpiredCursor`](super::StoreError::ExpiredCursor) if
+    /// an event that arrived after the position was removed, for example by retention. To go on
+    /// without it, begin at [`now`](Self::now).
     fn arrivals(&self, query: ArrivalQuery) -> BoxFuture<'_, ArrivalSlice>;
 }

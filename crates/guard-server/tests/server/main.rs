@@ -40,6 +40,7 @@ mod shield;
 mod starting;
 mod storage;
 mod support;
+mod tail;
 mod tls;
 mod traps;
 mod versions;

@@ -28,6 +28,10 @@ const MAX_CONNECTIONS_PER_ADDRESS: u32 = 1024;
 const MAX_HELD_REQUESTS: u32 = 8192;
 /// The budget must have room for this many bodies of the maximum size.
 const MEMORY_FACTOR: u32 = 4;
+/// Default of `--max-tails`.
+const MAX_TAILS: u32 = 256;
+/// Default of `--max-tails-per-credential`.
+const MAX_TAILS_PER_CREDENTIAL: u32 = 32;
 /// Default of `--head-timeout`, in seconds.
 const HEAD_TIMEOUT: u32 = 10;
 /// Default of `--write-timeout`, in seconds.
@@ -139,6 +143,25 @@ pub struct LimitArgs {
     )]
     pub max_held_requests: u32,
 
+    /// Live readers of events at the same time; more get a 429. Each takes a connection, and up to
+    /// 1 MiB of memory while its client is slow.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_MAX_TAILS",
+        default_value_t = MAX_TAILS,
+        value_name = "N"
+    )]
+    pub max_tails: u32,
+
+    /// Live readers with one token or session at the same time; more get a 429.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_MAX_TAILS_PER_CREDENTIAL",
+        default_value_t = MAX_TAILS_PER_CREDENTIAL,
+        value_name = "N"
+    )]
+    pub max_tails_per_credential: u32,
+
     /// Seconds that the head of a request may take to arrive; then the connection is closed.
     #[arg(
         long,
@@ -182,6 +205,8 @@ impl LimitArgs {
             calls_per_credential: self.max_calls_per_credential,
             calls_per_address: self.max_calls_per_address,
             memory: self.max_body_memory as usize,
+            tails: self.max_tails as usize,
+            tails_per_credential: self.max_tails_per_credential as usize,
             ..Limits::default()
         }
     }

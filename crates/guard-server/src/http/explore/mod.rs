@@ -7,6 +7,7 @@ mod listing;
 mod metrics;
 mod pages;
 mod params;
+mod tail;
 mod views;
 
 use std::sync::Arc;
@@ -34,4 +35,9 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(pages::losses))
         .routes(routes!(views::list, views::add))
         .routes(routes!(views::remove))
+}
+
+/// The live stream of a project.
+pub(crate) fn live() -> OpenApiRouter<Arc<AppState>> {
+    OpenApiRouter::default().routes(routes!(tail::tail))
 }

@@ -32,7 +32,7 @@ use super::state::AppState;
         (name = "Session", description = "People sign in with name and password, and get a cookie."),
         (name = "People and tokens", description = "Who may use this API, and what was changed."),
         (name = "Projects", description = "Projects, their settings, and the keys of their agents."),
-        (name = "Events", description = "Lists, counts and files of events."),
+        (name = "Events", description = "Lists, counts, files and the live stream of events."),
         (name = "Metrics", description = "Statistics of metrics, which are kept per minute."),
         (name = "Pages", description = "The answers that the pages of the dashboard are made of."),
         (name = "Views", description = "Saved views of events."),

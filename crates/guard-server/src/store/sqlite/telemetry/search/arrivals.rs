@@ -22,7 +22,8 @@ const CHUNKS: i64 = 256;
 pub(super) struct Position {
     /// The `identity` of the project.
     identity: i64,
-    /// When the chunk came. A file that was restored from a backup uses the ids of later chunks again. 0 if unknown.
+    /// When the chunk came. A file that was restored from a backup uses the ids of later chunks
+    /// again. 0 if unknown.
     received_at: i64,
     place: ChunkPlace,
 }
@@ -173,8 +174,8 @@ fn received_at(connection: &Connection, chunk: i64) -> rusqlite::Result<Option<i
         .optional()
 }
 
-/// The places of the events of a chunk, and their installs, by position. Records of the chunk that were duplicates or
-/// have expired have no row.
+/// The places of the events of a chunk, and their installs, by position. Records of the chunk that
+/// were duplicates or have expired have no row.
 fn rows(
     connection: &Connection,
     reader: &mut Reader<'_>,
