@@ -10,6 +10,8 @@ export const MAX_ROWS = 500;
 export const MAX_WAITING = 2000;
 /** Rows are shown at most this often, however many events arrive. */
 const SHOW_MS = 250;
+/** How the server says that it cannot go on after a position. */
+const NO_POSITION = ['expired_position', 'invalid_position'];
 /** How long it waits before it connects again. */
 const RETRY_MS = 2000;
 
@@ -25,6 +27,8 @@ export class Tail {
   connected = $state(false);
   /** How many events the server left out because this browser was too slow. */
   missed = $state(0);
+  /** Whether the server could not go on after the last event, so that it began at now. */
+  broken = $state(false);
   /** Why the server refuses the stream. */
   error = $state('');
 
@@ -54,6 +58,7 @@ export class Tail {
     this.#position = '';
     this.waiting = 0;
     this.missed = 0;
+    this.broken = false;
     this.paused = false;
     this.full = false;
     this.error = '';
@@ -88,8 +93,13 @@ export class Tail {
         });
       } catch (error) {
         if (running.signal.aborted) return;
+        if (error instanceof ApiError && NO_POSITION.includes(error.code) && this.#position) {
+          this.#position = '';
+          this.broken = true;
+          continue;
+        }
         if (error instanceof ApiError && !error.offline) {
-          this.error = error.status === 404 ? 'This server has no live view yet.' : error.detail;
+          this.error = error.detail;
           this.#stop();
           return;
         }

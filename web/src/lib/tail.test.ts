@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ApiError } from './api';
 import { FrameParser, type Frame } from './stream';
 import { MAX_ROWS, MAX_WAITING, Tail } from './tail.svelte';
 
@@ -80,5 +81,26 @@ describe('the tail', () => {
     const { tail, send } = tailed();
     send({ event: 'gap', id: '', data: '{"missed":5}' });
     expect(tail.missed).toBe(5);
+  });
+
+  it('begins anew and says so when the server cannot go on after its position', async () => {
+    const positions: string[] = [];
+    const tail = new Tail((_, position, signal, on) => {
+      positions.push(position);
+      if (positions.length === 2) {
+        return Promise.reject(new ApiError(400, 'gone', 'expired_position', 'Last-Event-ID'));
+      }
+      on.open();
+      if (positions.length === 1) {
+        on.frame({ event: 'record', id: 'c1', data: '{"id":"1"}' });
+        return Promise.resolve();
+      }
+      return new Promise((_, reject) => signal.addEventListener('abort', reject));
+    });
+    tail.open('/tail');
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(positions).toEqual(['', 'c1', '']);
+    expect(tail.broken).toBe(true);
+    expect(tail.error).toBe('');
   });
 });
