@@ -10,7 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 SOURCES = Path(__file__).parent.parent / "crates" / "guard-server" / "src"
-DOMAIN = ("rules", "projects", "people", "accounts", "fleet", "query", "explore", "alerts")
+DOMAIN = ("rules", "projects", "people", "accounts", "fleet", "query", "explore", "tail", "alerts")
 FORBIDDEN = re.compile(
     r"\b(?:axum\w*|clap|rusqlite|tokio_postgres|clickhouse)::|\bcrate::(?:http|cli)\b"
 )

@@ -54,6 +54,7 @@ async fn run(loaded: Loaded) -> Result<(), (u8, String)> {
         Some(Command::Top(args)) => cli::top(args).await,
         Some(Command::Series(args)) => cli::series(args).await,
         Some(Command::Export(args)) => cli::export(args).await,
+        Some(Command::Tail(args)) => cli::tail(args).await,
         Some(Command::Alerts(command)) => cli::alerts(&loaded.args, command).await,
         Some(Command::Channels(command)) => cli::channels(&loaded.args, command).await,
         None => start_server(loaded.args).await,

@@ -18,7 +18,7 @@ use thiserror::Error;
 pub use self::limits::LimitArgs;
 pub use self::mail::{MailError, OutboundArgs};
 use crate::cli::alerts_command::{AlertsArgs, ChannelsCommand};
-use crate::cli::explore::{ExportArgs, QueryArgs, SeriesArgs, TopArgs};
+use crate::cli::explore::{ExportArgs, QueryArgs, SeriesArgs, TailArgs, TopArgs};
 use crate::cli::people_command::{PeopleCommand, TokensCommand};
 use crate::cli::projects_command::{KeysArgs, ProjectsCommand};
 use crate::cli::rules_command::RulesArgs;
@@ -291,6 +291,8 @@ pub enum Command {
     Series(Box<SeriesArgs>),
     /// Save all events that match
     Export(Box<ExportArgs>),
+    /// Print events as they arrive
+    Tail(Box<TailArgs>),
 }
 
 /// The checked configuration of a server.

@@ -28,7 +28,7 @@ use std::io::Write as _;
 pub use self::alerts::{alerts, channels};
 pub use self::backup::{back_up, restore};
 pub use self::doctor::doctor;
-pub use self::explore::{export, query, series, top};
+pub use self::explore::{export, query, series, tail, top};
 pub use self::people::{people, tokens};
 pub use self::projects::{keys, projects};
 pub use self::rules::rules;

@@ -1,14 +1,14 @@
 //! `guard-server query`, `top`, `series` and `export` against a running server: the real binary on
 //! both sides.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::process::Process;
-use crate::support::{TOKEN, batch, noise};
+use crate::support::{TOKEN, batch, client, event, noise};
 
 /// The hour in which the events of these tests happen.
 const HOUR: [&str; 4] = [
@@ -403,6 +403,92 @@ async fn who_may_not_or_cannot_is_told_why() {
     assert_eq!(code, 1, "{error}");
     assert!(
         error.contains("cannot connect") && error.contains("--server"),
+        "{error}"
+    );
+}
+
+/// Forwards connections to a server, until it is told to cut them.
+struct Proxy {
+    origin: String,
+    cut: tokio::sync::watch::Sender<()>,
+}
+
+impl Proxy {
+    async fn to(server: &Process) -> Self {
+        let target = server.origin.strip_prefix("http://").unwrap().to_owned();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let (cut, cuts) = tokio::sync::watch::channel(());
+        tokio::spawn(async move {
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let (target, mut cuts) = (target.clone(), cuts.clone());
+                cuts.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = cuts.changed() => {}
+                    }
+                });
+            }
+        });
+        Self { origin, cut }
+    }
+}
+
+/// Waits until this many live readers are connected.
+async fn until_followed(server: &Process, readers: usize) {
+    let line = format!("guard_server_tails {readers}");
+    loop {
+        let request = client().get(format!("{}/metrics", server.origin));
+        let answer = request.bearer_auth(TOKEN).send().await.unwrap();
+        if answer.text().await.unwrap().lines().any(|it| it == line) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_goes_on_after_its_connection_was_cut() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::with_key(data.path());
+    let proxy = Proxy::to(&server).await;
+    let mut tail = command(
+        &proxy.origin,
+        &["tail", "--filter", "ip_address:192.0.2.0/24"],
+    )
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    until_followed(&server, 1).await;
+    let mut other = event("other");
+    other["ip_address"] = json!("198.51.100.1");
+    assert!(server.post(batch("1", &[event("a"), other], &[])).await);
+    let line = "2026-11-22T14:28:58Z\tip_banned\t192.0.2.7\t\t\t\t\t\t";
+    assert_eq!(next(), line);
+    proxy.cut.send(()).unwrap();
+    until_followed(&server, 0).await;
+    let mut second = event("b");
+    second["reason"] = json!("too\nmany");
+    assert!(server.post(batch("2", &[second], &[])).await);
+    assert_eq!(next(), format!("{line}too\\nmany"));
+    tail.kill().unwrap();
+    let error = tail.wait_with_output().unwrap().stderr;
+    let error = String::from_utf8(error).unwrap();
+    assert!(error.contains("the connection was cut"), "{error}");
+
+    let (code, error) = failed(command(
+        &server.origin,
+        &["tail", "--filter", "endpiont:/a"],
+    ));
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("--filter") && error.contains("endpoint"),
         "{error}"
     );
 }

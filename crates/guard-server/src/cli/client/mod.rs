@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, ClientBuilder, Method, RequestBuilder, Response, Url};
+use reqwest::{
+    Certificate, ClientBuilder, Method, Request, RequestBuilder, Response, StatusCode, Url,
+};
 use serde::de::DeserializeOwned;
 
 pub use self::arguments::ServerArgs;
@@ -97,15 +99,33 @@ impl Client {
 
     /// Sends a request. Its answer may be read piece by piece, for as long as it takes.
     pub(super) async fn open(&self, request: RequestBuilder) -> Outcome<Response> {
-        let sent = request.build();
-        let request = sent.map_err(|error| (USAGE, error.without_url().to_string()))?;
+        let request = built(request)?;
         let asked = request.url().clone();
         let sent = self.http.execute(request).await;
         let response = sent.map_err(|error| self.unreachable(&error))?;
+        self.granted(response, &asked).await
+    }
+
+    /// The same, to go on after a connection was cut. `None` if the server cannot be reached or is
+    /// too busy, which may end.
+    pub(super) async fn open_again(&self, request: RequestBuilder) -> Outcome<Option<Response>> {
+        let request = built(request)?;
+        let asked = request.url().clone();
+        let Ok(response) = self.http.execute(request).await else {
+            return Ok(None);
+        };
+        let status = response.status();
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Ok(None);
+        }
+        self.granted(response, &asked).await.map(Some)
+    }
+
+    async fn granted(&self, response: Response, asked: &Url) -> Outcome<Response> {
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(refused(response, &asked, &self.server, &self.project).await)
+        Err(refused(response, asked, &self.server, &self.project).await)
     }
 
     /// The connection failed.
@@ -127,6 +147,11 @@ impl Client {
         };
         (FAILED, message)
     }
+}
+
+fn built(request: RequestBuilder) -> Outcome<Request> {
+    let built = request.build();
+    built.map_err(|error| (USAGE, error.without_url().to_string()))
 }
 
 /// The innermost cause, which says most. Never the URL, which has the filter.

@@ -172,6 +172,28 @@ pub struct ExportArgs {
     pub server: ServerArgs,
 }
 
+/// Print events as they arrive, until you stop it
+#[derive(Debug, Args)]
+pub struct TailArgs {
+    /// Only events that match, such as 'status_code:>=400 -country:DE endpoint:/api/*'
+    #[arg(
+        long,
+        value_name = "FILTER",
+        allow_hyphen_values = true,
+        value_parser = short_enough
+    )]
+    pub filter: Option<String>,
+    /// The zone in which times are shown, such as Europe/Berlin
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
+    pub tz: TimeZone,
+    /// Print each event as the API returns it, one a line, and {"missed": N} where N are missing
+    #[arg(long)]
+    pub json: bool,
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
 /// The format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
@@ -25,10 +26,29 @@ struct Page {
     next: Option<String>,
 }
 
+/// An event, as the API returns it.
 #[derive(Deserialize)]
-struct Item {
+pub(super) struct Item {
     received_at: Timestamp,
     event: Value,
+}
+
+impl Item {
+    /// When it happened.
+    pub(super) fn time(&self, zone: &TimeZone) -> String {
+        let at = self.event["timestamp"].as_str();
+        let at = at.and_then(|at| at.parse().ok());
+        time_in(at.unwrap_or(self.received_at), zone)
+    }
+
+    /// A field as text. Empty if it is missing.
+    pub(super) fn cell(&self, name: &str) -> String {
+        match &self.event[name] {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// Runs `guard-server query`.
@@ -84,21 +104,11 @@ fn line(item: &RawValue) -> String {
 
 fn show(items: &[Item], args: &QueryArgs) -> Outcome<()> {
     const NONE: &str = "no events match in this range";
-    let cell = |item: &Item, name: &str| match &item.event[name] {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let at = |item: &Item| {
-        let at = item.event["timestamp"].as_str();
-        let at = at.and_then(|at| at.parse().ok());
-        time_in(at.unwrap_or(item.received_at), &args.tz)
-    };
     if io::stdout().is_terminal() && terminal::width() < WIDE {
         let rows = items.iter().map(|item| {
-            let [kind, address] = ["event_type", "ip_address"].map(|name| cell(item, name));
-            let [endpoint, reason] = ["endpoint", "reason"].map(|name| cell(item, name));
-            [at(item), kind, address, endpoint, reason]
+            let [kind, address] = ["event_type", "ip_address"].map(|name| item.cell(name));
+            let [endpoint, reason] = ["endpoint", "reason"].map(|name| item.cell(name));
+            [item.time(&args.tz), kind, address, endpoint, reason]
         });
         return Table::new(["TIME", "TYPE", "ADDRESS", "ENDPOINT", "REASON"])
             .with(rows)
@@ -107,12 +117,12 @@ fn show(items: &[Item], args: &QueryArgs) -> Outcome<()> {
     }
     let rows = items.iter().map(|item| {
         let [kind, address, country] =
-            ["event_type", "ip_address", "country"].map(|name| cell(item, name));
+            ["event_type", "ip_address", "country"].map(|name| item.cell(name));
         let [action, method, endpoint] =
-            ["action_taken", "method", "endpoint"].map(|name| cell(item, name));
-        let [status, reason] = ["status_code", "reason"].map(|name| cell(item, name));
+            ["action_taken", "method", "endpoint"].map(|name| item.cell(name));
+        let [status, reason] = ["status_code", "reason"].map(|name| item.cell(name));
         [
-            at(item),
+            item.time(&args.tz),
             kind,
             address,
             country,
