@@ -8,7 +8,6 @@ mod audited;
 mod auth;
 mod backup;
 mod bad_rules;
-
 mod clocks;
 mod crowds;
 mod drafts;
@@ -17,6 +16,7 @@ mod encrypted;
 mod endings;
 mod explore;
 mod explore_commands;
+mod exports;
 mod history;
 mod holding;
 mod lock;

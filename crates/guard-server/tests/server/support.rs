@@ -1,6 +1,7 @@
 //! A test server, and helpers for requests to it.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Once};
 
 use flate2::Compression;
@@ -46,7 +47,7 @@ pub(crate) struct Server {
     pub(crate) store: Arc<Sqlite>,
     pub(crate) state: Arc<AppState>,
     client: Client,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// The settings of a test server.
@@ -122,7 +123,7 @@ impl Setup {
             state,
             store,
             client: client(),
-            _directory: directory,
+            directory,
         }
     }
 }
@@ -153,6 +154,11 @@ pub(crate) async fn serve_state(state: Arc<AppState>, limits: ConnectionLimits) 
 impl Server {
     pub(crate) async fn start() -> Self {
         Setup::default().start().await
+    }
+
+    /// A file beside the database, or the database.
+    pub(crate) fn store_path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     /// A request without a key or token.
