@@ -64,7 +64,7 @@ test('an alert comes true, is muted, and leads to its events and to a ban', asyn
   const ban = await dialog(page).getByRole('link', { name: 'Ban' }).first().getAttribute('href');
   await dialog(page).getByRole('link', { name: 'Show' }).first().click();
   await page.getByRole('heading', { name: /events$/ }).waitFor();
-  expect(path()).toContain(`ip_address:${client}`);
+  expect(path()).toContain(`filter=ip_address:"${client}"`);
 
   await go(`${ban ?? ''}`.replace(/^\//, ''));
   await dialog(page).getByRole('button', { name: 'Ban', exact: true }).waitFor();
