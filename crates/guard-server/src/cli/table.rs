@@ -168,7 +168,7 @@ mod tests {
         let lines: Vec<_> = table.aligned(40).collect();
         let expected = [
             "TIME                  REASON       COUNT",
-            "2026-11-30T12:00:00Z  a rather …      12",
+            "2026-11-30T12:00:00Z  a rather l…     12",
         ];
         assert_eq!(lines, expected);
         assert_eq!(table.fitting([20, 20, 5], 10), [20, LEAST_WIDTH, 5]);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::process::Process;
 use crate::support::{TOKEN, batch, client, event, noise};
+use crate::tls::certificate;
 
 /// The hour in which the events of these tests happen.
 const HOUR: [&str; 4] = [
@@ -310,6 +311,26 @@ async fn a_reader_that_stops_is_no_error() {
             "{arguments:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_server_with_a_private_ca_is_trusted_by_its_certificate_only() {
+    let data = tempfile::tempdir().unwrap();
+    let files = certificate(data.path(), "localhost");
+    let [cert, key] = [&files.cert, &files.key].map(|path| path.to_str().unwrap());
+    let options = ["--tls-cert", cert, "--tls-key", key, "--admin-token", TOKEN];
+    let server = Process::start(data.path(), &options, 3);
+    let (_, port) = server.origin.rsplit_once(':').unwrap();
+    let url = format!("https://localhost:{port}");
+    assert_eq!(run(&url, &["query", "--ca-file", cert]), "");
+    let (code, error) = failed(command(&url, &["query"]));
+    assert_eq!(code, 1, "{error}");
+    assert!(
+        error.contains("not trusted") && error.contains("--ca-file"),
+        "{error}"
+    );
+    let (code, error) = failed(command(&format!("http://localhost:{port}"), &["query"]));
+    assert_eq!(code, 1, "{error}");
 }
 
 #[tokio::test]

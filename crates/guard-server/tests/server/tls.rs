@@ -36,7 +36,7 @@ const HOURS: Duration = Duration::from_secs(36_000);
 const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n";
 
 /// Makes a certificate for localhost, named `name`, in `folder`.
-fn certificate(folder: &Path, name: &str) -> TlsFiles {
+pub(crate) fn certificate(folder: &Path, name: &str) -> TlsFiles {
     let files = TlsFiles {
         cert: folder.join("cert.pem"),
         key: folder.join("key.pem"),

@@ -68,7 +68,11 @@ pub async fn query(args: &QueryArgs) -> Outcome<()> {
         let count = u32::try_from(page.items.len()).unwrap_or(u32::MAX);
         left = left.saturating_sub(count);
         if args.json {
-            print(page.items.iter().map(|item| line(item)))?;
+            let lines = page
+                .items
+                .iter()
+                .map(|item| visible_json(item.get()).into_owned());
+            print(lines)?;
         } else {
             for item in &page.items {
                 let item = serde_json::from_str(item.get());
@@ -88,18 +92,6 @@ pub async fn query(args: &QueryArgs) -> Outcome<()> {
         eprintln!("these are the newest {}; --limit shows more", args.limit);
     }
     Ok(())
-}
-
-/// An item as the API returns it, on one line.
-fn line(item: &RawValue) -> String {
-    let text = item.get();
-    let line = if text.contains(['\n', '\r']) {
-        let value = serde_json::from_str::<Value>(text);
-        value.map_or_else(|_| text.to_owned(), |value| value.to_string())
-    } else {
-        text.to_owned()
-    };
-    visible_json(&line).into_owned()
 }
 
 fn show(items: &[Item], args: &QueryArgs) -> Outcome<()> {
