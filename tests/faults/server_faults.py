@@ -26,7 +26,7 @@ SHIM = Path(__file__).resolve().parent / "programs" / "failing_io.c"
 
 def compare(fault: str, server: GuardServer, writers: Writers) -> Outcome:
     """Compares what was acknowledged with what is stored, and the changes with the audit log."""
-    stored = Counter(event["idempotency_key"] for event in server.events())
+    stored = Counter(event["idempotency_key"] for event in server.records("events"))
     accepted = set(writers.acknowledged)
     check_audit(server.url)
     return Outcome(

@@ -102,26 +102,13 @@ class GuardServer:
         return found
 
     def records(self, kind: str) -> list[dict[str, Any]]:
-        """Every stored record of a kind, newest first."""
-        if kind == "events":
-            return self.events()
-        found: list[dict[str, Any]] = []
-        before: dict[str, int] = {}
-        while True:
-            page = self.get(f"{PROJECT}/{kind}", limit=1000, **before)
-            found += page[kind]
-            if page["next_before"] is None:
-                return found
-            before = {"before": page["next_before"]}
-
-    def events(self) -> list[dict[str, Any]]:
-        """Every stored event, newest first."""
+        """Every stored record of a kind ("events" or "metrics"), newest first."""
         found: list[dict[str, Any]] = []
         always = {"from": "1970-01-01T00:00:00Z", "to": "2200-01-01T00:00:00Z"}
         cursor: dict[str, str] = {}
         while True:
-            page = self.get(f"{PROJECT}/events", limit=1000, **always, **cursor)
-            found += [item["event"] for item in page["items"]]
+            page = self.get(f"{PROJECT}/{kind}", limit=1000, **always, **cursor)
+            found += [item[kind.removesuffix("s")] for item in page["items"]]
             if page["next"] is None:
                 return found
             cursor = {"cursor": page["next"]}

@@ -31,9 +31,45 @@ impl From<StoredEvent> for EventItem {
             id: event.id.to_string(),
             received_at: Utc(event.received_at),
             install_id: event.install_id,
-            event: event.body,
+            event: on_one_line(event.body),
         }
     }
+}
+
+/// A metric in an answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MetricItem {
+    /// Identifies it in its project.
+    pub id: String,
+    /// When it came.
+    pub received_at: Utc,
+    /// The install that sent it.
+    pub install_id: Option<String>,
+    /// The metric as it was sent.
+    #[schema(value_type = Object)]
+    pub metric: Box<RawValue>,
+}
+
+impl From<StoredEvent> for MetricItem {
+    fn from(metric: StoredEvent) -> Self {
+        Self {
+            id: metric.id.to_string(),
+            received_at: Utc(metric.received_at),
+            install_id: metric.install_id,
+            metric: on_one_line(metric.body),
+        }
+    }
+}
+
+/// Leaves out line breaks between the parts of an object, so that it can be a line of a file.
+fn on_one_line(json: Box<RawValue>) -> Box<RawValue> {
+    let is_break = |byte| matches!(byte, b'\n' | b'\r');
+    if !json.get().bytes().any(is_break) {
+        return json;
+    }
+    // Within text they are escaped.
+    let line = json.get().replace(['\n', '\r'], "");
+    RawValue::from_string(line).unwrap_or(json)
 }
 
 /// A range in an answer.

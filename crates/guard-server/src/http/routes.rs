@@ -130,7 +130,6 @@ fn of_project() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(projects::keys, projects::add_key))
         .routes(routes!(projects::revoke_key))
         .routes(routes!(query::summary))
-        .routes(routes!(query::metrics))
 }
 
 /// The operations on the rules of a project.

@@ -3,7 +3,6 @@
 use guard_wire::MetricType;
 
 use super::QueryError;
-use super::filter::Field;
 use super::group::Key;
 
 /// A statistic of the values of a metric.
@@ -80,24 +79,9 @@ pub fn metric_type(name: &str) -> Result<MetricType, QueryError> {
     })
 }
 
-/// The fields that metrics can be grouped and filtered by, over the whole retention.
+/// The fields by which metrics are added up as they come in. A query that names no others is answered
+/// for as long as the sums are kept; any other query only for as long as single metrics are.
 pub const METRIC_DIMENSIONS: [&str; 3] = ["endpoint", "method", "status"];
-
-/// The field that metrics are grouped by.
-///
-/// # Errors
-///
-/// [`QueryError`] if they cannot be grouped by it.
-pub fn dimension(name: &str) -> Result<Field, QueryError> {
-    let mut known = METRIC_DIMENSIONS.into_iter();
-    known
-        .find(|known| *known == name)
-        .map(Field::Named)
-        .ok_or_else(|| {
-            let detail = format!("by is {name:?}; give endpoint, method or status");
-            QueryError::new("invalid_field", "by", detail)
-        })
-}
 
 /// The values of one key.
 #[derive(Debug, Clone, PartialEq)]

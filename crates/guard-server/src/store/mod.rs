@@ -49,8 +49,8 @@ pub use self::sqlite::{
     restore,
 };
 pub use self::telemetry::{
-    Batch, Column, Columns, DiskRoom, Expired, Expiry, KindCounts, KindSummary, NewRecord, Page,
-    Receipt, RecordCounts, RecordPage, Telemetry, TextField,
+    Batch, Column, Columns, DiskRoom, Expired, Expiry, KindCounts, KindSummary, NewRecord, Receipt,
+    RecordCounts, Telemetry, TextField,
 };
 pub use self::views::{StoredView, Views};
 pub use crate::projects::{Project, ProjectId, ProjectSettings};

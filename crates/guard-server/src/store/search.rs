@@ -9,7 +9,7 @@ use super::{BoxFuture, Cursor, ProjectId};
 use crate::query::TimeRange;
 use crate::query::buckets::Buckets;
 use crate::query::filter::{Field, Filter};
-use crate::query::metric::{KeyValues, MetricTopItem, Stat};
+use crate::query::metric::{KeyValues, METRIC_DIMENSIONS, MetricTopItem, Stat};
 use crate::query::series::Series;
 use crate::query::top::Top;
 
@@ -24,16 +24,16 @@ pub struct Selection {
     pub filter: Arc<Filter>,
 }
 
-/// A part of a list of events.
+/// A part of a list of events, or of metrics.
 #[derive(Debug, Clone)]
 pub struct EventQuery {
-    /// The events.
+    /// The records.
     pub selection: Selection,
-    /// Only events after this position of the list.
+    /// Only records after this position of the list.
     pub after: Option<Cursor>,
-    /// Whether the list begins with the oldest event instead of the newest.
+    /// Whether the list begins with the oldest record instead of the newest.
     pub is_oldest_first: bool,
-    /// The most events.
+    /// The most records.
     pub limit: u16,
     /// Stop at the event that brings the total to this many bytes of JSON.
     pub bytes: usize,
@@ -41,7 +41,7 @@ pub struct EventQuery {
     pub compare: u32,
 }
 
-/// A stored event.
+/// A stored event, or metric.
 #[derive(Debug, Clone)]
 pub struct StoredEvent {
     /// Identifies it in its project, and is its position in a list.
@@ -56,10 +56,10 @@ pub struct StoredEvent {
     pub body: Box<RawValue>,
 }
 
-/// A part of a list of events.
+/// A part of a list of events, or of metrics.
 #[derive(Debug, Default)]
 pub struct EventSlice {
-    /// The events.
+    /// The records.
     pub events: Vec<StoredEvent>,
     /// Where the next slice begins. `None` if there are no more. The next slice may be empty.
     pub next: Option<Cursor>,
@@ -68,8 +68,7 @@ pub struct EventSlice {
 /// A statistic of a metric.
 #[derive(Debug, Clone)]
 pub struct MetricQuery {
-    /// The metrics. The filter names only fields of
-    /// [`METRIC_DIMENSIONS`](crate::query::metric::METRIC_DIMENSIONS), and `metric_type`.
+    /// The metrics.
     pub selection: Selection,
     /// The type of metric.
     pub metric: &'static str,
@@ -77,6 +76,21 @@ pub struct MetricQuery {
     pub stat: Stat,
     /// What the metrics are grouped by.
     pub by: Option<Field>,
+}
+
+impl MetricQuery {
+    /// A field that it names and by which metrics are not added up as they come in. Only single
+    /// metrics answer such a query.
+    pub fn single_field(&self) -> Option<String> {
+        let by = self.by.as_ref();
+        let is_single =
+            |by: &&Field| !matches!(by, Field::Named(name) if METRIC_DIMENSIONS.contains(name));
+        let [endpoint, method, status] = METRIC_DIMENSIONS;
+        let filtered = ["metric_type", endpoint, method, status];
+        by.filter(is_single)
+            .map(ToString::to_string)
+            .or_else(|| self.selection.filter.other_field(&filtered))
+    }
 }
 
 /// Queries of people about events and metrics.
@@ -93,6 +107,9 @@ pub trait Search: Send + Sync {
     /// engine did not make.
     fn events(&self, query: EventQuery) -> BoxFuture<'_, EventSlice>;
 
+    /// The same of the metrics that are still kept one by one.
+    fn metrics(&self, query: EventQuery) -> BoxFuture<'_, EventSlice>;
+
     /// One event.
     fn event(&self, project: ProjectId, id: Cursor) -> BoxFuture<'_, Option<StoredEvent>>;
 
@@ -107,7 +124,8 @@ pub trait Search: Send + Sync {
     /// The `limit` most frequent keys of the events, grouped by these fields.
     fn top(&self, selection: Selection, by: Vec<Field>, limit: usize) -> BoxFuture<'_, Top>;
 
-    /// A statistic of a metric in each bucket, for the keys with the most records.
+    /// A statistic of a metric in each bucket, for the keys with the most records. Too many keys
+    /// count as one, `(other)`.
     fn metric_series(&self, query: MetricQuery, buckets: Buckets) -> BoxFuture<'_, Vec<KeyValues>>;
 
     /// The `limit` keys for which a statistic of a metric is largest.

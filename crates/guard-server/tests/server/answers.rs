@@ -11,11 +11,10 @@ use guard_server::projects::activity::Activity;
 use guard_server::projects::{ApiKey, KeyHash, KeyId, KeyOwner, NewKey, Settings, Usage};
 use guard_server::store::{
     AddOutcome, AgentReport, Batch, BoxFuture, Change, CheckIn, Draft, Expired, Expiry, Fleet,
-    KeepVersions, Page, Project, ProjectId, ProjectSettings, Projects, Receipt, RecordCounts,
-    RecordPage, Room, RuleSubscriber, RulesOutcome, RulesStore, Sqlite, StatusReport, StoreError,
-    StoredRules, Stores, SubscriberPolicy, Telemetry,
+    KeepVersions, Project, ProjectId, ProjectSettings, Projects, Receipt, RecordCounts, Room,
+    RuleSubscriber, RulesOutcome, RulesStore, Sqlite, StatusReport, StoreError, StoredRules,
+    Stores, SubscriberPolicy, Telemetry,
 };
-use guard_wire::Kind;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -396,9 +395,6 @@ impl Telemetry for Failing {
         self.answer()
     }
     fn counts(&self, _: ProjectId) -> BoxFuture<'_, RecordCounts> {
-        self.answer()
-    }
-    fn records(&self, _: ProjectId, _: Kind, _: Page) -> BoxFuture<'_, RecordPage> {
         self.answer()
     }
 }

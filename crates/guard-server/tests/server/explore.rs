@@ -392,8 +392,11 @@ async fn bad_input_is_refused_with_a_code_and_the_field() {
     let (_, page) = server.query(&format!("events?limit=5&{HOUR}")).await;
     let cursor = page["next"].as_str().unwrap();
     let long = format!("events?filter={}", "a".repeat(6000));
-    let terms = format!("events?filter={}", "a+".repeat(1500));
-    let nested = format!("events/series?filter={}", "(".repeat(3000));
+    let terms = format!("events?filter={}", "a+".repeat(10_000));
+    let nested = format!("events/series?filter={}", "(".repeat(10_000));
+    let negated = format!("events/top?by=reason&filter={}", "-".repeat(4000));
+    let many = format!("events?filter={}", "a+".repeat(201));
+    let deep = format!("events?filter={}a{}", "(".repeat(33), ")".repeat(33));
     let other_query = format!("events?{ALWAYS}&cursor={cursor}");
     for (path, code, field) in [
         ("events?from=soon", "invalid_time", "from"),
@@ -409,6 +412,9 @@ async fn bad_input_is_refused_with_a_code_and_the_field() {
         (&long, "invalid_filter", "filter"),
         (&terms, "invalid_filter", "filter"),
         (&nested, "invalid_filter", "filter"),
+        (&negated, "invalid_filter", "filter"),
+        (&many, "invalid_filter", "filter"),
+        (&deep, "invalid_filter", "filter"),
         ("events/series?by=nope", "invalid_field", "by"),
         ("events/series?interval=0", "invalid_interval", "interval"),
         (
@@ -435,15 +441,24 @@ async fn bad_input_is_refused_with_a_code_and_the_field() {
             "by",
         ),
         (
-            "metrics/top?metric=response_time&stat=p95&filter=value:1",
-            "invalid_filter",
-            "filter",
+            "metrics/top?metric=response_time&stat=p95&filter=value:1&from=-25h",
+            "beyond_single_metrics",
+            "from",
+        ),
+        (
+            "metrics/series?metric=response_time&stat=p95&by=tags.guard.rule.id&from=-25h",
+            "beyond_single_metrics",
+            "from",
         ),
     ] {
         let (status, error) = server.query(path).await;
         let found = (status, error["code"].as_str(), error["field"].as_str());
         assert_eq!(found, (400, Some(code), Some(field)), "{path:.60}: {error}");
     }
+    let (status, _) = server
+        .query("metrics/top?metric=response_time&stat=p95&by=tags.guard.rule.id")
+        .await;
+    assert_eq!(status, 200, "the default range is kept one by one");
     let (_, error) = server.query("events?filter=a%20nope:1").await;
     assert_eq!(error["position"], 2);
     let (status, _) = server
@@ -453,6 +468,33 @@ async fn bad_input_is_refused_with_a_code_and_the_field() {
         status, 200,
         "a page may have another size than the one before"
     );
+}
+
+#[tokio::test]
+async fn a_filter_in_a_body_has_the_same_limits() {
+    let server = Server::start().await;
+    for filter in ["a".repeat(50_000), "a ".repeat(10_000), "(".repeat(10_000)] {
+        let view = json!({ "name": "x", "filter": filter }).to_string();
+        let (status, error) = read(
+            server
+                .post(&format!("{P}/views"), view)
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await;
+        assert_eq!(
+            (status, error["field"].as_str()),
+            (400, Some("filter")),
+            "{error}"
+        );
+        let detail = error["detail"].as_str().unwrap();
+        assert!(detail.contains("longer than 4096 bytes"), "{detail}");
+    }
+    // A larger body is not read at all, and neither is the head of such a request.
+    let view = json!({ "name": "x", "filter": "a".repeat(100_000) }).to_string();
+    let response = server.post(&format!("{P}/views"), view).send().await;
+    assert_eq!(response.unwrap().status(), 413);
 }
 
 #[tokio::test]
@@ -473,6 +515,22 @@ async fn an_export_has_the_whole_filtered_set_in_the_order_of_the_list() {
     let (_, page) = server.query(&format!("events?limit=1000&{query}")).await;
     assert_eq!(exported.len(), 60);
     assert_eq!(page["items"], json!(exported));
+}
+
+#[tokio::test]
+async fn an_event_is_one_line_of_an_export_however_it_was_sent() {
+    let server = Server::start().await;
+    let body = format!(
+        "{{\n\"events\": [\r\n  {{\n\t\"timestamp\": \"{}\",\n\"event_type\": \"a\\nb\" }}\n] }}",
+        at(0, 0)
+    );
+    server.take("/api/v1/events", body).await;
+    let path = format!("{P}/events/export?format=ndjson&{HOUR}");
+    let text = server.get(&path).send().await.unwrap().text().await;
+    let text = text.unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let item: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(item["event"]["event_type"], "a\nb");
 }
 
 #[tokio::test]

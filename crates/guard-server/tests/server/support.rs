@@ -204,14 +204,11 @@ impl Server {
 
     /// The newest records of a kind.
     pub(crate) async fn stored(&self, kind: &str) -> Vec<Value> {
-        let path = match kind {
-            "events" => format!("{P}/events?limit=1000&{ALWAYS}"),
-            _ => format!("{P}/{kind}?limit=1000"),
-        };
+        let path = format!("{P}/{kind}?limit=1000&{ALWAYS}");
         let (_, answer) = read(self.get(&path).send().await.unwrap()).await;
         match kind {
             "events" => events_of(&answer),
-            _ => answer[kind].as_array().unwrap().clone(),
+            _ => items_of(&answer, "metric"),
         }
     }
 
@@ -223,8 +220,12 @@ impl Server {
 
 /// The events of a page, as they were sent.
 pub(crate) fn events_of(page: &Value) -> Vec<Value> {
+    items_of(page, "event")
+}
+
+fn items_of(page: &Value, kind: &str) -> Vec<Value> {
     let items = page["items"].as_array().unwrap().iter();
-    items.map(|item| item["event"].clone()).collect()
+    items.map(|item| item[kind].clone()).collect()
 }
 
 /// Whether agents use this path, with their key.

@@ -9,7 +9,7 @@ use guard_wire::Kind;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::listing::{Listing, Progress};
+use super::listing;
 use super::params::Params;
 use crate::explore::answer::{BucketsAnswer, EventItem, RangeAnswer, SeriesAnswer, TopAnswer};
 use crate::explore::neighbours::{self, EventDetail};
@@ -18,14 +18,12 @@ use crate::http::listed::Listed;
 use crate::http::openapi::params::{BucketParams, FilterParam, PageParams, RangeParams, TopParam};
 use crate::http::principal::{In, Viewer};
 use crate::http::state::AppState;
-use crate::query::token::PageToken;
-use crate::query::{MAX_LIST_BYTES, QueryError, group};
-use crate::store::{Cursor, EventQuery, StoreError};
+use crate::query::{QueryError, group};
+use crate::store::{Cursor, StoreError};
 
-/// How many events a page has by default.
-const PAGE: u16 = 50;
 /// How many keys a top list has by default.
 const TOP: u16 = 10;
+
 /// Lists events, newest first.
 ///
 /// A page may have fewer events than `limit`, or none, while `next` is not null: it ends after
@@ -41,40 +39,7 @@ pub(crate) async fn list(
     viewer: In<Viewer>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let params = params.only(&["filter", "from", "to", "limit", "cursor"])?;
-    let mut selection = params.selection(viewer.project.id, Kind::Event, state.clock.now())?;
-    let limit = params.limit(PAGE)?;
-    // A cursor belongs to a query: everything but the size of its pages.
-    let project = viewer.project.id.0.to_string();
-    let filter = selection.filter.to_string();
-    let [from, to] = ["from", "to"].map(|name| params.get(name).unwrap_or_default());
-    let query = ["events", &project, &filter, from, to];
-    let token = params
-        .get("cursor")
-        .map(|text| PageToken::decode(text, &query));
-    let token = token.transpose()?;
-    if let Some(token) = &token {
-        selection.range = token.range;
-    }
-    let range = selection.range;
-    let query = query.map(str::to_owned);
-    let listing = Listing {
-        rest: EventQuery {
-            selection,
-            after: token.map(|token| Cursor::new(&token.position)),
-            is_oldest_first: false,
-            limit,
-            bytes: MAX_LIST_BYTES,
-            compare: u32::MAX,
-        },
-        next: Box::new(move |position| {
-            let position = position.bytes().to_owned();
-            PageToken { range, position }.encode(&query.each_ref().map(String::as_str))
-        }),
-        progress: Progress::default(),
-        state,
-    };
-    listing.answer().await
+    listing::page(state, viewer.project.id, Kind::Event, params).await
 }
 
 /// Returns an event, and what happened around it.

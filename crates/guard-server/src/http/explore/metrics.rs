@@ -1,27 +1,28 @@
-//! Statistics of metrics.
+//! Metrics: lists and statistics.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use guard_wire::Kind;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::listing;
 use super::params::Params;
-use crate::explore::answer::{BucketsAnswer, RangeAnswer};
+use crate::explore::answer::{BucketsAnswer, MetricItem, RangeAnswer};
 use crate::http::error::ApiError;
-use crate::http::openapi::params::{BucketParams, RangeParams, TopParam};
+use crate::http::listed::Listed;
+use crate::http::openapi::params::{BucketParams, PageParams, RangeParams, TopParam};
 use crate::http::principal::{In, Viewer};
 use crate::http::state::AppState;
 use crate::query::QueryError;
-use crate::query::group::Key;
-use crate::query::metric::{self, Stat};
-use crate::store::{MetricQuery, ProjectId};
+use crate::query::group::{self, Key};
+use crate::query::metric::{self, METRIC_DIMENSIONS, Stat};
+use crate::store::{MetricQuery, Project};
 
-/// The fields by which metrics can be filtered.
-const FILTERED: [&str; 4] = ["metric_type", "endpoint", "method", "status"];
 /// How many keys a top list has by default.
 const TOP: u16 = 10;
 
@@ -37,12 +38,35 @@ struct MetricParams {
     /// `count`, `sum`, `avg`, `min`, `max`, `p50`, `p95` or `p99`.
     #[param(example = "p95")]
     stat: String,
-    /// What the keys are: `endpoint`, `method` or `status`. Without it, there is one key, null.
+    /// What the keys are: `endpoint`, `method` or `status`, or any other field, such as
+    /// `tags.guard.rule.id`, as long as single metrics are kept. Without it, there is one key, null.
     #[param(example = "endpoint")]
     by: Option<String>,
-    /// Only metrics that match this filter, which names `endpoint`, `method` and `status`.
+    /// Only metrics that match this filter. One that names other fields than `endpoint`, `method` and
+    /// `status` reaches back only as long as single metrics are kept.
     #[param(max_length = 4096, example = "endpoint:/api/*")]
     filter: Option<String>,
+}
+
+/// Lists the single metrics that are still kept, newest first.
+///
+/// A page may have fewer metrics than `limit`, or none, while `next` is not null: it ends after
+/// 16 MiB, or after 50,000 metrics were compared with the filter. Relative times in later pages refer
+/// to the first page.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "list_metrics", tag = "Metrics",
+    security(("token" = ["viewer"])),
+    params(RangeParams, PageParams,
+        ("filter" = Option<String>, Query, max_length = 4096, example = "endpoint:/api/*",
+            description = "Only metrics that match this filter.")),
+    responses((status = OK, body = Listed<MetricItem>))
+)]
+pub(crate) async fn list(
+    State(state): State<Arc<AppState>>,
+    viewer: In<Viewer>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    listing::page(state, viewer.project.id, Kind::Metric, params).await
 }
 
 /// The values of a metric over time.
@@ -80,7 +104,7 @@ pub(crate) async fn series(
         "metric", "stat", "by", "filter", "from", "to", "tz", "interval",
     ])?;
     let now = state.clock.now();
-    let query = query(&params, viewer.project.id, now)?;
+    let query = query(&params, &viewer.project, now)?;
     let range = query.selection.range;
     let buckets = params.buckets(range)?;
     let keys = state
@@ -128,7 +152,7 @@ pub(crate) async fn top(
     params: Params,
 ) -> Result<Json<MetricTop>, ApiError> {
     let params = params.only(&["metric", "stat", "by", "filter", "from", "to", "limit"])?;
-    let query = query(&params, viewer.project.id, state.clock.now())?;
+    let query = query(&params, &viewer.project, state.clock.now())?;
     let range = query.selection.range;
     let limit = params.limit(TOP)?.into();
     let items = state.stores.search.metric_top(query, limit).await?;
@@ -143,7 +167,7 @@ pub(crate) async fn top(
     }))
 }
 
-fn query(params: &Params, project: ProjectId, now: Timestamp) -> Result<MetricQuery, ApiError> {
+fn query(params: &Params, project: &Project, now: Timestamp) -> Result<MetricQuery, ApiError> {
     let missing = |code, field| {
         let detail = format!("{field} is missing");
         QueryError::new(code, field, detail)
@@ -154,18 +178,37 @@ fn query(params: &Params, project: ProjectId, now: Timestamp) -> Result<MetricQu
     let stat = params
         .get("stat")
         .ok_or_else(|| missing("invalid_stat", "stat"))?;
-    let by = params.get("by").map(metric::dimension).transpose()?;
-    let selection = params.selection(project, Kind::Metric, now)?;
-    if let Some(field) = selection.filter.other_field(&FILTERED) {
-        let detail = format!(
-            "filter: metrics are kept by endpoint, method and status, not by {field}; remove it"
-        );
-        return Err(QueryError::new("invalid_filter", "filter", detail).into());
-    }
-    Ok(MetricQuery {
-        selection,
+    let by = params
+        .get("by")
+        .map(|name| group::field(Kind::Metric, name));
+    let query = MetricQuery {
+        selection: params.selection(project.id, Kind::Metric, now)?,
         metric: metric::metric_type(name)?.as_str(),
         stat: Stat::parse(stat)?,
-        by,
-    })
+        by: by.transpose()?,
+    };
+    check_range(&query, project, now)?;
+    Ok(query)
+}
+
+/// Refuses a range whose metrics are not kept one by one any more, if the query needs them so.
+fn check_range(query: &MetricQuery, project: &Project, now: Timestamp) -> Result<(), QueryError> {
+    let hours = project.settings.raw_metrics_hours;
+    let kept = now.saturating_sub(SignedDuration::from_hours(hours.into()));
+    let kept = kept.unwrap_or(Timestamp::MIN);
+    // A range has whole microseconds, so one that begins with the oldest metrics may begin before
+    // `kept` by less than that.
+    let is_beyond = query.selection.range.from.as_microsecond() < kept.as_microsecond();
+    match query.single_field() {
+        Some(field) if is_beyond => {
+            let detail = format!(
+                "from is {}, but only metrics of the last {hours} hours can be told apart \
+                 by {field}; give -{hours}h or later, or filter and group by {} only",
+                query.selection.range.from,
+                METRIC_DIMENSIONS.join(", ")
+            );
+            Err(QueryError::new("beyond_single_metrics", "from", detail))
+        }
+        _ => Ok(()),
+    }
 }

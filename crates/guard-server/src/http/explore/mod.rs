@@ -26,6 +26,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(events::top))
         .routes(routes!(export::export))
         .routes(routes!(events::one))
+        .routes(routes!(metrics::list))
         .routes(routes!(metrics::series))
         .routes(routes!(metrics::top))
         .routes(routes!(pages::overview))

@@ -1,6 +1,4 @@
-//! The query API: counts and records.
-
-mod listing;
+//! The query API: counts, and who has the rules.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -9,22 +7,14 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::Response;
-use guard_wire::Kind;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use self::listing::Listing;
 use crate::explore::{Summary, summary as summary_of};
 use crate::fleet::adoption::{self, Adoption, AdoptionError};
 use crate::http::error::ApiError;
-use crate::http::openapi::params::BeforeParams;
 use crate::http::principal::{In, Viewer};
 use crate::http::state::AppState;
-use crate::query::MAX_LIST_BYTES;
-use crate::query::filter::Filter;
-use crate::store::{Cursor, Page};
 
 const DEFAULT_LIMIT: u16 = 50;
 const MAX_LIMIT: u16 = 1000;
@@ -35,14 +25,6 @@ const MAX_LIMIT: u16 = 1000;
 pub(crate) struct ListQuery<T> {
     limit: Option<u16>,
     before: Option<T>,
-}
-
-/// The parameters of a list of records.
-#[derive(Debug, Deserialize)]
-pub(crate) struct RecordQuery {
-    limit: Option<u16>,
-    before: Option<String>,
-    filter: Option<String>,
 }
 
 /// What a project sent, and what the whole server refused.
@@ -76,37 +58,6 @@ pub(crate) async fn summary(
         wrong_keys: NonZero::new(state.wrong_keys.count()),
         wrong_passwords: NonZero::new(state.sign_ins.wrong()),
     }))
-}
-
-/// Lists the single metrics that are still kept, newest first.
-#[utoipa::path(
-    get, path = "/metrics", operation_id = "list_metrics", tag = "Metrics",
-    security(("token" = ["viewer"])),
-    params(BeforeParams,
-        ("filter" = Option<String>, Query, example = "endpoint:/api/*",
-            description = "Only metrics that match this filter.")),
-    responses((status = OK, body = MetricList))
-)]
-pub(crate) async fn metrics(
-    State(state): State<Arc<AppState>>,
-    asked: In<Viewer>,
-    query: Result<Query<RecordQuery>, QueryRejection>,
-) -> Result<Response, ApiError> {
-    let (page, filter) = records(Kind::Metric, query)?;
-    Listing::new(state, asked.project.id, Kind::Metric, page, filter)
-        .answer()
-        .await
-}
-
-/// A page of single metrics.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what `Listing` writes")]
-struct MetricList {
-    /// The metrics as they were sent.
-    #[schema(value_type = Vec<Object>)]
-    metrics: Vec<Value>,
-    /// Where the next page begins; null if there is none.
-    next_before: Option<String>,
 }
 
 /// The parameters of the adoption query.
@@ -153,29 +104,6 @@ impl From<AdoptionError> for ApiError {
             AdoptionError::Store(error) => error.into(),
         }
     }
-}
-
-/// The requested part of a list of records, and the filter.
-fn records(
-    kind: Kind,
-    query: Result<Query<RecordQuery>, QueryRejection>,
-) -> Result<(Page, Filter), ApiError> {
-    let mut filter = None;
-    let query = query.map(|Query(query)| {
-        filter = query.filter;
-        let (limit, before) = (query.limit, query.before);
-        Query(ListQuery { limit, before })
-    });
-    let (before, limit) = part(query)?;
-    let before: Option<Cursor> = before.map(|text| text.parse()).transpose()?;
-    let filter = Filter::parse(kind, filter.as_deref().unwrap_or_default())
-        .map_err(|error| ApiError::bad_request(format!("filter: {error}")))?;
-    let page = Page {
-        before,
-        limit,
-        bytes: MAX_LIST_BYTES,
-    };
-    Ok((page, filter))
 }
 
 /// The requested part of a list: before which item, and how many.

@@ -7,15 +7,26 @@ pub(super) mod alerts;
 pub(super) mod arrivals;
 pub(super) mod audit;
 pub(super) mod fleet;
+pub(super) mod losses;
+pub(super) mod pages;
 pub(super) mod people;
 pub(super) mod projects;
 pub(super) mod rules;
 pub(super) mod search;
 pub(super) mod telemetry;
+pub(super) mod views;
 
+use std::sync::Arc;
+
+use guard_wire::Kind;
 use jiff::Timestamp;
 
-use crate::store::{ProjectId, ProjectSettings, Stores};
+use crate::query::TimeRange;
+use crate::query::filter::Filter;
+use crate::store::{
+    Cursor, EventQuery, EventSlice, ProjectId, ProjectSettings, Search, Selection, StoreError,
+    Stores,
+};
 
 /// Creates the project `name` and returns its id.
 async fn project(stores: &Stores, name: &str) -> ProjectId {
@@ -23,6 +34,36 @@ async fn project(stores: &Stores, name: &str) -> ProjectId {
     let settings = ProjectSettings::default();
     projects.save_project(name, settings).await.unwrap();
     projects.project_named(name).await.unwrap().unwrap().id
+}
+
+/// The newest records of a kind after a position, until they have `bytes` bytes.
+pub(super) async fn newest(
+    search: &dyn Search,
+    project: ProjectId,
+    kind: Kind,
+    after: Option<Cursor>,
+    (limit, bytes): (u16, usize),
+) -> Result<EventSlice, StoreError> {
+    let range = TimeRange {
+        from: Timestamp::MIN,
+        to: Timestamp::MAX,
+    };
+    let query = EventQuery {
+        selection: Selection {
+            project,
+            range,
+            filter: Arc::new(Filter::everything()),
+        },
+        after,
+        is_oldest_first: false,
+        limit,
+        bytes,
+        compare: 0,
+    };
+    match kind {
+        Kind::Event => search.events(query).await,
+        Kind::Metric => search.metrics(query).await,
+    }
 }
 
 fn at(second: i64) -> Timestamp {
@@ -106,11 +147,28 @@ macro_rules! conformance_suite {
                 projects_do_not_see_the_arrivals_of_each_other,
                 a_position_expires_when_a_later_event_is_removed,
             ],
+            losses: [
+                only_what_a_process_lost_since_its_last_report_is_added,
+                losses_are_found_in_the_minute_of_their_report,
+                sums_of_losses_agree_with_loops_over_reports,
+            ],
+            views: [
+                views_are_listed_oldest_first_and_removed_one_by_one,
+                a_view_beyond_the_limit_is_not_saved,
+                projects_do_not_see_the_views_of_each_other,
+            ],
+            pages: [
+                the_overview_agrees_with_loops_over_records,
+                an_address_agrees_with_loops_over_records,
+                passive_mode_agrees_with_loops_over_records,
+                agents_are_counted_as_loops_over_their_reports_do,
+            ],
             search: [
                 lists_series_and_tops_agree_with_loops_over_records,
                 metrics_agree_with_loops_over_records,
                 projects_do_not_find_the_events_of_each_other,
                 an_id_that_the_engine_did_not_make_finds_nothing,
+                answers_agree_after_records_expired,
             ],
             telemetry: [
                 a_record_sent_again_is_stored_once,

@@ -6,14 +6,16 @@ use guard_wire::Kind;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::project;
+use super::{newest, project};
 use crate::ingest::intake::Intake;
 use crate::query::buckets::Buckets;
-use crate::query::filter::{Field, Filter};
+use crate::query::filter::Filter;
 use crate::query::metric::Stat;
 use crate::query::reference::{self, Known};
 use crate::query::{TimeRange, group};
-use crate::store::{Cursor, EventQuery, MetricQuery, ProjectId, Selection, StoreError, Stores};
+use crate::store::{
+    Cursor, EventQuery, Expiry, MetricQuery, ProjectId, Selection, StoreError, Stores,
+};
 
 /// The types that have a name; events of others have their type only in the body.
 const TYPES: u32 = 5;
@@ -27,7 +29,7 @@ const BEGIN: i64 = 1_795_000_000;
 const ERROR: f64 = 0.02;
 
 /// Random choices that are the same in every run.
-struct Dice {
+pub(super) struct Dice {
     state: u64,
     /// In how many hours records happen.
     hours: usize,
@@ -35,12 +37,12 @@ struct Dice {
 
 impl Dice {
     /// Records of some hours, or of days: longer spans of time have rollups of their own.
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let hours = if seed.is_multiple_of(2) { 75 } else { 3 };
         Self { state: seed, hours }
     }
 
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
         self.state = self
             .state
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -48,7 +50,7 @@ impl Dice {
         usize::try_from(self.state >> 33).unwrap() % sides
     }
 
-    fn of<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub(super) fn of<T: Clone>(&mut self, choices: &[T]) -> T {
         choices[self.roll(choices.len())].clone()
     }
 
@@ -169,9 +171,17 @@ fn metric(dice: &mut Dice, number: usize) -> Value {
         "method": dice.of(&["GET", "POST"]),
         "status": dice.of(&["200", "500"]),
     });
-    match dice.roll(3) {
+    let guard = json!({
+        "guard.rule.id": dice.of(&[json!("r1"), json!("r2"), json!(7)]),
+        "guard.threat_score": dice.of(&[json!(10), json!(70), json!("70")]),
+        "guard": { "service": { "name": dice.of(&["shop", "blog"]) } },
+        "guard.behavior.correlation_key": dice.of(&["k1", "k2"]),
+        "region": dice.of(&["eu", "us"]),
+    });
+    match dice.roll(4) {
         0 => metric["endpoint"] = json!("/direct"),
         1 => metric["tags"] = tags,
+        2 => metric["tags"] = guard,
         _ => {}
     }
     metric
@@ -231,7 +241,7 @@ const COUNTED: [&str; 6] = [
     "-method:*",
 ];
 
-fn filter(dice: &mut Dice) -> String {
+pub(super) fn filter(dice: &mut Dice) -> String {
     if dice.roll(3) == 0 {
         return dice.of(&COUNTED).to_owned();
     }
@@ -263,7 +273,7 @@ const FIELDS: [&str; 16] = [
     "metadata.list",
 ];
 
-fn range(dice: &mut Dice) -> TimeRange {
+pub(super) fn range(dice: &mut Dice) -> TimeRange {
     let minute = |n: usize| {
         let second = BEGIN / 3600 * 3600 + i64::try_from(n).unwrap() * 60;
         Timestamp::from_second(second).unwrap()
@@ -287,7 +297,7 @@ fn range(dice: &mut Dice) -> TimeRange {
 }
 
 /// Stores generated records in batches, with some of them sent again. Returns what is stored.
-async fn fill(stores: &Stores, project: ProjectId, dice: &mut Dice) -> [Vec<Known>; 2] {
+pub(super) async fn fill(stores: &Stores, project: ProjectId, dice: &mut Dice) -> [Vec<Known>; 2] {
     let make = [event, metric];
     let mut known = [Vec::new(), Vec::new()];
     let mut number = 0;
@@ -431,8 +441,13 @@ pub(in crate::store) async fn lists_series_and_tops_agree_with_loops_over_record
 }
 
 /// Filters on metrics.
-const METRIC_FILTERS: [&str; 6] = [
+const METRIC_FILTERS: [&str; 11] = [
     "",
+    "tags.guard.rule.id:r1",
+    "tags.guard.threat_score:>=70 -tags.guard.service.name:shop",
+    "tags.region:eu OR tags.guard.behavior.correlation_key:k1",
+    "install_id:install-1 endpoint:*",
+    "value:>0.01",
     "endpoint:/login",
     "-endpoint:*",
     "method:GET status:>=400",
@@ -440,7 +455,21 @@ const METRIC_FILTERS: [&str; 6] = [
     "endpoint:/a*",
 ];
 
-fn is_close(found: Option<f64>, exact: Option<f64>, error: f64) -> bool {
+/// Fields to group metrics by.
+const METRIC_FIELDS: [Option<&str>; 10] = [
+    None,
+    None,
+    Some("endpoint"),
+    Some("method"),
+    Some("status"),
+    Some("install_id"),
+    Some("tags.guard.rule.id"),
+    Some("tags.guard.threat_score"),
+    Some("tags.guard.service.name"),
+    Some("tags.region"),
+];
+
+pub(super) fn is_close(found: Option<f64>, exact: Option<f64>, error: f64) -> bool {
     match (found, exact) {
         (Some(found), Some(exact)) => (found - exact).abs() <= error * exact.abs() + 1e-12,
         (found, exact) => found == exact,
@@ -460,12 +489,12 @@ pub(in crate::store) async fn metrics_agree_with_loops_over_records(stores: &Sto
         } else {
             1e-9
         };
-        let by = dice.of(&[None, Some("endpoint"), Some("method"), Some("status")]);
+        let by = dice.of(&METRIC_FIELDS);
         let query = MetricQuery {
             selection: selection(project, range, Kind::Metric, text),
             metric: dice.of(&["response_time", "request_count", "block_rate"]),
             stat,
-            by: by.map(Field::Named),
+            by: by.map(|by| group::field(Kind::Metric, by).unwrap()),
         };
         let of_type = Filter::parse(
             Kind::Metric,
@@ -565,4 +594,59 @@ pub(in crate::store) async fn an_id_that_the_engine_did_not_make_finds_nothing(s
     let id: Cursor = "AAAA".parse().unwrap();
     let found = stores.search.event(project, id).await;
     assert_eq!(found.unwrap_err(), StoreError::InvalidCursor);
+}
+
+pub(in crate::store) async fn answers_agree_after_records_expired(stores: &Stores) {
+    let project = project(stores, "default").await;
+    let mut dice = Dice::new(9);
+    let [events, metrics] = fill(stores, project, &mut dice).await;
+    let middle = Timestamp::from_second(BEGIN + 5000).unwrap();
+    let expiry = Expiry {
+        events_before: middle,
+        metrics_before: middle,
+        rollups_before: Timestamp::UNIX_EPOCH,
+    };
+    while stores
+        .telemetry
+        .expire(project, expiry)
+        .await
+        .unwrap()
+        .has_more
+    {}
+    let [events, metrics] = [events, metrics].map(|records| {
+        let kept = records.into_iter().filter(|record| record.at >= middle);
+        kept.collect::<Vec<_>>()
+    });
+    let always = TimeRange {
+        from: Timestamp::from_second(BEGIN - 7200).unwrap(),
+        to: Timestamp::from_second(BEGIN + 36_000).unwrap(),
+    };
+    for text in COUNTED {
+        let selection = selection(project, always, Kind::Event, text);
+        let known = reference::selected(&events, always, &selection.filter);
+        let found = listed(stores, &selection, false, 1000).await;
+        assert_eq!(found.len(), known.len(), "{text}");
+        let by = group::field(Kind::Event, "event_type").unwrap();
+        let buckets = Buckets::new(always, Some("3600"), None).unwrap();
+        let series = stores
+            .search
+            .series(selection.clone(), Some(by.clone()), buckets.clone());
+        let expected = reference::series(&known, Some(&by), &buckets);
+        assert_eq!(series.await.unwrap(), expected, "{text}");
+        let top = stores
+            .search
+            .top(selection, vec![by.clone()], 10)
+            .await
+            .unwrap();
+        assert_eq!(top, reference::top(&known, &[by], 10), "{text}");
+    }
+    let kept = newest(
+        &*stores.search,
+        project,
+        Kind::Metric,
+        None,
+        (1000, usize::MAX),
+    )
+    .await;
+    assert_eq!(kept.unwrap().events.len(), metrics.len());
 }

@@ -2,10 +2,9 @@
 
 use guard_wire::Kind;
 
-use super::{at, project};
+use super::{at, newest, project};
 use crate::store::{
-    Batch, Columns, Cursor, Expired, Expiry, KindCounts, NewRecord, Page, ProjectId, StoreError,
-    Stores,
+    Batch, Columns, Cursor, Expired, Expiry, KindCounts, NewRecord, ProjectId, StoreError, Stores,
 };
 
 fn record(key: Option<&str>, type_name: &str, body: &str) -> NewRecord {
@@ -45,33 +44,23 @@ pub(super) async fn store_one_of_each(stores: &Stores, project: ProjectId) {
 
 /// How many records a list has.
 pub(super) async fn stored(stores: &Stores, project: ProjectId, kind: Kind) -> usize {
-    let page = Page {
-        before: None,
-        limit: 100,
-        bytes: usize::MAX,
-    };
-    let page = stores.telemetry.records(project, kind, page).await;
-    page.unwrap().records.len()
+    let slice = newest(&*stores.search, project, kind, None, (100, usize::MAX)).await;
+    slice.unwrap().events.len()
 }
 
 /// The bodies of all events, one list per page.
 async fn pages(stores: &Stores, project: ProjectId, limit: u16, bytes: usize) -> Vec<Vec<String>> {
-    let (mut pages, mut before) = (Vec::new(), None);
+    let (mut pages, mut after) = (Vec::new(), None);
     loop {
-        let page = Page {
-            before,
-            limit,
-            bytes,
-        };
-        let page = stores.telemetry.records(project, Kind::Event, page).await;
+        let page = newest(&*stores.search, project, Kind::Event, after, (limit, bytes)).await;
         let page = page.unwrap();
-        let bodies = page.records.iter().map(|body| body.get().to_owned());
+        let bodies = page.events.iter().map(|event| event.body.get().to_owned());
         pages.push(bodies.collect());
         // The cursor goes through text, as when a client sends it.
         let Some(next) = page.next.map(|cursor| cursor.to_string()) else {
             return pages;
         };
-        before = Some(next.parse::<Cursor>().unwrap());
+        after = Some(next.parse::<Cursor>().unwrap());
     }
 }
 
@@ -114,12 +103,8 @@ pub(in crate::store) async fn a_page_ends_with_the_record_that_fills_it(stores: 
 
 pub(in crate::store) async fn a_cursor_that_the_engine_did_not_make_is_refused(stores: &Stores) {
     let project = project(stores, "default").await;
-    let page = Page {
-        before: Some("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".parse().unwrap()),
-        limit: 1,
-        bytes: 1,
-    };
-    let refused = stores.telemetry.records(project, Kind::Event, page).await;
+    let foreign = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
+    let refused = newest(&*stores.search, project, Kind::Event, Some(foreign), (1, 1)).await;
     assert_eq!(refused.unwrap_err(), StoreError::InvalidCursor);
 }
 
@@ -183,16 +168,18 @@ pub(in crate::store) async fn pages_stay_stable_while_new_records_come_in(stores
     for body in ["1", "2", "3"] {
         append(stores, of_second(5, body)).await;
     }
-    let read = async |before| {
-        let page = Page {
-            before,
-            limit: 2,
-            bytes: usize::MAX,
-        };
-        let page = stores.telemetry.records(project, Kind::Event, page).await;
+    let read = async |after| {
+        let page = newest(
+            &*stores.search,
+            project,
+            Kind::Event,
+            after,
+            (2, usize::MAX),
+        )
+        .await;
         let page = page.unwrap();
-        let bodies: Vec<_> = page.records.iter().map(|it| it.get().to_owned()).collect();
-        (bodies, page.next)
+        let bodies = page.events.iter().map(|event| event.body.get().to_owned());
+        (bodies.collect::<Vec<_>>(), page.next)
     };
     let (first, next) = read(None).await;
     assert_eq!(first, ["3", "2"]);
@@ -287,13 +274,8 @@ pub(in crate::store) async fn the_oldest_records_leave_first(stores: &Stores) {
         left -= step.events;
         let counts = stores.telemetry.counts(project).await.unwrap();
         assert_eq!(counts.events.total, left);
-        let newest = Page {
-            before: None,
-            limit: 1,
-            bytes: 1000,
-        };
-        let newest = stores.telemetry.records(project, Kind::Event, newest).await;
-        assert_eq!(newest.unwrap().records.len(), usize::from(left > 0));
+        let found = newest(&*stores.search, project, Kind::Event, None, (1, 1000)).await;
+        assert_eq!(found.unwrap().events.len(), usize::from(left > 0));
     }
     let step = stores
         .telemetry

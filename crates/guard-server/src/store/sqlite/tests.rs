@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use super::telemetry::{Appending, Names, append, prepare};
 use super::*;
 use crate::people::{Actor, AuditEntry, Change};
-use crate::store::conformance::conformance_suite;
+use crate::store::conformance::{conformance_suite, newest};
 use crate::store::{
-    ArrivalQuery, Arrivals as _, Batch, Columns, Cursor, KindCounts, NewRecord, Page, ProjectId,
+    ArrivalQuery, Arrivals as _, Batch, Columns, Cursor, KindCounts, NewRecord, ProjectId,
     Projects as _, Stores, Telemetry as _,
 };
 
@@ -65,14 +65,12 @@ fn batch(keys: &[&str], padding: usize) -> Batch {
 }
 
 async fn total(store: &Sqlite) -> u64 {
-    let page = Page {
-        before: None,
-        limit: 1000,
-        bytes: usize::MAX,
-    };
-    let stored = store.records(PROJECT, Kind::Event, page).await.unwrap();
+    let page = (1000, usize::MAX);
+    let stored = newest(store, PROJECT, Kind::Event, None, page)
+        .await
+        .unwrap();
     let counts = store.counts(PROJECT).await.unwrap();
-    assert_eq!(counts.events.total, stored.records.len() as u64);
+    assert_eq!(counts.events.total, stored.events.len() as u64);
     counts.events.total
 }
 

@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use guard_wire::Kind;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 pub use self::columns::{Column, Columns, TextField};
 pub use self::retention::{DiskRoom, Expired, Expiry};
-use super::{BoxFuture, Cursor, ProjectId};
+use super::{BoxFuture, ProjectId};
 use crate::monitoring::StoreMeters;
 use crate::projects::Usage;
 
@@ -141,26 +140,6 @@ impl RecordCounts {
     }
 }
 
-/// Which records of a kind to read, newest first.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// Only records after this position. `None` starts with the newest.
-    pub before: Option<Cursor>,
-    /// The most records.
-    pub limit: u16,
-    /// Stop at the record that brings the total to this many bytes of JSON.
-    pub bytes: usize,
-}
-
-/// Records, newest first.
-#[derive(Debug)]
-pub struct RecordPage {
-    /// The JSON objects as received.
-    pub records: Vec<Box<RawValue>>,
-    /// Where the next page begins. `None` if there are no more records. The next page may be empty.
-    pub next: Option<Cursor>,
-}
-
 /// Events and metrics.
 pub trait Telemetry: Send + Sync {
     /// Stores a batch, all or nothing. The batch is committed when this returns. At most
@@ -204,12 +183,4 @@ pub trait Telemetry: Send + Sync {
 
     /// The counts of a project's records.
     fn counts(&self, project: ProjectId) -> BoxFuture<'_, RecordCounts>;
-
-    /// The newest records of a kind.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::InvalidCursor`](super::StoreError::InvalidCursor) for a cursor that
-    /// this engine did not make.
-    fn records(&self, project: ProjectId, kind: Kind, page: Page) -> BoxFuture<'_, RecordPage>;
 }

@@ -11,9 +11,10 @@ use crate::DEFAULT_PROJECT;
 use crate::fingerprint::fingerprint;
 use crate::fleet::subscribers::policy;
 use crate::projects::KeyHash;
+use crate::store::conformance::newest;
 use crate::store::{
-    AgentId, AgentSignal, Batch, CheckIn, Columns, Fleet as _, KindCounts, NewRecord, Page,
-    ProjectId, Projects as _, RulesStore as _, Sqlite, Telemetry as _,
+    AgentId, AgentSignal, Batch, CheckIn, Columns, Fleet as _, KindCounts, NewRecord, ProjectId,
+    Projects as _, RulesStore as _, Sqlite, Telemetry as _,
 };
 
 const ROLLUPS: &str = include_str!("013_rollups.sql");
@@ -181,13 +182,9 @@ async fn a_file_of_every_older_server_opens_and_keeps_its_data() {
             (Kind::Event, r#"{"reason":"old"}"#),
             (Kind::Metric, r#"{"value":1}"#),
         ] {
-            let page = Page {
-                before: None,
-                limit: 10,
-                bytes: usize::MAX,
-            };
-            let records = store.records(PROJECT, kind, page).await.unwrap();
-            let bodies: Vec<_> = records.records.iter().map(|body| body.get()).collect();
+            let page = (10, usize::MAX);
+            let records = newest(&store, PROJECT, kind, None, page).await.unwrap();
+            let bodies: Vec<_> = records.events.iter().map(|it| it.body.get()).collect();
             assert_eq!(bodies, [body]);
         }
     }
@@ -385,19 +382,16 @@ async fn moving_old_records_goes_on_after_it_was_stopped() {
         (5000, 5001)
     );
     for kind in Kind::ALL {
-        let (mut found, mut before) = (std::collections::BTreeSet::new(), None);
+        let (mut found, mut after) = (std::collections::BTreeSet::new(), None);
         loop {
-            let page = Page {
-                before,
-                limit: 1000,
-                bytes: usize::MAX,
-            };
-            let page = store.records(PROJECT, kind, page).await.unwrap();
-            for record in page.records {
-                assert!(found.insert(record.get().to_owned()), "{}", record.get());
+            let page = (1000, usize::MAX);
+            let page = newest(&store, PROJECT, kind, after, page).await.unwrap();
+            for record in page.events {
+                let body = record.body.get();
+                assert!(found.insert(body.to_owned()), "{body}");
             }
-            before = page.next;
-            if before.is_none() {
+            after = page.next;
+            if after.is_none() {
                 break;
             }
         }

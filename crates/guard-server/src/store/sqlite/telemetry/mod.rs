@@ -97,13 +97,10 @@ mod tallies;
 
 use std::sync::{Arc, PoisonError};
 
-use guard_wire::Kind;
-
 pub(super) use self::append::{Appending, append};
 pub(super) use self::convert::convert;
 pub(super) use self::names::Names;
 pub(super) use self::prepare::prepare;
-use self::records::Place;
 use self::retention::Removing;
 pub(super) use self::retention::room;
 pub(super) use self::rollups::fill;
@@ -111,8 +108,8 @@ use super::Sqlite;
 use crate::monitoring::StoreMeters;
 use crate::projects::Usage;
 use crate::store::{
-    Batch, BoxFuture, DiskRoom, Expired, Expiry, Page, ProjectId, Receipt, RecordCounts,
-    RecordPage, StoreError, Telemetry,
+    Batch, BoxFuture, DiskRoom, Expired, Expiry, ProjectId, Receipt, RecordCounts, StoreError,
+    Telemetry,
 };
 
 impl Sqlite {
@@ -196,17 +193,6 @@ impl Telemetry for Sqlite {
 
     fn counts(&self, project: ProjectId) -> BoxFuture<'_, RecordCounts> {
         Box::pin(self.read(move |connection| tallies::counts(connection, project)))
-    }
-
-    fn records(&self, project: ProjectId, kind: Kind, page: Page) -> BoxFuture<'_, RecordPage> {
-        Box::pin(async move {
-            let before = match &page.before {
-                Some(cursor) => Place::of(cursor)?,
-                None => Place::END,
-            };
-            self.read(move |connection| records::records(connection, project, kind, before, &page))
-                .await
-        })
     }
 }
 

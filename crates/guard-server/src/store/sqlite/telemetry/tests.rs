@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use guard_wire::Kind;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use rusqlite::Connection;

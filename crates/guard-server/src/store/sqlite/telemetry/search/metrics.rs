@@ -1,4 +1,5 @@
-//! Statistics of metrics: from rollups for whole minutes, from rows for the rest.
+//! Statistics of metrics: from rollups for whole minutes, from rows for the rest. Rows alone answer
+//! queries about fields that rollups do not have.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -24,8 +25,22 @@ use crate::query::series::SERIES_KEYS;
 use crate::store::{MetricQuery, Selection, TextField};
 
 const MICROS: i64 = 1_000_000;
-/// The key of the metrics whose own key is beyond the limit of names.
+/// The key of the metrics whose own key is beyond the limit of names, or of keys in an answer.
 const OTHER: &str = "(other)";
+/// The most values that are computed for an answer: keys times buckets.
+const MAX_VALUES: usize = 50_000;
+/// The most keys that are told apart.
+const MAX_KEYS: usize = 10_000;
+
+/// The key itself, if it is known or there is room for one more.
+fn within<T>(groups: &HashMap<GroupKey, T>, key: GroupKey, buckets: usize) -> GroupKey {
+    let room = (MAX_VALUES / buckets.max(1)).clamp(SERIES_KEYS, MAX_KEYS);
+    if groups.len() < room || groups.contains_key(&key) {
+        key
+    } else {
+        GroupKey::Text(OTHER.into())
+    }
+}
 
 /// What is known of the values of some metrics.
 struct Values {
@@ -134,6 +149,7 @@ pub(super) fn series(
         let Some(bucket) = at.and_then(|at| buckets.index(at)) else {
             return Ok(());
         };
+        let key = within(&cells, key, buckets.starts.len());
         let cells = cells.entry(key).or_default();
         let cell = cells
             .entry(bucket)
@@ -171,6 +187,7 @@ pub(super) fn top(
     let snapshot = connection.unchecked_transaction()?;
     let mut groups = HashMap::<GroupKey, Values>::new();
     let grouping = each(&snapshot, query, &[], |key, _, values| {
+        let key = within(&groups, key, 1);
         let group = groups.entry(key).or_insert_with(|| Values::new(query.stat));
         group.merge(values)
     })?;
@@ -221,7 +238,12 @@ fn each(
     mut visit: impl FnMut(GroupKey, i64, &Values) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<Option<Grouping>> {
     let grouping = query.by.clone().map(|by| Grouping::new(Kind::Metric, by));
-    for part in metric_parts(query.selection.range, starts) {
+    let range = query.selection.range;
+    let parts = match query.single_field() {
+        None => metric_parts(range, starts),
+        Some(_) => vec![Part::Rows(range)],
+    };
+    for part in parts {
         match part {
             Part::Rows(range) => rows(connection, query, range, grouping.as_ref(), &mut visit)?,
             Part::Rollups(span, range) => {
@@ -259,6 +281,7 @@ fn rows(
     };
     let scan = Scan::new(connection, Kind::Metric, &selection)?;
     let columns = ["value", by.map_or("NULL", Grouping::column)];
+    let is_added_up = query.single_field().is_none();
     scan.each(&columns, Order::Any, u32::MAX, |hit, reader| {
         let mut values = Values::new(query.stat);
         values.add(match hit.column(0)? {
@@ -267,7 +290,9 @@ fn rows(
         });
         let key = match by {
             None => GroupKey::Missing,
-            Some(by) if is_in_body(by, hit.column(1)?) => GroupKey::Text(OTHER.into()),
+            Some(by) if is_added_up && is_in_body(by, hit.column(1)?) => {
+                GroupKey::Text(OTHER.into())
+            }
             Some(by) => by.key(hit, 1, reader)?,
         };
         visit(key, hit.place.timestamp, &values)?;

@@ -13,6 +13,8 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+use guard_wire::Kind;
+
 use self::arrivals::Position;
 use super::super::Sqlite;
 use super::records::Place;
@@ -26,13 +28,23 @@ use crate::store::{
     ProjectId, Search, Selection, StoredEvent,
 };
 
-impl Search for Sqlite {
-    fn events(&self, query: EventQuery) -> BoxFuture<'_, EventSlice> {
+impl Sqlite {
+    fn list(&self, kind: Kind, query: EventQuery) -> BoxFuture<'_, EventSlice> {
         Box::pin(async move {
             let after = query.after.as_ref().map(Place::of).transpose()?;
-            self.search(move |connection| pages::events(connection, &query, after))
+            self.search(move |connection| pages::list(connection, kind, &query, after))
                 .await
         })
+    }
+}
+
+impl Search for Sqlite {
+    fn events(&self, query: EventQuery) -> BoxFuture<'_, EventSlice> {
+        self.list(Kind::Event, query)
+    }
+
+    fn metrics(&self, query: EventQuery) -> BoxFuture<'_, EventSlice> {
+        self.list(Kind::Metric, query)
     }
 
     fn event(&self, project: ProjectId, id: Cursor) -> BoxFuture<'_, Option<StoredEvent>> {

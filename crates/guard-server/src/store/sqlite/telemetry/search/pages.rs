@@ -1,4 +1,4 @@
-//! Lists of events, and single ones.
+//! Lists of records, and single events.
 
 use std::ops::ControlFlow;
 
@@ -13,13 +13,14 @@ use super::scan::{Order, Reader, Scan};
 use crate::store::{EventQuery, EventSlice, ProjectId, StoredEvent};
 
 /// A part of a list.
-pub(super) fn events(
+pub(super) fn list(
     connection: &Connection,
+    kind: Kind,
     query: &EventQuery,
     after: Option<Place>,
 ) -> rusqlite::Result<EventSlice> {
     let snapshot = connection.unchecked_transaction()?;
-    let scan = Scan::new(&snapshot, Kind::Event, &query.selection)?;
+    let scan = Scan::new(&snapshot, kind, &query.selection)?;
     let order = if query.is_oldest_first {
         Order::OldestFirst(after)
     } else {
