@@ -1,6 +1,6 @@
-"""The public agents, unmodified from PyPI, report to guard-server as to their own backend.
+"""Ours and the public agents, unmodified from PyPI, report to guard-server as to their own backend.
 
-Each has a virtual environment in the build folder, created once.
+Each public one has a virtual environment in the build folder, created once.
 """
 
 import json
@@ -13,19 +13,38 @@ from typing import Any
 import pytest
 from support import ROOT
 from support.example_app import ExampleApp
-from support.guard_server import API_KEY, GuardServer
+from support.guard_server import API_KEY, PROJECT, GuardServer
 from support.process import eventually
 from support.rules import Rules
 
 CLIENT = Path(__file__).with_name("client.py")
 ENVIRONMENTS = ROOT / ".build" / "e2e"
 FIRST = "fastapi-guard-agent==0.1.1"
+RENAMED = "fastapi-guard-agent==1.1.1"
+OLDER = "guard-agent==2.8.1"
 LATEST = "guard-agent==3.2.4"
+OURS = "ours"
 COUNT = 250  # more than two batches of the agents' default size
+SECRET = "a-signing-secret-of-the-project"
+
+# What guards add to the metadata of events and to the tags of metrics.
+ENRICHED: dict[str, str | int] = {
+    "guard.threat_score": 70,
+    "guard.rule.id": "block-1",
+    "guard.rule.version": 3,
+    "guard.behavior.correlation_key": "c-1",
+    "guard.behavior.recent_event_count": 12,
+    "guard.project_id": "shop",
+    "guard.service.name": "checkout",
+    "guard.deployment.environment": "production",
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+}
 
 
 def python_with(requirement: str) -> Path:
     """The interpreter of an environment with `requirement`; creates the environment if missing."""
+    if requirement == OURS:
+        return Path(sys.executable)
     folder = ENVIRONMENTS / requirement.replace("==", "-")
     python = folder / "bin" / "python"
     # Write the marker last, so that an incomplete environment is created again.
@@ -57,8 +76,8 @@ def run(requirement: str, server: GuardServer, task: dict[str, Any], **config: A
     )
 
 
-def report(requirement: str, server: GuardServer, **config: str) -> None:
-    """Makes a public agent report COUNT events and COUNT metrics."""
+def report(requirement: str, server: GuardServer, **config: Any) -> None:
+    """Makes an agent report COUNT events and COUNT metrics."""
     task = {
         "events": [
             {
@@ -68,53 +87,97 @@ def report(requirement: str, server: GuardServer, **config: str) -> None:
                 "reason": "too many requests",
                 "endpoint": f"/items/{number}",
                 "method": "GET",
-                "metadata": {"number": number},
+                "metadata": {"number": number, "deep": {"list": [1, None, "é"]}, **ENRICHED},
+                "unknown_field": {"of": "a later version"},
             }
             for number in range(COUNT)
         ],
         "metrics": [
-            {"metric_type": "request_count", "value": 1.0, "tags": {"number": str(number)}}
+            {
+                "metric_type": "request_count",
+                "value": 1.0,
+                "tags": {
+                    "number": str(number),
+                    **{key: str(value) for key, value in ENRICHED.items()},
+                },
+            }
             for number in range(COUNT)
         ],
     }
     run(requirement, server, task, **config)
 
 
-def assert_everything_arrived(server: GuardServer) -> None:
+def assert_everything_arrived(server: GuardServer, keeps_unknown_fields: bool = True) -> None:
     assert server.counts("events") == {"ip_banned": COUNT}
     assert server.counts("metrics") == {"request_count": COUNT}
     events = {event["metadata"]["number"]: event for event in server.records("events")}
     assert events.keys() == set(range(COUNT))
-    assert events[7]["ip_address"] == "198.18.9.7"
-    assert events[7]["endpoint"] == "/items/7"
+    event = events[7]
+    assert event["ip_address"] == "198.18.9.7"
+    assert event["endpoint"] == "/items/7"
+    metadata = {"number": 7, "deep": {"list": [1, None, "é"]}, **ENRICHED}
+    assert {key: event["metadata"][key] for key in metadata} == metadata
+    if keeps_unknown_fields:
+        assert event["unknown_field"] == {"of": "a later version"}
     assert {metric["tags"]["number"] for metric in server.records("metrics")} == {
         str(number) for number in range(COUNT)
     }
 
 
-@pytest.mark.parametrize("requirement", [FIRST, LATEST])
-def test_a_public_agent_delivers_everything(requirement: str, server: GuardServer) -> None:
+def assert_everything_is_found(server: GuardServer) -> None:
+    """By a filter on any field, and by groups of the fields that guards add."""
+    for key, value in {"number": 7, "deep.list": "é"}.items():
+        page = server.get(f"{PROJECT}/events", filter=f'metadata.{key}:"{value}"', limit=1000)
+        assert len(page["items"]) == (1 if key == "number" else COUNT)
+    one = server.get(f"{PROJECT}/metrics", filter="tags.number:7")
+    assert len(one["items"]) == 1
+    for key, value in ENRICHED.items():
+        is_it = f'"{value}"'
+        events = server.get(f"{PROJECT}/events/top", by=f"metadata.{key}")
+        assert [(item["key"], item["count"]) for item in events["items"]] == [(str(value), COUNT)]
+        found = server.get(f"{PROJECT}/events/series", filter=f"metadata.{key}:{is_it}")
+        assert found["total"] == COUNT
+        statistic = {"metric": "request_count", "stat": "sum"}
+        metrics = server.get(f"{PROJECT}/metrics/top", by=f"tags.{key}", **statistic)
+        assert metrics["items"] == [{"key": str(value), "value": COUNT, "count": COUNT}]
+        none = server.get(f"{PROJECT}/metrics/top", filter=f"-tags.{key}:{is_it}", **statistic)
+        assert none["items"] == []
+
+
+@pytest.mark.parametrize("requirement", [FIRST, RENAMED, OLDER, LATEST, OURS])
+def test_an_agent_delivers_everything_and_it_is_found(
+    requirement: str, server: GuardServer
+) -> None:
     report(requirement, server)
+
+    assert_everything_arrived(server, keeps_unknown_fields=requirement != FIRST)
+    assert_everything_is_found(server)
+
+
+@pytest.mark.parametrize("requirement", [OLDER, LATEST, OURS])
+def test_an_agent_delivers_compressed_and_signed(
+    requirement: str, new_server: Callable[..., GuardServer]
+) -> None:
+    server = new_server("--signing-secret", SECRET).start()
+
+    report(
+        requirement,
+        server,
+        payload_signing_secret=SECRET,
+        compression_enabled=True,
+        compression_threshold=100,
+    )
 
     assert_everything_arrived(server)
 
 
-def test_the_latest_public_agent_delivers_encrypted(
-    new_server: Callable[..., GuardServer], encryption_key: str
+@pytest.mark.parametrize("requirement", [RENAMED, OLDER, LATEST, OURS])
+def test_an_agent_delivers_encrypted(
+    requirement: str, new_server: Callable[..., GuardServer], encryption_key: str
 ) -> None:
     server = new_server("--encryption-key", encryption_key).start()
 
-    report(LATEST, server, project_encryption_key=encryption_key)
-
-    assert_everything_arrived(server)
-
-
-def test_the_latest_public_agent_delivers_signed(
-    new_server: Callable[..., GuardServer],
-) -> None:
-    server = new_server("--signing-secret", "a-signing-secret-of-the-project").start()
-
-    report(LATEST, server, payload_signing_secret="a-signing-secret-of-the-project")
+    report(requirement, server, project_encryption_key=encryption_key)
 
     assert_everything_arrived(server)
 

@@ -37,6 +37,7 @@ mod rules;
 mod sessions;
 mod settings;
 mod shield;
+mod slow_queries;
 mod starting;
 mod storage;
 mod support;
