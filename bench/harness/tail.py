@@ -15,8 +15,9 @@ from pathlib import Path
 
 from harness.environment import Environment, say
 from harness.held import connect, cpu_seconds, memory, raise_file_limit
-from harness.ingest import ENDPOINTS, Event, generated, post
+from harness.ingest import SEED, post
 from harness.rules import ADMIN_TOKEN, Server, server
+from harness.telemetry import Record, Traffic, month
 
 # Events are sent in batches at this interval.
 INTERVAL_SECONDS = 0.05
@@ -63,9 +64,11 @@ class Cost:
 def measure(environment: Environment, readers: int, per_second: int, seconds: int) -> Cost:
     """Lets readers follow one endpoint each, and sends events at this rate."""
     raise_file_limit(readers)
-    events = list(generated(per_second * seconds))
+    count, traffic = per_second * seconds, Traffic(SEED)
+    events = list(traffic.events(*month(count), count))
     by_endpoint = Counter(event.row[4] for event in events)
-    endpoints = [f"/api/v1/resource/{number % ENDPOINTS}" for number in range(readers)]
+    paths = [path for path, _ in traffic.endpoints]
+    endpoints = [paths[number % len(paths)] for number in range(readers)]
     expected = sum(by_endpoint[endpoint] for endpoint in endpoints)
     limits = {
         "GUARD_SERVER_MAX_TAILS": str(readers),
@@ -108,7 +111,7 @@ def follow(backend: Server, endpoint: str) -> socket.socket:
     return connection
 
 
-def send(backend: Server, events: Sequence[Event], per_second: int) -> None:
+def send(backend: Server, events: Sequence[Record], per_second: int) -> None:
     """Sends events at a steady rate. Each says when it was sent."""
     size = round(per_second * INTERVAL_SECONDS)
     begun = time.perf_counter()
