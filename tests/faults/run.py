@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from faults.alert_deaths import killed_while_telling
 from faults.crowds import hanging_clients, noisy_neighbour
 from faults.faults import (
     committed_then_cut,
@@ -52,6 +53,7 @@ def main() -> int:
     faults: list[Callable[[Path], list[Outcome]]] = [
         lambda folder: [killed(server, folder, kills, WINDOW_MS)],
         lambda folder: [committed_then_cut(server, folder)],
+        lambda folder: [killed_while_telling(server, folder, 3 if quick else 50)],
         lambda folder: [terminated_then_killed(server, folder, apps, 10, WINDOW_MS)],
         lambda folder: [full_disk(server, folder, WINDOW_MS, BACK_WITHIN_SECONDS)],
         lambda folder: [read_only_disk(server, folder, WINDOW_MS, BACK_WITHIN_SECONDS)],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from support.process import PATIENCE_SECONDS
 
+from faults.alert_deaths import killed_while_telling
 from faults.faults import (
     committed_then_cut,
     full_disk,
@@ -29,6 +30,12 @@ def assert_kept(outcome: Outcome) -> None:
 
 def test_records_of_killed_processes_are_stored_once(server_binary: Path, tmp_path: Path) -> None:
     assert_kept(killed(server_binary, tmp_path, kills=4, window_ms=BUSY_WINDOW_MS))
+
+
+def test_an_alert_is_told_once_when_the_server_is_killed_before_delivering_it(
+    server_binary: Path, tmp_path: Path
+) -> None:
+    assert_kept(killed_while_telling(server_binary, tmp_path, kills=3))
 
 
 def test_a_resend_after_a_lost_response_is_stored_once(server_binary: Path, tmp_path: Path) -> None:

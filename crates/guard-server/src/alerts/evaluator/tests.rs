@@ -1,5 +1,6 @@
 //! Alerts from start to end over a simulated clock, on a real store.
 
 mod conditions;
+mod cost;
 mod restarts;
 mod world;
