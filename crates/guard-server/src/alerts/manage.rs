@@ -128,13 +128,6 @@ pub async fn add_alert(
         content: json!(settings).to_string(),
         muted_until: None,
     };
-    let added = stores.alerts.add_alert(stored.clone(), MAX_ALERTS);
-    if !added.await? {
-        return Err(ManageError::TooMany {
-            what: "alerts",
-            limit: MAX_ALERTS,
-        });
-    }
     let change = of_alert(
         "alert.add",
         project,
@@ -142,7 +135,14 @@ pub async fn add_alert(
         Value::Null,
         json!(settings),
     );
-    record(stores, actor, change, now).await?;
+    let entry = Some(AuditEntry::new(actor, change, now));
+    let added = stores.alerts.add_alert(stored.clone(), MAX_ALERTS, entry);
+    if !added.await? {
+        return Err(ManageError::TooMany {
+            what: "alerts",
+            limit: MAX_ALERTS,
+        });
+    }
     view(&stored)
 }
 
@@ -167,11 +167,8 @@ pub async fn change_alert(
         content: json!(after).to_string(),
         ..from.clone()
     };
-    if !stores.alerts.change_alert(from, to.clone()).await? {
-        return Err(ManageError::Changed);
-    }
     let change = of_alert("alert.change", project, id, json!(before), json!(after));
-    record(stores, actor, change, now).await?;
+    replace(stores, from, &to, AuditEntry::new(actor, change, now)).await?;
     view(&to)
 }
 
@@ -200,15 +197,12 @@ pub async fn mute_alert(
         ..from.clone()
     };
     let (before, after) = (from.muted_until, to.muted_until);
-    if !stores.alerts.change_alert(from, to.clone()).await? {
-        return Err(ManageError::Changed);
-    }
     let (before, after) = (
         json!({ "muted_until": before }),
         json!({ "muted_until": after }),
     );
     let change = of_alert("alert.mute", project, id, before, after);
-    record(stores, actor, change, now).await?;
+    replace(stores, from, &to, AuditEntry::new(actor, change, now)).await?;
     view(&to)
 }
 
@@ -224,11 +218,24 @@ pub async fn remove_alert(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<(), ManageError> {
-    let removed = stores.alerts.remove_alert(project.id, id).await?;
-    let removed = removed.ok_or_else(|| ManageError::NoSuchAlert(id.to_owned()))?;
-    let before = serde_json::from_str(&removed.content).unwrap_or_default();
+    let stored = stored_alert(stores, project, id).await?;
+    let before = serde_json::from_str(&stored.content).unwrap_or_default();
     let change = of_alert("alert.remove", project, id, before, Value::Null);
-    Ok(record(stores, actor, change, now).await?)
+    let entry = Some(AuditEntry::new(actor, change, now));
+    let removed = stores.alerts.remove_alert(project.id, id, entry).await?;
+    let missing = || ManageError::NoSuchAlert(id.to_owned());
+    removed.map(drop).ok_or_else(missing)
+}
+
+/// Replaces an alert, unless somebody else changed it.
+async fn replace(
+    stores: &Stores,
+    from: StoredAlert,
+    to: &StoredAlert,
+    entry: AuditEntry,
+) -> Result<(), ManageError> {
+    let changed = stores.alerts.change_alert(from, to.clone(), Some(entry));
+    changed.await?.then_some(()).ok_or(ManageError::Changed)
 }
 
 async fn stored_alert(
@@ -277,14 +284,15 @@ pub async fn add_channel(
 ) -> Result<Channel, ManageError> {
     let channel = Channel::read(new_id()?, json)?;
     let stored = channel.to_stored(now, actor.who.to_string());
-    if !stores.alerts.add_channel(stored, MAX_CHANNELS).await? {
+    let change = of_channel("channel.add", &channel.id, Value::Null, channel.shown());
+    let entry = Some(AuditEntry::new(actor, change, now));
+    let added = stores.alerts.add_channel(stored, MAX_CHANNELS, entry);
+    if !added.await? {
         return Err(ManageError::TooMany {
             what: "channels",
             limit: MAX_CHANNELS,
         });
     }
-    let change = of_channel("channel.add", &channel.id, Value::Null, channel.shown());
-    record(stores, actor, change, now).await?;
     Ok(channel)
 }
 
@@ -307,15 +315,15 @@ pub async fn change_channel(
     let before = before.ok_or_else(|| ManageError::NoSuchChannel(id.to_owned()))?;
     let after = before.changed(change)?;
     let to = after.to_stored(from.created_at, from.created_by.clone());
-    if !stores.alerts.change_channel(from, to).await? {
-        return Err(ManageError::Changed);
-    }
     let mut shown = after.shown();
     // Shown targets may be equal although the secret parts differ.
     shown["target_changed"] = (before.target != after.target).into();
     shown["secret_changed"] = (before.secret != after.secret).into();
     let change = of_channel("channel.change", id, before.shown(), shown);
-    record(stores, actor, change, now).await?;
+    let entry = Some(AuditEntry::new(actor, change, now));
+    if !stores.alerts.change_channel(from, to, entry).await? {
+        return Err(ManageError::Changed);
+    }
     Ok(after)
 }
 
@@ -337,16 +345,13 @@ pub async fn remove_channel(
     if !labels.is_empty() {
         return Err(ManageError::InUse(labels.join(", ")));
     }
-    let removed = stores.alerts.remove_channel(id).await?;
-    let removed = removed.ok_or_else(|| ManageError::NoSuchChannel(id.to_owned()))?;
-    let before = Channel::stored(removed).map(|it| it.shown());
-    let change = of_channel(
-        "channel.remove",
-        id,
-        before.unwrap_or_default(),
-        Value::Null,
-    );
-    Ok(record(stores, actor, change, now).await?)
+    let known = channels(&*stores.alerts).await?;
+    let missing = || ManageError::NoSuchChannel(id.to_owned());
+    let before = known.get(id).ok_or_else(missing)?.shown();
+    let change = of_channel("channel.remove", id, before, Value::Null);
+    let entry = Some(AuditEntry::new(actor, change, now));
+    let removed = stores.alerts.remove_channel(id, entry).await?;
+    removed.map(drop).ok_or_else(missing)
 }
 
 fn of_alert(
@@ -370,14 +375,4 @@ fn of_channel(action: &'static str, id: &str, before: Value, after: Value) -> Ch
         before,
         after,
     }
-}
-
-async fn record(
-    stores: &Stores,
-    actor: &Actor,
-    change: Change,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let entry = AuditEntry::new(actor, change, now);
-    stores.audit.record(entry).await
 }

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use super::{BoxFuture, Cursor, ProjectId};
+use crate::people::AuditEntry;
 use crate::secret::Secret;
 
 /// An alert of a project.
@@ -164,7 +165,8 @@ pub struct OutboxSize {
     pub oldest: Option<Timestamp>,
 }
 
-/// Alerts, where they stand, and the notifications that wait to be delivered.
+/// Alerts, where they stand, and the notifications that wait to be delivered. The
+/// [`Audit`](super::Audit) log says what an `entry` is.
 pub trait Alerts: Send + Sync {
     /// The alerts of all projects, by project and age.
     fn all_alerts(&self) -> BoxFuture<'_, Vec<StoredAlert>>;
@@ -173,7 +175,12 @@ pub trait Alerts: Send + Sync {
     fn alerts(&self, project: ProjectId) -> BoxFuture<'_, Vec<StoredAlert>>;
 
     /// Adds an alert. Returns whether there was room: a project has at most `limit`.
-    fn add_alert(&self, alert: StoredAlert, limit: usize) -> BoxFuture<'_, bool>;
+    fn add_alert(
+        &self,
+        alert: StoredAlert,
+        limit: usize,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool>;
 
     /// Adds these alerts to a project for which this was not called before. Returns whether it was
     /// not.
@@ -185,7 +192,12 @@ pub trait Alerts: Send + Sync {
 
     /// Replaces the settings of an alert, unless they changed since `from` was read. Returns whether
     /// they did not.
-    fn change_alert(&self, from: StoredAlert, to: StoredAlert) -> BoxFuture<'_, bool>;
+    fn change_alert(
+        &self,
+        from: StoredAlert,
+        to: StoredAlert,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool>;
 
     /// Removes an alert, with its states, its history and its notifications. Returns it if it was
     /// there.
@@ -193,19 +205,34 @@ pub trait Alerts: Send + Sync {
         &'a self,
         project: ProjectId,
         id: &'a str,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, Option<StoredAlert>>;
 
     /// The channels, the oldest first.
     fn channels(&self) -> BoxFuture<'_, Vec<StoredChannel>>;
 
     /// Adds a channel. Returns whether there was room for at most `limit`.
-    fn add_channel(&self, channel: StoredChannel, limit: usize) -> BoxFuture<'_, bool>;
+    fn add_channel(
+        &self,
+        channel: StoredChannel,
+        limit: usize,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool>;
 
     /// Replaces a channel, unless it changed since `from` was read. Returns whether it did not.
-    fn change_channel(&self, from: StoredChannel, to: StoredChannel) -> BoxFuture<'_, bool>;
+    fn change_channel(
+        &self,
+        from: StoredChannel,
+        to: StoredChannel,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool>;
 
     /// Removes a channel, with the notifications that wait for it. Returns it if it was there.
-    fn remove_channel<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<StoredChannel>>;
+    fn remove_channel<'a>(
+        &'a self,
+        id: &'a str,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'a, Option<StoredChannel>>;
 
     /// Where the alerts of all projects stand.
     fn alert_states(&self) -> BoxFuture<'_, Vec<StoredState>>;

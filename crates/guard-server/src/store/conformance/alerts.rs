@@ -81,23 +81,23 @@ async fn seconds(stores: &Stores, project: ProjectId, alert: &str) -> Vec<i64> {
 pub(in crate::store) async fn alerts_are_added_changed_and_removed(stores: &Stores) {
     let (one, other) = (project(stores, "one").await, project(stores, "other").await);
     let alerts = &stores.alerts;
-    assert_eq!(alerts.add_alert(alert(one, "a"), 2).await, Ok(true));
-    assert_eq!(alerts.add_alert(alert(one, "b"), 2).await, Ok(true));
-    assert_eq!(alerts.add_alert(alert(one, "c"), 2).await, Ok(false));
-    assert_eq!(alerts.add_alert(alert(other, "a"), 2).await, Ok(true));
+    assert_eq!(alerts.add_alert(alert(one, "a"), 2, None).await, Ok(true));
+    assert_eq!(alerts.add_alert(alert(one, "b"), 2, None).await, Ok(true));
+    assert_eq!(alerts.add_alert(alert(one, "c"), 2, None).await, Ok(false));
+    assert_eq!(alerts.add_alert(alert(other, "a"), 2, None).await, Ok(true));
     let changed = StoredAlert {
         content: "{\"label\":1}".to_owned(),
         muted_until: Some(at(9)),
         ..alert(one, "a")
     };
-    let change = |from: StoredAlert, to: StoredAlert| alerts.change_alert(from, to);
+    let change = |from: StoredAlert, to: StoredAlert| alerts.change_alert(from, to, None);
     assert_eq!(change(alert(one, "a"), changed.clone()).await, Ok(true));
     assert_eq!(change(alert(one, "a"), changed.clone()).await, Ok(false));
     let all = vec![changed.clone(), alert(one, "b")];
     assert_eq!(alerts.alerts(one).await, Ok(all));
     assert_eq!(alerts.all_alerts().await.unwrap().len(), 3);
-    assert_eq!(alerts.remove_alert(one, "a").await, Ok(Some(changed)));
-    assert_eq!(alerts.remove_alert(one, "a").await, Ok(None));
+    assert_eq!(alerts.remove_alert(one, "a", None).await, Ok(Some(changed)));
+    assert_eq!(alerts.remove_alert(one, "a", None).await, Ok(None));
     assert_eq!(alerts.alerts(other).await, Ok(vec![alert(other, "a")]));
 }
 
@@ -109,33 +109,37 @@ pub(in crate::store) async fn a_project_gets_its_default_alerts_once(stores: &St
             .add_default_alerts(project, vec![alert(project, id)])
     };
     assert_eq!(add("a").await, Ok(true));
-    stores.alerts.remove_alert(project, "a").await.unwrap();
+    stores
+        .alerts
+        .remove_alert(project, "a", None)
+        .await
+        .unwrap();
     assert_eq!(add("b").await, Ok(false));
     assert_eq!(stores.alerts.alerts(project).await, Ok(vec![]));
 }
 
 pub(in crate::store) async fn channels_are_added_changed_and_removed(stores: &Stores) {
     let alerts = &stores.alerts;
-    assert_eq!(alerts.add_channel(channel("a"), 1).await, Ok(true));
-    assert_eq!(alerts.add_channel(channel("b"), 1).await, Ok(false));
+    assert_eq!(alerts.add_channel(channel("a"), 1, None).await, Ok(true));
+    assert_eq!(alerts.add_channel(channel("b"), 1, None).await, Ok(false));
     let changed = StoredChannel {
         target: "https://example.com/y".into(),
         secret: None,
         ..channel("a")
     };
-    let change = |from: StoredChannel, to: StoredChannel| alerts.change_channel(from, to);
+    let change = |from: StoredChannel, to: StoredChannel| alerts.change_channel(from, to, None);
     assert_eq!(change(channel("a"), changed.clone()).await, Ok(true));
     assert_eq!(change(channel("a"), changed.clone()).await, Ok(false));
     assert_eq!(alerts.channels().await, Ok(vec![changed.clone()]));
-    assert_eq!(alerts.remove_channel("a").await, Ok(Some(changed)));
-    assert_eq!(alerts.remove_channel("a").await, Ok(None));
+    assert_eq!(alerts.remove_channel("a", None).await, Ok(Some(changed)));
+    assert_eq!(alerts.remove_channel("a", None).await, Ok(None));
 }
 
 pub(in crate::store) async fn a_state_and_its_notifications_are_stored_together(stores: &Stores) {
     let project = project(stores, "default").await;
     stores
         .alerts
-        .add_alert(alert(project, "a"), 9)
+        .add_alert(alert(project, "a"), 9, None)
         .await
         .unwrap();
     let position = stores.arrivals.now(project).await.unwrap();
@@ -178,7 +182,7 @@ pub(in crate::store) async fn nothing_is_stored_for_an_alert_that_was_removed(st
     let project = project(stores, "default").await;
     stores
         .alerts
-        .add_alert(alert(project, "a"), 9)
+        .add_alert(alert(project, "a"), 9, None)
         .await
         .unwrap();
     let full = AlertUpdate {
@@ -190,7 +194,11 @@ pub(in crate::store) async fn nothing_is_stored_for_an_alert_that_was_removed(st
     };
     commit(stores, project, full.clone()).await;
     let waiting = stores.alerts.outbox().await.unwrap().remove(0);
-    stores.alerts.remove_alert(project, "a").await.unwrap();
+    stores
+        .alerts
+        .remove_alert(project, "a", None)
+        .await
+        .unwrap();
     commit(stores, project, full).await;
     stores
         .alerts
@@ -207,7 +215,7 @@ pub(in crate::store) async fn each_channel_gets_its_notifications_in_order(store
     let project = project(stores, "default").await;
     stores
         .alerts
-        .add_alert(alert(project, "a"), 9)
+        .add_alert(alert(project, "a"), 9, None)
         .await
         .unwrap();
     let outbox = [("n1", "c1"), ("n2", "c1"), ("n3", "c2")];
@@ -242,7 +250,7 @@ pub(in crate::store) async fn each_channel_gets_its_notifications_in_order(store
         .unwrap();
     assert_eq!(firsts(stores).await, ["n2", "n3"]);
     assert_eq!(seconds(stores, project, "a").await, [7]);
-    stores.alerts.remove_channel("c1").await.unwrap();
+    stores.alerts.remove_channel("c1", None).await.unwrap();
     assert_eq!(firsts(stores).await, ["n3"]);
 }
 
@@ -251,7 +259,7 @@ pub(in crate::store) async fn outbox_and_history_are_limited(stores: &Stores) {
     for id in ["a", "b"] {
         stores
             .alerts
-            .add_alert(alert(project, id), 9)
+            .add_alert(alert(project, id), 9, None)
             .await
             .unwrap();
     }
@@ -295,7 +303,7 @@ pub(in crate::store) async fn a_history_is_read_page_by_page(stores: &Stores) {
     let project = project(stores, "default").await;
     stores
         .alerts
-        .add_alert(alert(project, "a"), 9)
+        .add_alert(alert(project, "a"), 9, None)
         .await
         .unwrap();
     let history = (1..=5).map(history).collect();

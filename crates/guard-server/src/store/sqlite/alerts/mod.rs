@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use self::rows::{ALERT, alert};
 use super::Sqlite;
+use crate::people::AuditEntry;
 use crate::store::{
     AlertCommit, AlertLimits, Alerts, BoxFuture, Cursor, HistoryPage, NewHistory, OutboxEntry,
     OutboxSize, ProjectId, StoreError, StoredAlert, StoredChannel, StoredState,
@@ -39,8 +40,14 @@ impl Alerts for Sqlite {
         }))
     }
 
-    fn add_alert(&self, alert: StoredAlert, limit: usize) -> BoxFuture<'_, bool> {
-        Box::pin(self.writer.write(alert.content.len(), move |connection| {
+    fn add_alert(
+        &self,
+        alert: StoredAlert,
+        limit: usize,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool> {
+        let is_made = |is_made: &bool| *is_made;
+        self.audited(alert.content.len(), entry, is_made, move |connection| {
             let count = "SELECT count(*) FROM alerts WHERE project = ?1";
             let there = connection
                 .prepare_cached(count)?
@@ -50,7 +57,7 @@ impl Alerts for Sqlite {
                 add(connection, &alert)?;
             }
             Ok(has_room)
-        }))
+        })
     }
 
     fn add_default_alerts(
@@ -72,8 +79,14 @@ impl Alerts for Sqlite {
         }))
     }
 
-    fn change_alert(&self, from: StoredAlert, to: StoredAlert) -> BoxFuture<'_, bool> {
-        Box::pin(self.writer.write(to.content.len(), move |connection| {
+    fn change_alert(
+        &self,
+        from: StoredAlert,
+        to: StoredAlert,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool> {
+        let is_made = |is_made: &bool| *is_made;
+        self.audited(to.content.len(), entry, is_made, move |connection| {
             let micros = |at: Option<jiff::Timestamp>| at.map(jiff::Timestamp::as_microsecond);
             let changed = connection
                 .prepare_cached(
@@ -89,16 +102,17 @@ impl Alerts for Sqlite {
                     micros(from.muted_until),
                 ])?;
             Ok(changed > 0)
-        }))
+        })
     }
 
     fn remove_alert<'a>(
         &'a self,
         project: ProjectId,
         id: &'a str,
+        entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, Option<StoredAlert>> {
         let id = id.to_owned();
-        Box::pin(self.writer.write(0, move |connection| {
+        self.audited(0, entry, Option::is_some, move |connection| {
             for table in [
                 "alert_states",
                 "alert_seen",
@@ -116,31 +130,46 @@ impl Alerts for Sqlite {
                 ))?
                 .query_row(params![project.0, id], alert)
                 .optional()
-        }))
+        })
     }
 
     fn channels(&self) -> BoxFuture<'_, Vec<StoredChannel>> {
         Box::pin(self.read(channels::channels))
     }
 
-    fn add_channel(&self, channel: StoredChannel, limit: usize) -> BoxFuture<'_, bool> {
-        Box::pin(self.writer.write(0, move |connection| {
+    fn add_channel(
+        &self,
+        channel: StoredChannel,
+        limit: usize,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool> {
+        let is_made = |is_made: &bool| *is_made;
+        self.audited(0, entry, is_made, move |connection| {
             channels::add(connection, &channel, limit)
-        }))
+        })
     }
 
-    fn change_channel(&self, from: StoredChannel, to: StoredChannel) -> BoxFuture<'_, bool> {
-        Box::pin(self.writer.write(0, move |connection| {
+    fn change_channel(
+        &self,
+        from: StoredChannel,
+        to: StoredChannel,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'_, bool> {
+        let is_made = |is_made: &bool| *is_made;
+        self.audited(0, entry, is_made, move |connection| {
             channels::change(connection, &from, &to)
-        }))
+        })
     }
 
-    fn remove_channel<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<StoredChannel>> {
+    fn remove_channel<'a>(
+        &'a self,
+        id: &'a str,
+        entry: Option<AuditEntry>,
+    ) -> BoxFuture<'a, Option<StoredChannel>> {
         let id = id.to_owned();
-        Box::pin(
-            self.writer
-                .write(0, move |connection| channels::remove(connection, &id)),
-        )
+        self.audited(0, entry, Option::is_some, move |connection| {
+            channels::remove(connection, &id)
+        })
     }
 
     fn alert_states(&self) -> BoxFuture<'_, Vec<StoredState>> {
