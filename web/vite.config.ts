@@ -71,6 +71,22 @@ export default defineConfig({
           fileParallelism: false,
         },
       },
+      // Measures; `make bench` runs it.
+      ...(process.env.SPEED_SECONDS
+        ? [
+            {
+              extends: true as const,
+              test: {
+                name: 'speed',
+                environment: 'node' as const,
+                include: ['browser/speed/*.speed.ts'],
+                globalSetup: 'browser/world/setup.ts',
+                testTimeout: 7_200_000,
+                hookTimeout: 120_000,
+              },
+            },
+          ]
+        : []),
     ],
   },
 });

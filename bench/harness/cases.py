@@ -8,6 +8,7 @@ from functools import partial
 from statistics import median, quantiles
 from typing import Literal, TypeVar
 
+from harness import dashboard as browser
 from harness import explore as exploring
 from harness import held, ingest, processes
 from harness import rules as dynamic_rules
@@ -37,6 +38,7 @@ class Scale:
     explored: Sequence[int]
     readers: int
     tail_seconds: int
+    page_seconds: int
     records: int = 20_000
 
 
@@ -52,6 +54,7 @@ FULL = Scale(
     explored=(100_000, 1_000_000),
     readers=200,
     tail_seconds=30,
+    page_seconds=600,
 )
 # With `--long`.
 LONG = replace(FULL, stored=(*FULL.stored, 10_000_000), explored=(*FULL.explored, 10_000_000))
@@ -67,6 +70,7 @@ QUICK = Scale(
     explored=(100_000,),
     readers=200,
     tail_seconds=5,
+    page_seconds=20,
 )
 
 
@@ -371,7 +375,37 @@ def tail(environment: Environment, _: Sink, scale: Scale) -> Result:
     )
 
 
-CASES = (send, stall, trouble, app, footprint, rate, rust, rules, waiting, storing, explore, tail)
+def dashboard(environment: Environment, _: Sink, scale: Scale) -> Result:
+    """Measures how soon pages of the dashboard open, and what a live view costs the browser."""
+    found = browser.measure(environment, scale.page_seconds)
+
+    def of(name: str) -> str:
+        return figure(found[name])
+
+    return Result(
+        alone=[
+            f"dashboard: the overview opens in {of('overview_ms')} ms, the events in "
+            f"{of('events_ms')} ms, the rules with 60,000 bans in {of('rules_ms')} ms",
+            f"dashboard: a click on a filter shows the new overview after {of('filter_ms')} ms; "
+            f"the same call of the API before it took {of('filter_api_ms')} ms",
+            *(
+                f"dashboard: {words} for {scale.page_seconds} s: longest frame "
+                f"{of(f'{name}_frame_ms')} ms ({of('idle_frame_ms')} ms of an idle page), heap "
+                f"{of(f'{name}_heap_begin_mib')} MiB at the beginning and "
+                f"{of(f'{name}_heap_end_mib')} MiB at the end"
+                for name, words in (
+                    ("rare", "500 events a second of which one in a hundred is shown live"),
+                    ("all", "500 events a second, all shown live"),
+                )
+            ),
+        ]
+    )
+
+
+CASES = (
+    *(send, stall, trouble, app, footprint, rate, rust),
+    *(rules, waiting, storing, explore, tail, dashboard),
+)
 # The cases that need only guard-server.
 SERVER_CASES = (waiting, storing, explore, tail)
 
