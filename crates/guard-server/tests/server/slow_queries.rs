@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guard_server::Limits;
+use guard_server::http::connections::ConnectionLimits;
 use guard_server::people::{Role, Scope};
 use guard_server::query::buckets::Buckets;
 use guard_server::query::filter::Field;
@@ -14,14 +14,16 @@ use guard_server::store::{
     BoxFuture, Cursor, EventQuery, EventSlice, MetricQuery, ProjectId, ProjectSettings,
     Projects as _, Search, Selection, Sqlite, StoredEvent, Stores,
 };
-use guard_server::{DEFAULT_PROJECT, projects::KeyHash};
+use guard_server::{AppState, DEFAULT_PROJECT, Limits, projects::KeyHash};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::support::{ALWAYS, AT, KEY, P, TOKEN, add_token, batch, client, read, serve};
+use crate::support::{
+    ALWAYS, AT, KEY, P, TOKEN, add_token, batch, client, read, serve, serve_state,
+};
 
 /// Far more than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -138,7 +140,9 @@ async fn a_query_is_dropped_when_its_client_goes() {
         search: Arc::clone(&endless) as Arc<dyn Search>,
         ..Stores::of(Arc::new(store))
     };
-    let origin = serve(stores, Limits::default()).await;
+    // Without the background loop, whose alerts ask queries too.
+    let state = Arc::new(AppState::new(stores, Limits::default()));
+    let origin = serve_state(state, ConnectionLimits::default()).await;
     let address = origin.strip_prefix("http://").unwrap();
     for call in [
         "events",
