@@ -139,7 +139,7 @@ export const CONDITIONS: readonly ConditionKind[] = [
       { name: 'count', label: 'At least this many', type: 'number', start: 20, min: 1 },
       window('Within', 300),
     ],
-    tell: (it) => `${count(Number(it.count))} wrong passwords or tokens within ${within(it)}`,
+    tell: (it) => `${count(Number(it.count))} wrong passwords within ${within(it)}`,
   },
 ];
 

@@ -51,7 +51,7 @@ pub enum Condition {
     Storage(Storage),
     /// Agents refuse the rules that were published.
     RuleRejected(Nothing),
-    /// Wrong passwords and tokens at the server itself, over all projects.
+    /// Wrong passwords at the server itself, over all projects.
     SignInFailures(CountInWindow),
 }
 
