@@ -37,7 +37,7 @@ def measure(environment: Environment, agents: int) -> Cost:
         ExitStack() as connections,
     ):
         control = Host.at(backend.address)
-        change(control, "POST", "203.0.113.1")
+        change(control, "bans", "203.0.113.1")
         idle = memory(backend, "VmRSS")
         tag = tag_in_force(backend)
         waiting = [connections.enter_context(wait(backend, tag)) for _ in range(agents)]
@@ -45,7 +45,7 @@ def measure(environment: Environment, agents: int) -> Cost:
         holding = memory(backend, "VmRSS")
         say(f"rules: {agents} agents wait")
         begun = time.perf_counter()
-        change(control, "POST", "203.0.113.2")
+        change(control, "bans", "203.0.113.2")
         arrivals = [at - begun for at in answers(waiting)]
         return Cost(idle, holding, memory(backend, "VmHWM"), arrivals)
 
