@@ -21,6 +21,10 @@ use crate::store::{ProjectId, Selection, TextField};
 /// The columns that every scan reads, before those that it is asked for.
 const FIXED: usize = 5;
 
+/// The places of the range among the parameters.
+const FROM: usize = 1;
+const TO: usize = 2;
+
 /// A search for the rows of a selection.
 pub(super) struct Scan<'a> {
     pub(super) connection: &'a Connection,
@@ -105,12 +109,21 @@ impl<'a> Scan<'a> {
     /// The SQL and its parameters.
     pub(super) fn sql(&self, columns: &[&str], order: Order) -> (String, Vec<Value>) {
         let mut params = self.params.clone();
+        let [from, to] = [FROM, TO].map(|at| integer(&params[at]));
+        // The range ends at the place, which limits the search. SQLite would take only one of two
+        // limits, and not see one in the comparison of the triple.
+        match order {
+            Order::NewestFirst(Some(place)) => {
+                params[TO] = to.min(place.timestamp.saturating_add(1)).into();
+            }
+            Order::OldestFirst(Some(place)) => params[FROM] = from.max(place.timestamp).into(),
+            _ => {}
+        }
         let mut after = |sign: &str, place: Place| {
             let first = params.len() + 1;
             params.extend([place.timestamp, place.chunk, place.position].map(Value::from));
-            // The first condition limits the search, which SQLite does not see in the second.
             format!(
-                " AND timestamp {sign}= ?{first} AND (timestamp, chunk, position) {sign} (?{first}, ?{}, ?{})",
+                " AND (timestamp, chunk, position) {sign} (?{first}, ?{}, ?{})",
                 first + 1,
                 first + 2
             )
@@ -173,6 +186,13 @@ impl<'a> Scan<'a> {
             }
         }
         Ok(None)
+    }
+}
+
+const fn integer(value: &Value) -> i64 {
+    match value {
+        Value::Integer(number) => *number,
+        _ => 0,
     }
 }
 

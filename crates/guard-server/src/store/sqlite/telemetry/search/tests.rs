@@ -6,7 +6,7 @@ use std::time::Duration;
 use guard_wire::Kind;
 use jiff::Timestamp;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, StatementStatus, params_from_iter};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -176,6 +176,36 @@ async fn filled() -> (TempDir, Sqlite) {
         store.append(intake.batch, 1000).await.unwrap();
     }
     (directory, store)
+}
+
+#[tokio::test]
+async fn a_page_far_from_the_ends_reads_only_its_own_rows() {
+    let (_directory, store) = filled().await;
+    let steps = move |connection: &Connection| {
+        let place = Place {
+            timestamp: 200_000_000,
+            chunk: i64::MAX,
+            position: 0,
+        };
+        let selection = selection(Kind::Event, "");
+        let scan = Scan::new(connection, Kind::Event, &selection)?;
+        let steps = |order| {
+            let (sql, params) = scan.sql(&[], order);
+            let mut statement = connection.prepare(&sql)?;
+            let mut rows = statement.query(params_from_iter(params))?;
+            assert!(rows.next()?.is_some());
+            drop(rows);
+            Ok::<_, rusqlite::Error>(statement.get_status(StatementStatus::VmStep))
+        };
+        Ok([
+            steps(Order::NewestFirst(Some(place)))?,
+            steps(Order::OldestFirst(Some(Place { chunk: 0, ..place })))?,
+        ])
+    };
+    for steps in store.search(steps).await.unwrap() {
+        // Half of the events would take thousands.
+        assert!(steps < 500, "{steps}");
+    }
 }
 
 /// The number of events that match a filter, and whether it is approximate.
