@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CARGO = ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;")
 VITEST = ["npm", "test", "--", "--reporter=default", "--reporter=json"]
-# One for each processor: some tests start a thousand processes that deliver before a deadline.
-WORKERS = min(len(os.sched_getaffinity(0)), 8)
+# The Python tests mostly wait, so there are more workers than processors.
+WORKERS = min(len(os.sched_getaffinity(0)) + 1, 8)
 PYTEST = ["--color=no", "-ra", "--durations=20", "-n", str(WORKERS), "--dist=worksteal"]
 SUITES = ["tests", "bench/tests"]
 
