@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def scraped(
 ) -> tuple[GuardServer, Prometheus]:
     target = f"127.0.0.1:{free_port()}"
     server = new_server("--metrics-listen", target).start()
-    event = {"timestamp": "2026-11-22T14:28:58Z", "event_type": "ip_banned"}
+    now = datetime.now(timezone.utc).isoformat()
+    event = {"timestamp": now, "event_type": "ip_banned"}
     agent = {"X-API-Key": API_KEY, "X-Agent-Install-Id": "shop"}
     for path, body in (
         ("/api/v1/events", {"events": [event, event, {"event_type": "no time"}]}),

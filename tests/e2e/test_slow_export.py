@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from support.process import PATIENCE_SECONDS
 # Far more than the log and the buffers of a connection hold.
 EVENTS = 100
 BYTES = 200_000
+NOW = datetime.now(timezone.utc).isoformat()
 # The log is moved into the database at 16 MiB; one commit may come on top.
 MOST_BYTES = 32 << 20
 
@@ -24,7 +26,7 @@ def send(server: GuardServer, name: str) -> None:
     for n in range(EVENTS):
         event = {
             "idempotency_key": f"{name} {n}",
-            "timestamp": "2026-11-22T14:28:58Z",
+            "timestamp": NOW,
             "event_type": "ip_banned",
             "reason": base64.b64encode(os.urandom(BYTES * 3 // 4)).decode(),
         }

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from urllib.parse import urlsplit
 from support.guard_server import ADMIN_TOKEN, API_KEY, PROJECT
 
 EVENTS = 5
+# The server removes what is old. A batch that is sent again has the same time.
+NOW = datetime.now(timezone.utc).isoformat()
 # The pause after a refusal. An agent waits longer, so this presses harder.
 PAUSE_SECONDS = 0.02
 AGENT = {"X-API-Key": API_KEY, "Content-Type": "application/json"}
@@ -125,7 +128,7 @@ class Writers:
 def event(key: str) -> dict[str, object]:
     return {
         "idempotency_key": key,
-        "timestamp": "2026-11-22T14:28:58Z",
+        "timestamp": NOW,
         "event_type": "ip_banned",
         "ip_address": "192.0.2.7",
         "reason": key * 20,
