@@ -37,9 +37,6 @@ pub struct AuditPage {
 /// commit of the change, and only if the change is made. So neither is ever there without the other.
 /// It is `None` for what is no decision of anybody, such as the renewal of a lease.
 pub trait Audit: Send + Sync {
-    /// Adds an entry alone, for what changes nothing in the store.
-    fn record(&self, entry: AuditEntry) -> BoxFuture<'_, ()>;
-
     /// The entries that match, newest first, at most `limit`, from `cursor` on.
     fn audit(
         &self,

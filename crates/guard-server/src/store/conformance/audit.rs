@@ -32,8 +32,10 @@ fn everything() -> AuditFilter {
     }
 }
 
+/// Adds an entry, by a change that is always made.
 async fn record(stores: &Stores, entry: AuditEntry) {
-    stores.audit.record(entry).await.unwrap();
+    let changed = stores.people.remove_sessions("nobody", None, Some(entry));
+    changed.await.unwrap();
 }
 
 /// The seconds of the entries that match.

@@ -8,17 +8,12 @@ use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use super::{Sqlite, unreadable};
-use crate::people::{AuditEntry, Scope, Who};
-use crate::store::{Audit, AuditFilter, AuditPage, BoxFuture, Cursor, StoreError};
+use crate::people::{AuditEntry, PersonOutcome, Scope, Who};
+use crate::store::{
+    AddOutcome, Audit, AuditFilter, AuditPage, BoxFuture, Cursor, RulesOutcome, StoreError,
+};
 
 impl Audit for Sqlite {
-    fn record(&self, entry: AuditEntry) -> BoxFuture<'_, ()> {
-        Box::pin(
-            self.writer
-                .write(0, move |connection| insert(connection, &entry)),
-        )
-    }
-
     fn audit(
         &self,
         filter: AuditFilter,
@@ -82,19 +77,69 @@ impl Audit for Sqlite {
     }
 }
 
+/// What became of a change.
+pub(super) trait Outcome {
+    /// Whether it was made, so that the audit log has it.
+    fn is_made(&self) -> bool;
+}
+
+impl Outcome for bool {
+    fn is_made(&self) -> bool {
+        *self
+    }
+}
+
+/// What was removed or changed, if it was there.
+impl<T> Outcome for Option<T> {
+    fn is_made(&self) -> bool {
+        self.is_some()
+    }
+}
+
+/// A change that is always made.
+impl Outcome for () {
+    fn is_made(&self) -> bool {
+        true
+    }
+}
+
+/// How many were removed. The log has it even if there were none.
+impl Outcome for u64 {
+    fn is_made(&self) -> bool {
+        true
+    }
+}
+
+impl Outcome for AddOutcome {
+    fn is_made(&self) -> bool {
+        *self == Self::Added
+    }
+}
+
+impl Outcome for PersonOutcome {
+    fn is_made(&self) -> bool {
+        *self == Self::Changed
+    }
+}
+
+impl Outcome for RulesOutcome {
+    fn is_made(&self) -> bool {
+        *self == Self::Set
+    }
+}
+
 impl Sqlite {
-    /// Runs a change in a transaction. If it `is_made`, the transaction also adds `entry` to the audit
-    /// log. `bytes` is roughly the memory that the change holds.
-    pub(super) fn audited<T: Send + 'static>(
+    /// Runs a change in a transaction. If the change [`is_made`](Outcome::is_made), the transaction
+    /// also adds `entry` to the audit log. `bytes` is roughly the memory that the change holds.
+    pub(super) fn audited<T: Outcome + Send + 'static>(
         &self,
         bytes: usize,
         entry: Option<AuditEntry>,
-        is_made: impl FnOnce(&T) -> bool + Send + 'static,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'_, T> {
         Box::pin(self.writer.write(bytes, move |connection| {
             let outcome = change(connection)?;
-            if let Some(entry) = entry.filter(|_| is_made(&outcome)) {
+            if let Some(entry) = entry.filter(|_| outcome.is_made()) {
                 insert(connection, &entry)?;
             }
             Ok(outcome)

@@ -58,12 +58,9 @@ impl People for Sqlite {
         password: Option<String>,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        self.audited(
-            0,
-            entry,
-            |is_made| *is_made,
-            move |connection| add_person(connection, &person, password.as_deref()),
-        )
+        self.audited(0, entry, move |connection| {
+            add_person(connection, &person, password.as_deref())
+        })
     }
 
     fn change_person<'a>(
@@ -73,25 +70,20 @@ impl People for Sqlite {
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, PersonOutcome> {
         let name = name.to_owned();
-        self.audited(
-            0,
-            entry,
-            |outcome| *outcome == PersonOutcome::Changed,
-            move |connection| {
-                keeping_an_admin(connection, |connection| {
-                    if let Some(password) = &update.password {
-                        end_access(connection, &name)?;
-                        let set = "UPDATE people SET password = ?2 WHERE name = ?1";
-                        connection.execute(set, params![name, password])?;
-                    }
-                    let set = "UPDATE people SET role = coalesce(?2, role),
+        self.audited(0, entry, move |connection| {
+            keeping_an_admin(connection, |connection| {
+                if let Some(password) = &update.password {
+                    end_access(connection, &name)?;
+                    let set = "UPDATE people SET password = ?2 WHERE name = ?1";
+                    connection.execute(set, params![name, password])?;
+                }
+                let set = "UPDATE people SET role = coalesce(?2, role),
                     projects = coalesce(?3, projects) WHERE name = ?1";
-                    let role = update.role.map(crate::people::Role::name);
-                    let projects = update.projects.as_ref().map(scope_text);
-                    connection.execute(set, params![name, role, projects])
-                })
-            },
-        )
+                let role = update.role.map(crate::people::Role::name);
+                let projects = update.projects.as_ref().map(scope_text);
+                connection.execute(set, params![name, role, projects])
+            })
+        })
     }
 
     fn remove_person<'a>(
@@ -100,17 +92,12 @@ impl People for Sqlite {
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, PersonOutcome> {
         let name = name.to_owned();
-        self.audited(
-            0,
-            entry,
-            |outcome| *outcome == PersonOutcome::Changed,
-            move |connection| {
-                keeping_an_admin(connection, |connection| {
-                    end_access(connection, &name)?;
-                    connection.execute("DELETE FROM people WHERE name = ?1", [&name])
-                })
-            },
-        )
+        self.audited(0, entry, move |connection| {
+            keeping_an_admin(connection, |connection| {
+                end_access(connection, &name)?;
+                connection.execute("DELETE FROM people WHERE name = ?1", [&name])
+            })
+        })
     }
 
     fn add_link(
@@ -120,22 +107,17 @@ impl People for Sqlite {
         keep: u16,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, ()> {
-        self.audited(
-            0,
-            entry,
-            |()| true,
-            move |connection| {
-                let old = "DELETE FROM setup_links WHERE person = ?1";
-                connection.execute(old, [&link.person])?;
-                let add = "INSERT INTO setup_links (hash, person, created_at) VALUES (?1, ?2, ?3)";
-                let at = link.created_at.as_microsecond();
-                connection.execute(add, params![hash.as_bytes(), link.person, at])?;
-                let beyond = "DELETE FROM setup_links WHERE person IS NULL AND hash NOT IN
+        self.audited(0, entry, move |connection| {
+            let old = "DELETE FROM setup_links WHERE person = ?1";
+            connection.execute(old, [&link.person])?;
+            let add = "INSERT INTO setup_links (hash, person, created_at) VALUES (?1, ?2, ?3)";
+            let at = link.created_at.as_microsecond();
+            connection.execute(add, params![hash.as_bytes(), link.person, at])?;
+            let beyond = "DELETE FROM setup_links WHERE person IS NULL AND hash NOT IN
                 (SELECT hash FROM setup_links WHERE person IS NULL
                  ORDER BY created_at DESC, hash LIMIT ?1)";
-                connection.execute(beyond, [keep]).map(drop)
-            },
-        )
+            connection.execute(beyond, [keep]).map(drop)
+        })
     }
 
     fn link(&self, hash: CredentialHash) -> BoxFuture<'_, Option<SetupLink>> {
@@ -149,12 +131,9 @@ impl People for Sqlite {
         password: String,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        self.audited(
-            0,
-            entry,
-            |is_made| *is_made,
-            move |connection| use_link(connection, hash, &person, &password),
-        )
+        self.audited(0, entry, move |connection| {
+            use_link(connection, hash, &person, &password)
+        })
     }
 
     fn add_session(
@@ -163,22 +142,17 @@ impl People for Sqlite {
         session: Session,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        self.audited(
-            0,
-            entry,
-            |is_made| *is_made,
-            move |connection| {
-                let add = "INSERT INTO sessions (hash, person, created_at, seen_at)
+        self.audited(0, entry, move |connection| {
+            let add = "INSERT INTO sessions (hash, person, created_at, seen_at)
                 SELECT ?1, name, ?3, ?4 FROM people WHERE name = ?2";
-                let (at, seen) = (session.created_at, session.seen_at);
-                let (at, seen) = (at.as_microsecond(), seen.as_microsecond());
-                let added =
-                    connection.execute(add, params![hash.as_bytes(), session.person, at, seen])?;
-                let set = "UPDATE people SET signed_in_at = ?2 WHERE name = ?1";
-                connection.execute(set, params![session.person, at])?;
-                Ok(added > 0)
-            },
-        )
+            let (at, seen) = (session.created_at, session.seen_at);
+            let (at, seen) = (at.as_microsecond(), seen.as_microsecond());
+            let added =
+                connection.execute(add, params![hash.as_bytes(), session.person, at, seen])?;
+            let set = "UPDATE people SET signed_in_at = ?2 WHERE name = ?1";
+            connection.execute(set, params![session.person, at])?;
+            Ok(added > 0)
+        })
     }
 
     fn session(&self, hash: CredentialHash) -> BoxFuture<'_, Option<(Session, Person)>> {
@@ -215,15 +189,10 @@ impl People for Sqlite {
     }
 
     fn remove_session(&self, hash: CredentialHash, entry: Option<AuditEntry>) -> BoxFuture<'_, ()> {
-        self.audited(
-            0,
-            entry,
-            |()| true,
-            move |connection| {
-                let remove = "DELETE FROM sessions WHERE hash = ?1";
-                connection.execute(remove, [hash.as_bytes()]).map(drop)
-            },
-        )
+        self.audited(0, entry, move |connection| {
+            let remove = "DELETE FROM sessions WHERE hash = ?1";
+            connection.execute(remove, [hash.as_bytes()]).map(drop)
+        })
     }
 
     fn remove_sessions<'a>(
@@ -233,16 +202,11 @@ impl People for Sqlite {
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, u64> {
         let person = person.to_owned();
-        self.audited(
-            0,
-            entry,
-            |_| true,
-            move |connection| {
-                let remove = "DELETE FROM sessions WHERE person = ?1 AND hash IS NOT ?2";
-                let keep = keep.as_ref().map(CredentialHash::as_bytes);
-                Ok(connection.execute(remove, params![person, keep])? as u64)
-            },
-        )
+        self.audited(0, entry, move |connection| {
+            let remove = "DELETE FROM sessions WHERE person = ?1 AND hash IS NOT ?2";
+            let keep = keep.as_ref().map(CredentialHash::as_bytes);
+            Ok(connection.execute(remove, params![person, keep])? as u64)
+        })
     }
 
     fn count_sessions(&self) -> BoxFuture<'_, u64> {
@@ -292,12 +256,8 @@ impl People for Sqlite {
         token: Token,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, ()> {
-        self.audited(
-            0,
-            entry,
-            |()| true,
-            move |connection| {
-                connection
+        self.audited(0, entry, move |connection| {
+            connection
                 .execute(
                     "INSERT OR REPLACE INTO tokens (id, hash, label, role, projects, created_at,
                         created_by, expires_at, last_used_at)
@@ -315,8 +275,7 @@ impl People for Sqlite {
                     ],
                 )
                 .map(drop)
-            },
-        )
+        })
     }
 
     fn touch_token<'a>(&'a self, id: &'a str, at: Timestamp) -> BoxFuture<'a, ()> {
@@ -335,7 +294,7 @@ impl People for Sqlite {
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, Option<Token>> {
         let id = id.to_owned();
-        self.audited(0, entry, Option::is_some, move |connection| {
+        self.audited(0, entry, move |connection| {
             let found = connection
                 .prepare_cached(&format!("SELECT {TOKEN} WHERE id = ?1"))?
                 .query_row([&id], token)

@@ -50,22 +50,17 @@ impl Projects for Sqlite {
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, AddOutcome> {
         let name = name.to_owned();
-        self.audited(
-            0,
-            entry,
-            |outcome| *outcome == AddOutcome::Added,
-            move |connection| {
-                if named(connection, &name)?.is_some() {
-                    return Ok(AddOutcome::Exists);
-                }
-                let count = "SELECT count(*) FROM projects WHERE removed_at IS NULL";
-                if connection.query_row(count, [], |row| row.get::<_, u32>(0))? >= limit {
-                    return Ok(AddOutcome::Full);
-                }
-                create(connection, &name, now)?;
-                Ok(AddOutcome::Added)
-            },
-        )
+        self.audited(0, entry, move |connection| {
+            if named(connection, &name)?.is_some() {
+                return Ok(AddOutcome::Exists);
+            }
+            let count = "SELECT count(*) FROM projects WHERE removed_at IS NULL";
+            if connection.query_row(count, [], |row| row.get::<_, u32>(0))? >= limit {
+                return Ok(AddOutcome::Full);
+            }
+            create(connection, &name, now)?;
+            Ok(AddOutcome::Added)
+        })
     }
 
     fn save_project<'a>(
@@ -85,24 +80,19 @@ impl Projects for Sqlite {
         to: Project,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        self.audited(
-            0,
-            entry,
-            |is_made| *is_made,
-            move |connection| {
-                let found = connection
-                    .prepare_cached(&format!(
-                        "SELECT {COLUMNS} FROM projects WHERE id = ?1 AND removed_at IS NULL"
-                    ))?
-                    .query_row([from.id.0], project)
-                    .optional()?;
-                if found.as_ref() != Some(&from) {
-                    return Ok(false);
-                }
-                update(connection, &to)?;
-                Ok(true)
-            },
-        )
+        self.audited(0, entry, move |connection| {
+            let found = connection
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM projects WHERE id = ?1 AND removed_at IS NULL"
+                ))?
+                .query_row([from.id.0], project)
+                .optional()?;
+            if found.as_ref() != Some(&from) {
+                return Ok(false);
+            }
+            update(connection, &to)?;
+            Ok(true)
+        })
     }
 
     fn remove_project(
@@ -111,22 +101,17 @@ impl Projects for Sqlite {
         now: Timestamp,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        self.audited(
-            0,
-            entry,
-            |is_made| *is_made,
-            move |connection| {
-                connection.execute("DELETE FROM api_keys WHERE project_id = ?1", [project.0])?;
-                // No project can have such a name, so the old one is free.
-                let removed = connection.execute(
-                    "UPDATE projects SET name = '#' || id, removed_at = ?2, settings = '{}',
+        self.audited(0, entry, move |connection| {
+            connection.execute("DELETE FROM api_keys WHERE project_id = ?1", [project.0])?;
+            // No project can have such a name, so the old one is free.
+            let removed = connection.execute(
+                "UPDATE projects SET name = '#' || id, removed_at = ?2, settings = '{}',
                      encryption_key = NULL, signing_secret = NULL
                  WHERE id = ?1 AND removed_at IS NULL",
-                    params![project.0, now.as_microsecond()],
-                )?;
-                Ok(removed > 0)
-            },
-        )
+                params![project.0, now.as_microsecond()],
+            )?;
+            Ok(removed > 0)
+        })
     }
 
     fn sweep(&self) -> BoxFuture<'_, bool> {
@@ -152,18 +137,13 @@ impl Projects for Sqlite {
         limit: u32,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, AddOutcome> {
-        self.audited(
-            0,
-            entry,
-            |outcome| *outcome == AddOutcome::Added,
-            move |connection| {
-                let count = "SELECT count(*) FROM api_keys WHERE project_id = ?1";
-                if connection.query_row(count, [project.0], |row| row.get::<_, u32>(0))? >= limit {
-                    return Ok(AddOutcome::Full);
-                }
-                add_key(connection, project, &key)
-            },
-        )
+        self.audited(0, entry, move |connection| {
+            let count = "SELECT count(*) FROM api_keys WHERE project_id = ?1";
+            if connection.query_row(count, [project.0], |row| row.get::<_, u32>(0))? >= limit {
+                return Ok(AddOutcome::Full);
+            }
+            add_key(connection, project, &key)
+        })
     }
 
     fn remove_key(
@@ -172,18 +152,13 @@ impl Projects for Sqlite {
         key: KeyId,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        self.audited(
-            0,
-            entry,
-            |is_made| *is_made,
-            move |connection| {
-                let removed = connection.execute(
-                    "DELETE FROM api_keys WHERE project_id = ?1 AND id = ?2",
-                    params![project.0, key.0],
-                )?;
-                Ok(removed > 0)
-            },
-        )
+        self.audited(0, entry, move |connection| {
+            let removed = connection.execute(
+                "DELETE FROM api_keys WHERE project_id = ?1 AND id = ?2",
+                params![project.0, key.0],
+            )?;
+            Ok(removed > 0)
+        })
     }
 
     fn live_keys(&self, keys: Vec<KeyId>) -> BoxFuture<'_, Vec<KeyId>> {

@@ -74,12 +74,9 @@ impl RulesStore for Sqlite {
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, RulesOutcome> {
         let bytes = rules.document.len() + rules.policy.len();
-        self.audited(
-            bytes,
-            entry,
-            |outcome| *outcome == RulesOutcome::Set,
-            move |connection| set_rules(connection, project, from, &rules, keep),
-        )
+        self.audited(bytes, entry, move |connection| {
+            set_rules(connection, project, from, &rules, keep)
+        })
     }
 
     fn draft(&self, project: ProjectId) -> BoxFuture<'_, Option<Draft>> {
@@ -106,27 +103,22 @@ impl RulesStore for Sqlite {
         draft: Draft,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, ()> {
-        self.audited(
-            draft.document.len(),
-            entry,
-            |()| true,
-            move |connection| {
-                connection
-                    .execute(
-                        "INSERT OR REPLACE INTO rule_drafts
+        self.audited(draft.document.len(), entry, move |connection| {
+            connection
+                .execute(
+                    "INSERT OR REPLACE INTO rule_drafts
                         (project_id, document, base, saved_at, author)
                      VALUES (?1, ?2, ?3, ?4, ?5)",
-                        params![
-                            project.0,
-                            draft.document,
-                            draft.base,
-                            draft.saved_at.as_microsecond(),
-                            draft.author
-                        ],
-                    )
-                    .map(drop)
-            },
-        )
+                    params![
+                        project.0,
+                        draft.document,
+                        draft.base,
+                        draft.saved_at.as_microsecond(),
+                        draft.author
+                    ],
+                )
+                .map(drop)
+        })
     }
 
     fn remove_draft(
@@ -135,18 +127,13 @@ impl RulesStore for Sqlite {
         draft: Draft,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        self.audited(
-            0,
-            entry,
-            |is_made| *is_made,
-            move |connection| {
-                let removed = connection.execute(
-                    "DELETE FROM rule_drafts WHERE project_id = ?1 AND document = ?2",
-                    params![project.0, draft.document],
-                )?;
-                Ok(removed > 0)
-            },
-        )
+        self.audited(0, entry, move |connection| {
+            let removed = connection.execute(
+                "DELETE FROM rule_drafts WHERE project_id = ?1 AND document = ?2",
+                params![project.0, draft.document],
+            )?;
+            Ok(removed > 0)
+        })
     }
 }
 

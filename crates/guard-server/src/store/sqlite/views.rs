@@ -20,12 +20,9 @@ impl Views for Sqlite {
         limit: usize,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        self.audited(
-            view.content.len(),
-            entry,
-            |is_made| *is_made,
-            move |connection| save(connection, project, &view, limit),
-        )
+        self.audited(view.content.len(), entry, move |connection| {
+            save(connection, project, &view, limit)
+        })
     }
 
     fn remove_view<'a>(
@@ -35,7 +32,7 @@ impl Views for Sqlite {
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, Option<StoredView>> {
         let id = id.to_owned();
-        self.audited(0, entry, Option::is_some, move |connection| {
+        self.audited(0, entry, move |connection| {
             connection
                 .prepare_cached(
                     "DELETE FROM views WHERE project = ?1 AND id = ?2

@@ -46,8 +46,7 @@ impl Alerts for Sqlite {
         limit: usize,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        let is_made = |is_made: &bool| *is_made;
-        self.audited(alert.content.len(), entry, is_made, move |connection| {
+        self.audited(alert.content.len(), entry, move |connection| {
             let count = "SELECT count(*) FROM alerts WHERE project = ?1";
             let there = connection
                 .prepare_cached(count)?
@@ -85,8 +84,7 @@ impl Alerts for Sqlite {
         to: StoredAlert,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        let is_made = |is_made: &bool| *is_made;
-        self.audited(to.content.len(), entry, is_made, move |connection| {
+        self.audited(to.content.len(), entry, move |connection| {
             let micros = |at: Option<jiff::Timestamp>| at.map(jiff::Timestamp::as_microsecond);
             let changed = connection
                 .prepare_cached(
@@ -112,7 +110,7 @@ impl Alerts for Sqlite {
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, Option<StoredAlert>> {
         let id = id.to_owned();
-        self.audited(0, entry, Option::is_some, move |connection| {
+        self.audited(0, entry, move |connection| {
             for table in [
                 "alert_states",
                 "alert_seen",
@@ -143,8 +141,7 @@ impl Alerts for Sqlite {
         limit: usize,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        let is_made = |is_made: &bool| *is_made;
-        self.audited(0, entry, is_made, move |connection| {
+        self.audited(0, entry, move |connection| {
             channels::add(connection, &channel, limit)
         })
     }
@@ -155,8 +152,7 @@ impl Alerts for Sqlite {
         to: StoredChannel,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
-        let is_made = |is_made: &bool| *is_made;
-        self.audited(0, entry, is_made, move |connection| {
+        self.audited(0, entry, move |connection| {
             channels::change(connection, &from, &to)
         })
     }
@@ -167,7 +163,7 @@ impl Alerts for Sqlite {
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'a, Option<StoredChannel>> {
         let id = id.to_owned();
-        self.audited(0, entry, Option::is_some, move |connection| {
+        self.audited(0, entry, move |connection| {
             channels::remove(connection, &id)
         })
     }

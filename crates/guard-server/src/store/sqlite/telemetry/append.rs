@@ -9,8 +9,7 @@ use rusqlite::{CachedStatement, Connection, ToSql, params};
 use super::super::projects;
 use super::names::{IN_BODY, Names};
 use super::prepare::{NewChunk, NewRow, Prepared, key_hash};
-use super::rollups::{EventCounts, EventGroup};
-use super::rollups::{MetricGroup, MetricRollups};
+use super::rollups::{EventCounts, EventGroup, MetricGroup, MetricRollups};
 use super::tallies::{self, Outcome};
 use crate::store::{Column, Columns, KindCounts, NewRecord, Receipt, TextField};
 
