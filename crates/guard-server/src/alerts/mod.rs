@@ -1,7 +1,7 @@
 //! Alerts: conditions on what was committed, and the notifications about them.
 //!
 //! ```text
-//! AlertRule   a condition, and when and where to tell of it        rule.rs, condition/, quiet_hours.rs
+//! AlertRule   a condition, and when and where to notify        rule.rs, condition/, quiet_hours.rs
 //!   -> evaluator   every 10 s: counts, state of each group
 //!   -> Notification, in the same transaction as the state          notification.rs
 //!   -> outbox      kept until it is delivered or given up
@@ -22,6 +22,8 @@ pub mod notification;
 pub mod quiet_hours;
 pub mod rule;
 pub mod sender;
+#[cfg(test)]
+mod shop;
 pub mod standing;
 
 pub use self::channel::{Channel, ChannelKind};

@@ -6,10 +6,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::alerts::manage;
 use crate::alerts::sender::Attempt as Sending;
+use crate::alerts::shop::shop;
 use crate::people::Actor;
-use crate::store::{
-    AlertCommit, AlertUpdate, NewNotification, ProjectId, ProjectSettings, Sqlite, Stores,
-};
+use crate::store::{AlertCommit, AlertUpdate, NewNotification, ProjectId, Stores};
 
 /// Answers as planned for each channel, by its label.
 #[derive(Default)]
@@ -46,22 +45,8 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Sqlite::open(&directory.path().join("guard.db")).unwrap();
-        let stores = Stores::of(Arc::new(store));
+        let (directory, stores, project) = shop().await;
         let now = "2026-11-30T12:00:00Z".parse().unwrap();
-        let settings = ProjectSettings::default();
-        stores
-            .projects
-            .save_project("shop", settings)
-            .await
-            .unwrap();
-        let project = stores
-            .projects
-            .project_named("shop")
-            .await
-            .unwrap()
-            .unwrap();
         let settings = json!({ "label": "It", "condition": { "type": "storage" } });
         let alert = manage::add_alert(&stores, &project, settings, &Actor::CLI, now);
         let alert = alert.await.unwrap().rule.id;

@@ -1,7 +1,7 @@
-//! What 1,000 alerts cost. It measures, and asserts nothing of time:
+//! What 1,000 alerts cost. It asserts that all are evaluated, and prints the time they took:
 //!
 //! ```console
-//! $ cargo test --release -p guard-server --lib cost -- --ignored --nocapture
+//! $ cargo test --release -p guard-server --lib cost -- --nocapture
 //! ```
 
 use std::time::Duration;
@@ -13,15 +13,14 @@ use super::world::World;
 
 const ALERTS: u32 = 1000;
 const EVENTS_PER_SECOND: u32 = 2000;
-const ROUNDS: u32 = 12;
+const ROUNDS: u32 = 3;
 
 fn cpu() -> Duration {
     clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap()
 }
 
 #[tokio::test]
-#[ignore = "it measures"]
-async fn a_thousand_alerts_on_a_busy_project() {
+async fn a_thousand_alerts_on_a_busy_project_are_all_evaluated() {
     let mut world = World::new().await;
     for n in 0..ALERTS {
         let filter = match n % 4 {

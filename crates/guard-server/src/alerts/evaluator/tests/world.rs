@@ -1,6 +1,5 @@
 //! A project whose time passes only when a test says so.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,10 +8,11 @@ use tempfile::TempDir;
 
 use crate::alerts::evaluator::{Evaluation, Evaluator, Outside};
 use crate::alerts::manage;
+use crate::alerts::shop::shop;
 use crate::clock::Reading;
 use crate::ingest::intake::Intake;
 use crate::people::Actor;
-use crate::store::{Project, ProjectSettings, Sqlite, StatusReport, StoreError, Stores};
+use crate::store::{Project, StatusReport, StoreError, Stores};
 
 /// The time between two evaluations.
 const EVERY: u32 = 10;
@@ -30,21 +30,7 @@ pub(super) struct World {
 impl World {
     /// A project without the default alerts.
     pub(super) async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Sqlite::open(&directory.path().join("guard.db")).unwrap();
-        let stores = Stores::of(Arc::new(store));
-        let settings = ProjectSettings::default();
-        stores
-            .projects
-            .save_project("shop", settings)
-            .await
-            .unwrap();
-        let project = stores
-            .projects
-            .project_named("shop")
-            .await
-            .unwrap()
-            .unwrap();
+        let (directory, stores, project) = shop().await;
         let none = stores.alerts.add_default_alerts(project.id, Vec::new());
         none.await.unwrap();
         Self {
@@ -151,7 +137,7 @@ impl World {
             .collect()
     }
 
-    /// What was told of an alert, the oldest first.
+    /// The notifications of an alert, oldest first.
     pub(super) async fn told(&self, alert: &str) -> Vec<String> {
         let history = self.history(alert).await.into_iter();
         let told = history.filter(|entry| entry["told"] == true);
