@@ -24,7 +24,7 @@ from harness.telemetry import Record, Traffic, month
 SEED = 14
 # The share of metrics among the records.
 METRICS = 0.2
-# What comes in while people ask.
+# The load while questions are asked.
 PER_SECOND = 2_000
 MONTH = "from=-30d"
 
@@ -115,7 +115,7 @@ class Answered:
 
     @property
     def cpu_each(self) -> float:
-        """With what it took to store the records that came in meanwhile."""
+        """Includes storing the records that arrived at the same time."""
         return 1e3 * self.cpu / len(self.seconds)
 
 

@@ -147,7 +147,7 @@ def microseconds(at: datetime) -> int:
 
 
 def month(count: int) -> tuple[datetime, timedelta]:
-    """When the first of so many records happened that spread over the days until now, and the time
-    between two of them."""
+    """Returns the time of the first of `count` records that are spread evenly over the days until
+    now, and the time between two of them."""
     days = timedelta(days=DAYS)
     return datetime.now(timezone.utc) - days, days / count

@@ -83,7 +83,7 @@ describe('the tail', () => {
     expect(tail.missed).toBe(5);
   });
 
-  it('begins anew and says so when the server cannot go on after its position', async () => {
+  it('starts over and says so when the server cannot resume at its position', async () => {
     const positions: string[] = [];
     const tail = new Tail((_, position, signal, on) => {
       positions.push(position);

@@ -43,7 +43,7 @@ pub enum Condition {
     Rise(Rise),
     /// A field of an event has a value that no event had before.
     FirstSeen(FirstSeen),
-    /// An agent was not heard of for a while.
+    /// An agent has been silent for a while.
     AgentSilent(AgentSilent),
     /// Agents or the server lost records.
     Losses(CountInWindow),
@@ -99,7 +99,7 @@ pub struct FirstSeen {
     pub window_s: u64,
 }
 
-/// An agent was not heard of for `after_s` seconds, although the server could receive.
+/// An agent has not reported for `after_s` seconds, although the server could receive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentSilent {

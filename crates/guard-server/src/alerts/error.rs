@@ -15,7 +15,7 @@ pub struct AlertError {
     pub code: &'static str,
     /// The path of the field, such as `condition.window_s`.
     pub field: String,
-    /// What is wrong, and what to do. It never quotes a secret.
+    /// The problem and its remedy. Never contains a secret.
     pub problem: String,
     /// Where in the field, in characters from 0; filters only.
     pub position: Option<usize>,

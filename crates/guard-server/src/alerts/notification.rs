@@ -25,7 +25,7 @@ pub struct Notification {
     pub project: String,
     /// The type of the condition, such as `threshold`.
     pub condition: String,
-    /// Whether it starts, goes on, or has ended.
+    /// Whether it starts, continues, or has ended.
     pub state: NotificationState,
     /// What happened, in one line, without a full stop.
     pub summary: String,
@@ -60,7 +60,7 @@ fn utc<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> 
 pub enum NotificationState {
     /// It starts.
     Started,
-    /// It goes on.
+    /// It continues.
     Ongoing,
     /// It has ended.
     Ended,
@@ -82,7 +82,7 @@ impl NotificationState {
 pub struct Group {
     /// The field that the alert is grouped by.
     pub field: String,
-    /// Its value. `None` for the groups beyond the limit, which are told of together.
+    /// Its value. `None` for the groups beyond the limit, which share one notification.
     pub value: Option<String>,
 }
 

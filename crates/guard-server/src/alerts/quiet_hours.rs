@@ -1,4 +1,4 @@
-//! A span of each day in which nobody is told of alerts.
+//! A span of each day without notifications of alerts.
 
 use jiff::civil::Time;
 use jiff::tz::TimeZone;

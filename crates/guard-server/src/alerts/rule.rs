@@ -1,4 +1,4 @@
-//! An alert: a condition, and when and where to tell of it.
+//! An alert: a condition, and when and where to notify.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
@@ -30,7 +30,7 @@ pub struct AlertRule {
     /// Its settings.
     #[serde(flatten)]
     pub settings: AlertSettings,
-    /// Until then nobody is told.
+    /// No notifications are sent until then.
     #[serde(serialize_with = "utc")]
     pub muted_until: Option<Timestamp>,
 }
@@ -52,9 +52,9 @@ pub struct AlertSettings {
     pub group_by: Option<String>,
     /// Whether it is evaluated.
     pub enabled: bool,
-    /// While it lasts, tell at most this often how it goes on.
+    /// While it lasts, send updates at most this often.
     pub update_interval_s: u64,
-    /// A span of each day in which nobody is told. If the alert still lasts afterwards, they are
+    /// A span of each day without notifications. If the alert still lasts afterwards, they are
     /// told then.
     pub quiet_hours: Option<QuietHours>,
 }
@@ -173,7 +173,7 @@ impl AlertSettings {
 }
 
 impl AlertRule {
-    /// Whether nobody is told at `now`.
+    /// Whether notifications are held back at `now`.
     pub fn is_silenced(&self, now: Timestamp) -> bool {
         let quiet = self.settings.quiet_hours.as_ref();
         self.muted_until.is_some_and(|until| now < until)

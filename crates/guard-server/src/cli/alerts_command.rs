@@ -40,7 +40,7 @@ pub enum AlertsCommand {
         /// The file, or - for the standard input
         file: PathBuf,
     },
-    /// Tell nobody of an alert for a while
+    /// Mute an alert for a while
     Mute {
         /// Its id, from `alerts list`
         id: String,

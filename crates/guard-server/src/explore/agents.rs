@@ -13,7 +13,7 @@ use crate::fleet::adoption::{self, Adopter, AdoptionError, AdoptionState};
 use crate::query::{MAX_LIST_BYTES, Utc};
 use crate::store::{AgentReport, ProjectId, StoreError, Stores};
 
-/// An agent that is not heard of for three status intervals, of five minutes by default, is silent.
+/// An agent that has not reported for three status intervals, of five minutes by default, is silent.
 const SILENT_AFTER: SignedDuration = SignedDuration::from_mins(15);
 /// The most installs in a list.
 const MAX_INSTALLS: u16 = 1000;
@@ -36,7 +36,7 @@ pub struct AgentCounts {
     pub total: u64,
     /// Installs that are not silent.
     pub reporting: u64,
-    /// Installs that were not heard of for long.
+    /// Installs that have not reported for long.
     pub silent: u64,
     /// Reporting installs that say they are degraded.
     pub degraded: u64,
@@ -63,7 +63,7 @@ pub struct Agent {
     pub agent_version: Option<String>,
     /// `healthy`, `degraded`, `failed` or `unknown`.
     pub status: &'static str,
-    /// Whether it was not heard of for three status intervals.
+    /// Whether it has not reported for three status intervals.
     pub silent: bool,
     /// When it was last heard of.
     pub last_seen: Utc,

@@ -76,7 +76,7 @@ pub struct Mail {
     pub id: String,
     /// Mails with the same thread are shown as one conversation.
     pub thread: String,
-    /// To whom: one address at least.
+    /// The recipients: at least one.
     pub to: Vec<Address>,
     /// The subject.
     pub subject: String,

@@ -21,7 +21,7 @@ pub struct StoredAlert {
     pub created_by: String,
     /// Its settings, as JSON.
     pub content: String,
-    /// Until then nobody is told.
+    /// No notifications are sent until then.
     pub muted_until: Option<Timestamp>,
 }
 

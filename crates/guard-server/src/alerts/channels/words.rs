@@ -1,4 +1,4 @@
-//! What a notification says, in words: the same for every service that people read.
+//! The text of a notification, the same for every service that people read.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ const CUT: char = '…';
 /// How urgent it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// Something starts or goes on.
+    /// Something starts or continues.
     Alarm,
     /// It is over.
     Calm,

@@ -20,7 +20,7 @@ const MAX_SUMMARY: usize = 300;
 /// The longest link, in bytes: proxies refuse longer ones.
 const MAX_LINK: usize = 2000;
 
-/// What a notification is about.
+/// The subject of a notification.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
     pub(super) project: &'a Project,
@@ -29,7 +29,7 @@ pub(super) struct Subject<'a> {
     pub(super) state: &'a GroupState,
     pub(super) step: Step,
     pub(super) now: Timestamp,
-    /// What the URL of the dashboard begins with. Empty if it is not known.
+    /// The base URL of the dashboard. Empty if it is unknown.
     pub(super) base: &'a str,
 }
 

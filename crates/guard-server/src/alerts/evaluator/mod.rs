@@ -87,7 +87,7 @@ pub(crate) struct Evaluation {
 #[derive(Debug)]
 pub(crate) struct Evaluator {
     projects: HashMap<ProjectId, ProjectWatch>,
-    /// What the URL of the dashboard begins with. Empty if it is not known.
+    /// The base URL of the dashboard. Empty if it is unknown.
     base: String,
     last: Option<Reading>,
     /// Since when the server could receive without a break, by the uptime.

@@ -58,7 +58,7 @@ impl SeenValues {
         self.is_learned
     }
 
-    /// Learns values from before the alert: nobody is told of them.
+    /// Learns values from before the alert, without a notification.
     pub(super) fn learn(&mut self, values: impl IntoIterator<Item = String>) {
         for value in values {
             self.insert(cut(&value));

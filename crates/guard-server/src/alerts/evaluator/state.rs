@@ -1,4 +1,4 @@
-//! Where a group of an alert stands, and what is told of it.
+//! Where a group of an alert stands, and its notifications.
 //!
 //! What is (`ended_at`) is kept apart from what receivers know (`told_at`). While an alert is muted or in
 //! its quiet hours, only the first changes; afterwards receivers are told what is different from
@@ -94,9 +94,9 @@ pub(super) struct Moment {
     pub(super) uptime: Duration,
     /// Whether alerts may end: counts are complete for a whole window.
     pub(super) can_end: bool,
-    /// Whether nobody is told.
+    /// Whether notifications are held back.
     pub(super) is_silenced: bool,
-    /// The time between two notifications that it goes on.
+    /// The time between two notifications while it continues.
     pub(super) interval: SignedDuration,
 }
 
@@ -160,7 +160,7 @@ impl GroupState {
     fn observe(&mut self, finding: Option<&Finding>, moment: Moment) -> bool {
         if let Some(finding) = finding {
             self.calm_since = None;
-            // One that ended, of which nobody was told, goes on if it starts again.
+            // One whose end was not notified continues if it starts again.
             if finding.is_over {
                 self.ended_at = None;
             }

@@ -15,7 +15,7 @@ use crate::query::filter::{Field, Filter, Subject};
 use crate::query::group::{Key, key_of};
 use crate::store::StoredAlert;
 
-/// The most groups of an alert that are told of separately.
+/// The most groups of an alert with a notification each.
 pub(super) const MAX_GROUPS: usize = 20;
 
 /// One alert while it is evaluated.
@@ -361,7 +361,7 @@ fn new_values(seen: &mut SeenValues, condition: &FirstSeen, now: Timestamp) -> V
     }]
 }
 
-/// Puts the groups beyond [`MAX_GROUPS`] together. Groups that are told of separately stay so;
+/// Puts the groups beyond [`MAX_GROUPS`] together. Groups with a notification of their own keep it;
 /// while there is a rest, new groups join it.
 pub(super) fn with_rest(
     mut findings: Vec<Finding>,

@@ -35,7 +35,7 @@ pub(crate) struct AlertBody {
     /// While it lasts, tell at most this often; 3600 by default.
     #[schema(required = false)]
     update_interval_s: u64,
-    /// A span of each day in which nobody is told.
+    /// A span of each day without notifications.
     quiet_hours: Option<QuietHours>,
 }
 
@@ -58,10 +58,10 @@ pub(crate) struct AlertAnswer {
     enabled: bool,
     /// While it lasts, receivers are told at most this often.
     update_interval_s: u64,
-    /// A span of each day in which nobody is told.
+    /// A span of each day without notifications.
     #[schema(required = true)]
     quiet_hours: Option<QuietHours>,
-    /// Until then nobody is told.
+    /// No notifications are sent until then.
     #[schema(required = true)]
     muted_until: Option<Utc>,
     /// When it was created.

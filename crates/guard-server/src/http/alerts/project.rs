@@ -134,7 +134,7 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Tells nobody of an alert for a while. It goes on in the history.
+/// Mutes an alert for a while. Its history continues.
 #[utoipa::path(
     post, path = "/alerts/{id}/mute", operation_id = "mute_alert", tag = "Alerts",
     security(("token" = ["operator"])), request_body = MuteBody,

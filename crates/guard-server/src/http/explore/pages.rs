@@ -88,7 +88,7 @@ pub(crate) async fn passive(
 
 /// Lists the agents, those in the worst state first.
 ///
-/// An agent is `silent` when it was not heard of for 15 minutes, which are three usual status
+/// An agent is `silent` when it has not reported for 15 minutes, which are three usual status
 /// intervals.
 #[utoipa::path(
     get, path = "/agents", operation_id = "list_agents", tag = "Pages",

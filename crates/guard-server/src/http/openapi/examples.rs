@@ -1,7 +1,7 @@
 //! Examples of answers: what a real server answered to the examples of requests.
 //!
 //! `tests/openapi` calls every operation and keeps this file complete:
-//! `GUARD_UPDATE_DOCS=1 .build/venv/bin/python -m pytest tests/openapi` records it anew.
+//! `GUARD_UPDATE_DOCS=1 .build/venv/bin/python -m pytest tests/openapi` records it again.
 
 use serde_json::{Map, Value};
 use utoipa::openapi::RefOr;

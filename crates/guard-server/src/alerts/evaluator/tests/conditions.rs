@@ -1,4 +1,4 @@
-//! Each condition starts, goes on and ends.
+//! Each condition starts, continues and ends.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};

@@ -76,8 +76,8 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// Only the records of one of `every` chunks. Chunks have their numbers in turn, and kinds
-    /// alternate, so they are chosen by a hash.
+    /// Only the records of one of `every` chunks. Chunk numbers are consecutive and
+    /// kinds alternate, so a hash chooses them.
     pub(super) const fn sample(&mut self, every: i64) {
         self.every = every;
     }
