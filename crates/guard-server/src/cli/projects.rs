@@ -63,6 +63,7 @@ pub async fn projects(args: &Args, command: &ProjectsCommand) -> Outcome<()> {
                 .await
                 .map_err(failed_with(FAILED))?;
             while stores.projects.sweep().await.map_err(failed_with(FAILED))? {}
+            while stores.sweep_records().await.map_err(failed_with(FAILED))? {}
             print(once(format!("project {name} removed")))
         }
     }

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use super::subscribers::{GIVES_WAY_AFTER, policy, room_for};
 use crate::clock::{Clock, Reading};
-use crate::store::{AgentId, AgentSignal, CheckIn, Fleet, ProjectId, StatusReport, StoreError};
+use crate::store::{
+    AgentId, AgentSignal, CheckIn, Fleet, Node, ProjectId, StatusReport, StoreError, Stores,
+};
 use crate::trouble::TroubleLog;
 
 /// The most check-ins that wait to be saved. If the store fails for long, new ones are dropped:
@@ -18,6 +20,7 @@ const MAX_PENDING: usize = 65_536;
 /// Check-ins that are not saved yet.
 pub(crate) struct CheckIns {
     fleet: Arc<dyn Fleet>,
+    node: Node,
     clock: Arc<dyn Clock>,
     /// Each check-in with the uptime at which it came: the time of day may be set before it is
     /// saved.
@@ -32,9 +35,19 @@ pub(crate) struct CheckIns {
 }
 
 impl CheckIns {
-    pub(crate) fn new(fleet: Arc<dyn Fleet>, clock: Arc<dyn Clock>, installs: u32) -> Self {
+    pub(crate) fn new(stores: &Stores, clock: Arc<dyn Clock>, installs: u32) -> Self {
+        Self::over(
+            Arc::clone(&stores.fleet),
+            stores.node.clone(),
+            clock,
+            installs,
+        )
+    }
+
+    fn over(fleet: Arc<dyn Fleet>, node: Node, clock: Arc<dyn Clock>, installs: u32) -> Self {
         Self {
             fleet,
+            node,
             saving: Reading::of(&*clock).into(),
             clock,
             pending: Mutex::default(),
@@ -61,7 +74,10 @@ impl CheckIns {
     pub(crate) async fn save(&self) -> Result<(), StoreError> {
         let mut followed = self.saving.lock().await;
         let reading = Reading::of(&*self.clock);
-        if let Some(by) = reading.set_since(*followed) {
+        // Times in the stores follow one clock.
+        if let Some(by) = reading.set_since(*followed)
+            && self.node.leads()
+        {
             self.fleet.shift_times(by).await?;
         }
         *followed = reading;
@@ -182,7 +198,8 @@ mod tests {
     fn parts() -> (Arc<FakeFleet>, CheckIns) {
         let store = Arc::new(FakeFleet::default());
         let fleet = Arc::clone(&store) as Arc<dyn Fleet>;
-        (store, CheckIns::new(fleet, Arc::new(SystemClock), 10))
+        let clock = Arc::new(SystemClock);
+        (store, CheckIns::over(fleet, Node::alone(), clock, 10))
     }
 
     fn note(check_ins: &CheckIns, install: usize, signal: AgentSignal) {

@@ -38,9 +38,6 @@ use self::tls::{HTTP_2, Tls};
 use super::proxies::TrustedProxies;
 use crate::monitoring::ConnectionMeters;
 
-/// How long a connection may wait for its next request. This is longer than the pause of agents
-/// between two batches (30 s), so agents keep their connection.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Limit for the bytes of a head, and for the bytes of an answer that are buffered for a client.
 const MAX_HEAD: usize = 32 * 1024;
 /// Bytes of an answer that the operating system buffers for a client. Linux doubles this value.
@@ -68,6 +65,8 @@ pub struct ConnectionLimits {
     pub head_timeout: Duration,
     /// How late a client may be in reading an answer.
     pub write_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub idle_timeout: Duration,
     /// The proxies that forward the requests of many clients.
     pub proxies: TrustedProxies,
 }
@@ -80,6 +79,7 @@ impl Default for ConnectionLimits {
             held: 8192,
             head_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(90),
             proxies: TrustedProxies::default(),
         }
     }
@@ -113,6 +113,7 @@ pub async fn serve_with(
     let times = Times {
         head: limits.head_timeout,
         write: limits.write_timeout,
+        idle: limits.idle_timeout,
     };
     let places = Places::new(limits, meters);
     let graceful = GracefulShutdown::new();
@@ -146,6 +147,7 @@ pub async fn serve_with(
 struct Times {
     head: Duration,
     write: Duration,
+    idle: Duration,
 }
 
 /// One connection.
@@ -184,7 +186,7 @@ impl Serving {
     {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(IDLE_TIMEOUT)
+            .header_read_timeout(self.times.idle)
             .max_buf_size(MAX_HEAD);
         let stream = TokioIo::new(self.paced(stream));
         let (app, peer, place) = (self.app, self.peer, self.place);
@@ -205,7 +207,7 @@ impl Serving {
             .max_header_list_size(MAX_HEADER_LIST)
             .max_send_buf_size(MAX_HEAD);
         let stream = TokioIo::new(self.paced(stream).multiplexed());
-        let overdue = overdue(Arc::clone(&self.place), self.times.write);
+        let overdue = overdue(Arc::clone(&self.place), self.times);
         let (app, peer, place) = (self.app, self.peer, self.place);
         let service = service_fn(move |request| answer(&app, peer, &place, true, request));
         let connection = http.serve_connection(stream, service);
@@ -235,12 +237,12 @@ fn answer(
 }
 
 /// Completes when an HTTP/2 connection is idle for too long, or its client reads too slowly.
-async fn overdue(place: Arc<Connection>, write_timeout: Duration) {
+async fn overdue(place: Arc<Connection>, times: Times) {
     let mut ticks = interval(CHECK_EVERY);
     loop {
         ticks.tick().await;
         let activity = &place.activity;
-        if activity.is_overdue(Instant::now(), IDLE_TIMEOUT, write_timeout) {
+        if activity.is_overdue(Instant::now(), times.idle, times.write) {
             return;
         }
     }

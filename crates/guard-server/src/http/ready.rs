@@ -90,8 +90,7 @@ pub(crate) async fn alive() -> Json<Alive> {
     )
 )]
 pub(crate) async fn ready(State(state): State<Arc<AppState>>) -> Result<Json<Ready>, ApiError> {
-    let probe = state.stores.telemetry.probe();
-    state.readiness.check(probe).await?;
+    state.readiness.check(state.stores.probe()).await?;
     Ok(Json(Ready { status: "ready" }))
 }
 

@@ -141,14 +141,13 @@ impl AppState {
     /// Builds the state over `stores`.
     pub fn new(stores: Stores, limits: Limits) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let fleet = Arc::clone(&stores.fleet);
         let monitor = Monitor::new(stores.telemetry.meters());
         let (tails, each) = (limits.tails, limits.tails_per_credential);
         Self {
             tails: Tails::new(Arc::clone(&stores.arrivals), monitor.tails.clone()),
             tail_places: Places::new(tails, each, monitor.tails.clone()).into(),
             feed: Feed::new(Arc::clone(&stores.rules)),
-            check_ins: CheckIns::new(fleet, Arc::clone(&clock), limits.installs),
+            check_ins: CheckIns::new(&stores, Arc::clone(&clock), limits.installs),
             followed: Reading::of(&*clock).into(),
             clock,
             readiness: Readiness::default(),
@@ -253,23 +252,22 @@ impl AppState {
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Self {
-            check_ins: CheckIns::new(
-                Arc::clone(&self.stores.fleet),
-                Arc::clone(&clock),
-                self.limits.installs,
-            ),
+            check_ins: CheckIns::new(&self.stores, Arc::clone(&clock), self.limits.installs),
             followed: Reading::of(&*clock).into(),
             clock,
             ..self
         }
     }
 
-    /// Moves planned times if the clock was set since the last call. Call this before a change to
-    /// the rules: otherwise a clock that was set forward ends operations too early.
+    /// Moves planned times if the clock was set since the last call, and this server leads: times in
+    /// the stores follow one clock. Call this before a change to the rules: otherwise a clock that
+    /// was set forward ends operations too early.
     pub(crate) async fn follow_clock(&self) -> Result<(), StoreError> {
         let mut followed = self.followed.lock().await;
         let reading = Reading::of(&*self.clock);
-        if let Some(by) = reading.set_since(*followed) {
+        if let Some(by) = reading.set_since(*followed)
+            && self.stores.node.leads()
+        {
             let rules = Arc::clone(&self.stores.rules);
             let follow = async move { versions::follow_clock(&*rules, by, reading.now).await };
             match off_thread(follow).await? {

@@ -1,4 +1,4 @@
-//! Evaluates alerts, and delivers their notifications. The two run apart, so that a receiver that
+//! Evaluates alerts, and delivers their notifications, on the server that leads. The two run apart, so that a receiver that
 //! does not answer delays no evaluation; neither holds up a request.
 
 use std::sync::Arc;

@@ -35,7 +35,7 @@ pub(super) async fn run(state: &AppState) {
         checks += 1;
         // The store has logged the reason of a failure.
         let kept = keep_reserve(state).await;
-        if checks >= EXPIRE_EVERY && kept.is_ok() {
+        if checks >= EXPIRE_EVERY && kept.is_ok() && state.stores.node.leads() {
             checks = 0;
             let (now, mut removed) = (state.clock.now(), Expired::default());
             let expired = expire_all(&state.stores, now, &mut removed).await;
@@ -137,8 +137,8 @@ fn expiry(settings: &Settings, now: Timestamp) -> Expiry {
     }
 }
 
-/// Near the reserve, makes room in the store for new records, oldest records first. If that is not
-/// enough, records are refused.
+/// Near the reserve, makes room in the store for new records, oldest records first, if this server
+/// leads. If that is not enough, records are refused.
 ///
 /// # Errors
 ///
@@ -154,7 +154,7 @@ pub async fn keep_reserve(state: &AppState) -> Result<(), StoreError> {
     }
     let wanted = KEEP.min((room.used + room.reusable) / MAKE_ROOM);
     // Little data would not make enough room. Then it is not what fills the disk.
-    if wanted >= LEAST_ROOM {
+    if wanted >= LEAST_ROOM && state.stores.node.leads() {
         let mut projects = by_size(&state.stores).await?;
         for _ in 0..MAX_STEPS {
             let missing = wanted.saturating_sub(room.reusable);

@@ -79,6 +79,7 @@ pub(crate) struct Monitor {
     memory: Gauge,
     files: Gauge,
     sessions: Gauge,
+    leads: Gauge,
     losses: LossMeters,
     store: StoreMeters,
     pub(crate) connections: ConnectionMeters,
@@ -100,6 +101,7 @@ impl Monitor {
             memory: Gauge::default(),
             files: Gauge::default(),
             sessions: Gauge::default(),
+            leads: Gauge::default(),
             losses: LossMeters::default(),
             store,
             connections: ConnectionMeters::default(),
@@ -145,6 +147,11 @@ impl Monitor {
             "sessions",
             "Sessions of people who signed in",
             self.sessions.clone(),
+        );
+        registry.register(
+            "leader",
+            "1 on the server that does the work that is done once for all, else 0",
+            self.leads.clone(),
         );
         self.losses.register(registry);
         self.store.register(registry);
@@ -207,6 +214,15 @@ impl Monitor {
     /// Sets how many people are signed in.
     pub(crate) fn set_sessions(&self, n: u64) {
         self.sessions.set(number(n));
+    }
+
+    /// Sets whether this server leads. What only the leading server measures is 0 on the others.
+    pub(crate) fn set_leads(&self, leads: bool) {
+        self.leads.set(i64::from(leads));
+        if !leads {
+            self.retention.runs_elsewhere();
+            self.alerts.outbox(0, 0);
+        }
     }
 
     /// All measurements as text.

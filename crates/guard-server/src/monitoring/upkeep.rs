@@ -43,6 +43,11 @@ impl RetentionMeters {
         self.last_run.set(now.as_second());
     }
 
+    /// Another server does the retention.
+    pub(super) fn runs_elsewhere(&self) {
+        self.last_run.set(0);
+    }
+
     /// What the data takes, what the store can reuse, in bytes, and whether records are refused
     /// because there is too little room.
     pub(crate) fn found(&self, used: u64, reusable: u64, is_full: bool) {
@@ -59,7 +64,7 @@ impl RetentionMeters {
         );
         registry.register_with_unit(
             "retention_last_run_timestamp",
-            "When retention last ran to its end, in seconds since 1970",
+            "When retention last ran to its end here, in seconds since 1970",
             Unit::Seconds,
             self.last_run.clone(),
         );

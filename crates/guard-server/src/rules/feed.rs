@@ -158,15 +158,30 @@ impl Feed {
         Ok(())
     }
 
-    /// Calls [`refresh`](Self::refresh) for all projects. The next call retries after a failure.
+    /// The same as [`refresh`](Self::refresh), for all projects. The next call retries after a failure.
     pub(crate) async fn refresh_all(&self) {
-        let projects: Vec<_> = self.projects().keys().copied().collect();
-        for project in projects {
-            if let Err(error) = self.refresh(project).await {
-                // The store has logged the reason.
-                tracing::debug!(%error, "cannot look for new rules");
+        if let Err(error) = self.refresh_changed().await {
+            // The store has logged the reason.
+            tracing::debug!(%error, "cannot look for new rules");
+        }
+    }
+
+    async fn refresh_changed(&self) -> Result<(), StoreError> {
+        let known: HashMap<_, _> = {
+            let projects = self.projects();
+            let known = projects.iter().map(|(id, it)| (*id, it.borrow().version));
+            known.collect()
+        };
+        if known.is_empty() {
+            return Ok(());
+        }
+        let versions = self.store.rules_versions(known.keys().copied().collect());
+        for (project, version) in versions.await? {
+            if known.get(&project) != Some(&Some(version)) {
+                self.refresh(project).await?;
             }
         }
+        Ok(())
     }
 
     /// Ends all waiting.

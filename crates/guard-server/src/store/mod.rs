@@ -12,6 +12,7 @@ mod conformance;
 mod cursor;
 mod fleet;
 mod losses;
+mod node;
 mod people;
 mod progress;
 mod projects;
@@ -39,6 +40,7 @@ pub use self::fleet::{
     SubscriberPolicy,
 };
 pub use self::losses::{LossCount, LossReport, Losses};
+pub use self::node::{MAX_NODES, Node};
 pub use self::people::People;
 pub use self::progress::Progress;
 pub use self::projects::{AddOutcome, Projects};
@@ -112,10 +114,12 @@ pub struct Stores {
     pub views: Arc<dyn Views>,
     /// Alerts, and the notifications about them.
     pub alerts: Arc<dyn Alerts>,
+    /// How this server stands among those that use the same stores.
+    pub node: Node,
 }
 
 impl Stores {
-    /// Uses one engine for every concern.
+    /// Uses one engine for every concern, for a server that shares it with no other.
     pub fn of<S>(store: Arc<S>) -> Self
     where
         S: Projects
@@ -131,19 +135,50 @@ impl Stores {
             + Alerts
             + 'static,
     {
+        Self::split(Arc::clone(&store), store, Node::alone())
+    }
+
+    /// Uses one engine for events and metrics, and another one for everything else.
+    pub fn split<C, T>(control: Arc<C>, telemetry: Arc<T>, node: Node) -> Self
+    where
+        C: Projects + People + Audit + RulesStore + Fleet + Losses + Views + Alerts + 'static,
+        T: Telemetry + Search + Arrivals + 'static,
+    {
         Self {
-            projects: Arc::clone(&store) as Arc<dyn Projects>,
-            people: Arc::clone(&store) as Arc<dyn People>,
-            audit: Arc::clone(&store) as Arc<dyn Audit>,
-            rules: Arc::clone(&store) as Arc<dyn RulesStore>,
-            fleet: Arc::clone(&store) as Arc<dyn Fleet>,
-            search: Arc::clone(&store) as Arc<dyn Search>,
-            arrivals: Arc::clone(&store) as Arc<dyn Arrivals>,
-            losses: Arc::clone(&store) as Arc<dyn Losses>,
-            views: Arc::clone(&store) as Arc<dyn Views>,
-            alerts: Arc::clone(&store) as Arc<dyn Alerts>,
-            telemetry: store,
+            projects: Arc::clone(&control) as Arc<dyn Projects>,
+            people: Arc::clone(&control) as Arc<dyn People>,
+            audit: Arc::clone(&control) as Arc<dyn Audit>,
+            rules: Arc::clone(&control) as Arc<dyn RulesStore>,
+            fleet: Arc::clone(&control) as Arc<dyn Fleet>,
+            losses: Arc::clone(&control) as Arc<dyn Losses>,
+            views: Arc::clone(&control) as Arc<dyn Views>,
+            alerts: control,
+            search: Arc::clone(&telemetry) as Arc<dyn Search>,
+            arrivals: Arc::clone(&telemetry) as Arc<dyn Arrivals>,
+            telemetry,
+            node,
         }
+    }
+
+    /// Asks every engine whether it can store something.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] of the one that cannot.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let (control, telemetry) = tokio::join!(self.projects.probe(), self.telemetry.probe());
+        control.and(telemetry)
+    }
+
+    /// Removes a part of the records of projects that were removed lately, if another engine than
+    /// that of the projects has them. Returns whether there is more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if a store fails.
+    pub async fn sweep_records(&self) -> Result<bool, StoreError> {
+        let removed = self.projects.removed_projects().await?;
+        Ok(!removed.is_empty() && self.telemetry.sweep(removed).await?)
     }
 }
 

@@ -77,6 +77,18 @@ pub trait Projects: Send + Sync {
     /// only. Returns whether there is more.
     fn sweep(&self) -> BoxFuture<'_, bool>;
 
+    /// Projects that were removed lately, whose telemetry another engine has to remove. A batch that
+    /// was on its way may have come after that, so they are named for a day.
+    fn removed_projects(&self) -> BoxFuture<'_, Vec<ProjectId>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Commits something to show that changes can be stored. An engine that also has the telemetry
+    /// leaves that to [`Telemetry::probe`](super::Telemetry::probe).
+    fn probe(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// The keys of a project, oldest first.
     fn keys(&self, project: ProjectId) -> BoxFuture<'_, Vec<ApiKey>>;
 

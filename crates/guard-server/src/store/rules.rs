@@ -92,6 +92,18 @@ pub trait RulesStore: Send + Sync {
     /// The version of the rules of a project, if any were set. This query is cheap.
     fn rules_version(&self, project: ProjectId) -> BoxFuture<'_, Option<i64>>;
 
+    /// The versions of the rules of these projects, as far as any were set.
+    fn rules_versions(&self, projects: Vec<ProjectId>) -> BoxFuture<'_, Vec<(ProjectId, i64)>> {
+        Box::pin(async move {
+            let mut versions = Vec::new();
+            for project in projects {
+                let version = self.rules_version(project).await?;
+                versions.extend(version.map(|version| (project, version)));
+            }
+            Ok(versions)
+        })
+    }
+
     /// Version `version` of the rules of a project, if it is stored.
     fn rules_at(&self, project: ProjectId, version: i64) -> BoxFuture<'_, Option<StoredRules>>;
 

@@ -23,7 +23,7 @@ impl TestClock {
         Arc::new(Self(Mutex::new(now)))
     }
 
-    fn set_by(&self, seconds: i64) {
+    pub(crate) fn set_by(&self, seconds: i64) {
         self.0.lock().unwrap().0 += SignedDuration::from_secs(seconds);
     }
 

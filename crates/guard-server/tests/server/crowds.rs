@@ -130,7 +130,7 @@ async fn requests_that_wait_for_rules_block_nobody_and_more_are_answered_at_once
     assert!(held.iter().all(|answer| answer.status() == 304));
     let waited = |answer: &reqwest::Response| {
         let applied = answer.headers().get("Preference-Applied");
-        applied.is_some_and(|applied| applied == "wait=60")
+        applied.is_some_and(|applied| applied == "wait=55")
     };
     // A request of the loop above that was held took the place of at most one of them.
     let answered_at_once = held.iter().filter(|answer| !waited(answer)).count();

@@ -53,7 +53,7 @@ async fn a_held_request_is_answered_when_the_rules_change() {
     publish(&server, &json!({ "version": 2 })).await;
     let answer = held.await.unwrap().unwrap();
     assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["Preference-Applied"], "wait=60");
+    assert_eq!(answer.headers()["Preference-Applied"], "wait=55");
     assert_ne!(tag(&answer), known);
     assert_eq!(answer.json_version().await, 2);
 }
@@ -75,7 +75,7 @@ async fn an_agent_with_other_rules_is_answered_at_once() {
     let answer = waiting(server.get(PATH), "\"another\"", 60).send();
     let answer = answer.await.unwrap();
     assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["Preference-Applied"], "wait=60");
+    assert_eq!(answer.headers()["Preference-Applied"], "wait=55");
     let plain = server.get(PATH).send().await.unwrap();
     assert!(!plain.headers().contains_key("Preference-Applied"));
 }

@@ -23,6 +23,7 @@ mod lock;
 mod logged;
 mod memory;
 mod monitoring;
+mod nodes;
 mod operations;
 mod patterns;
 mod principals;

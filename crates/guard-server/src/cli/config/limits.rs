@@ -36,6 +36,9 @@ const MAX_TAILS_PER_CREDENTIAL: u32 = 32;
 const HEAD_TIMEOUT: u32 = 10;
 /// Default of `--write-timeout`, in seconds.
 const WRITE_TIMEOUT: u32 = 30;
+/// Default of `--idle-timeout`, in seconds. It is longer than balancers keep their connections (60 s,
+/// nginx 75 s), and than the pause of agents between two batches (30 s).
+const IDLE_TIMEOUT: u32 = 90;
 
 /// Limits on what the server accepts.
 #[derive(Debug, Args)]
@@ -182,6 +185,18 @@ pub struct LimitArgs {
         value_parser = clap::value_parser!(u32).range(1..=3600)
     )]
     pub write_timeout: u32,
+
+    /// Seconds for which a connection may wait for its next request. Make it longer than a proxy or
+    /// balancer in front keeps its connections: otherwise that one sends a request into a connection
+    /// that is just being closed, and answers with a 502.
+    #[arg(
+        long,
+        env = "GUARD_SERVER_IDLE_TIMEOUT",
+        default_value_t = IDLE_TIMEOUT,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u32).range(1..=86_400)
+    )]
+    pub idle_timeout: u32,
 }
 
 impl LimitArgs {
@@ -219,6 +234,7 @@ impl LimitArgs {
             held: self.max_held_requests as usize,
             head_timeout: Duration::from_secs(self.head_timeout.into()),
             write_timeout: Duration::from_secs(self.write_timeout.into()),
+            idle_timeout: Duration::from_secs(self.idle_timeout.into()),
             ..ConnectionLimits::default()
         }
     }

@@ -16,6 +16,8 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 /// More bytes than the sockets buffer.
 const LARGE: usize = 32 << 20;
+/// Not the default, to see that it is settable.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longer than any timeout here.
 const HOURS: Duration = Duration::from_secs(36_000);
 
@@ -46,6 +48,7 @@ impl Server {
     async fn start(open: usize, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
         let limits = ConnectionLimits {
             open,
+            idle_timeout: IDLE_TIMEOUT,
             ..ConnectionLimits::default()
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -257,7 +260,16 @@ async fn a_connection_is_kept_for_the_next_request_for_a_limited_time() {
         stream.write_all(REQUEST).await.unwrap();
     }
     server.answer.add_permits(1);
+    assert!(server.request_came().await);
+    let since = Instant::now();
     assert_eq!(rest(stream).await.matches("200 OK").count(), 3);
+    assert!(since.elapsed() >= IDLE_TIMEOUT, "closed early");
+}
+
+#[test]
+fn connections_are_kept_longer_than_balancers_keep_theirs() {
+    let nginx = Duration::from_secs(75);
+    assert!(ConnectionLimits::default().idle_timeout > nginx);
 }
 
 #[tokio::test(start_paused = true)]

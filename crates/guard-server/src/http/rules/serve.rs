@@ -19,8 +19,8 @@ use crate::http::sender::sender;
 use crate::http::state::AppState;
 use crate::store::AgentSignal;
 
-/// The longest time that a request is held, in seconds.
-const MAX_WAIT: u64 = 60;
+/// The longest time that a request is held, in seconds. Many proxies and balancers give up after 60.
+const MAX_WAIT: u64 = 55;
 const PREFER: &str = "prefer";
 const PREFERENCE_APPLIED: &str = "preference-applied";
 
@@ -32,7 +32,7 @@ struct RulesHeaders {
     /// The `ETag` of the rules that the agent has.
     #[param(rename = "If-None-Match")]
     known: Option<String>,
-    /// `wait=N`: waits up to N seconds, at most 60, for the rules to change.
+    /// `wait=N`: waits up to N seconds, at most 55, for the rules to change.
     #[param(rename = "Prefer")]
     preference: Option<String>,
 }

@@ -125,6 +125,10 @@ pub(in crate::store) async fn the_second_change_to_the_same_version_is_refused(s
     }
     assert_eq!(kept(stores, project).await, [2, 1]);
     assert_eq!(stores.rules.rules_version(project).await, Ok(Some(2)));
+    let versions = stores
+        .rules
+        .rules_versions(vec![ProjectId(i64::MAX), project]);
+    assert_eq!(versions.await, Ok(vec![(project, 2)]));
 }
 
 pub(in crate::store) async fn history_is_read_page_by_page(stores: &Stores) {

@@ -165,6 +165,14 @@ pub trait Telemetry: Send + Sync {
     /// bytes, or a part of them.
     fn expire_oldest(&self, project: ProjectId, bytes: u64) -> BoxFuture<'_, Expired>;
 
+    /// Removes a part of the records of removed projects. Returns whether there is more.
+    /// An engine that also has the projects does this in
+    /// [`Projects::sweep`](super::Projects::sweep).
+    fn sweep(&self, projects: Vec<ProjectId>) -> BoxFuture<'_, bool> {
+        let _ = projects;
+        Box::pin(async { Ok(false) })
+    }
+
     /// Returns a part of the room that is not in use to the disk, but keeps `keep` bytes for new
     /// records. Returns whether there is more.
     /// An engine that does this by itself returns false.
