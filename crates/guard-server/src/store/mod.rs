@@ -7,6 +7,7 @@
 mod alerts;
 mod arrivals;
 mod audit;
+mod clickhouse;
 #[cfg(test)]
 mod conformance;
 mod cursor;
@@ -34,6 +35,9 @@ pub use self::alerts::{
 };
 pub use self::arrivals::{ArrivalQuery, ArrivalSlice, Arrivals, ArrivedEvent};
 pub use self::audit::{Audit, AuditFilter, AuditPage};
+pub use self::clickhouse::{
+    ClickHouse, Cluster, ClusterError, Endpoint, EndpointError, OpenError as ClickHouseError,
+};
 pub use self::cursor::Cursor;
 pub use self::fleet::{
     AgentId, AgentReport, AgentSignal, CheckIn, Fleet, Room, RuleSubscriber, Since, StatusReport,

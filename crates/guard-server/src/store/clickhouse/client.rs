@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clickhouse::error::Error;
+use clickhouse::insert::Insert;
 use clickhouse::query::Query;
-use clickhouse::{Client, RowOwned, RowRead};
+use clickhouse::{Client, Row, RowOwned, RowRead};
 use guard_wire::Kind;
 
 use super::endpoint::Endpoint;
@@ -40,11 +41,35 @@ const SETTINGS: [(&str, &str); 8] = [
     ("max_result_bytes", "0"),
 ];
 
+/// More rows than a batch has, so that an insert is one block.
+const BLOCK_ROWS: &str = "1048576";
+const BLOCK_BYTES: &str = "1073741824";
+
+/// What every insert sets, whatever the server's profiles say: the answer comes when the rows are
+/// in the table, and they become visible together.
+const INSERT_SETTINGS: [(&str, &str); 11] = [
+    ("async_insert", "0"),
+    ("wait_for_async_insert", "1"),
+    ("wait_end_of_query", "1"),
+    ("insert_deduplicate", "1"),
+    ("max_insert_block_size", BLOCK_ROWS),
+    ("min_insert_block_size_rows", BLOCK_ROWS),
+    ("min_insert_block_size_bytes", BLOCK_BYTES),
+    ("max_insert_threads", "1"),
+    ("input_format_allow_errors_num", "0"),
+    ("input_format_allow_errors_ratio", "0"),
+    ("max_execution_time", "0"),
+];
+/// The same on a cluster: most replicas have the rows before the answer comes.
+const REPLICATED_INSERT_SETTINGS: [(&str, &str); 2] = [("insert_quorum", "auto"), ("insert_quorum_parallel", "1")];
+
+
 /// A handle of the database. Clones share connections.
 #[derive(Clone)]
 pub(super) struct Engine {
     client: Client,
     endpoint: Arc<Endpoint>,
+    is_replicated: bool,
     trouble: Arc<TroubleLog>,
 }
 
@@ -56,7 +81,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
+    pub(super) fn new(endpoint: Arc<Endpoint>, is_replicated: bool) -> Self {
         let mut client = Client::default()
             .with_url(endpoint.url())
             .with_user(endpoint.user())
@@ -68,6 +93,7 @@ impl Engine {
         Self {
             client: client.with_database(endpoint.database()),
             endpoint,
+            is_replicated,
             trouble: Arc::default(),
         }
     }
@@ -89,6 +115,20 @@ impl Engine {
     /// A statement that writes, in the same form.
     pub(super) fn statement(&self, sql: &str) -> Query {
         self.client.query_raw(sql)
+    }
+
+    /// An insert of rows that are in the table when it ends.
+    pub(super) async fn insert<T: Row>(
+        &self,
+        table: &str,
+    ) -> clickhouse::error::Result<Insert<T>> {
+        let mut insert = self.client.insert::<T>(table).await?;
+        let replicated = REPLICATED_INSERT_SETTINGS.iter();
+        let replicated = replicated.filter(|_| self.is_replicated);
+        for (name, value) in INSERT_SETTINGS.iter().chain(replicated) {
+            insert = insert.with_setting(*name, *value);
+        }
+        Ok(insert)
     }
 
     /// All rows of a query, within `time`.

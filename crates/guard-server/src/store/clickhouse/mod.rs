@@ -44,18 +44,34 @@
 //!
 //! [`Columns`]: crate::store::Columns
 
+mod arrivals;
 mod client;
+mod due;
 mod endpoint;
 mod open;
 mod place;
+mod position;
+mod retention;
 mod rows;
 mod schema;
+mod telemetry;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 pub use self::endpoint::{Endpoint, EndpointError};
 pub use self::open::OpenError;
 pub use self::schema::{Cluster, ClusterError};
 
-use self::client::Engine;
+use self::arrivals::Newest;
+use self::client::{Engine, QUERY_TIME};
+use self::due::Due;
+use self::writer::{PAUSE, SlotNow, Writer};
+use super::StoreError;
 
 /// The numbers of fields in `untyped`, besides those of [`TextField`](crate::store::TextField).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +95,71 @@ pub(super) enum Untyped {
     Trace = 26,
 }
 
+/// The types of records that have a name in counts, until a batch says how many do.
+const TYPES: u32 = 1000;
+
 /// The store of events and metrics of several nodes.
 #[derive(Debug)]
 pub struct ClickHouse {
     engine: Engine,
+    cluster: Option<Cluster>,
+    writer: Writer,
+    newest: Newest,
+    /// How many types have a name in counts.
+    types: AtomicU32,
+    /// When hidden records are taken off the disk.
+    deleting: Due,
+}
+
+impl ClickHouse {
+    /// Opens the database, and makes it and its tables if they are missing. On a `cluster`, all its
+    /// replicas hold them.
+    ///
+    /// `slot` tells the number of this node, from 1 to 16, which no other node has at the same time.
+    /// While it tells none, nothing can be stored.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if ClickHouse cannot be used.
+    pub async fn open(
+        endpoint: Endpoint,
+        cluster: Option<Cluster>,
+        slot: impl Fn() -> Option<u16> + Send + Sync + 'static,
+    ) -> Result<Self, OpenError> {
+        Self::start(endpoint, cluster, Arc::new(slot), PAUSE).await
+    }
+
+    /// The same with another pause between inserts.
+    async fn start(
+        endpoint: Endpoint,
+        cluster: Option<Cluster>,
+        slot: SlotNow,
+        pause: Duration,
+    ) -> Result<Self, OpenError> {
+        let engine = open::open(&Arc::new(endpoint), cluster.as_ref()).await?;
+        Ok(Self {
+            writer: Writer::start(engine.clone(), slot, pause),
+            engine,
+            cluster,
+            newest: Newest::default(),
+            types: AtomicU32::new(TYPES),
+            deleting: Due::default(),
+        })
+    }
+
+    fn on_cluster(&self) -> String {
+        schema::filled("{on_cluster}", self.cluster.as_ref())
+    }
+
+    /// Waits until the replica that answers has what the others had at the time of the call. Parts
+    /// come to it in any order, and readers in order of arrival would miss some.
+    async fn sync_replica(&self) -> Result<(), StoreError> {
+        if self.cluster.is_none() {
+            return Ok(());
+        }
+        let sync = self
+            .engine
+            .statement("SYSTEM SYNC REPLICA events LIGHTWEIGHT");
+        self.engine.execute(sync, QUERY_TIME).await
+    }
 }

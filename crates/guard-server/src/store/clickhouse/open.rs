@@ -81,7 +81,7 @@ pub(super) async fn open(
     endpoint: &Arc<Endpoint>,
     cluster: Option<&Cluster>,
 ) -> Result<Engine, OpenError> {
-    let engine = Engine::new(Arc::clone(endpoint));
+    let engine = Engine::new(Arc::clone(endpoint), cluster.is_some());
     let opening = Opening { endpoint, cluster };
     // The database may be missing.
     let server = engine.client().clone().with_database("system");
