@@ -123,12 +123,27 @@ impl Engine {
         table: &str,
     ) -> clickhouse::error::Result<Insert<T>> {
         let mut insert = self.client.insert::<T>(table).await?;
-        let replicated = REPLICATED_INSERT_SETTINGS.iter();
-        let replicated = replicated.filter(|_| self.is_replicated);
-        for (name, value) in INSERT_SETTINGS.iter().chain(replicated) {
-            insert = insert.with_setting(*name, *value);
+        for (name, value) in self.insert_settings() {
+            insert = insert.with_setting(name, value);
         }
         Ok(insert)
+    }
+
+    /// The same for an insert whose rows stand in its text.
+    pub(super) fn durably(&self, mut insert: Query) -> Query {
+        for (name, value) in self.insert_settings() {
+            insert = insert.with_setting(name, value);
+        }
+        insert
+    }
+
+    fn insert_settings(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let replicated: &[_] = if self.is_replicated {
+            &REPLICATED_INSERT_SETTINGS
+        } else {
+            &[]
+        };
+        INSERT_SETTINGS.into_iter().chain(replicated.iter().copied())
     }
 
     /// All rows of a query, within `time`.

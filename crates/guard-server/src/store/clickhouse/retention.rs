@@ -8,7 +8,7 @@ use std::time::Duration;
 use clickhouse::Row;
 use guard_wire::Kind;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::ClickHouse;
 use super::client::{QUERY_TIME, since};
@@ -21,13 +21,20 @@ pub(super) const ROW_BYTES: u64 = 60;
 const EVERY: Duration = Duration::from_secs(3600);
 /// How long a query over all records of a project may take.
 pub(super) const SCAN_TIME: Duration = Duration::from_secs(120);
+/// Microseconds.
+const MINUTE: i64 = 60_000_000;
 /// The most projects in one condition.
 const PROJECTS: usize = 200;
 /// The cutoff of a removed project.
 const ALL: i64 = i64::MAX;
 
+/// The cutoffs of projects, with plain types.
+const CUTOFFS: &str = "SELECT c.project AS project, toInt64(max(c.events)) AS events, \
+     toInt64(max(c.metrics)) AS metrics, toInt64(max(c.rollups)) AS rollups, \
+     CAST(maxMap(c.removed), 'Map(UInt8, UInt64)') AS removed FROM cutoffs AS c";
+
 /// What was removed from a project: records before these times, in microseconds.
-#[derive(Debug, Clone, Default, Row, Serialize, Deserialize)]
+#[derive(Debug, Clone, Row, Deserialize)]
 pub(super) struct Cutoffs {
     project: i64,
     events: i64,
@@ -46,6 +53,22 @@ impl Cutoffs {
             rollups: i64::MIN,
             removed: Vec::new(),
         }
+    }
+
+    fn values(&self) -> String {
+        let Self {
+            project,
+            events,
+            metrics,
+            rollups,
+            removed,
+        } = self;
+        let removed = removed.iter().map(|(slot, last)| format!("{slot}:{last}"));
+        let removed: Vec<_> = removed.collect();
+        format!(
+            "({project}, {events}, {metrics}, {rollups}, '{{{}}}')",
+            removed.join(",")
+        )
     }
 
     pub(super) fn removed(&self) -> Arrived {
@@ -77,9 +100,7 @@ impl ClickHouse {
         let query = self
             .engine
             .query(
-                "SELECT project, max(events) AS events, max(metrics) AS metrics, \
-                 max(rollups) AS rollups, maxMap(removed) AS removed \
-                 FROM cutoffs WHERE project = {project:Int64} GROUP BY project",
+                &format!("{CUTOFFS} WHERE project = {{project:Int64}} GROUP BY project"),
             )
             .param("project", project.0);
         let found: Vec<Cutoffs> = self.engine.rows(query, QUERY_TIME).await?;
@@ -88,15 +109,11 @@ impl ClickHouse {
     }
 
     async fn cut(&self, cutoffs: &[Cutoffs]) -> Result<(), StoreError> {
-        self.engine
-            .within(QUERY_TIME, async {
-                let mut insert = self.engine.insert::<Cutoffs>("cutoffs").await?;
-                for row in cutoffs {
-                    insert.write(row).await?;
-                }
-                insert.end().await
-            })
-            .await
+        let rows = cutoffs.iter().map(Cutoffs::values);
+        let rows: Vec<_> = rows.collect();
+        let insert = format!("INSERT INTO cutoffs VALUES {}", rows.join(", "));
+        let insert = self.engine.durably(self.engine.statement(&insert));
+        self.engine.execute(insert, QUERY_TIME).await
     }
 
     pub(super) async fn expire_before(
@@ -134,15 +151,15 @@ impl ClickHouse {
     ) -> Result<Expired, StoreError> {
         let minutes = |kind: Kind| {
             format!(
-                "SELECT toStartOfMinute(timestamp) AS minute, sum(size) + {ROW_BYTES} * count() AS bytes \
-                 FROM {table} WHERE project = {{project:Int64}} AND {since} GROUP BY minute",
+                "SELECT toUnixTimestamp64Micro(timestamp) AS micros, size + {ROW_BYTES} AS bytes \
+                 FROM {table} WHERE project = {{project:Int64}} AND {since}",
                 table = kind.key(),
                 since = since(kind),
             )
         };
         let text = format!(
-            "SELECT toInt64(toUnixTimestamp(minute) + 60) * 1000000 AS end, sum(bytes) AS bytes \
-             FROM ({} UNION ALL {}) GROUP BY minute ORDER BY minute",
+            "SELECT micros - positiveModulo(micros, {MINUTE}) + {MINUTE} AS end, sum(bytes) AS bytes \
+             FROM ({} UNION ALL {}) GROUP BY end ORDER BY end",
             minutes(Kind::Event),
             minutes(Kind::Metric)
         );
@@ -235,10 +252,7 @@ impl ClickHouse {
         if self.engine.row::<u64>(unfinished, QUERY_TIME).await? > 0 {
             return Ok(());
         }
-        let query = self.engine.query(
-            "SELECT project, max(events) AS events, max(metrics) AS metrics, \
-             max(rollups) AS rollups, maxMap(removed) AS removed FROM cutoffs GROUP BY project",
-        );
+        let query = self.engine.query(&format!("{CUTOFFS} GROUP BY project"));
         let cutoffs: Vec<Cutoffs> = self.engine.rows(query, QUERY_TIME).await?;
         for cutoffs in cutoffs.chunks(PROJECTS) {
             for kind in Kind::ALL {

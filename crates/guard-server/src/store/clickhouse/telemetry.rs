@@ -185,14 +185,15 @@ impl ClickHouse {
         let query = self
             .engine
             .query(
-                "SELECT (SELECT sum(bytes_on_disk) FROM system.parts WHERE active \
-                    AND database = currentDatabase() AND table = {table:String}) \
+                "SELECT ifNull((SELECT sum(bytes_on_disk) FROM system.parts WHERE active \
+                    AND database = currentDatabase() AND table = {table:String} \
+                    AND part_type = 'Wide') \
                  / (SELECT sum(data_uncompressed_bytes) FROM system.columns \
-                    WHERE database = currentDatabase() AND table = {table:String} AND name = 'body')",
+                    WHERE database = currentDatabase() AND table = {table:String} AND name = 'body'), 0) AS share",
             )
             .param("table", kind.key());
         let share: f64 = self.engine.row(query, QUERY_TIME).await?;
-        // Without parts, or without the sizes of columns, nothing better is known.
+        // Small parts do not tell the sizes of their columns.
         Ok(if share.is_normal() { share } else { 1.0 })
     }
 }
