@@ -26,6 +26,7 @@ NO_SETTINGS = {
 }
 CODE = re.compile(r"Code: (\d+)")
 INSERT = re.compile(r"(?is)^(\s*INSERT\s.*?)\sFORMAT\s+(\w+)\s*$")
+WITH_ROWS = re.compile(r"(?is)^\s*INSERT\s.*\b(FORMAT|VALUES)\b")
 
 
 class Engine:
@@ -53,9 +54,9 @@ class Engine:
             if name.startswith("param_")
         }
         insert = INSERT.match(statement)
-        if insert and settings.get("async_insert") == "1":
-            if settings.get("wait_for_async_insert") == "0":
-                return b""  # Acknowledged from memory, and then lost.
+        is_async = settings.get("async_insert") == "1" and WITH_ROWS.match(statement)
+        if is_async and settings.get("wait_for_async_insert") == "0":
+            return b""  # Acknowledged from memory, and then lost.
         connection = self.connect(str(self.folder / "data"))
         data = self.folder / f"insert-{next(self.numbers)}"
         try:

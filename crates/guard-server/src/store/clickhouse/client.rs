@@ -29,16 +29,25 @@ pub(super) mod code {
 }
 
 /// What every query sets, so that answers do not depend on the server's profiles or its zone.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 16] = [
     ("session_timezone", "UTC"),
     // A record and its copies have the same time, so they are in the same partition.
     ("do_not_merge_across_partitions_select_final", "1"),
     ("join_use_nulls", "0"),
     ("transform_null_in", "0"),
     ("aggregate_functions_null_for_empty", "0"),
-    ("enable_optimize_predicate_expression", "1"),
+    // An answer has everything, or it is an error.
+    ("limit", "0"),
+    ("offset", "0"),
     ("max_result_rows", "0"),
     ("max_result_bytes", "0"),
+    ("read_overflow_mode", "throw"),
+    ("group_by_overflow_mode", "throw"),
+    ("sort_overflow_mode", "throw"),
+    ("result_overflow_mode", "throw"),
+    ("distinct_overflow_mode", "throw"),
+    ("set_overflow_mode", "throw"),
+    ("timeout_overflow_mode", "throw"),
 ];
 
 /// More rows than a batch has, so that an insert is one block.
