@@ -11,6 +11,8 @@ mod clickhouse;
 #[cfg(test)]
 mod conformance;
 mod cursor;
+#[cfg(test)]
+mod engines;
 mod fleet;
 mod losses;
 mod node;

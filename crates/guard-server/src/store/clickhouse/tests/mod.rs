@@ -14,13 +14,11 @@ mod start;
 use std::time::Duration;
 
 use serde_json::json;
-use tempfile::TempDir;
 
 pub(in crate::store) use self::database::Database;
 use crate::ingest::intake::Intake;
-use crate::store::conformance::telemetry_suite;
 use crate::store::{
-    ArrivalQuery, Arrivals as _, Batch, ClickHouse, Cursor, ProjectId, Receipt, StoreError, Stores,
+    ArrivalQuery, Arrivals as _, Batch, ClickHouse, Cursor, ProjectId, Receipt, StoreError,
     Telemetry as _,
 };
 
