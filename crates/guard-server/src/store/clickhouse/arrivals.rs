@@ -17,7 +17,7 @@ use super::client::{Engine, QUERY_TIME, since};
 use super::place::Place;
 use super::position::{Arrived, Position, SLOTS};
 use crate::store::{
-    ArrivalQuery, ArrivalSlice, ArrivedEvent, Arrivals, BoxFuture, Cursor, ProjectId, StoreError,
+    ArrivalQuery, ArrivalSlice, Arrivals, ArrivedEvent, BoxFuture, Cursor, ProjectId, StoreError,
     StoredEvent,
 };
 

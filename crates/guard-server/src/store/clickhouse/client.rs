@@ -18,11 +18,10 @@ pub(super) const QUERY_TIME: Duration = Duration::from_secs(10);
 
 /// Codes of ClickHouse.
 pub(super) mod code {
-    pub(in super::super) const UNKNOWN_TABLE: u32 = 60;
-    pub(in super::super) const UNKNOWN_DATABASE: u32 = 81;
     pub(in super::super) const TIMEOUT_EXCEEDED: u32 = 159;
     pub(in super::super) const TOO_MANY_SIMULTANEOUS_QUERIES: u32 = 202;
     pub(in super::super) const MEMORY_LIMIT_EXCEEDED: u32 = 241;
+    pub(in super::super) const NOT_ENOUGH_SPACE: u32 = 243;
     pub(in super::super) const TOO_MANY_PARTS: u32 = 252;
     pub(in super::super) const ACCESS_DENIED: u32 = 497;
     pub(in super::super) const AUTHENTICATION_FAILED: u32 = 516;
@@ -70,8 +69,8 @@ const INSERT_SETTINGS: [(&str, &str); 11] = [
     ("max_execution_time", "0"),
 ];
 /// The same on a cluster: most replicas have the rows before the answer comes.
-const REPLICATED_INSERT_SETTINGS: [(&str, &str); 2] = [("insert_quorum", "auto"), ("insert_quorum_parallel", "1")];
-
+const REPLICATED_INSERT_SETTINGS: [(&str, &str); 2] =
+    [("insert_quorum", "auto"), ("insert_quorum_parallel", "1")];
 
 /// A handle of the database. Clones share connections.
 #[derive(Clone)]
@@ -127,10 +126,7 @@ impl Engine {
     }
 
     /// An insert of rows that are in the table when it ends.
-    pub(super) async fn insert<T: Row>(
-        &self,
-        table: &str,
-    ) -> clickhouse::error::Result<Insert<T>> {
+    pub(super) async fn insert<T: Row>(&self, table: &str) -> clickhouse::error::Result<Insert<T>> {
         let mut insert = self.client.insert::<T>(table).await?;
         for (name, value) in self.insert_settings() {
             insert = insert.with_setting(name, value);
@@ -152,7 +148,9 @@ impl Engine {
         } else {
             &[]
         };
-        INSERT_SETTINGS.into_iter().chain(replicated.iter().copied())
+        INSERT_SETTINGS
+            .into_iter()
+            .chain(replicated.iter().copied())
     }
 
     /// All rows of a query, within `time`.
@@ -189,10 +187,7 @@ impl Engine {
     }
 
     /// Logs the first failure of an outage and its end.
-    pub(super) fn judged<T>(
-        &self,
-        answer: clickhouse::error::Result<T>,
-    ) -> Result<T, StoreError> {
+    pub(super) fn judged<T>(&self, answer: clickhouse::error::Result<T>) -> Result<T, StoreError> {
         match answer {
             Ok(answer) => {
                 if let Some(failures) = self.trouble.succeeded() {
@@ -235,6 +230,7 @@ pub(super) fn meaning(error: &Error) -> StoreError {
     match code_of(error) {
         Some(code::TOO_MANY_PARTS | code::TOO_MANY_SIMULTANEOUS_QUERIES) => StoreError::Busy,
         Some(code::TIMEOUT_EXCEEDED | code::MEMORY_LIMIT_EXCEEDED) => StoreError::TimedOut,
+        Some(code::NOT_ENOUGH_SPACE) => StoreError::Full,
         _ => StoreError::Unavailable,
     }
 }

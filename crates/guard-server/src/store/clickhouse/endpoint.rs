@@ -124,10 +124,7 @@ mod tests {
             .parse()
             .unwrap();
         assert_eq!(endpoint.url(), "https://ch.example:8443/");
-        assert_eq!(
-            (endpoint.user(), endpoint.password()),
-            ("guard", "p@ss+&w")
-        );
+        assert_eq!((endpoint.user(), endpoint.password()), ("guard", "p@ss+&w"));
         assert_eq!(endpoint.database(), "telemetry");
         let short: Endpoint = "http://localhost:8123".parse().unwrap();
         assert_eq!((short.user(), short.password()), ("default", ""));

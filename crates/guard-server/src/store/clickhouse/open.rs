@@ -28,7 +28,9 @@ pub enum OpenError {
         why: String,
     },
     /// It refuses user and password.
-    #[error("ClickHouse at {url} refuses the user {user}: check the user and password of --telemetry-url")]
+    #[error(
+        "ClickHouse at {url} refuses the user {user}: check the user and password of --telemetry-url"
+    )]
     Refused {
         /// Where.
         url: String,
@@ -183,7 +185,9 @@ impl Opening<'_> {
             Error::Network(source) => innermost(&**source),
             error => error.to_string(),
         };
-        let text = self.endpoint.redact(text.lines().next().unwrap_or_default());
+        let text = self
+            .endpoint
+            .redact(text.lines().next().unwrap_or_default());
         match (error, code_of(error)) {
             (Error::Network(_) | Error::TimedOut, _) => OpenError::Unreachable { url, why: text },
             (_, Some(code::AUTHENTICATION_FAILED)) => OpenError::Refused { url, user },

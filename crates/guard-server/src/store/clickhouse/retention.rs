@@ -99,9 +99,9 @@ impl ClickHouse {
     pub(super) async fn cutoffs(&self, project: ProjectId) -> Result<Cutoffs, StoreError> {
         let query = self
             .engine
-            .query(
-                &format!("{CUTOFFS} WHERE project = {{project:Int64}} GROUP BY project"),
-            )
+            .query(&format!(
+                "{CUTOFFS} WHERE project = {{project:Int64}} GROUP BY project"
+            ))
             .param("project", project.0);
         let found: Vec<Cutoffs> = self.engine.rows(query, QUERY_TIME).await?;
         let found = found.into_iter().next();

@@ -57,6 +57,14 @@ impl Telemetry for ClickHouse {
         Box::pin(self.expire_bytes(project, bytes))
     }
 
+    /// Hides all that is left. A batch that comes later is hidden too.
+    fn sweep(&self, projects: Vec<ProjectId>) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            self.hide(&projects).await?;
+            Ok(false)
+        })
+    }
+
     /// Takes hidden records off the disk.
     fn compact(&self, _: u64) -> BoxFuture<'_, bool> {
         Box::pin(async move {
@@ -158,7 +166,9 @@ impl ClickHouse {
             }
         }
         usage.bytes_per_day = week.div_ceil(days.unsigned_abs());
-        let query = self.engine.query("SELECT min(free_space) FROM system.disks");
+        let query = self
+            .engine
+            .query("SELECT min(free_space) FROM system.disks");
         usage.free = Some(self.engine.row(query, QUERY_TIME).await?);
         Ok(usage)
     }

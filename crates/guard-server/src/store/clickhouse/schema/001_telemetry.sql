@@ -90,4 +90,4 @@ CREATE TABLE IF NOT EXISTS left_out {on_cluster} (
 )
 ENGINE = {replicated}SummingMergeTree
 ORDER BY project
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;

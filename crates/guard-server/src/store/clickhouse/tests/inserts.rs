@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::relay::{Mode, Relay};
-use super::{Database, PROJECT, append, arrived, eventually, events, total};
+use super::{Database, PROJECT, append, arrived, events, eventually, total};
 use crate::store::clickhouse::PAUSE;
 use crate::store::{Arrivals as _, ClickHouse, ProjectId, StoreError, Telemetry as _};
 
@@ -80,7 +80,10 @@ async fn a_batch_whose_outcome_is_unknown_counts_and_arrives_once() {
     append(&node, &["a"]).await.unwrap();
 
     relay.set(Mode::CutAnswers);
-    assert_eq!(append(&node, &["b", "c"]).await, Err(StoreError::Unavailable));
+    assert_eq!(
+        append(&node, &["b", "c"]).await,
+        Err(StoreError::Unavailable)
+    );
     // The sender sends it to another node meanwhile.
     append(&direct, &["b", "c"]).await.unwrap();
     relay.set(Mode::Pass);
@@ -98,7 +101,10 @@ async fn a_node_without_a_slot_stores_nothing_and_continues_in_the_next_one() {
     let database = Database::new();
     let slot = Arc::new(std::sync::Mutex::new(Some(1)));
     let its = Arc::clone(&slot);
-    let node = database.try_node(move || *its.lock().unwrap()).await.unwrap();
+    let node = database
+        .try_node(move || *its.lock().unwrap())
+        .await
+        .unwrap();
     append(&node, &["a"]).await.unwrap();
     *slot.lock().unwrap() = None;
     assert_eq!(append(&node, &["b"]).await, Err(StoreError::Unavailable));

@@ -29,7 +29,9 @@ fn events(project: ProjectId, keys: &[&str]) -> Batch {
     let event = |key: &&str| json!({ "idempotency_key": key, "timestamp": "2026-11-30T12:00:00Z", "event_type": "x" });
     let events: Vec<_> = keys.iter().map(event).collect();
     let body = json!({ "events": events, "metrics": [] }).to_string();
-    Intake::read(project, body.as_bytes(), None, 10_000).unwrap().batch
+    Intake::read(project, body.as_bytes(), None, 10_000)
+        .unwrap()
+        .batch
 }
 
 async fn append(node: &ClickHouse, keys: &[&str]) -> Result<Receipt, StoreError> {

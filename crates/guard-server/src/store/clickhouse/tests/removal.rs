@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Database, PROJECT, append, eventually, events, total};
+use super::{Database, PROJECT, append, events, eventually, total};
 use crate::store::{Expiry, ProjectId, Telemetry as _};
 
 fn everything_before(time: &str) -> Expiry {

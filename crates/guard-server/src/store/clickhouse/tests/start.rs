@@ -25,7 +25,9 @@ async fn always(status: &'static str, code: &'static str, body: &'static str) ->
             let _ = client.write_all(answer.as_bytes()).await;
         }
     });
-    format!("http://guard:secret@{address}/guard").parse().unwrap()
+    format!("http://guard:secret@{address}/guard")
+        .parse()
+        .unwrap()
 }
 
 async fn refusal(endpoint: Endpoint) -> (OpenError, String) {
@@ -92,7 +94,9 @@ async fn a_schema_of_a_newer_release_is_refused() {
 #[tokio::test]
 async fn a_database_that_exists_is_opened_again_with_its_records() {
     let database = Database::new();
-    super::append(&*database.node(1).await, &["a"]).await.unwrap();
+    super::append(&*database.node(1).await, &["a"])
+        .await
+        .unwrap();
     let node = database.node(1).await;
     assert_eq!(super::total(&node).await, 1);
 }
