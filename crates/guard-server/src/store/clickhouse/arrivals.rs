@@ -214,7 +214,11 @@ impl ClickHouse {
         let (Some(first), Some(last)) = (times.clone().min(), times.max()) else {
             return Ok(copies);
         };
-        let ids: Vec<_> = found.iter().map(|it| (it.timestamp, it.key)).collect();
+        // The client would give the type of each key.
+        let ids = found
+            .iter()
+            .map(|it| format!("({},{})", it.timestamp, it.key));
+        let ids: Vec<_> = ids.collect();
         let query = self
             .engine
             .query(
@@ -229,7 +233,7 @@ impl ClickHouse {
             .param("project", project.0)
             .param("first", first)
             .param("last", last)
-            .param("ids", ids);
+            .param("ids", format!("[{}]", ids.join(",")));
         let rows: Vec<Copied> = self.engine.rows(query, QUERY_TIME).await?;
         for copy in rows {
             let id = (copy.timestamp, copy.key);
