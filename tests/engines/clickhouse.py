@@ -21,8 +21,15 @@ from urllib.parse import parse_qsl, urlsplit
 
 # Parameters of a URL that are no settings.
 NO_SETTINGS = {
-    "database", "query", "default_format", "query_id", "session_id", "wait_end_of_query",
-    "user", "password", "role",
+    "database",
+    "query",
+    "default_format",
+    "query_id",
+    "session_id",
+    "wait_end_of_query",
+    "user",
+    "password",
+    "role",
 }
 CODE = re.compile(r"Code: (\d+)")
 INSERT = re.compile(r"(?is)^(\s*INSERT\s.*?)\sFORMAT\s+(\w+)\s*$")

@@ -197,8 +197,8 @@ impl ClickHouse {
             .query(&text)
             .param("project", window.project.0)
             .param("least", least)
-            .param("after", after)
-            .param("end", end)
+            .param("after", after.as_slice())
+            .param("end", end.as_slice())
             .param("limit", limit as u64);
         self.engine.rows(query, QUERY_TIME).await
     }
