@@ -41,7 +41,12 @@ fn value(text: &str, sample: &str) -> f64 {
 
 #[tokio::test]
 async fn records_requests_and_commits_are_counted() {
-    let server = Server::start().await;
+    // The background loop writes as well, perhaps just while the metrics are read.
+    let setup = Setup {
+        is_maintained: false,
+        ..Setup::default()
+    };
+    let server = setup.start().await;
     let body = batch(
         "b",
         &[event("a"), event("b"), json!({ "event_type": 1 })],
