@@ -140,7 +140,7 @@ fn fields(rules: &DynamicRules) -> Result<Map<String, Value>, ChangeError> {
     Ok(fields)
 }
 
-/// Publishes and removes the draft. Operations stay. If somebody else published after the draft was
+/// Publishes and removes the draft, with one commit. Operations stay. If somebody else published after the draft was
 /// saved, the draft replaces that document only with a confirmation. Returns the version.
 ///
 /// # Errors
@@ -160,12 +160,11 @@ pub async fn publish(
         expected,
         version: None,
         action: "publish the draft",
+        draft: Some(&draft),
     };
     let version = versions::publish(store, project, publishing, by, now).await;
-    let version = version.map_err(|error| match error {
+    version.map_err(|error| match error {
         ChangeError::Unmatched => ChangeError::Replaced,
         other => other,
-    })?;
-    store.remove_draft(project, draft, None).await?;
-    Ok(version)
+    })
 }

@@ -46,6 +46,7 @@ pub async fn set(
         expected: None,
         version: Some(rules.version),
         action: "publish",
+        draft: None,
     };
     versions::publish(store, project.id, publishing, by, now).await
 }

@@ -15,7 +15,7 @@ use super::retention;
 use crate::clock::AHEAD;
 use crate::fingerprint::fingerprint;
 use crate::people::Actor;
-use crate::store::{Change, ProjectId, RulesOutcome, RulesStore, StoreError, StoredRules};
+use crate::store::{Change, Draft, ProjectId, RulesOutcome, RulesStore, StoreError, StoredRules};
 
 /// How often a change is retried because another one came first.
 const ATTEMPTS: usize = 20;
@@ -79,6 +79,8 @@ pub struct Changed {
     pub action: String,
     /// Whether nothing changes but the time until which the rules hold. The audit log leaves that out.
     pub is_renewal: bool,
+    /// The draft that it publishes. It is removed with the same commit.
+    pub draft: Option<Draft>,
 }
 
 impl Changed {
@@ -89,6 +91,7 @@ impl Changed {
             version: None,
             action: action.to_owned(),
             is_renewal: false,
+            draft: None,
         }
     }
 }
@@ -143,7 +146,7 @@ pub async fn change(
         };
         let next = stored(&composed, document, change, by.automatic)?;
         let keep = retention::keep(store, project, current.as_ref(), &next).await?;
-        let set = store.set_rules(project, from, next, keep, entry);
+        let set = store.set_rules(project, from, next, keep, changed.draft, entry);
         if set.await? == RulesOutcome::Set {
             return Ok(version);
         }
@@ -283,6 +286,8 @@ pub(crate) struct Publishing<'a> {
     pub(crate) version: Option<i64>,
     /// The history text.
     pub(crate) action: &'a str,
+    /// The draft that has these rules. It is removed with the same commit.
+    pub(crate) draft: Option<&'a Draft>,
 }
 
 /// Replaces the published document. Operations stay. Returns the version.
@@ -303,6 +308,7 @@ pub(crate) async fn publish(
         expected,
         version,
         action,
+        draft,
     } = publishing;
     change(store, project, by, now, |mut policy| {
         let replaced = policy.publish(rules.clone());
@@ -313,6 +319,7 @@ pub(crate) async fn publish(
         }
         Ok(Changed {
             version,
+            draft: draft.cloned(),
             ..Changed::to(policy, action)
         })
     })

@@ -123,13 +123,15 @@ pub trait RulesStore: Send + Sync {
     ) -> BoxFuture<'_, Vec<(ProjectId, String)>>;
 
     /// Stores rules that are based on version `from`, if that is still in force, and removes the
-    /// versions that `keep` does not cover. The newest version always stays.
+    /// versions that `keep` does not cover. The newest version always stays. The `draft` that they
+    /// publish is removed in the same commit, unless another one was saved since it was read.
     fn set_rules(
         &self,
         project: ProjectId,
         from: Option<i64>,
         rules: StoredRules,
         keep: KeepVersions,
+        draft: Option<Draft>,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, RulesOutcome>;
 

@@ -345,6 +345,7 @@ impl RulesStore for Failing {
         _: Option<i64>,
         _: StoredRules,
         _: KeepVersions,
+        _: Option<Draft>,
         _: Option<AuditEntry>,
     ) -> BoxFuture<'_, RulesOutcome> {
         self.answer()

@@ -1,6 +1,7 @@
 //! Drafts: documents that are prepared before they are published.
 
 use reqwest::Method;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::process::{Process, command};
@@ -33,6 +34,23 @@ async fn a_draft_changes_nothing_until_it_is_published_and_removed() {
     for path in ["/draft", "/draft/diff"] {
         assert_eq!(ask(&server, Method::GET, path, json!({})).await.0, 404);
     }
+}
+
+#[tokio::test]
+async fn a_draft_that_cannot_be_removed_is_not_published() {
+    let server = Server::start().await;
+    let body = json!({ "document": { "message": "m" } });
+    assert_eq!(ask(&server, Method::PUT, "/draft", body).await.0, 200);
+    let database = Connection::open(server.store_path("guard.db")).unwrap();
+    let refuse =
+        "CREATE TRIGGER refuse BEFORE DELETE ON rule_drafts BEGIN SELECT RAISE(FAIL, 'no'); END";
+    database.execute_batch(refuse).unwrap();
+    let publish = async || ask(&server, Method::POST, "/draft/publish", json!({})).await;
+    assert_eq!(publish().await.0, 503);
+    assert_eq!(ask(&server, Method::GET, "", json!({})).await.1, json!({}));
+    assert_eq!(ask(&server, Method::GET, "/draft", json!({})).await.0, 200);
+    database.execute_batch("DROP TRIGGER refuse").unwrap();
+    assert_eq!(publish().await, (200, json!({ "version": 1 })));
 }
 
 #[tokio::test]

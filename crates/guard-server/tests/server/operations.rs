@@ -440,7 +440,7 @@ async fn a_rollback_to_a_pattern_that_is_refused_today_fails() {
     }
     let set = server
         .store
-        .set_rules(id, Some(1), earlier, KeepVersions::ALL, None)
+        .set_rules(id, Some(1), earlier, KeepVersions::ALL, None, None)
         .await;
     assert_eq!(set.unwrap(), RulesOutcome::Set);
     post(&server, "countries", json!({ "country": "NZ" })).await;

@@ -34,7 +34,7 @@ async fn store(server: &Server, version: i64, rules: DynamicRules, entries: Valu
     let project = project.unwrap().unwrap().id;
     server
         .store
-        .set_rules(project, None, stored, KeepVersions::ALL, None)
+        .set_rules(project, None, stored, KeepVersions::ALL, None, None)
         .await
         .unwrap();
 }

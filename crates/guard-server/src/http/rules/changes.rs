@@ -160,6 +160,7 @@ pub(crate) async fn publish(
             expected: (!is_any).then_some(&tags),
             version: None,
             action: "publish",
+            draft: None,
         };
         versions::publish(&*store, project, publishing, &by, now).await
     };

@@ -123,6 +123,7 @@ macro_rules! conformance_suite {
                 history_is_read_page_by_page,
                 the_newest_version_decides_when_rules_are_due,
                 a_draft_is_replaced_and_removed_only_if_it_is_unchanged,
+                a_draft_goes_with_the_version_that_publishes_it,
             ],
             fleet: [
                 signals_of_an_agent_are_combined,

@@ -34,7 +34,7 @@ async fn set(
     let from = (rules.version > 1).then_some(rules.version - 1);
     let outcome = stores
         .rules
-        .set_rules(project, from, rules, keep, None)
+        .set_rules(project, from, rules, keep, None, None)
         .await;
     assert_eq!(outcome, Ok(RulesOutcome::Set));
     kept(stores, project).await
@@ -120,7 +120,7 @@ pub(in crate::store) async fn the_second_change_to_the_same_version_is_refused(s
     for (from, version) in [(Some(1), 3), (None, 1)] {
         let late = stores
             .rules
-            .set_rules(project, from, rules(version, 9), KEEP_ALL, None);
+            .set_rules(project, from, rules(version, 9), KEEP_ALL, None, None);
         assert_eq!(late.await, Ok(RulesOutcome::Outdated));
     }
     assert_eq!(kept(stores, project).await, [2, 1]);
@@ -162,16 +162,38 @@ pub(in crate::store) async fn the_newest_version_decides_when_rules_are_due(stor
     assert_eq!(made_ahead.len(), 2);
 }
 
-pub(in crate::store) async fn a_draft_is_replaced_and_removed_only_if_it_is_unchanged(
-    stores: &Stores,
-) {
-    let project = project(stores, "default").await;
-    let draft = |document: &str| Draft {
+fn draft(document: &str) -> Draft {
+    Draft {
         document: document.to_owned(),
         base: Some("tag".to_owned()),
         saved_at: at(7),
         author: None,
+    }
+}
+
+pub(in crate::store) async fn a_draft_goes_with_the_version_that_publishes_it(stores: &Stores) {
+    let project = project(stores, "default").await;
+    let store = &stores.rules;
+    store.save_draft(project, draft("1"), None).await.unwrap();
+    let publish = async |from: Option<i64>, version| {
+        let published = Some(draft("1"));
+        let set = store.set_rules(project, from, rules(version, 1), KEEP_ALL, published, None);
+        set.await.unwrap()
     };
+    assert_eq!(publish(Some(7), 8).await, RulesOutcome::Outdated);
+    assert_eq!(store.draft(project).await, Ok(Some(draft("1"))));
+    assert_eq!(publish(None, 1).await, RulesOutcome::Set);
+    assert_eq!(store.draft(project).await, Ok(None));
+    // Somebody saves another draft while the first one is published.
+    store.save_draft(project, draft("2"), None).await.unwrap();
+    assert_eq!(publish(Some(1), 2).await, RulesOutcome::Set);
+    assert_eq!(store.draft(project).await, Ok(Some(draft("2"))));
+}
+
+pub(in crate::store) async fn a_draft_is_replaced_and_removed_only_if_it_is_unchanged(
+    stores: &Stores,
+) {
+    let project = project(stores, "default").await;
     let store = &stores.rules;
     assert_eq!(store.draft(project).await, Ok(None));
     store.save_draft(project, draft("1"), None).await.unwrap();

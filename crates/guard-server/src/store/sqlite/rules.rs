@@ -71,11 +71,16 @@ impl RulesStore for Sqlite {
         from: Option<i64>,
         rules: StoredRules,
         keep: KeepVersions,
+        draft: Option<Draft>,
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, RulesOutcome> {
         let bytes = rules.document.len() + rules.policy.len();
         self.audited(bytes, entry, move |connection| {
-            set_rules(connection, project, from, &rules, keep)
+            let outcome = set_rules(connection, project, from, &rules, keep)?;
+            if let (RulesOutcome::Set, Some(draft)) = (outcome, draft) {
+                remove_draft(connection, project, &draft)?;
+            }
+            Ok(outcome)
         })
     }
 
@@ -128,11 +133,7 @@ impl RulesStore for Sqlite {
         entry: Option<AuditEntry>,
     ) -> BoxFuture<'_, bool> {
         self.audited(0, entry, move |connection| {
-            let removed = connection.execute(
-                "DELETE FROM rule_drafts WHERE project_id = ?1 AND document = ?2",
-                params![project.0, draft.document],
-            )?;
-            Ok(removed > 0)
+            remove_draft(connection, project, &draft)
         })
     }
 }
@@ -216,6 +217,19 @@ fn set_rules(
     }
     remove_oldest(connection, project, keep)?;
     Ok(RulesOutcome::Set)
+}
+
+/// Removes a draft, unless another one was saved since it was read. Returns whether it did.
+fn remove_draft(
+    connection: &Connection,
+    project: ProjectId,
+    draft: &Draft,
+) -> rusqlite::Result<bool> {
+    let removed = connection.execute(
+        "DELETE FROM rule_drafts WHERE project_id = ?1 AND document = ?2",
+        params![project.0, draft.document],
+    )?;
+    Ok(removed > 0)
 }
 
 /// Removes the oldest versions beyond the limits, but not the newest. Those of people stay longest.
