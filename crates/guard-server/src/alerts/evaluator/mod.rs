@@ -2,15 +2,17 @@
 //!
 //! Each evaluation reads the events that arrived since the last one, once for all alerts of a
 //! project. [`index`] finds the filters that an event can match, [`counter`] counts it by its own
-//! time. What the counts mean is in [`watch`], where a group stands in [`state`]. The new states,
-//! their notifications and the position in the order of arrival are stored in one transaction: if
-//! the server is killed, the next one evaluates again what was not stored.
+//! time. What the counts mean is in [`watch`] and [`criteria`], where a group stands in [`state`]. The
+//! new states, their notifications and the position in the order of arrival are stored in one
+//! transaction ([`project`]): if the server is killed, the next one evaluates again what was not
+//! stored.
 //!
 //! After a start the counts are read from the store ([`fill`]); events that arrived since the
 //! stored position are not counted again, but the windows that they belong to are measured.
 
 mod compose;
 mod counter;
+mod criteria;
 mod fill;
 mod index;
 mod project;

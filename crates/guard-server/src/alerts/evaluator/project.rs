@@ -1,32 +1,25 @@
-//! The alerts of one project.
+//! The alerts of one project: `follow` counts the events that arrived, `groups` limits the groups,
+//! and `outcome` says what is stored and told.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod follow;
+mod groups;
+mod outcome;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use serde_json::{Map, Value};
 
-use super::compose::{self, Subject};
-use super::fill::fill;
+use self::groups::with_rest;
+use self::outcome::{Outcome, outcome};
 use super::index::FilterIndex;
 use super::sources::{Said, View};
-use super::state::{Finding, GroupKey, GroupState, Moment, Step, advance};
-use super::watch::{Arrival, Source, Watch, with_rest};
+use super::state::{Finding, GroupKey};
+use super::watch::{Source, Watch};
 use super::{Evaluation, LIMITS, Round};
-use crate::fingerprint::fingerprint;
-use crate::query::{Utc, filter};
-use crate::store::{
-    AlertCommit, AlertUpdate, ArrivalQuery, Cursor, NewHistory, NewNotification, Project,
-    StoreError, StoredAlert, StoredState, Stores,
-};
+use crate::store::{AlertCommit, Cursor, Project, StoreError, StoredAlert, StoredState, Stores};
 
-/// Events that are read at once.
-const SLICE: u16 = 1000;
-/// Bytes of events that are read at once.
-const SLICE_BYTES: usize = 4 << 20;
-/// After this many slices, counts are read from the store instead.
-const MAX_SLICES: usize = 500;
 /// The most counts in memory for the alerts of a project, unless it has very many of them.
 const MAX_CELLS: usize = 4_000_000;
 /// After a start, alerts whose window is longer may end after this time.
@@ -41,14 +34,6 @@ pub(super) struct ProjectWatch {
     routes: Vec<Vec<usize>>,
     /// The position in the order of arrival up to which events were counted.
     position: Option<Cursor>,
-}
-
-/// What became of a watch.
-struct Outcome {
-    watch: usize,
-    states: Vec<(GroupKey, Option<GroupState>)>,
-    told: Vec<usize>,
-    update: AlertUpdate,
 }
 
 impl ProjectWatch {
@@ -190,102 +175,6 @@ impl ProjectWatch {
         (MAX_CELLS / counted.max(1)).clamp(2000, 20_000)
     }
 
-    /// Reads what arrived since the last evaluation. Returns the new position.
-    async fn follow_events(
-        &mut self,
-        stores: &Stores,
-        project: &Project,
-        round: Round<'_>,
-        limit: usize,
-    ) -> Result<Option<Cursor>, StoreError> {
-        let mut position = match self.position.clone() {
-            Some(position) => position,
-            None => match stores.alerts.evaluated(project.id).await? {
-                Some(position) => position,
-                None => stores.arrivals.now(project.id).await?,
-            },
-        };
-        for watch in &mut self.watches {
-            if let Err(error) = fill(watch, stores, project.id, round.reading.now, limit).await {
-                // It is tried again in the next round.
-                tracing::debug!(%error, alert = watch.stored.id, "cannot read the counts of an alert");
-            }
-        }
-        let begun = position.clone();
-        for _ in 0..MAX_SLICES {
-            if self.routes.is_empty() {
-                position = stores.arrivals.now(project.id).await?;
-                break;
-            }
-            let query = ArrivalQuery {
-                project: project.id,
-                after: position,
-                until: None,
-                limit: SLICE,
-                bytes: SLICE_BYTES,
-            };
-            let slice = match stores.arrivals.arrivals(query).await {
-                Err(StoreError::ExpiredCursor | StoreError::InvalidCursor) => {
-                    return self.start_over(stores, project).await;
-                }
-                slice => slice?,
-            };
-            for arrived in &slice.events {
-                self.arrived(&arrived.event, round, limit);
-            }
-            position = slice.next;
-            if slice.is_complete {
-                let has_moved = position != begun || self.position.is_none();
-                self.position = Some(position.clone());
-                return Ok(has_moved.then_some(position));
-            }
-        }
-        if self.routes.is_empty() {
-            self.position = Some(position);
-            return Ok(None);
-        }
-        self.start_over(stores, project).await
-    }
-
-    /// Reads counts from the store in the next round, because events cannot be followed from here.
-    async fn start_over(
-        &mut self,
-        stores: &Stores,
-        project: &Project,
-    ) -> Result<Option<Cursor>, StoreError> {
-        let position = stores.arrivals.now(project.id).await?;
-        for watch in &mut self.watches {
-            if let Source::Events(counts) = &mut watch.source {
-                counts.filled_at = None;
-            }
-        }
-        self.position = Some(position.clone());
-        Ok(Some(position))
-    }
-
-    fn arrived(&mut self, event: &crate::store::StoredEvent, round: Round<'_>, limit: usize) {
-        let Ok(body) = serde_json::from_str::<Map<String, Value>>(event.body.get()) else {
-            return;
-        };
-        let record = filter::Subject {
-            body: &body,
-            timestamp: Some(event.timestamp),
-            install_id: event.install_id.as_deref(),
-        };
-        let arrival = Arrival {
-            record,
-            timestamp: event.timestamp,
-            received_at: event.received_at,
-            now: round.reading.now,
-            limit,
-        };
-        for number in self.index.matching(record) {
-            for watch in &self.routes[number] {
-                self.watches[*watch].arrived(arrival);
-            }
-        }
-    }
-
     async fn findings(
         &mut self,
         at: usize,
@@ -354,136 +243,4 @@ impl ProjectWatch {
             }
         }
     }
-}
-
-/// What becomes of a watch that was evaluated. `None` if nothing changed.
-async fn outcome(
-    at: usize,
-    watch: &Watch,
-    findings: Vec<Finding>,
-    stores: &Stores,
-    project: &Project,
-    round: Round<'_>,
-) -> Option<Outcome> {
-    let reading = round.reading;
-    let settings = &watch.rule.settings;
-    let interval = i64::try_from(settings.update_interval_s).unwrap_or(i64::MAX);
-    let moment = Moment {
-        now: reading.now,
-        uptime: reading.uptime,
-        can_end: reading.uptime >= watch.can_end_from,
-        is_silenced: watch.rule.is_silenced(reading.now),
-        interval: SignedDuration::from_secs(interval),
-    };
-    let mut outcome = Outcome {
-        watch: at,
-        states: Vec::new(),
-        told: Vec::new(),
-        update: AlertUpdate {
-            alert: watch.stored.id.clone(),
-            ..AlertUpdate::default()
-        },
-    };
-    if let Source::Values(values) = &watch.source
-        && let Some(seen) = &values.seen
-    {
-        outcome.update.seen.clone_from(&seen.added);
-        outcome.update.forgotten.clone_from(&seen.forgotten);
-    }
-    let findings: BTreeMap<_, _> = findings
-        .into_iter()
-        .map(|it| (it.group.clone(), it))
-        .collect();
-    let groups: HashSet<_> = watch.states.keys().chain(findings.keys()).collect();
-    for group in groups {
-        let old = watch.states.get(group);
-        let (state, step) = advance(old.cloned(), findings.get(group), moment);
-        if let Some(step) = step {
-            let told = state.as_ref().or(old);
-            // A state that ends at once is in neither.
-            let Some(about) = told else { continue };
-            let about = ended(about, step, moment);
-            let subject = Subject {
-                project,
-                watch,
-                group,
-                state: &about,
-                step,
-                now: reading.now,
-                base: round.base,
-            };
-            tell(subject, stores, &mut outcome).await;
-        }
-        if state.as_ref() != old {
-            let content = state.as_ref().and_then(|it| serde_json::to_string(it).ok());
-            let is_stored = step.is_some() || state.is_none();
-            if is_stored {
-                outcome.update.states.push((group.to_text(), content));
-            }
-            outcome.states.push((group.clone(), state));
-        }
-    }
-    let is_empty = outcome.states.is_empty() && outcome.update.is_empty();
-    (!is_empty).then_some(outcome)
-}
-
-/// The state that a step is about; one that has just ended is no longer stored.
-fn ended(state: &GroupState, step: Step, moment: Moment) -> GroupState {
-    use crate::alerts::notification::NotificationState::Ended;
-    let ended_at = (step.state == Ended).then(|| state.ended_at.unwrap_or(moment.now));
-    GroupState {
-        ended_at,
-        ..state.clone()
-    }
-}
-
-/// Adds what happened to the history and, for each channel, to the outbox.
-async fn tell(subject: Subject<'_>, stores: &Stores, outcome: &mut Outcome) {
-    let notification = compose::compose(subject, stores).await;
-    let (rule, at) = (&subject.watch.rule, subject.now);
-    let step = subject.step;
-    let mut entry = serde_json::json!({
-        "event": step.state,
-        "told": step.is_told,
-        "summary": notification.summary,
-        "group": notification.group,
-        "since": Utc(notification.since),
-        "count": notification.count,
-        "top_addresses": notification.top_addresses,
-        "top_endpoints": notification.top_endpoints,
-        "links": notification.links,
-        "channels": [],
-    });
-    if step.is_told {
-        outcome.told.push(step.state as usize);
-        entry["channels"] = rule.settings.channels.clone().into();
-        for channel in &rule.settings.channels {
-            let parts = [
-                &subject.project.name,
-                &rule.id,
-                &subject.group.to_text(),
-                step.state.name(),
-                &at.to_string(),
-                channel,
-            ];
-            let id = fingerprint(&parts);
-            let notification = crate::alerts::Notification {
-                id: id.clone(),
-                ..notification.clone()
-            };
-            let Ok(content) = serde_json::to_string(&notification) else {
-                continue;
-            };
-            outcome.update.outbox.push(NewNotification {
-                id,
-                channel: channel.clone(),
-                created_at: at,
-                content,
-            });
-        }
-    }
-    outcome.update.history.push(NewHistory {
-        at,
-        content: entry.to_string(),
-    });
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::counter::Measure;
+use super::criteria::in_window;
 use super::state::{Finding, GroupKey};
-use super::watch::in_window;
 use crate::alerts::Condition;
 use crate::alerts::condition::{AgentSilent, CountInWindow, Storage};
 use crate::explore::agents::{Agent, Agents, agents};

@@ -7,16 +7,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::counter::{Counter, Measure, Window};
+use super::criteria::{in_window, is_over, needed};
 use super::seen::{NAMED, SeenValues};
 use super::state::{Finding, GroupKey, GroupState};
-use crate::alerts::condition::{CountInWindow, FirstSeen, Rise, Threshold};
+use crate::alerts::condition::FirstSeen;
 use crate::alerts::{AlertRule, AlertSettings, Condition};
 use crate::query::filter::{Field, Filter, Subject};
 use crate::query::group::{Key, key_of};
 use crate::store::StoredAlert;
-
-/// The most groups of an alert with a notification each.
-pub(super) const MAX_GROUPS: usize = 20;
 
 /// One alert while it is evaluated.
 #[derive(Debug)]
@@ -290,56 +288,6 @@ impl EventValues {
     }
 }
 
-/// Whether an alert starts at this measure.
-fn is_over(condition: &Condition, measure: &Measure) -> bool {
-    match condition {
-        Condition::Threshold(Threshold { count, .. }) => measure.count >= *count,
-        Condition::Rise(Rise { ratio, minimum, .. }) => {
-            measure.count >= *minimum && measure.count >= times(measure.before, *ratio)
-        }
-        _ => false,
-    }
-}
-
-/// The count at which an alert goes on that has started: four fifths of what starts it.
-fn needed(condition: &Condition, baseline: Option<u64>) -> u64 {
-    match condition {
-        Condition::Threshold(Threshold { count, .. }) => four_fifths(*count),
-        Condition::Rise(Rise { ratio, minimum, .. }) => {
-            // The window before now holds the rise itself, so the one before the rise counts.
-            four_fifths(times(baseline.unwrap_or(0), *ratio).max(*minimum))
-        }
-        _ => 0,
-    }
-}
-
-/// Four fifths, rounded up.
-pub(super) const fn four_fifths(count: u64) -> u64 {
-    count.saturating_mul(4).div_ceil(5)
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "counts are far below 2^52"
-)]
-fn times(count: u64, ratio: f64) -> u64 {
-    (count as f64 * ratio).ceil() as u64
-}
-
-/// The finding for a count within a window.
-pub(super) fn in_window(condition: &CountInWindow, measure: Measure) -> Option<Finding> {
-    (measure.count >= four_fifths(condition.count)).then_some(Finding {
-        group: GroupKey::Whole,
-        is_over: measure.count >= condition.count,
-        count: measure.count,
-        baseline: None,
-        since: measure.since,
-        detail: None,
-    })
-}
-
 fn new_values(seen: &mut SeenValues, condition: &FirstSeen, now: Timestamp) -> Vec<Finding> {
     let window = i64::try_from(condition.window_s).unwrap_or(i64::MAX);
     let recent = seen.recent(now, SignedDuration::from_secs(window));
@@ -359,38 +307,4 @@ fn new_values(seen: &mut SeenValues, condition: &FirstSeen, now: Timestamp) -> V
         since,
         detail: Some(named.join(", ")),
     }]
-}
-
-/// Puts the groups beyond [`MAX_GROUPS`] together. Groups with a notification of their own keep it;
-/// while there is a rest, new groups join it.
-pub(super) fn with_rest(
-    mut findings: Vec<Finding>,
-    states: &BTreeMap<GroupKey, GroupState>,
-) -> Vec<Finding> {
-    let has_rest = states.contains_key(&GroupKey::Rest);
-    let separate = states.len() - usize::from(has_rest);
-    let free = if has_rest {
-        0
-    } else {
-        MAX_GROUPS.saturating_sub(separate)
-    };
-    findings.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.group.cmp(&b.group)));
-    let (mut kept, others): (Vec<_>, Vec<_>) = findings
-        .into_iter()
-        .filter(|it| it.is_over || has_rest || states.contains_key(&it.group))
-        .partition(|it| states.contains_key(&it.group));
-    let mut others = others.into_iter();
-    kept.extend(others.by_ref().take(free));
-    let rest: Vec<_> = others.collect();
-    if let Some(since) = rest.iter().map(|it| it.since).min() {
-        kept.push(Finding {
-            group: GroupKey::Rest,
-            is_over: rest.iter().any(|it| it.is_over),
-            count: rest.iter().map(|it| it.count).sum(),
-            baseline: None,
-            since,
-            detail: Some(format!("{} more groups", rest.len())),
-        });
-    }
-    kept
 }
