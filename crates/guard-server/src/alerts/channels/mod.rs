@@ -118,7 +118,11 @@ fn answered(reply: Reply, channel: &Channel) -> Result<Answer, SendError> {
         status: Some(reply.status),
         text,
     };
-    let retry = match (reply.status, reply.retry_after) {
+    let wait = match channel.kind {
+        ChannelKind::Telegram => telegram::retry_after(&reply.body),
+        _ => None,
+    };
+    let retry = match (reply.status, reply.retry_after.or(wait)) {
         (200..300, _) => return Ok(answer(text)),
         (300..400, _) => {
             let answer = answer(

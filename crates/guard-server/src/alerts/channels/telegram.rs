@@ -2,7 +2,9 @@
 //!
 //! Limit: 4,096 characters without the markup (<https://core.telegram.org/bots/api#sendmessage>).
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::super::{AlertError, Channel};
 use super::words::{Link, Words, escaped};
@@ -39,6 +41,14 @@ fn text(words: &Words) -> String {
     );
     lines.extend(words.links.iter().map(link));
     lines.join("\n")
+}
+
+/// How long Telegram asks to wait. It says so in the body of its answer
+/// (<https://core.telegram.org/bots/api#responseparameters>).
+pub(super) fn retry_after(body: &str) -> Option<Duration> {
+    let answer: Value = serde_json::from_str(body).ok()?;
+    let seconds = answer["parameters"]["retry_after"].as_u64();
+    seconds.map(Duration::from_secs)
 }
 
 /// A link in HTML.

@@ -417,6 +417,26 @@ fn an_answer_says_whether_to_try_again() {
 }
 
 #[test]
+fn telegram_says_in_the_body_when_to_try_again() {
+    let body = json!({
+        "ok": false, "error_code": 429, "description": "Too Many Requests: retry after 7",
+        "parameters": { "retry_after": 7 },
+    });
+    let telegram = channel(ChannelKind::Telegram, "-100123", Some(TOKEN));
+    let webhook = channel(ChannelKind::Webhook, "https://example.com/", None);
+    let seven = Retry::After(std::time::Duration::from_secs(7));
+    for (channel, status, body, expected) in [
+        (&telegram, 429, body.to_string(), seven),
+        (&telegram, 429, "Too Many Requests".to_owned(), Retry::Later),
+        (&telegram, 400, body.to_string(), Retry::Never),
+        (&webhook, 429, body.to_string(), Retry::Later),
+    ] {
+        let error = answered(reply(status, &body, None), channel).unwrap_err();
+        assert_eq!(error.retry(), expected, "{status} {body}");
+    }
+}
+
+#[test]
 fn a_failure_says_whether_to_try_again() {
     let channel = channel(ChannelKind::Email, "ops@example.com", None);
     let refused = |code| Failure::MailRefused {
