@@ -37,7 +37,7 @@ pub struct Notification {
     /// When this was noticed.
     #[serde(serialize_with = "utc")]
     pub at: Timestamp,
-    /// How many: events, losses, agents, new values.
+    /// How many: events, losses, agents, new values. 0 if nothing is counted, as for storage.
     pub count: u64,
     /// The addresses with the most of these events, at most [`TOP`]. Empty if it is not about events.
     pub top_addresses: Vec<TopEntry>,

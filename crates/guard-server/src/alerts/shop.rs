@@ -16,3 +16,11 @@ pub(super) async fn shop() -> (TempDir, Stores, Project) {
     let project = projects.project_named("shop").await.unwrap().unwrap();
     (directory, stores, project)
 }
+
+/// Stores that fail: the file is gone.
+pub(super) fn gone() -> Stores {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&directory.path().join("guard.db")).unwrap();
+    directory.close().unwrap();
+    Stores::of(Arc::new(store))
+}

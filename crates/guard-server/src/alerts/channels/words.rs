@@ -84,7 +84,9 @@ fn facts(notification: &Notification) -> Vec<Fact> {
         add("Group", &format!("{}: {value}", group.field));
     }
     add("Since", &since(notification));
-    add("Count", &grouped(notification.count));
+    if notification.count > 0 {
+        add("Count", &grouped(notification.count));
+    }
     add_top(&mut facts, "Addresses", &notification.top_addresses);
     add_top(&mut facts, "Endpoints", &notification.top_endpoints);
     facts

@@ -223,7 +223,8 @@ fn what(condition: &Condition, key: &GroupKey, state: &GroupState) -> String {
         ),
         Condition::Storage(_) => detail.to_owned(),
         Condition::RuleRejected(_) => {
-            format!("{} refuse the rules: {detail}", number(count, "agent"))
+            let refuse = if count == 1 { "refuses" } else { "refuse" };
+            format!("{} {refuse} the rules: {detail}", number(count, "agent"))
         }
         Condition::SignInFailures(it) => format!(
             "{} at this server within {}",

@@ -10,6 +10,7 @@ use super::state::{Finding, GroupKey};
 use crate::alerts::Condition;
 use crate::alerts::condition::{AgentSilent, CountInWindow, Storage};
 use crate::explore::agents::{Agent, Agents, agents};
+use crate::projects::{Settings, Usage};
 use crate::query::TimeRange;
 use crate::store::{Project, StoreError, Stores};
 
@@ -161,34 +162,51 @@ async fn storage(
     view: View<'_>,
 ) -> Result<Vec<Finding>, StoreError> {
     let usage = stores.telemetry.usage(view.project.id).await?;
+    let full = view.is_full.then(|| Level {
+        is_over: true,
+        detail: "the disk is full: records are refused".to_owned(),
+    });
     let settings = &view.project.settings;
-    let days = usage.days_left(settings);
-    let percent = settings
-        .retention_bytes
-        .map(|most| usage.bytes.saturating_mul(100) / most.max(1));
-    let (is_over, count, detail) = if view.is_full {
-        (
-            true,
-            0,
-            Some("the disk is full: records are refused".to_owned()),
-        )
-    } else if let Some(days) = days.filter(|days| *days <= condition.days_left + 1) {
-        let detail = format!("the disk is full in {days} days at this growth");
-        (days <= condition.days_left, days, Some(detail))
-    } else if let (Some(percent), Some(limit)) = (percent, condition.used_percent) {
-        let detail = format!("{percent} % of retention_bytes are used");
-        let nearly = percent + 2 >= limit;
-        (percent >= limit, percent, nearly.then_some(detail))
-    } else {
-        (false, 0, None)
-    };
-    let finding = detail.map(|detail| Finding {
+    let levels = [
+        full,
+        days_left(condition, usage, settings),
+        used(condition, usage, settings),
+    ];
+    let mut levels: Vec<_> = levels.into_iter().flatten().collect();
+    // The first that starts the alert, else the first that keeps it going.
+    levels.sort_by_key(|level| !level.is_over);
+    let finding = levels.into_iter().next().map(|level| Finding {
         group: GroupKey::Whole,
-        is_over,
-        count,
+        is_over: level.is_over,
+        count: 0,
         baseline: None,
         since: view.now,
-        detail: Some(detail),
+        detail: Some(level.detail),
     });
     Ok(finding.into_iter().collect())
+}
+
+/// One reason to say that storage fills up.
+struct Level {
+    /// Whether the alert starts. If not, it goes on if it has started.
+    is_over: bool,
+    detail: String,
+}
+
+fn days_left(condition: &Storage, usage: Usage, settings: &Settings) -> Option<Level> {
+    let days = usage.days_left(settings)?;
+    let unit = if days == 1 { "day" } else { "days" };
+    (days <= condition.days_left + 1).then(|| Level {
+        is_over: days <= condition.days_left,
+        detail: format!("the disk is full in {days} {unit} at this growth"),
+    })
+}
+
+fn used(condition: &Storage, usage: Usage, settings: &Settings) -> Option<Level> {
+    let (most, limit) = (settings.retention_bytes?, condition.used_percent?);
+    let percent = usage.bytes.saturating_mul(100) / most.max(1);
+    (percent + 2 >= limit).then(|| Level {
+        is_over: percent >= limit,
+        detail: format!("{percent} % of retention_bytes are used"),
+    })
 }

@@ -2,5 +2,7 @@
 
 mod conditions;
 mod cost;
+mod failures;
 mod restarts;
+mod storage;
 mod world;

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::world::World;
-use crate::store::LossReport;
+use crate::store::{AgentSignal, LossReport};
 
 const LOGIN: &str = "endpoint:/login";
 
@@ -214,16 +214,50 @@ async fn losses_are_summed_over_the_window() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told() {
+async fn refused_rules_are_told_until_no_agent_refuses_them() {
     let mut world = World::new().await;
-    let alert = world.alert(json!({ "type": "storage" })).await;
+    let alert = world
+        .alert_with(json!({
+            "label": "It", "condition": { "type": "rule_rejected" }, "update_interval_s": 60,
+        }))
+        .await;
+    let reported = |refused: Option<&str>| AgentSignal::Reported {
+        in_force: Some(1),
+        refused: refused.map(str::to_owned),
+    };
+    for process in ["1", "2"] {
+        world
+            .signal(process, AgentSignal::Asked { holds: true })
+            .await;
+        world.signal(process, reported(None)).await;
+    }
     world.run(60).await;
     assert!(world.told(&alert).await.is_empty());
-    world.outside.is_full = true;
+    let why = "rules field `ip_blacklist[0]`: not an address";
+    world.signal("1", reported(Some(why))).await;
     world.run(10).await;
-    world.outside.is_full = false;
+    assert_eq!(world.told(&alert).await, ["started"]);
+    let history = world.history(&alert).await;
+    assert_eq!(
+        history[0]["summary"],
+        format!("1 agent refuses the rules: {why}")
+    );
+    let view = "https://guard.example/p/shop/rules?tab=adoption";
+    assert_eq!(history[0]["links"]["view"], view);
+    world.signal("2", reported(Some(why))).await;
+    world.run(60).await;
+    assert_eq!(world.told(&alert).await, ["started", "ongoing"]);
+    let history = world.history(&alert).await;
+    let summary = history[1]["summary"].as_str().unwrap();
+    assert!(
+        summary.starts_with("2 agents refuse the rules: "),
+        "{summary}"
+    );
+    for process in ["1", "2"] {
+        world.signal(process, reported(None)).await;
+    }
     world.run(120).await;
-    assert_eq!(world.told(&alert).await, ["started", "ended"]);
+    assert_eq!(world.told(&alert).await.last().unwrap(), "ended");
 }
 
 #[tokio::test]

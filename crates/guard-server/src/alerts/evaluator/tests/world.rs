@@ -10,21 +10,24 @@ use crate::alerts::evaluator::{Evaluation, Evaluator, Outside};
 use crate::alerts::manage;
 use crate::alerts::shop::shop;
 use crate::clock::Reading;
+use crate::fleet::subscribers::policy;
 use crate::ingest::intake::Intake;
 use crate::people::Actor;
-use crate::store::{Project, StatusReport, StoreError, Stores};
+use crate::store::{AgentId, AgentSignal, CheckIn, Project, StatusReport, StoreError, Stores};
 
 /// The time between two evaluations.
 const EVERY: u32 = 10;
 
 pub(super) struct World {
     pub(super) stores: Stores,
+    /// What evaluations read. A test may replace a store in it.
+    pub(super) seen: Stores,
     pub(super) project: Project,
     pub(super) evaluator: Evaluator,
     pub(super) reading: Reading,
     pub(super) outside: Outside,
     events: u32,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl World {
@@ -34,6 +37,7 @@ impl World {
         let none = stores.alerts.add_default_alerts(project.id, Vec::new());
         none.await.unwrap();
         Self {
+            seen: stores.clone(),
             stores,
             project,
             evaluator: Evaluator::new("https://guard.example".to_owned()),
@@ -43,7 +47,7 @@ impl World {
             },
             outside: Outside::default(),
             events: 0,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -100,6 +104,25 @@ impl World {
         self.stores.fleet.save_report(report, room).await.unwrap();
     }
 
+    /// A process on its own host sends a signal about rules now.
+    pub(super) async fn signal(&self, process: &str, signal: AgentSignal) {
+        let check_in = CheckIn {
+            project: self.project.id,
+            agent: AgentId {
+                install_id: format!("install-{process}"),
+                process: process.to_owned(),
+                agent: "guard-agent/3".to_owned(),
+            },
+            at: self.reading.now,
+            signal,
+        };
+        let saved = self
+            .stores
+            .fleet
+            .save_check_ins(vec![check_in].into(), policy(100));
+        saved.await.unwrap();
+    }
+
     /// Lets time pass without an evaluation.
     pub(super) fn pass(&mut self, seconds: u32) {
         self.reading.uptime += Duration::from_secs(seconds.into());
@@ -108,7 +131,7 @@ impl World {
 
     pub(super) async fn evaluate(&mut self) -> Result<Evaluation, StoreError> {
         self.evaluator
-            .evaluate(&self.stores, self.reading, self.outside)
+            .evaluate(&self.seen, self.reading, self.outside)
             .await
     }
 
@@ -123,6 +146,17 @@ impl World {
     /// The server starts again, with nothing but what is stored.
     pub(super) fn restart(&mut self) {
         self.evaluator = Evaluator::new("https://guard.example".to_owned());
+    }
+
+    /// From now on nothing can be stored: the database is not in its place. What is open can be read.
+    pub(super) fn misplace_store(&self) {
+        let path = self.directory.path();
+        std::fs::rename(path.join("guard.db"), path.join("away")).unwrap();
+    }
+
+    pub(super) fn put_store_back(&self) {
+        let path = self.directory.path();
+        std::fs::rename(path.join("away"), path.join("guard.db")).unwrap();
     }
 
     /// What happened to an alert, the oldest first.
