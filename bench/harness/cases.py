@@ -8,9 +8,11 @@ from functools import partial
 from statistics import median, quantiles
 from typing import Literal, TypeVar
 
+from harness import alerts as alerting
 from harness import dashboard as browser
 from harness import explore as exploring
 from harness import held, ingest, processes
+from harness import retention as expiring
 from harness import rules as dynamic_rules
 from harness import tail as live
 from harness.comparison import Comparison
@@ -36,6 +38,8 @@ class Scale:
     sustained: int
     stored: Sequence[int]
     explored: Sequence[int]
+    expired: int
+    alert_spans: int
     readers: int
     tail_seconds: int
     page_seconds: int
@@ -52,6 +56,8 @@ FULL = Scale(
     sustained=1_000_000,
     stored=(100_000, 1_000_000),
     explored=(100_000, 1_000_000),
+    expired=1_000_000,
+    alert_spans=12,
     readers=200,
     tail_seconds=30,
     page_seconds=600,
@@ -68,6 +74,8 @@ QUICK = Scale(
     sustained=100_000,
     stored=(100_000,),
     explored=(100_000,),
+    expired=100_000,
+    alert_spans=3,
     readers=200,
     tail_seconds=5,
     page_seconds=20,
@@ -154,6 +162,9 @@ NOTHING = "an agent that does nothing"
 GOAL = 2
 # The rate at which events come in while others follow them.
 EVENTS_PER_SECOND = 5000
+# Alerts of one project, and the largest share of a core that they may cost, in percent.
+ALERTS = 1000
+ALERTS_GOAL = 5
 
 
 def send(environment: Environment, sink: Sink, scale: Scale) -> Result:
@@ -361,6 +372,34 @@ def explore(environment: Environment, _: Sink, scale: Scale) -> Result:
     return Result(tables=[exploring.growth(exploring.measure(environment, scale.explored))])
 
 
+def retention(environment: Environment, _: Sink, scale: Scale) -> Result:
+    """Measures how long removing old records holds up the writer, on a real clock."""
+    cost = expiring.measure(environment, scale.expired)
+    what = f"while guard-server removes {cost.removed:,} events"
+    bound = f"{1e3 * expiring.BOUND_SECONDS:.0f} ms"
+    return Result(
+        alone=[
+            f"{what}: {cost.over:,} of {cost.commits:,} commits hold the writer for more than "
+            f"{bound}; goal none",
+            distribution("POST of one event before that", cost.quiet),
+            distribution(f"POST of one event {what}", cost.meanwhile),
+        ]
+    )
+
+
+def alerts(environment: Environment, _: Sink, scale: Scale) -> Result:
+    """Measures what many alerts cost the server while events come in."""
+    cost = alerting.measure(environment, ALERTS, scale.alert_spans)
+    return Result(
+        alone=[
+            f"{ALERTS:,} alerts of a project, {exploring.PER_SECOND:,} events stored per second: "
+            f"{figure(100 * (cost.with_alerts - cost.without))} % of a core; goal at most "
+            f"{ALERTS_GOAL} % ({figure(100 * cost.with_alerts)} % with them, "
+            f"{figure(100 * cost.without)} % without)"
+        ]
+    )
+
+
 def tail(environment: Environment, _: Sink, scale: Scale) -> Result:
     """Measures how late events reach live readers, and what these cost the server."""
     cost = live.measure(environment, scale.readers, EVENTS_PER_SECOND, scale.tail_seconds)
@@ -404,10 +443,10 @@ def dashboard(environment: Environment, _: Sink, scale: Scale) -> Result:
 
 CASES = (
     *(send, stall, trouble, app, footprint, rate, rust),
-    *(rules, waiting, storing, explore, tail, dashboard),
+    *(rules, waiting, storing, retention, explore, alerts, tail, dashboard),
 )
 # The cases that need only guard-server.
-SERVER_CASES = (waiting, storing, explore, tail)
+SERVER_CASES = (waiting, storing, retention, explore, alerts, tail)
 
 
 def both_modes(run: Callable[[str], dict[str, float]]) -> dict[str, float]:
