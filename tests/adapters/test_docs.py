@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import pytest
 import requests
 from support import ROOT
 from support.guard_server import API_KEY, GuardServer
-from support.process import PATIENCE_SECONDS, Process, eventually
+from support.process import PATIENCE_SECONDS, Process, eventually, free_port
 from support.rules import Rules
 
 from adapters.shop import GUNICORN, UVICORN, wrong_words
@@ -34,12 +33,6 @@ from mysite.telemetry import agent
 
 urlpatterns = [path("telemetry", lambda request: JsonResponse(agent.get_stats()))]
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def programs(page: Path, server: GuardServer) -> list[str]:

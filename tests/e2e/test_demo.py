@@ -7,14 +7,9 @@ import sys
 from pathlib import Path
 
 from support import ROOT
+from support.process import free_port
 
 DEMO = ROOT / "examples" / "fastapi_app" / "demo"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def run_demo(server: Path, folder: Path, **settings: object) -> "subprocess.CompletedProcess[str]":

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ import pytest
 import requests
 from support import ROOT
 from support.guard_server import ADMIN_TOKEN, API_KEY, GuardServer
-from support.process import PATIENCE_SECONDS, eventually
+from support.process import PATIENCE_SECONDS, eventually, free_port
 
 CONFIGURATION = """
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
@@ -42,13 +41,6 @@ EXPECTED = (
     "guard_server_store_used_bytes",
     "guard_server_waiting_writes",
 )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Prometheus:

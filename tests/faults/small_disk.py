@@ -50,6 +50,10 @@ class SmallDisk:
     def fill(self) -> None:
         self._run("sh", "-c", _FILL, str(self.place / "ballast"))
 
+    def take(self, size: int) -> None:
+        """Takes this many bytes of the disk."""
+        self._run("fallocate", "--length", str(size), str(self.place / "ballast"))
+
     def free(self) -> None:
         self._run("rm", str(self.place / "ballast"))
 

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,13 @@ def eventually(check: Callable[[], T | Literal[False]], seconds: float = PATIENC
             last = value
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds} seconds; last seen: {last!r}")
+
+
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 class Process:

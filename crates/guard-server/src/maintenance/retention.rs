@@ -182,8 +182,15 @@ fn note(state: &AppState, is_full: bool, room: DiskRoom) {
 }
 
 fn count(state: &AppState, removed: Expired) {
+    let Expired {
+        events,
+        metrics,
+        rollups,
+        bytes,
+        ..
+    } = removed;
     let retention = &state.monitor.retention;
-    retention.removed(removed.events, removed.metrics, removed.rollups);
+    retention.removed(events, metrics, rollups, bytes);
 }
 
 /// The projects, by the bytes that they take.

@@ -24,6 +24,7 @@ struct KindLabels {
 #[derive(Debug, Clone, Default)]
 pub struct RetentionMeters {
     expired: Family<KindLabels, Counter>,
+    expired_bytes: Counter,
     last_run: Gauge,
     used: Gauge,
     reusable: Gauge,
@@ -31,8 +32,10 @@ pub struct RetentionMeters {
 }
 
 impl RetentionMeters {
-    /// Counts what retention removed: events, metrics, and sums of metrics.
-    pub(crate) fn removed(&self, events: u64, metrics: u64, rollups: u64) {
+    /// Counts what retention removed: events, metrics, and sums of metrics; and roughly the bytes of
+    /// the events and metrics.
+    pub(crate) fn removed(&self, events: u64, metrics: u64, rollups: u64, bytes: u64) {
+        self.expired_bytes.inc_by(bytes);
         for (kind, n) in [("event", events), ("metric", metrics), ("rollup", rollups)] {
             self.expired.get_or_create(&KindLabels { kind }).inc_by(n);
         }
@@ -61,6 +64,12 @@ impl RetentionMeters {
             "expired_records",
             "Records and hourly sums that retention removed",
             self.expired.clone(),
+        );
+        registry.register_with_unit(
+            "expired",
+            "Bytes of the events and metrics that retention removed, roughly",
+            Unit::Bytes,
+            self.expired_bytes.clone(),
         );
         registry.register_with_unit(
             "retention_last_run_timestamp",
