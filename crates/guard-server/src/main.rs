@@ -44,7 +44,10 @@ async fn run(loaded: Loaded) -> Result<(), (u8, String)> {
         Some(Command::CheckConfig) => cli::check_config(loaded),
         Some(Command::Backup { file }) => cli::back_up(&loaded.args, file),
         Some(Command::Restore { file, replace }) => cli::restore(&loaded.args, file, *replace),
-        Some(Command::Doctor) => cli::doctor(loaded.args),
+        Some(Command::Doctor(asked)) => {
+            let asked = asked.clone();
+            cli::doctor(loaded.args, &asked).await
+        }
         Some(Command::People(command)) => cli::people(&loaded.args, command).await,
         Some(Command::Tokens(command)) => cli::tokens(&loaded.args, command).await,
         Some(Command::Rules(command)) => cli::rules(&loaded.args, command).await,

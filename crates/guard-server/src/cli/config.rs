@@ -18,6 +18,7 @@ use thiserror::Error;
 pub use self::limits::LimitArgs;
 pub use self::mail::{MailError, OutboundArgs};
 use crate::cli::alerts_command::{AlertsArgs, ChannelsCommand};
+use crate::cli::doctor::DoctorArgs;
 use crate::cli::explore::{ExportArgs, QueryArgs, SeriesArgs, TailArgs, TopArgs};
 use crate::cli::people_command::{PeopleCommand, TokensCommand};
 use crate::cli::projects_command::{KeysArgs, ProjectsCommand};
@@ -261,10 +262,10 @@ pub enum Command {
         #[arg(long)]
         replace: bool,
     },
-    /// Check the disk, the database, the permissions, the clock and the certificate
+    /// Check the disk, the database, the permissions, the clock, the certificate and the way to it
     ///
     /// Give it the same settings as the server. The exit code is 1 if a check fails.
-    Doctor,
+    Doctor(DoctorArgs),
     /// Add, change and remove people, and make the links with which they choose a password
     #[command(subcommand)]
     People(PeopleCommand),

@@ -1,5 +1,7 @@
 //! `guard-server doctor`: checks what makes a server fail, and says what to do.
 
+mod through;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,6 +11,8 @@ use std::time::{Duration, SystemTime};
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Resource, getrlimit};
 
+pub use self::through::DoctorArgs;
+use self::through::through;
 use crate::cli::config::{Args, Config};
 use crate::cli::{FAILED, USAGE, failed_with};
 use crate::http::connections::tls::{Tls, TlsFiles};
@@ -42,7 +46,7 @@ struct Finding(Level, &'static str, String);
 /// # Errors
 ///
 /// The exit code, and a message, if a check fails.
-pub fn doctor(args: Args) -> Result<(), (u8, String)> {
+pub async fn doctor(args: Args, asked: &DoctorArgs) -> Result<(), (u8, String)> {
     let file = args.config.clone();
     let has_secrets = args.api_key.is_some() || args.signing_secret.is_some();
     let mail_password = args.outbound.mail_password_file.clone();
@@ -66,6 +70,9 @@ pub fn doctor(args: Args) -> Result<(), (u8, String)> {
     findings.push(files(&config));
     if let Some(tls) = &config.tls {
         findings.push(certificate(tls, Timestamp::now()));
+    }
+    if let Some(url) = &asked.url {
+        findings.extend(through(url, asked, &config).await);
     }
     let mut text = String::new();
     for Finding(level, name, what) in &findings {

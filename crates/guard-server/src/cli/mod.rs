@@ -5,7 +5,7 @@ pub mod alerts_command;
 mod backup;
 pub mod client;
 pub mod config;
-mod doctor;
+pub mod doctor;
 pub mod explore;
 pub mod logging;
 mod opening;

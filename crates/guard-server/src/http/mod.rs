@@ -6,6 +6,7 @@ mod body;
 pub(crate) mod caller;
 pub(crate) mod capacity;
 pub(crate) mod client;
+mod client_view;
 pub mod connections;
 pub(crate) mod error;
 mod explore;

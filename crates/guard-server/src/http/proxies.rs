@@ -13,8 +13,8 @@ use axum::http::{HeaderMap, header};
 use super::client::Client;
 use crate::network::{InvalidNetwork, Network};
 
-const X_FORWARDED_FOR: &str = "x-forwarded-for";
-const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+pub(super) const X_FORWARDED_FOR: &str = "x-forwarded-for";
+pub(super) const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// The proxies whose forwarding headers are believed. By default there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

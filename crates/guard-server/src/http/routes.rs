@@ -18,8 +18,8 @@ use super::principal::nothing_here;
 use super::rules::{changes, drafts, history, in_force};
 use super::state::AppState;
 use super::{
-    alerts, assets, body, client, explore, ingest, monitor, projects, public_url, query, rate,
-    ready, request_id, rules, shield, wrong_keys,
+    alerts, assets, body, client, client_view, explore, ingest, monitor, projects, public_url,
+    query, rate, ready, request_id, rules, shield, wrong_keys,
 };
 
 /// The whole server as a router.
@@ -103,6 +103,7 @@ fn for_agents() -> OpenApiRouter<Arc<AppState>> {
 fn for_people() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::default()
         .routes(routes!(monitor::for_viewers))
+        .routes(routes!(client_view::get))
         .routes(routes!(session::get, session::sign_in, session::sign_out))
         .routes(routes!(session::change_password))
         .routes(routes!(setup::get, setup::complete))

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use crate::process::{Process, command};
-use crate::support::{KEY, batch, client, event};
+use crate::support::{KEY, TOKEN, batch, client, event};
 
 fn run(data: &Path, args: &[&str]) -> (Option<i32>, String) {
     let Output {
@@ -215,6 +215,19 @@ async fn doctor_reports_a_healthy_server_and_names_what_is_wrong() {
     assert_eq!(code, Some(0), "{text}");
     assert!(
         text.contains(&format!("runs, process {}", server.id())),
+        "{text}"
+    );
+
+    let through = ["--admin-token", TOKEN, "doctor", "--url", &server.origin];
+    let (code, text) = run(data.path(), &through);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("ok    address        the server sees 127.0.0.1, and no proxy names another"),
+        "{text}"
+    );
+    let (code, text) = run(data.path(), &["doctor", "--url", &server.origin]);
+    assert!(
+        code == Some(1) && text.contains("fail  url            no token"),
         "{text}"
     );
 

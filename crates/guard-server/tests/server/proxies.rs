@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::support::{ALWAYS, KEY, P, Server, Setup, batch, client, event, events_of, read};
@@ -74,4 +75,81 @@ async fn every_path_works_with_and_without_the_base_path() {
     let other = client().get(format!("{}/guardian/health", server.origin));
     let other = other.header("X-API-Key", KEY).send().await;
     assert_eq!(other.unwrap().status(), 404);
+}
+
+/// How the server sees a request with this `X-Forwarded-For`, and the address in the audit log of a
+/// change that came in the same way.
+async fn seen(server: &Server, forwarded: &str) -> (Value, Value) {
+    let by = |request: RequestBuilder| request.header("X-Forwarded-For", forwarded);
+    let request = by(server.get("/api/v1/client")).header("X-Forwarded-Proto", "https");
+    let (status, client) = read(request.send().await.unwrap()).await;
+    assert_eq!(status, 200, "{client}");
+    let ban = by(server.post(&format!("{P}/rules/bans"), r#"{ "ip": "192.0.2.1" }"#));
+    assert_eq!(ban.send().await.unwrap().status(), 200);
+    let log = server.get("/api/v1/audit?action=rules.add&limit=1").send();
+    let (_, log) = read(log.await.unwrap()).await;
+    (client, log["items"][0]["address"].clone())
+}
+
+#[tokio::test]
+async fn the_address_that_a_stranger_forwards_is_believed_nowhere() {
+    let server = Server::start().await;
+    let (client, audited) = seen(&server, "198.51.100.1").await;
+    assert_eq!(
+        (&client["address"], &client["peer"], &audited),
+        (
+            &json!("127.0.0.1"),
+            &json!("127.0.0.1"),
+            &json!("127.0.0.1")
+        )
+    );
+    assert_eq!(
+        (&client["trusted_proxy"], &client["https"]),
+        (&json!(false), &json!(false))
+    );
+    assert_eq!(client["x_forwarded_for"], "198.51.100.1");
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_the_address_next_to_it_counts_everywhere() {
+    let setup = Setup {
+        proxies: &["127.0.0.1", "10.0.0.0/8"],
+        public_url: Some("https://guard.example/guard"),
+        ..Setup::default()
+    };
+    let server = setup.start().await;
+    // The client wrote the first address, the outer proxy the second, and the inner one the third.
+    let (client, audited) = seen(&server, "198.51.100.1, 203.0.113.7, 10.1.2.3").await;
+    assert_eq!(
+        (&client["address"], &audited),
+        (&json!("203.0.113.7"), &json!("203.0.113.7"))
+    );
+    assert_eq!(
+        (&client["trusted_proxy"], &client["https"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(client["public_url"], "https://guard.example/guard");
+}
+
+#[tokio::test]
+async fn the_server_says_whether_it_would_accept_changes_of_an_origin() {
+    let setup = Setup {
+        public_url: Some("https://guard.example"),
+        ..Setup::default()
+    };
+    let server = setup.start().await;
+    let refused = async |origin: &str| {
+        let request = server.get("/api/v1/client").header("Origin", origin);
+        let (_, client) = read(request.send().await.unwrap()).await;
+        client["cross_site"].clone()
+    };
+    assert_eq!(refused("https://guard.example").await, Value::Null);
+    let why = refused("https://evil.example").await;
+    assert!(
+        why.as_str().unwrap().contains("https://evil.example"),
+        "{why}"
+    );
+    let agent = server.request(Method::GET, "/api/v1/client");
+    let agent = agent.header("X-API-Key", KEY).send().await.unwrap();
+    assert_eq!(agent.status(), 403);
 }

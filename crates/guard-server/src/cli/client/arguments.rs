@@ -37,7 +37,7 @@ pub struct ServerArgs {
 }
 
 impl ServerArgs {
-    pub(super) fn token(&self) -> Outcome<Secret> {
+    pub(in crate::cli) fn token(&self) -> Outcome<Secret> {
         let token = match &self.token_file {
             Some(path) => Some(secret_in(path)?),
             None => std::env::var(TOKEN).ok().map(Secret::from),
@@ -53,7 +53,7 @@ impl ServerArgs {
     }
 }
 
-fn server_url(text: &str) -> Result<Url, String> {
+pub(in crate::cli) fn server_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let Some(url) = url else {

@@ -15,8 +15,10 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 
 pub use self::arguments::ServerArgs;
+pub(super) use self::arguments::server_url;
 use self::refusal::refused;
 use super::{FAILED, Outcome, USAGE};
+use crate::secret::Secret;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -30,12 +32,22 @@ pub(super) struct Client {
     http: reqwest::Client,
     server: Url,
     project: String,
+    /// The option that names the server.
+    named_by: &'static str,
 }
 
 impl Client {
     /// A client for the server that the arguments name. It does not connect yet.
     pub(super) fn new(args: &ServerArgs) -> Outcome<Self> {
-        let token = args.token()?;
+        Self::with_token(args, &args.token()?, "--server or GUARD_SERVER_URL")
+    }
+
+    /// The same with this token. `named_by` is the option that names the server.
+    pub(super) fn with_token(
+        args: &ServerArgs,
+        token: &Secret,
+        named_by: &'static str,
+    ) -> Outcome<Self> {
         let bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()));
         let mut bearer = bearer.map_err(|_| {
             let message = "the token has characters that no token has; it looks like gt_...";
@@ -59,6 +71,7 @@ impl Client {
             http,
             server: args.server.clone(),
             project: args.project.clone(),
+            named_by,
         })
     }
 
@@ -125,7 +138,7 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(refused(response, asked, &self.server, &self.project).await)
+        Err(refused(response, asked, self).await)
     }
 
     /// The connection failed.
@@ -139,8 +152,8 @@ impl Client {
             )
         } else if error.is_connect() {
             format!(
-                "cannot connect to {server}: {cause}; is the server running? --server or \
-                 GUARD_SERVER_URL names another"
+                "cannot connect to {server}: {cause}; is the server running? {} names another",
+                self.named_by
             )
         } else {
             format!("the connection to {server} broke: {cause}")
@@ -189,8 +202,8 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, String> {
     Ok(certificates)
 }
 
-/// Whether a proxy cannot reach this server, because it is this machine.
-fn is_loopback(server: &Url) -> bool {
+/// Whether this is the machine itself. Its servers are not asked through a proxy of the environment.
+pub(super) fn is_loopback(server: &Url) -> bool {
     let host = server.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse();
     host == "localhost" || address.is_ok_and(|it: std::net::IpAddr| it.is_loopback())

@@ -7,6 +7,7 @@ use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::super::{FAILED, USAGE, terminal};
+use super::Client;
 use crate::visible::visible;
 
 /// The most bytes that are read of a refusal.
@@ -27,17 +28,12 @@ struct Refusal {
 
 /// The exit code and message for the answer to `asked`. If a filter is wrong, standard error shows
 /// where.
-pub(super) async fn refused(
-    response: Response,
-    asked: &Url,
-    server: &Url,
-    project: &str,
-) -> (u8, String) {
+pub(super) async fn refused(response: Response, asked: &Url, client: &Client) -> (u8, String) {
     let status = response.status();
     let location = response.headers().get(LOCATION).cloned();
     let Some(refusal) = read(response).await else {
         let elsewhere = location.as_ref().and_then(|it| it.to_str().ok());
-        return (FAILED, stranger(server, status, elsewhere));
+        return (FAILED, stranger(client, status, elsewhere));
     };
     if let Some(position) = refusal.position
         && let Some((_, filter)) = asked.query_pairs().find(|(name, _)| name == "filter")
@@ -51,7 +47,7 @@ pub(super) async fn refused(
     } else {
         FAILED
     };
-    (code, in_words(refusal, status, project))
+    (code, in_words(refusal, status, &client.project))
 }
 
 async fn read(mut response: Response) -> Option<Refusal> {
@@ -66,10 +62,13 @@ async fn read(mut response: Response) -> Option<Refusal> {
 }
 
 /// Something else than guard-server answered, such as a proxy in front of it.
-fn stranger(server: &Url, status: StatusCode, location: Option<&str>) -> String {
+fn stranger(client: &Client, status: StatusCode, location: Option<&str>) -> String {
+    let Client {
+        server, named_by, ..
+    } = client;
     let remedy = match location {
-        Some(location) => format!("--server may have to be {location}"),
-        None => "is it guard-server? --server or GUARD_SERVER_URL names it".to_owned(),
+        Some(location) => format!("it may have to be {location}; {named_by} names it"),
+        None => format!("is it guard-server? {named_by} names it"),
     };
     format!("{server} answers {status}; {remedy}")
 }
