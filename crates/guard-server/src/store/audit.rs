@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{BoxFuture, Cursor};
-use crate::people::{AuditEntry, Scope};
+use super::{AddOutcome, BoxFuture, Cursor, RulesOutcome};
+use crate::people::{AuditEntry, PersonOutcome, Scope};
 
 /// Which entries of the audit log to return.
 #[derive(Debug, Clone)]
@@ -47,4 +47,85 @@ pub trait Audit: Send + Sync {
 
     /// Removes entries older than `before`, at most `limit`. Returns how many.
     fn expire_audit(&self, before: Timestamp, limit: u32) -> BoxFuture<'_, u64>;
+}
+
+/// What became of a change.
+pub(super) trait Outcome {
+    /// Whether it was made, so that the audit log has it.
+    fn is_made(&self) -> bool;
+}
+
+impl Outcome for bool {
+    fn is_made(&self) -> bool {
+        *self
+    }
+}
+
+/// What was removed or changed, if it was there.
+impl<T> Outcome for Option<T> {
+    fn is_made(&self) -> bool {
+        self.is_some()
+    }
+}
+
+/// A change that is always made.
+impl Outcome for () {
+    fn is_made(&self) -> bool {
+        true
+    }
+}
+
+/// How many were removed. The log has it even if there were none.
+impl Outcome for u64 {
+    fn is_made(&self) -> bool {
+        true
+    }
+}
+
+impl Outcome for AddOutcome {
+    fn is_made(&self) -> bool {
+        *self == Self::Added
+    }
+}
+
+impl Outcome for PersonOutcome {
+    fn is_made(&self) -> bool {
+        *self == Self::Changed
+    }
+}
+
+impl Outcome for RulesOutcome {
+    fn is_made(&self) -> bool {
+        *self == Self::Set
+    }
+}
+
+/// The place of an entry in the log: entries of the same microsecond are ordered by id.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    pub(super) at: i64,
+    pub(super) id: i64,
+}
+
+impl Position {
+    pub(super) const NEWEST: Self = Self {
+        at: i64::MAX,
+        id: i64::MAX,
+    };
+
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        let pair =
+            (u128::from(self.at.cast_unsigned()) << 64) | u128::from(self.id.cast_unsigned());
+        pair.to_be_bytes()
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        let (mut at, mut id) = ([0; 8], [0; 8]);
+        at.copy_from_slice(&bytes[..8]);
+        id.copy_from_slice(&bytes[8..]);
+        Self {
+            at: i64::from_be_bytes(at),
+            id: i64::from_be_bytes(id),
+        }
+    }
 }

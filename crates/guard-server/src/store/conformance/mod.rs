@@ -1,7 +1,9 @@
 //! The promises of every engine, as tests that run on any engine.
 //!
-//! An engine runs the suite with `conformance_suite!(open)` in its tests. `open` returns empty
-//! stores, and a guard value that must live as long as they do.
+//! An engine runs the suite with `conformance_suite!(open)` in its tests, or the half that it implements
+//! with `control_suite!(open)` or `telemetry_suite!(open)`; the other half is then another engine.
+//! `open` is asynchronous and returns empty stores, and a guard value that must live as long as they
+//! do.
 
 pub(super) mod alerts;
 pub(super) mod arrivals;
@@ -70,10 +72,19 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// Runs every case on the engine that `$open` opens.
+/// Runs every case on an engine that implements every trait.
 macro_rules! conformance_suite {
     ($open:path) => {
-        $crate::store::conformance::conformance_suite! { $open,
+        $crate::store::conformance::control_suite!($open);
+        $crate::store::conformance::telemetry_suite!($open);
+    };
+}
+pub(super) use conformance_suite;
+
+/// Runs the cases of what the server knows and decides: everything but telemetry.
+macro_rules! control_suite {
+    ($open:path) => {
+        $crate::store::conformance::cases! { $open,
             projects: [
                 missing_settings_keep_their_value_and_empty_secrets_remove_it,
                 a_key_opens_its_project_and_no_other,
@@ -87,7 +98,6 @@ macro_rules! conformance_suite {
                 the_use_of_keys_and_refusals_are_saved,
                 a_removed_project_frees_its_name_and_ends_its_keys_at_once,
                 the_data_of_a_removed_project_is_removed_and_no_other,
-                the_room_of_a_project_grows_with_its_records,
             ],
             people: [
                 a_person_is_added_once_and_read_back,
@@ -96,16 +106,6 @@ macro_rules! conformance_suite {
                 a_link_works_once,
                 sessions_end_alone_together_and_in_time,
                 a_token_is_found_by_its_hash_until_it_is_removed,
-            ],
-            alerts: [
-                alerts_are_added_changed_and_removed,
-                a_project_gets_its_default_alerts_once,
-                channels_are_added_changed_and_removed,
-                a_state_and_its_notifications_are_stored_together,
-                nothing_is_stored_for_an_alert_that_was_removed,
-                each_channel_gets_its_notifications_in_order,
-                outbox_and_history_are_limited,
-                a_history_is_read_page_by_page,
             ],
             audit: [
                 entries_are_read_back_newest_first_page_by_page,
@@ -139,15 +139,6 @@ macro_rules! conformance_suite {
                 all_times_move_with_the_clock,
                 projects_do_not_see_the_agents_of_each_other,
             ],
-            arrivals: [
-                events_are_read_in_the_order_in_which_they_came,
-                an_event_that_is_sent_again_does_not_arrive_again,
-                an_arrived_event_is_the_stored_one,
-                a_slice_ends_at_its_limits,
-                a_reader_misses_and_repeats_nothing_while_others_write,
-                projects_do_not_see_the_arrivals_of_each_other,
-                a_position_expires_when_a_later_event_is_removed,
-            ],
             losses: [
                 only_what_a_process_lost_since_its_last_report_is_added,
                 losses_are_found_in_the_minute_of_their_report,
@@ -158,19 +149,25 @@ macro_rules! conformance_suite {
                 a_view_beyond_the_limit_is_not_saved,
                 projects_do_not_see_the_views_of_each_other,
             ],
-            pages: [
-                the_overview_agrees_with_loops_over_records,
-                an_address_agrees_with_loops_over_records,
-                passive_mode_agrees_with_loops_over_records,
-                agents_are_counted_as_loops_over_their_reports_do,
+            alerts: [
+                alerts_are_added_changed_and_removed,
+                a_project_gets_its_default_alerts_once,
+                channels_are_added_changed_and_removed,
+                a_state_and_its_notifications_are_stored_together,
+                nothing_is_stored_for_an_alert_that_was_removed,
+                each_channel_gets_its_notifications_in_order,
+                outbox_and_history_are_limited,
+                a_history_is_read_page_by_page,
             ],
-            search: [
-                lists_series_and_tops_agree_with_loops_over_records,
-                metrics_agree_with_loops_over_records,
-                projects_do_not_find_the_events_of_each_other,
-                an_id_that_the_engine_did_not_make_finds_nothing,
-                answers_agree_after_records_expired,
-            ],
+        }
+    };
+}
+pub(super) use control_suite;
+
+/// Runs the cases of telemetry. They create projects, so the stores need a control store too.
+macro_rules! telemetry_suite {
+    ($open:path) => {
+        $crate::store::conformance::cases! { $open,
             telemetry: [
                 a_record_sent_again_is_stored_once,
                 a_record_without_a_key_is_stored_each_time,
@@ -187,17 +184,46 @@ macro_rules! conformance_suite {
                 expired_records_leave_with_their_counts,
                 expiry_removes_only_what_it_names,
                 the_oldest_records_leave_first,
+                the_records_of_a_removed_project_are_removed_and_no_other,
+                the_room_of_a_project_grows_with_its_records,
+            ],
+            arrivals: [
+                events_are_read_in_the_order_in_which_they_came,
+                an_event_that_is_sent_again_does_not_arrive_again,
+                an_arrived_event_is_the_stored_one,
+                a_slice_ends_at_its_limits,
+                a_reader_misses_and_repeats_nothing_while_others_write,
+                projects_do_not_see_the_arrivals_of_each_other,
+                a_position_expires_when_a_later_event_is_removed,
+            ],
+            search: [
+                lists_series_and_tops_agree_with_loops_over_records,
+                metrics_agree_with_loops_over_records,
+                projects_do_not_find_the_events_of_each_other,
+                an_id_that_the_engine_did_not_make_finds_nothing,
+                answers_agree_after_records_expired,
+            ],
+            pages: [
+                the_overview_agrees_with_loops_over_records,
+                an_address_agrees_with_loops_over_records,
+                passive_mode_agrees_with_loops_over_records,
+                agents_are_counted_as_loops_over_their_reports_do,
             ],
         }
     };
+}
+pub(super) use telemetry_suite;
+
+/// Makes a test of each case.
+macro_rules! cases {
     ($open:path, $($concern:ident: [$($case:ident,)*],)*) => {
         $(mod $concern {
             $(#[tokio::test]
             async fn $case() {
-                let (stores, _keeps) = $open();
+                let (stores, _keeps) = $open().await;
                 $crate::store::conformance::$concern::$case(&stores).await;
             })*
         })*
     };
 }
-pub(super) use conformance_suite;
+pub(super) use cases;

@@ -1,11 +1,9 @@
 //! Projects and their keys.
 
-use guard_wire::Kind;
-
-use super::{at, project, telemetry};
+use super::{at, project};
 use crate::projects::activity::{Activity, Refusal};
 use crate::projects::{ApiKey, KeyHash, KeyId, NewKey, Settings};
-use crate::store::{AddOutcome, ProjectId, ProjectSettings, Stores};
+use crate::store::{AddOutcome, ProjectId, ProjectSettings, StoredView, Stores};
 
 pub(in crate::store) async fn missing_settings_keep_their_value_and_empty_secrets_remove_it(
     stores: &Stores,
@@ -268,26 +266,31 @@ pub(in crate::store) async fn the_data_of_a_removed_project_is_removed_and_no_ot
 ) {
     let projects = &stores.projects;
     let [one, other] = [project(stores, "one").await, project(stores, "other").await];
+    let view = || StoredView {
+        id: "a".to_owned(),
+        created_at: at(1),
+        created_by: "cli".to_owned(),
+        content: "{}".to_owned(),
+    };
     for project in [one, other] {
-        telemetry::store_one_of_each(stores, project).await;
+        let saved = stores.views.save_view(project, view(), 9, None).await;
+        assert_eq!(saved, Ok(true));
+        refuse(stores, project).await;
     }
     assert!(!projects.sweep().await.unwrap());
     projects.remove_project(one, at(9), None).await.unwrap();
-    telemetry::store_one_of_each(stores, one).await;
+    refuse(stores, one).await;
     while projects.sweep().await.unwrap() {}
-    for kind in Kind::ALL {
-        assert_eq!(telemetry::stored(stores, one, kind).await, 0);
-        assert_eq!(telemetry::stored(stores, other, kind).await, 1);
+    for (project, kept) in [(one, 0), (other, 1)] {
+        assert_eq!(stores.views.views(project).await.unwrap().len(), kept);
+        assert_eq!(projects.refusals(project).await.unwrap().len(), kept);
     }
-    let counts = stores.telemetry.counts(one).await.unwrap();
-    assert_eq!(counts, crate::store::RecordCounts::default());
 }
 
-pub(in crate::store) async fn the_room_of_a_project_grows_with_its_records(stores: &Stores) {
-    let [one, other] = [project(stores, "one").await, project(stores, "other").await];
-    telemetry::store_one_of_each(stores, one).await;
-    let usage = async |project| stores.telemetry.usage(project).await.unwrap();
-    assert!(usage(one).await.bytes > 0);
-    assert!(usage(one).await.bytes_per_day > 0);
-    assert_eq!(usage(other).await.bytes, 0);
+async fn refuse(stores: &Stores, project: ProjectId) {
+    let activity = Activity {
+        used: vec![],
+        refused: vec![(project, Refusal::Quota, 1)],
+    };
+    stores.projects.save_activity(activity).await.unwrap();
 }

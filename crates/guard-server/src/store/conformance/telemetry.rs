@@ -36,14 +36,14 @@ async fn append(stores: &Stores, batch: Batch) {
 }
 
 /// Stores an event and a metric.
-pub(super) async fn store_one_of_each(stores: &Stores, project: ProjectId) {
+async fn store_one_of_each(stores: &Stores, project: ProjectId) {
     let mut batch = batch(project, vec![record(Some("e"), "x", "1")]);
     batch.metrics.push(record(Some("m"), "x", "2"));
     append(stores, batch).await;
 }
 
 /// How many records a list has.
-pub(super) async fn stored(stores: &Stores, project: ProjectId, kind: Kind) -> usize {
+async fn stored(stores: &Stores, project: ProjectId, kind: Kind) -> usize {
     let slice = newest(&*stores.search, project, kind, None, (100, usize::MAX)).await;
     slice.unwrap().events.len()
 }
@@ -283,4 +283,33 @@ pub(in crate::store) async fn the_oldest_records_leave_first(stores: &Stores) {
         .await
         .unwrap();
     assert_eq!(step, Expired::default());
+}
+
+pub(in crate::store) async fn the_records_of_a_removed_project_are_removed_and_no_other(
+    stores: &Stores,
+) {
+    let projects = &stores.projects;
+    let [one, other] = [project(stores, "one").await, project(stores, "other").await];
+    for project in [one, other] {
+        store_one_of_each(stores, project).await;
+    }
+    assert!(!projects.sweep().await.unwrap());
+    projects.remove_project(one, at(9), None).await.unwrap();
+    store_one_of_each(stores, one).await;
+    while projects.sweep().await.unwrap() {}
+    for kind in Kind::ALL {
+        assert_eq!(stored(stores, one, kind).await, 0);
+        assert_eq!(stored(stores, other, kind).await, 1);
+    }
+    let counts = stores.telemetry.counts(one).await.unwrap();
+    assert_eq!(counts, crate::store::RecordCounts::default());
+}
+
+pub(in crate::store) async fn the_room_of_a_project_grows_with_its_records(stores: &Stores) {
+    let [one, other] = [project(stores, "one").await, project(stores, "other").await];
+    store_one_of_each(stores, one).await;
+    let usage = async |project| stores.telemetry.usage(project).await.unwrap();
+    assert!(usage(one).await.bytes > 0);
+    assert!(usage(one).await.bytes_per_day > 0);
+    assert_eq!(usage(other).await.bytes, 0);
 }

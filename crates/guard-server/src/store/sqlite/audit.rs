@@ -8,10 +8,9 @@ use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use super::{Sqlite, unreadable};
-use crate::people::{AuditEntry, PersonOutcome, Scope, Who};
-use crate::store::{
-    AddOutcome, Audit, AuditFilter, AuditPage, BoxFuture, Cursor, RulesOutcome, StoreError,
-};
+use crate::people::{AuditEntry, Scope, Who};
+use crate::store::audit::{Outcome, Position};
+use crate::store::{Audit, AuditFilter, AuditPage, BoxFuture, Cursor, StoreError};
 
 impl Audit for Sqlite {
     fn audit(
@@ -77,57 +76,6 @@ impl Audit for Sqlite {
     }
 }
 
-/// What became of a change.
-pub(super) trait Outcome {
-    /// Whether it was made, so that the audit log has it.
-    fn is_made(&self) -> bool;
-}
-
-impl Outcome for bool {
-    fn is_made(&self) -> bool {
-        *self
-    }
-}
-
-/// What was removed or changed, if it was there.
-impl<T> Outcome for Option<T> {
-    fn is_made(&self) -> bool {
-        self.is_some()
-    }
-}
-
-/// A change that is always made.
-impl Outcome for () {
-    fn is_made(&self) -> bool {
-        true
-    }
-}
-
-/// How many were removed. The log has it even if there were none.
-impl Outcome for u64 {
-    fn is_made(&self) -> bool {
-        true
-    }
-}
-
-impl Outcome for AddOutcome {
-    fn is_made(&self) -> bool {
-        *self == Self::Added
-    }
-}
-
-impl Outcome for PersonOutcome {
-    fn is_made(&self) -> bool {
-        *self == Self::Changed
-    }
-}
-
-impl Outcome for RulesOutcome {
-    fn is_made(&self) -> bool {
-        *self == Self::Set
-    }
-}
-
 impl Sqlite {
     /// Runs a change in a transaction. If the change [`is_made`](Outcome::is_made), the transaction
     /// also adds `entry` to the audit log. `bytes` is roughly the memory that the change holds.
@@ -165,36 +113,6 @@ fn insert(connection: &Connection, entry: &AuditEntry) -> rusqlite::Result<()> {
             json(&entry.after),
         ])
         .map(drop)
-}
-
-/// The place of an entry: entries of the same microsecond are ordered by id.
-#[derive(Debug, Clone, Copy)]
-struct Position {
-    at: i64,
-    id: i64,
-}
-
-impl Position {
-    const NEWEST: Self = Self {
-        at: i64::MAX,
-        id: i64::MAX,
-    };
-
-    fn to_bytes(self) -> [u8; 16] {
-        let pair =
-            (u128::from(self.at.cast_unsigned()) << 64) | u128::from(self.id.cast_unsigned());
-        pair.to_be_bytes()
-    }
-
-    fn from_bytes(bytes: [u8; 16]) -> Self {
-        let (mut at, mut id) = ([0; 8], [0; 8]);
-        at.copy_from_slice(&bytes[..8]);
-        id.copy_from_slice(&bytes[8..]);
-        Self {
-            at: i64::from_be_bytes(at),
-            id: i64::from_be_bytes(id),
-        }
-    }
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<(Position, AuditEntry)> {

@@ -24,7 +24,7 @@ fn store() -> (TempDir, Arc<Sqlite>) {
     (directory, Arc::new(store))
 }
 
-fn open() -> (Stores, TempDir) {
+async fn open() -> (Stores, TempDir) {
     let (directory, store) = store();
     (Stores::of(store), directory)
 }
