@@ -123,13 +123,16 @@ tools:
 	  fi; \
 	fi
 
-# The tests run a real Redis, a real browser, a real proxy and a real Prometheus, and make certificates.
+# The tests run a real Redis, a real PostgreSQL, a real browser, a real proxy and a real Prometheus, and
+# make certificates. Debian's PostgreSQL makes and starts a server when it is installed, unless it is told not to.
 test-tools:
-	@{ command -v redis-server && command -v openssl && command -v chromium && command -v /usr/sbin/nginx && command -v prometheus && command -v systemd-analyze; } > /dev/null || { \
+	@{ command -v redis-server && ls /usr/lib/postgresql/*/bin/initdb && command -v openssl && command -v chromium && command -v /usr/sbin/nginx && command -v prometheus && command -v systemd-analyze; } > /dev/null 2>&1 || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	    apt-get update -q && apt-get install -qy --no-install-recommends redis-server openssl chromium nginx-light prometheus systemd; \
+	    apt-get update -q && apt-get install -qy --no-install-recommends postgresql-common && \
+	    sed -i 's/^#create_main_cluster .*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf && \
+	    apt-get install -qy --no-install-recommends redis-server postgresql openssl chromium nginx-light prometheus systemd; \
 	  else \
-	    echo "missing: redis-server, openssl, chromium, nginx, prometheus and systemd-analyze, which the tests use; install them" >&2; exit 1; \
+	    echo "missing: redis-server, postgresql, openssl, chromium, nginx, prometheus and systemd-analyze, which the tests use; install them" >&2; exit 1; \
 	  fi; \
 	}
 

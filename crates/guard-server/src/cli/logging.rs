@@ -9,9 +9,13 @@ use tracing_subscriber::fmt::format;
 use crate::cli::config::LogFormat;
 use crate::visible::visible;
 
+/// What is logged if `RUST_LOG` is not set. The pool of connections logs every connection that failed;
+/// the store logs the outage, once.
+const DEFAULT: &str = "info,deadpool=off";
+
 /// Starts the log. `RUST_LOG` sets its level: `info` by default.
 pub fn start(log_format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -13,6 +13,12 @@ struct Engine {
     _process: Child,
 }
 
+/// The URL of the PostgreSQL of this process. Its user may do everything.
+pub(super) fn postgres() -> &'static str {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    &ENGINE.get_or_init(|| start(&["engines.postgres"])).url
+}
+
 /// The URL of the ClickHouse of this process, without a database. It is in the zone of New York.
 /// Its profile acknowledges inserts from memory and then loses them, and has other settings that
 /// differ from the usual ones.

@@ -17,6 +17,7 @@ mod fleet;
 mod losses;
 mod node;
 mod people;
+mod postgres;
 mod progress;
 mod projects;
 mod rules;
@@ -48,6 +49,7 @@ pub use self::fleet::{
 pub use self::losses::{LossCount, LossReport, Losses};
 pub use self::node::{MAX_NODES, Node};
 pub use self::people::People;
+pub use self::postgres::{OpenError as PostgresError, Postgres};
 pub use self::progress::Progress;
 pub use self::projects::{AddOutcome, Projects};
 pub use self::rules::{Change, Draft, KeepVersions, RulesOutcome, RulesStore, StoredRules};

@@ -297,6 +297,7 @@ pub(in crate::store) async fn the_records_of_a_removed_project_are_removed_and_n
     projects.remove_project(one, at(9), None).await.unwrap();
     store_one_of_each(stores, one).await;
     while projects.sweep().await.unwrap() {}
+    while stores.telemetry.sweep(vec![one]).await.unwrap() {}
     for kind in Kind::ALL {
         assert_eq!(stored(stores, one, kind).await, 0);
         assert_eq!(stored(stores, other, kind).await, 1);

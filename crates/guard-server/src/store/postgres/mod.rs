@@ -1,0 +1,40 @@
+//! The control store of several nodes: projects, people, rules, fleet and alerts in PostgreSQL 13 or
+//! later. `docs/adr/0022` says why, and what a transaction guarantees.
+//!
+//! A call takes a connection from the pool ([`Postgres::session`], [`Postgres::begin`]), which checks it
+//! first. Several nodes write at the same time. Where SQLite has one writer, a change here locks what
+//! its decision depends on: the row of its project, or an [`AdvisoryLock`].
+
+mod audit;
+mod connect;
+mod health;
+mod locks;
+mod open;
+mod people;
+mod projects;
+mod rows;
+mod schema;
+mod session;
+mod sweep;
+mod tls;
+mod views;
+
+use deadpool_postgres::Pool;
+
+pub(crate) use self::connect::Server;
+use self::health::Health;
+pub(crate) use self::locks::AdvisoryLock;
+pub use self::open::OpenError;
+
+/// The control store of several nodes.
+#[derive(Debug)]
+pub struct Postgres {
+    /// For connections beside the pool.
+    #[expect(dead_code, reason = "connected to by a node")]
+    server: Server,
+    pool: Pool,
+    health: Health,
+}
+
+#[cfg(test)]
+mod tests;
