@@ -16,6 +16,7 @@ use super::ClickHouse;
 use super::client::{Engine, QUERY_TIME, since};
 use super::place::Place;
 use super::position::{Arrived, Position, SLOTS};
+use super::retention::SCAN_TIME;
 use crate::store::{
     ArrivalQuery, ArrivalSlice, Arrivals, ArrivedEvent, BoxFuture, Cursor, ProjectId, StoreError,
     StoredEvent,
@@ -38,7 +39,8 @@ impl Newest {
                  GROUP BY arrival % 16",
             )
             .param("floor", known.floor());
-        let found: Vec<u64> = engine.rows(query, QUERY_TIME).await?;
+        // The first time, it reads the arrivals of all events.
+        let found: Vec<u64> = engine.rows(query, SCAN_TIME).await?;
         let mut newest = known;
         for arrival in found {
             newest.reach(arrival);
@@ -54,7 +56,7 @@ pub(super) async fn last_of(engine: &Engine, slot: u16) -> Result<u64, StoreErro
     let query = engine
         .query("SELECT max(arrival) FROM events WHERE arrival % 16 = {slot:UInt16}")
         .param("slot", slot.saturating_sub(1));
-    engine.row(query, QUERY_TIME).await
+    engine.row(query, SCAN_TIME).await
 }
 
 #[derive(Debug, Row, Deserialize)]

@@ -241,9 +241,11 @@ pub(in crate::store) async fn expired_records_leave_with_their_counts(stores: &S
     assert_eq!(expire(stores, project, expiry(2000, 0)).await, (3, 0));
     let counts = stores.telemetry.counts(project).await.unwrap();
     assert_eq!(counts.events, crate::store::KindSummary::default());
-    // A record that was removed counts as new when it is sent again.
+    // A record that was removed counts as new when it is sent again. An engine may hide it as one
+    // that has expired.
     append(stores, batch(project, vec![event_at(5, "5")])).await;
-    assert_eq!(pages(stores, project, 10, 1000).await, [["5"]]);
+    let pages = pages(stores, project, 10, 1000).await;
+    assert!(pages == [["5"]] || pages == [[""; 0]], "{pages:?}");
 }
 
 pub(in crate::store) async fn expiry_removes_only_what_it_names(stores: &Stores) {
