@@ -7,8 +7,9 @@ const DAY = 24 * 60 * MINUTE;
 /** What an attacker would put into a field. It must never run, and never be markup. */
 export const PAYLOAD = `"><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>`;
 
-/** The addresses that attack at the end. */
+/** The addresses that attack at the end, and what their events share. */
 export const ATTACKERS = ['203.0.113.7', '198.51.100.23', '2001:db8:52::9'] as const;
+export const BEHAVIOUR = 'login-sqli/7f3a';
 
 /** Numbers that look random, and are the same in each run. */
 function dice(seed: number): () => number {
@@ -136,6 +137,7 @@ export function events(now: number): Sent[] {
 function attack(now: number, random: () => number): Sent[] {
   const sent: Sent[] = [];
   const begin = now - 15 * MINUTE;
+  const shared = { 'guard.behavior.correlation_key': BEHAVIOUR };
   const injection: Sent = {
     event_type: 'penetration_attempt',
     action_taken: 'request_blocked',
@@ -145,7 +147,7 @@ function attack(now: number, random: () => number): Sent[] {
     status_code: 400,
     user_agent: 'sqlmap/1.8#stable (https://sqlmap.org)',
     pattern_matched: 'union\\s+(all\\s+)?select',
-    metadata: { 'guard.rule.id': 'sqli-3', 'guard.threat_score': 95 },
+    metadata: { 'guard.rule.id': 'sqli-3', 'guard.threat_score': 95, ...shared },
   };
   for (let time = begin; time < now - 2000; time += 1400) {
     const roll = random();
@@ -154,7 +156,12 @@ function attack(now: number, random: () => number): Sent[] {
     const timestamp = new Date(time + 1000 * random()).toISOString();
     sent.push({ ...injection, ip_address, country, timestamp });
   }
-  const banned = { event_type: 'ip_banned', action_taken: 'banned', method: null };
+  const banned = {
+    event_type: 'ip_banned',
+    action_taken: 'banned',
+    method: null,
+    metadata: shared,
+  };
   for (const [index, ip_address] of ATTACKERS.entries()) {
     const timestamp = new Date(begin + (index + 2) * 2 * MINUTE).toISOString();
     sent.push({ ...banned, ip_address, reason: '10 detections in 5 minutes', timestamp });

@@ -1,5 +1,8 @@
 /** The filter language as the dashboard writes it. The server reads and checks it. */
 
+/** What events of one behaviour share, such as those of several addresses of one attacker. */
+export const CORRELATION = 'metadata.guard.behavior.correlation_key';
+
 /** The fields of an event, in the order in which completion offers them. */
 export const FIELDS = [
   'action_taken',
@@ -19,7 +22,7 @@ export const FIELDS = [
   'install_id',
   'metadata.guard.rule.id',
   'metadata.guard.threat_score',
-  'metadata.guard.behavior.correlation_key',
+  CORRELATION,
   'metadata.guard.service.name',
   'metadata.guard.deployment.environment',
 ] as const;

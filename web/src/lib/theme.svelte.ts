@@ -1,4 +1,5 @@
-/** Light, dark, or as the system says. */
+/** Light, dark, or as the system says; paper is light. */
+import { paper } from './paper.svelte';
 
 export type Theme = 'system' | 'light' | 'dark';
 const STORED = 'guard.theme';
@@ -15,11 +16,11 @@ class ThemeState {
 
   constructor() {
     dark.addEventListener('change', () => (this.#system = dark.matches));
-    this.#show();
   }
 
   /** The theme that is shown. Charts read it to draw again when it changes. */
   get shown(): 'light' | 'dark' {
+    if (paper.printing) return 'light';
     if (this.chosen !== 'system') return this.chosen;
     return this.#system ? 'dark' : 'light';
   }
@@ -28,12 +29,11 @@ class ThemeState {
     this.chosen = theme;
     if (theme === 'system') localStorage.removeItem(STORED);
     else localStorage.setItem(STORED, theme);
-    this.#show();
   }
 
-  #show(): void {
-    if (this.chosen === 'system') delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = this.chosen;
+  /** Gives the page the theme. */
+  apply(): void {
+    document.documentElement.dataset.theme = this.shown;
   }
 }
 

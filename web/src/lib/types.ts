@@ -139,6 +139,15 @@ export interface Overview {
 export type TopField =
   'ip_address' | 'endpoint' | 'reason' | 'event_type' | 'country' | 'user_agent';
 
+/** A version of the rules whose change names an address. */
+export interface PastBan {
+  at: string;
+  action: string;
+  author: string | null;
+  reason: string | null;
+  version: number;
+}
+
 export interface AddressRule {
   source: 'entry' | 'document';
   kind?: string;
@@ -165,13 +174,7 @@ export interface Address {
   series: Series;
   bans: {
     active: Ban[];
-    past: {
-      at: string;
-      action: string;
-      author: string | null;
-      reason: string | null;
-      version: number;
-    }[];
+    past: PastBan[];
     by_guards: Item[];
   };
   rules: AddressRule[];

@@ -8,6 +8,7 @@ import Overview from './Overview.svelte';
 import Passive from './Passive.svelte';
 import Rules from './Rules.svelte';
 import Settings from './Settings.svelte';
+import Story from './Story.svelte';
 
 export interface PageEntry {
   path: string;
@@ -28,4 +29,5 @@ export const PAGES: readonly PageEntry[] = [
   { path: 'alerts', title: 'Alerts', component: Alerts, key: 'l', listed: true },
   { path: 'settings', title: 'Settings', component: Settings, key: 's', listed: true },
   { path: 'address', title: 'Address', component: Address, listed: false },
+  { path: 'story', title: 'Story', component: Story, listed: false },
 ];
