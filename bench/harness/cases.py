@@ -423,8 +423,12 @@ def dashboard(environment: Environment, _: Sink, scale: Scale) -> Result:
 
     return Result(
         alone=[
-            f"dashboard: the overview opens in {of('overview_ms')} ms, the events in "
+            f"dashboard: the overview opens in {of('overview_ms')} ms, "
+            f"{of('overview_drawn_ms')} ms of it after its data; the events in "
             f"{of('events_ms')} ms, the rules with 60,000 bans in {of('rules_ms')} ms",
+            f"dashboard: a table of {found['scroll_rows']:,.0f} rows scrolls at "
+            f"{of('scroll_frames_per_s')} frames a second, longest frame "
+            f"{of('scroll_frame_ms')} ms",
             f"dashboard: a click on a filter shows the new overview after {of('filter_ms')} ms; "
             f"the same call of the API before it took {of('filter_api_ms')} ms",
             *(

@@ -1,6 +1,6 @@
 // @vitest-environment node
 import { describe, expect, it } from 'vitest';
-import { cell, COLUMNS, DEFAULT_COLUMNS, filterValue, readColumns } from './columns';
+import { cell, COLUMNS, columnsOf, DEFAULT_COLUMNS, filterValue, readColumns } from './columns';
 import type { Item } from './types';
 
 const item: Item = {
@@ -23,6 +23,12 @@ describe('columns', () => {
     expect(readColumns('timestamp,nothing,reason')).toEqual(['timestamp', 'reason']);
     expect(readColumns('')).toEqual(DEFAULT_COLUMNS);
     expect(readColumns('nothing')).toEqual(DEFAULT_COLUMNS);
+  });
+
+  it('begin on a phone with who it was and what was done', () => {
+    const names = columnsOf(DEFAULT_COLUMNS, true).map(({ name }) => name);
+    expect(names.slice(0, 3)).toEqual(['timestamp', 'action_taken', 'ip_address']);
+    expect([...names].sort()).toEqual([...DEFAULT_COLUMNS].sort());
   });
 
   it('show a request as method and path, and a missing value as nothing', () => {

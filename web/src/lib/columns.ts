@@ -12,11 +12,11 @@ export interface Column {
 }
 
 export const COLUMNS: readonly Column[] = [
-  { name: 'timestamp', label: 'time', width: 118 },
-  { name: 'action_taken', label: 'action', field: 'action_taken', width: 128 },
-  { name: 'event_type', label: 'type', field: 'event_type', width: 168 },
-  { name: 'ip_address', label: 'address', field: 'ip_address', mono: true, width: 156 },
-  { name: 'request', label: 'request', field: 'endpoint', mono: true },
+  { name: 'timestamp', label: 'time', width: 114 },
+  { name: 'action_taken', label: 'action', field: 'action_taken', width: 132 },
+  { name: 'event_type', label: 'type', field: 'event_type', width: 180 },
+  { name: 'ip_address', label: 'address', field: 'ip_address', mono: true, width: 140 },
+  { name: 'request', label: 'request', field: 'endpoint', mono: true, width: 210 },
   { name: 'reason', label: 'why', field: 'reason' },
   { name: 'country', label: 'country', field: 'country', width: 76 },
   { name: 'status_code', label: 'status', field: 'status_code', width: 66 },
@@ -27,7 +27,7 @@ export const COLUMNS: readonly Column[] = [
   { name: 'handler_name', label: 'handler', field: 'handler_name' },
   { name: 'decorator_type', label: 'decorator', field: 'decorator_type' },
   { name: 'install_id', label: 'install', field: 'install_id', mono: true },
-  { name: 'received_at', label: 'received', width: 118 },
+  { name: 'received_at', label: 'received', width: 114 },
 ];
 
 export const DEFAULT_COLUMNS = [
@@ -38,6 +38,18 @@ export const DEFAULT_COLUMNS = [
   'request',
   'reason',
 ];
+
+/** What a phone shows first: who, and what was done. */
+const PHONE: Record<string, number> = { timestamp: 88, action_taken: 92, ip_address: 138 };
+
+/** The columns with these names. A phone has narrower ones, and puts the type behind them. */
+export function columnsOf(names: readonly string[], isPhone: boolean): Column[] {
+  const found = names.flatMap((name) => COLUMNS.filter((column) => column.name === name));
+  if (!isPhone) return found;
+  const first = found.filter(({ name }) => name in PHONE);
+  const rest = found.filter(({ name }) => !(name in PHONE));
+  return [...first.map((column) => ({ ...column, width: PHONE[column.name] })), ...rest];
+}
 
 /** Reads the columns of the address bar. Unknown ones are left out; none means the default. */
 export function readColumns(text: string): string[] {

@@ -34,6 +34,7 @@ describe('shortcuts', () => {
     press('b', {}, document.querySelector('input') ?? document);
     press('b', {}, document.querySelector('dialog button') ?? document);
     press('b', { isComposing: true });
+    press('b', { keyCode: 229 });
     press('b', { ctrlKey: true });
     press('b', { altKey: true });
     press('b', { metaKey: true });

@@ -20,9 +20,14 @@ export function enableShortcuts(on: boolean): void {
   else localStorage.setItem(STORED, 'off');
 }
 
+/** Whether a key belongs to an input method, which composes a text. Some browsers tell it by the code alone. */
+export function isComposing(event: KeyboardEvent): boolean {
+  return event.isComposing || event.keyCode === 229;
+}
+
 /** Whether a key is meant for the element that has the focus, or for the browser. */
 export function isForSomethingElse(event: KeyboardEvent): boolean {
-  if (event.isComposing || event.keyCode === 229) return true;
+  if (isComposing(event)) return true;
   if (event.ctrlKey || event.altKey || event.metaKey) return true;
   const target = event.target;
   if (!(target instanceof Element)) return false;
@@ -56,7 +61,9 @@ export function moveRow(step: 1 | -1): void {
   const rows = [...document.querySelectorAll<HTMLElement>('main [data-row]')];
   const current = document.activeElement?.closest('[data-row]');
   const at = rows.findIndex((row) => row === current);
-  const next = at < 0 ? rows[0] : rows[Math.min(rows.length - 1, Math.max(0, at + step))];
+  // Without a row to begin at, it is the first one on the screen.
+  const first = () => rows.find((row) => row.getBoundingClientRect().top >= 0) ?? rows[0];
+  const next = at < 0 ? first() : rows[Math.min(rows.length - 1, Math.max(0, at + step))];
   next?.focus();
   next?.scrollIntoView({ block: 'nearest' });
 }

@@ -17,8 +17,6 @@ const RETRY_MS = 2000;
 
 export class Tail {
   items = $state.raw<Item[]>([]);
-  /** How many events were shown in all. */
-  total = $state(0);
   /** How many events arrived since the pause. */
   waiting = $state(0);
   /** Whether more than `MAX_WAITING` arrived, so that the server keeps the rest. */
@@ -45,7 +43,6 @@ export class Tail {
   open(url: string): void {
     this.close();
     this.items = [];
-    this.total = 0;
     this.#url = url;
     void this.#listen();
   }
@@ -64,6 +61,7 @@ export class Tail {
     this.error = '';
   }
 
+  /** Keeps the rows as they are until `resume`. */
   pause(): void {
     this.paused = true;
   }
@@ -130,7 +128,6 @@ export class Tail {
     this.#timer = undefined;
     if (this.paused) return;
     if (this.#arrived.length) {
-      this.total += this.#arrived.length;
       this.items = [...this.#arrived.reverse(), ...this.items].slice(0, MAX_ROWS);
     }
     this.#arrived = [];
