@@ -1,5 +1,6 @@
 /** The dialog that bans, allows or unbans: what it is about. */
 import { get, post, remove } from './api';
+import { term } from './filter';
 import { scope } from './scope.svelte';
 import type { Adoption, Top } from './types';
 
@@ -64,13 +65,11 @@ class Banning {
 
 export const banning = new Banning();
 
-/** How many addresses of a block sent events in the last seven days. */
-export async function seenIn(block: string, signal: AbortSignal): Promise<Top> {
-  return get<Top>(
-    scope.path('events/top'),
-    { by: 'ip_address', filter: `ip_address:${block}`, from: '-7d', limit: 5 },
-    signal,
-  );
+/** How many of these addresses, and of the addresses in these blocks, sent events in the last seven days. */
+export async function seenIn(blocks: readonly string[], signal: AbortSignal): Promise<Top> {
+  const filter = blocks.map((block) => term('ip_address', block)).join(' OR ');
+  const query = { by: 'ip_address', filter, from: '-7d', limit: 5 };
+  return get<Top>(scope.path('events/top'), query, signal);
 }
 
 export function adoptionOf(version: number, signal: AbortSignal): Promise<Adoption> {
