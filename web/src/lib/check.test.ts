@@ -1,5 +1,6 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { check } from './check';
+import { session } from './session.svelte';
 
 /** A server on which everything is well, but for what a test says. */
 function server(changes: Record<string, unknown>) {
@@ -7,6 +8,7 @@ function server(changes: Record<string, unknown>) {
     keys: { items: [{ last_used_at: '2026-11-30T14:00:00Z' }] },
     project: { refused: {} },
     agents: { counts: { total: 1 }, items: [{ errors: [] }] },
+    summary: {},
     overview: { totals: { events: { count: 0 }, requests: { count: 12 } } },
     ...changes,
   };
@@ -17,6 +19,7 @@ function server(changes: Record<string, unknown>) {
   return check('shop', new AbortController().signal);
 }
 
+beforeEach(() => (session.person = { name: 'anna', role: 'admin', projects: ['*'] }));
 afterEach(() => vi.unstubAllGlobals());
 
 describe('why nothing is here', () => {
@@ -26,10 +29,18 @@ describe('why nothing is here', () => {
     expect(checks.at(-1)?.text).toBe('Metrics arrive, but no events.');
   });
 
-  it('is a key that was never used', async () => {
-    const [key] = await server({ keys: { items: [{ last_used_at: null }] } });
-    expect(key?.done).toBe(false);
-    expect(key?.hint).toContain('wrong key');
+  it('is a key that was never used, or is wrong', async () => {
+    const keys = { items: [{ last_used_at: null }] };
+    const [key, none] = await server({ keys });
+    expect([key?.done, none?.done]).toEqual([false, true]);
+    const [, wrong] = await server({ keys, summary: { wrong_keys: 3 } });
+    expect(wrong).toMatchObject({ done: false, text: expect.stringContaining('3 requests came') });
+  });
+
+  it('is found without the keys by those who may not see them', async () => {
+    session.person = { name: 'vera', role: 'viewer', projects: ['*'] };
+    const [first] = await server({ keys: null, summary: { wrong_keys: 1 } });
+    expect(first?.text).toBe('1 request came with a wrong key since the server started.');
   });
 
   it('is what the server refused, in words', async () => {

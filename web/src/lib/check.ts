@@ -1,5 +1,7 @@
 /** Why is nothing here? Asks the server, and says what is missing. */
 import { get, inProject } from './api';
+import { count } from './format';
+import { session } from './session.svelte';
 import type { Agents, Overview, Page, Project } from './types';
 
 export interface Check {
@@ -12,25 +14,36 @@ interface Key {
   last_used_at: string | null;
 }
 
-/** The checks of "zero events", in the order in which a record passes them. */
+/** The checks of "zero events", in the order in which a record passes them. Only admins may see the keys. */
 export async function check(project: string, signal: AbortSignal): Promise<Check[]> {
-  const [keys, about, agents, week] = await Promise.all([
-    get<Page<Key>>(inProject(project, 'keys'), {}, signal),
+  const [keys, summary, about, agents, week] = await Promise.all([
+    session.may('admin') ? get<Page<Key>>(inProject(project, 'keys'), {}, signal) : null,
+    get<{ wrong_keys?: number }>(inProject(project, 'summary'), {}, signal),
     get<Project>(inProject(project), {}, signal),
     get<Agents>(inProject(project, 'agents'), {}, signal),
     get<Overview>(inProject(project, 'overview'), { from: '-7d' }, signal),
   ]);
-  const used = keys.items.some((key) => key.last_used_at !== null);
+  const used = keys?.items.some((key) => key.last_used_at !== null);
+  const wrong = summary.wrong_keys ?? 0;
   const refused = Object.entries(about.refused).filter(([, count]) => count > 0);
   const seen = agents.counts.total > 0;
   const error = agents.items.flatMap((agent) => agent.errors)[0];
   const { events, requests } = week.totals;
+  const key = {
+    done: used ?? null,
+    text: used ? 'A key of this project was used.' : 'No key of this project was used yet.',
+    hint: 'Set the key in the app and restart it.',
+  };
+  const wrongKeys = {
+    done: wrong === 0,
+    text: wrong
+      ? `${count(wrong)} ${wrong === 1 ? 'request' : 'requests'} came with a wrong key since the server started.`
+      : 'No request came with a wrong key since the server started.',
+    hint: 'It may be of another app. The log of an app with a wrong key says so once.',
+  };
   return [
-    {
-      done: used,
-      text: used ? 'A key of this project was used.' : 'No key of this project was used yet.',
-      hint: 'Set the key in the app and restart it. If it was set, look at the log of the app: it reports a wrong key once.',
-    },
+    ...(keys ? [key] : []),
+    ...(used ? [] : [wrongKeys]),
     {
       done: refused.length === 0,
       text: refused.length
