@@ -92,6 +92,18 @@ describe('the filter bar', () => {
     expect(router.get('filter')).toBe('country:DE');
   });
 
+  it('leaves Enter to an input method while it composes', async () => {
+    router.go('/p/shop/events');
+    render(FilterBar);
+    const input = screen.getByRole<HTMLInputElement>('combobox');
+    await fireEvent.input(input, { target: { value: 'reason:東京' } });
+    await fireEvent.keyDown(input, { key: 'Enter', isComposing: true });
+    await fireEvent.keyDown(input, { key: 'Enter', keyCode: 229 });
+    expect(router.get('filter')).toBe('');
+    await fireEvent.keyDown(input, { key: 'Enter' });
+    expect(router.get('filter')).toBe('reason:東京');
+  });
+
   it('shows one chip a term, and says what is wrong', async () => {
     router.go('/p/shop/events?filter=a NOT b');
     render(FilterBar, { error: 'unknown field' });
