@@ -1,7 +1,7 @@
 // @vitest-environment node
 import { describe, expect, it } from 'vitest';
 import type { MetricSeries, Series } from '../lib/types';
-import { countsDrawing, metricDrawing, stack } from './data';
+import { countsDrawing, cutBuckets, metricDrawing, stack } from './data';
 
 const buckets = ['2026-11-30T14:00:00Z', '2026-11-30T14:15:00Z'];
 const counts = (other: number[]): Series => ({
@@ -29,7 +29,7 @@ describe('a chart of counts', () => {
     ]);
   });
 
-  it('counts actions with the same words together', () => {
+  it('counts actions of one tone together', () => {
     const { series, ...rest } = counts([0, 0]);
     const both = { ...rest, series: [...series, { key: 'blocked', counts: [5, 6] }] };
     const { lines } = countsDrawing(both, 'action_taken');
@@ -46,6 +46,17 @@ describe('a chart of counts', () => {
       'none',
       'request_blocked',
     ]);
+  });
+});
+
+describe('the buckets that a range cuts', () => {
+  const [first, last] = buckets.map((begin) => Date.parse(begin) / 1000) as [number, number];
+
+  it('are the first if the range begins within it, and the last if it is not over', () => {
+    const drawing = countsDrawing(counts([0, 0]), 'action_taken');
+    expect(cutBuckets({ ...drawing, from: first })).toEqual([last]);
+    expect(cutBuckets({ ...drawing, from: first + 60 })).toEqual([first, last]);
+    expect(cutBuckets({ ...drawing, from: first + 60, partial: false })).toEqual([first]);
   });
 });
 

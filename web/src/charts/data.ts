@@ -1,5 +1,5 @@
 /** What a chart draws, made from the answers of the API. */
-import { actionWords, seriesColor } from '../lib/action';
+import { seriesOf, tone } from '../lib/action';
 import type { MetricSeries, Series } from '../lib/types';
 
 export interface Line {
@@ -17,26 +17,38 @@ export interface Drawing {
   lines: Line[];
   /** Whether the last bucket is not over yet. */
   partial: boolean;
+  /** When the range begins, in seconds: perhaps within the first bucket. */
+  from?: number;
+}
+
+/** The beginnings of the buckets that are in the range only in part. */
+export function cutBuckets({ times, partial, from }: Drawing): number[] {
+  const [first, last] = [times[0], times.at(-1)];
+  const cut = [];
+  if (first !== undefined && from !== undefined && from > first) cut.push(first);
+  if (last !== undefined && partial && last !== cut[0]) cut.push(last);
+  return cut;
 }
 
 /** The actions first that people look for; then the rest as the server ranks them. */
-const ORDER = ['request_blocked', 'blocked', 'logged_only', 'logged', 'banned', 'ip_banned'];
+const ORDER = ['blocked', 'logged', 'banned'];
 
 /** Counts as stacked bars. `other` becomes the last part, if it holds anything. */
 export function countsDrawing(series: Series, by: string): Drawing {
   const rank = (key: string | null) => {
-    const at = ORDER.indexOf(key ?? '');
+    const at = ORDER.indexOf(tone(key));
     return at < 0 ? ORDER.length : at;
   };
   const sorted =
     by === 'action_taken'
       ? [...series.series].sort((a, b) => rank(a.key) - rank(b.key))
       : series.series;
-  const lines = sorted.map(({ key, counts }, index) => ({
-    label: by === 'action_taken' ? actionWords(key) : (key ?? 'none'),
-    color: by === 'action_taken' ? seriesColor(key, index) : `--series-${(index % 8) + 1}`,
-    values: counts,
-  }));
+  const plain = (key: string | null, index: number) => ({
+    label: key ?? 'none',
+    color: `--series-${(index % 8) + 1}`,
+  });
+  const shown = by === 'action_taken' ? seriesOf : plain;
+  const lines = sorted.map(({ key, counts }, index) => ({ ...shown(key, index), values: counts }));
   if (series.other.some((value) => value > 0)) {
     const label = series.series.length ? 'other' : 'events';
     lines.push({ label, color: '--series-7', values: series.other });
@@ -49,7 +61,7 @@ export function countsDrawing(series: Series, by: string): Drawing {
   };
 }
 
-/** Lines with the same label as one, with their sum: two actions may have the same words. */
+/** Lines with the same label as one, with their sum: actions of one tone. */
 function merged(lines: readonly Line[]): Line[] {
   const byLabel = new Map<string, Line>();
   for (const line of lines) {

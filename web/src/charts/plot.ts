@@ -1,7 +1,7 @@
 /** Draws with uPlot. It styles by the CSSOM only, so a strict Content-Security-Policy holds. */
 import uPlot from 'uplot';
 import { fullTime } from '../lib/format';
-import { stack, type Drawing } from './data';
+import { cutBuckets, stack, type Drawing } from './data';
 
 export interface Hover {
   index: number;
@@ -57,7 +57,8 @@ function options(
   const first = drawing.times[0] ?? 0;
   return {
     legend: { show: false },
-    padding: [10, 0, 0, 0],
+    // The right one has room for half of the last time.
+    padding: [10, 16, 0, 0],
     cursor: {
       y: false,
       points: { show: kind === 'lines' },
@@ -74,15 +75,28 @@ function options(
         const stroke = color(drawing.lines[at]?.color ?? '--series-1');
         return kind === 'bars'
           ? { fill: stroke, width: 0, paths: bars, points: { show: false } }
-          : { stroke, width: 1.5, spanGaps: false, points: { show: false } };
+          : {
+              stroke,
+              width: 1.5,
+              spanGaps: false,
+              points: { size: 4, fill: stroke, filter: alone },
+            };
       }),
     ],
     hooks: {
-      draw: [(chart) => fadeUnfinished(chart, plot, color('--surface'))],
+      draw: [(chart) => fadeCut(chart, plot, color('--surface'))],
       setCursor: [(chart) => hovered(chart, plot)],
       setSelect: [(chart) => zoomed(chart, plot)],
     },
   };
+}
+
+/** The values between two gaps, which no line shows: they are drawn as points. */
+function alone(chart: uPlot, series: number): number[] {
+  const values = chart.data[series] ?? [];
+  return [...values.keys()].filter(
+    (at) => values[at] != null && values[at - 1] == null && values[at + 1] == null,
+  );
 }
 
 function axes(color: (token: string) => string, { format }: Plot): uPlot.Axis[] {
@@ -131,16 +145,18 @@ function resolve(element: HTMLElement, token: string): string {
   return color;
 }
 
-/** Draws the bucket that is not over paler, so that it does not look like a drop. */
-function fadeUnfinished(chart: uPlot, { drawing, kind }: Plot, surface: string): void {
-  const last = drawing.times.at(-1);
-  if (!drawing.partial || kind !== 'bars' || last === undefined) return;
-  const left = chart.valToPos(last, 'x', true);
-  const { ctx, bbox } = chart;
+/** Draws the buckets that the range cuts paler, so that they do not look like a drop. */
+function fadeCut(chart: uPlot, { drawing, kind }: Plot, surface: string): void {
+  if (kind !== 'bars') return;
+  const { ctx } = chart;
   ctx.save();
   ctx.globalAlpha = 0.5;
   ctx.fillStyle = surface;
-  ctx.fillRect(left, bbox.top, bbox.left + bbox.width - left, bbox.height);
+  for (const begin of cutBuckets(drawing)) {
+    const left = chart.valToPos(begin, 'x', true);
+    const right = chart.valToPos(begin + drawing.interval, 'x', true);
+    ctx.fillRect(left, chart.bbox.top, right - left, chart.bbox.height);
+  }
   ctx.restore();
 }
 

@@ -28,18 +28,21 @@ export function actionWords(action: string | null | undefined): string {
   return action.replaceAll('_', ' ');
 }
 
-/** The colour token of a series, by its action or by its place. */
-export function seriesColor(key: string | null, index: number): string {
-  switch (tone(key)) {
+/** Other actions than those with a tone. Their colours look like no tone. */
+const OTHERS = ['--series-1', '--series-7', '--series-3', '--series-2'] as const;
+
+/** How a chart shows an action: actions of one tone are one part of it. */
+export function seriesOf(action: string | null, index: number): { label: string; color: string } {
+  switch (tone(action)) {
     case 'blocked':
-      return '--bad';
+      return { label: 'blocked', color: '--bad' };
     case 'banned':
-      return '--text';
+      return { label: 'banned', color: '--text' };
     case 'logged':
-      return '--series-logged';
+      return { label: 'logged', color: '--series-logged' };
     case 'allowed':
-      return '--good';
+      return { label: 'allowed', color: '--good' };
     default:
-      return `--series-${(index % 8) + 1}`;
+      return { label: actionWords(action), color: OTHERS[index % OTHERS.length] ?? '--series-1' };
   }
 }
