@@ -1,8 +1,25 @@
 // @vitest-environment node
 import { describe, expect, it } from 'vitest';
-import { bytes, change, count, fullTime, latency, short, span, time, utc } from './format';
+import {
+  bytes,
+  change,
+  count,
+  countryName,
+  fullTime,
+  latency,
+  short,
+  span,
+  time,
+  utc,
+} from './format';
 
 const NOW = Date.parse('2026-11-30T14:00:00Z');
+
+describe('a country', () => {
+  it('has its name, if the code is one', () => {
+    expect(['RU', 'QQ', '<b>', null].map(countryName)).toEqual(['Russia', '', '', '']);
+  });
+});
 
 describe('numbers', () => {
   it('have thousands separators, and a dash when they are missing', () => {

@@ -1,6 +1,7 @@
 /** Numbers, durations and times as people read them. */
 
 const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
+const few = new Intl.NumberFormat('en-US', { maximumSignificantDigits: 2 });
 const some = new Intl.NumberFormat('en-US', { maximumSignificantDigits: 3 });
 /** A dash for a value that is missing. */
 export const NONE = '–';
@@ -29,12 +30,17 @@ export function change(now: number | null | undefined, before: number | null | u
   return `${percent > 0 ? '+' : '−'}${text} %`;
 }
 
-/** A response time in seconds, such as `84 ms`. */
+/** A response time in seconds, such as `84 ms` or `1.5 s`. */
 export function latency(seconds: number | null | undefined): string {
   if (seconds == null) return NONE;
-  if (seconds < 0.001) return `${some.format(seconds * 1e6)} µs`;
-  if (seconds < 1) return `${some.format(seconds * 1000)} ms`;
-  return `${some.format(seconds)} s`;
+  if (seconds < 0.001) return `${brief(seconds * 1e6)} µs`;
+  if (seconds < 1) return `${brief(seconds * 1000)} ms`;
+  return `${brief(seconds)} s`;
+}
+
+/** Two digits, or all of a larger whole number. */
+function brief(value: number): string {
+  return (value < 100 ? few : whole).format(value);
 }
 
 export function bytes(value: number | null | undefined): string {
@@ -99,6 +105,13 @@ export function fullTime(iso: string): string {
 export function utc(iso: string): string {
   const at = Date.parse(iso);
   return Number.isNaN(at) ? iso : new Date(at).toISOString().replace('T', ' ').replace('Z', ' UTC');
+}
+
+const countries = new Intl.DisplayNames('en', { type: 'region', fallback: 'none' });
+
+/** The name of a country by its code of two letters; empty for anything else. */
+export function countryName(code: string | null): string {
+  return code && /^[A-Z]{2}$/.test(code) ? (countries.of(code) ?? '') : '';
 }
 
 /** The time zone of the reader, in which days begin. */

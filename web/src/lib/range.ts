@@ -1,5 +1,5 @@
 /** Time ranges as the API takes them: relative (`-24h`) or absolute (RFC 3339). */
-import { fullTime } from './format';
+import { fullTime, span } from './format';
 
 export interface Range {
   from: string;
@@ -50,6 +50,13 @@ export function readRange(from: string, to: string): Range {
 /** Whether the range ends now, so that new records belong to it. */
 export function isLive(range: Range): boolean {
   return range.to === 'now';
+}
+
+/** What comes before a range and is as long, in words. */
+export function previous(range: Range): string {
+  const seconds = isLive(range) ? relativeSeconds(range.from) : null;
+  if (seconds === null) return 'the period before';
+  return seconds === 86_400 ? 'the day before' : `the ${span(seconds)} before`;
 }
 
 export function describe(range: Range): string {
