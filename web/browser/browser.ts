@@ -16,7 +16,16 @@ export function launch(): Promise<Browser> {
 export async function open(context: BrowserContext, complaints: string[]): Promise<Page> {
   const page = await context.newPage();
   page.setDefaultTimeout(60_000);
-  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('pageerror', (error) => {
+    // An answer that comes while the page is left finds no document to draw in.
+    if (!error.message.includes('no longer runnable')) complaints.push(error.message);
+  });
+  page.on('request', (request) => {
+    const url = new URL(request.url());
+    if (url.hostname !== '127.0.0.1' && url.protocol.startsWith('http')) {
+      complaints.push(`it asks another host: ${url.host}`);
+    }
+  });
   page.on('console', (message) => {
     // A refused request is what some tests are about.
     if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) {
@@ -48,6 +57,19 @@ export async function seriousProblems(page: Page): Promise<string[]> {
       .filter(({ impact }) => impact === 'serious' || impact === 'critical')
       .map(({ id, nodes }) => `${id}: ${nodes[0]?.html ?? ''}`);
   });
+}
+
+/** The controls that the window does not show whole, and that no part of the page scrolls to. */
+export function outOfReach(page: Page): Promise<string[]> {
+  return page.evaluate(() =>
+    [...document.querySelectorAll('button, a[href], input, select, textarea, summary')]
+      .filter((element) => element.checkVisibility() && !element.closest('.scroll, .skip'))
+      .filter((element) => {
+        const { left, right, width } = element.getBoundingClientRect();
+        return width > 0 && (left < -1 || right > innerWidth + 1);
+      })
+      .map((element) => element.outerHTML.slice(0, 120)),
+  );
 }
 
 /** How many pixels the page is wider than the window. */

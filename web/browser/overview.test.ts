@@ -1,5 +1,5 @@
 /** What the first page says, and where a click leads. */
-import type { Overview, Series } from '../src/lib/types';
+import type { Overview, Series, Top } from '../src/lib/types';
 import { count } from '../src/lib/format';
 import { expect, test } from './test';
 import { ATTACKERS } from './world/history';
@@ -95,31 +95,13 @@ test('dragging over the chart zooms', async ({ visit }) => {
   await page.waitForURL(/from=.*to=/);
 });
 
-test('a row leads to the address, and its story can be copied as Markdown', async ({ visit }) => {
-  const permissions = ['clipboard-read', 'clipboard-write'];
-  const { page, go, path } = await visit({ permissions });
-  await go('p/shop/overview');
-  const row = page.locator('li[data-row]').filter({ hasText: ATTACKERS[0] }).first();
-  await row.hover();
-  await row.getByRole('link', { name: `Open ${ATTACKERS[0]}` }).click();
-  await page.getByRole('button', { name: 'copy as Markdown' }).click();
-  expect(path()).toBe(`p/shop/address/${ATTACKERS[0]}`);
-  const story = await page.evaluate(() => navigator.clipboard.readText());
-  expect(story).toContain(`# ${ATTACKERS[0]}`);
-  // First the probes, then the ban, then what came after it.
-  const lines = story.split('\n').filter((line) => /^\| \d/.test(line));
-  const ban = lines.findIndex((line) => line.includes('ip\\_banned'));
-  expect(ban).toBeGreaterThan(0);
-  expect(ban).toBeLessThan(lines.length - 1);
-  expect(lines[0]).toContain('SQL injection: union select');
-});
-
 test('the same address shows the same to somebody else', async ({ visit }) => {
   const columns = 'columns=timestamp,ip_address,reason';
   const shared = [
     `p/shop/overview?${RANGE}&filter=country%3ARU&by=event_type`,
     `p/shop/events?${RANGE}&filter=-action_taken%3Alogged_only&${columns}`,
     `p/shop/passive?${RANGE}`,
+    `p/shop/address/192.0.2.1?${RANGE}`,
   ];
   const [one, other] = [await visit({ as: 'vera' }), await visit({ as: 'vera' })];
   for (const address of shared) {
@@ -130,4 +112,20 @@ test('the same address shows the same to somebody else', async ({ visit }) => {
     }
     expect(texts[0]).toBe(texts[1]);
   }
+});
+
+test('a list opens whole, and its address leads there', async ({ visit, guard }) => {
+  const { page, go, path } = await visit({ as: 'vera' });
+  await go(`p/shop/overview?${RANGE}`);
+  await page.getByRole('link', { name: 'Addresses: all' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.locator('li[data-row]').first().waitFor();
+  const query = `${RANGE}&by=ip_address&limit=200`;
+  const top = await guard.get<Top>(`projects/shop/events/top?${query}`);
+  expect(await dialog.locator('li[data-row]').count()).toBe(top.items.length);
+  expect(top.items.length).toBeGreaterThan(20);
+  expect(path()).toContain('all=ip_address');
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  expect(path()).not.toContain('all=');
 });

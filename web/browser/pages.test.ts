@@ -3,10 +3,10 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { describe } from 'vitest';
-import { seriousProblems, sideways } from './browser';
+import { outOfReach, seriousProblems, sideways } from './browser';
 import { expect, test } from './test';
 import type { Guard } from './world/guard';
-import { ATTACKERS, PAYLOAD } from './world/history';
+import { ATTACKERS, BEHAVIOUR, PAYLOAD } from './world/history';
 import { ROOT } from './world/process';
 
 const SHOTS = join(ROOT, '.build/screenshots');
@@ -15,6 +15,7 @@ const PAGES = [
   ['events', 'p/PROJECT/events?filter=action_taken%3Arequest_blocked+-country%3ADE'],
   ['event', 'p/PROJECT/events?event=EVENT'],
   ['address', 'p/PROJECT/address/ADDRESS'],
+  ['story', `p/PROJECT/story/${encodeURIComponent(BEHAVIOUR)}`],
   ['rules', 'p/PROJECT/rules'],
   ['rules-document', 'p/PROJECT/rules?tab=document'],
   ['rules-versions', 'p/PROJECT/rules?tab=versions'],
@@ -63,12 +64,33 @@ describe.each(['light', 'dark'] as const)('in the %s theme', (colorScheme) => {
       await go(path);
       problems.push(...(await failures(page, name)));
       if ((await sideways(page)) > 0) problems.push(`${name} scrolls sideways`);
+      problems.push(...(await outOfReach(page)).map((it) => `${name}: out of reach: ${it}`));
       problems.push(...(await seriousProblems(page)).map((it) => `${name}: ${it}`));
       const file = join(SHOTS, `${name}-${colorScheme}-${width}.png`);
       await page.screenshot({ path: file, fullPage: name !== 'event' });
     }
     expect(problems).toEqual([]);
   });
+});
+
+test('on a phone the menu leads to every page and to the way out', async ({ visit }) => {
+  const { page, go, path } = await visit({ as: 'vera', viewport: { width: 360, height: 640 } });
+  await go('p/shop/overview');
+  const menu = page.getByRole('button', { name: 'Menu' });
+  for (const title of ['Events', 'Rules', 'Passive', 'Agents', 'Alerts', 'Settings', 'Overview']) {
+    await menu.click();
+    await page
+      .getByRole('navigation', { name: 'Pages' })
+      .getByRole('link', { name: title })
+      .click();
+    expect(path()).toBe(`p/shop/${title.toLowerCase()}`);
+  }
+  await menu.click();
+  expect(await outOfReach(page)).toEqual([]);
+  await page.getByLabel('Project').waitFor();
+  await page.getByLabel('Theme').selectOption('Dark');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('button', { name: 'Sign in' }).waitFor();
 });
 
 test('attacks that are stored in every field are text, and nothing else', async ({

@@ -2,7 +2,7 @@
 import type { Page } from 'playwright-core';
 import { expect, test } from './test';
 import { settled } from './browser';
-import { ATTACKERS } from './world/history';
+import { ATTACKERS, BEHAVIOUR } from './world/history';
 
 const PAGES = [
   'overview',
@@ -14,8 +14,11 @@ const PAGES = [
   'rules?tab=versions',
   'rules?tab=adoption',
   'rules?tab=emergency',
+  `story/${encodeURIComponent(BEHAVIOUR)}`,
   'passive',
   'agents',
+  'alerts',
+  'alerts?tab=channels',
   'settings',
 ] as const;
 
@@ -33,7 +36,7 @@ async function controls(page: Page): Promise<Set<string>> {
   );
   // Figures may change meanwhile.
   const plain = (name: string) =>
-    name.replace(/^(Ban|Open|Exclude|Remove) .*/, '$1').replace(/\d.*/, '');
+    name.replace(/^(Ban|Lift|Open|Exclude|Remove|Change|Muted?|Test) .*/, '$1').replace(/\d.*/, '');
   return new Set(names.map(plain));
 }
 
@@ -49,7 +52,10 @@ function more(first: Map<string, Set<string>>, second: Map<string, Set<string>>)
 
 test('an operator can also ban and change rules, an admin also has the settings', async ({
   visit,
+  guard,
 }) => {
+  const desk = { label: 'Desk of the roles', type: 'webhook', url: 'http://127.0.0.1:1/' };
+  await guard.api('POST', 'channels', desk);
   const seen = new Map<string, Map<string, Set<string>>>();
   for (const as of ['vera', 'otto', 'anna']) {
     const { page, go } = await visit({ as });
@@ -86,8 +92,12 @@ test('an operator can also ban and change rules, an admin also has the settings'
       'Type EMERGENCY to confirm',
     ],
     passive: ['Allow this address', 'Turn the detector off…'],
+    alerts: ['Add an alert', 'Change', 'Mute'],
   });
-  expect(more(of('anna'), of('otto'))).toEqual({ settings: expect.arrayContaining(['Project']) });
+  expect(more(of('anna'), of('otto'))).toEqual({
+    'alerts?tab=channels': ['Add a channel', 'Change', 'Remove', 'Test'],
+    settings: expect.arrayContaining(['Project']),
+  });
   expect(more(of('vera'), of('otto'))).toEqual({});
 });
 
