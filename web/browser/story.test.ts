@@ -2,6 +2,7 @@
 import type { Page } from 'playwright-core';
 import type { Series, Top } from '../src/lib/types';
 import { count } from '../src/lib/format';
+import { sideways } from './browser';
 import { expect, test } from './test';
 import { ATTACKERS, BEHAVIOUR } from './world/history';
 
@@ -87,4 +88,17 @@ test('paper has the whole story in light colours, with its times in full, and no
   await page.evaluate(() => dispatchEvent(new Event('afterprint')));
   await page.emulateMedia({ media: 'screen' });
   expect(await page.evaluate(scheme)).toBe('dark');
+});
+
+test('a table fits on paper, with rows that are no higher than their text', async ({ visit }) => {
+  // As wide as a sheet of A4.
+  const { page, go } = await visit({ viewport: { width: 690, height: 980 } });
+  await go('p/shop/events');
+  await page.emulateMedia({ media: 'print' });
+  await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
+  expect(await sideways(page)).toBeLessThanOrEqual(0);
+  const heights = await page
+    .locator('tbody tr')
+    .evaluateAll((rows) => rows.map((row) => row.clientHeight));
+  expect(Math.max(...heights)).toBeLessThan(120);
 });

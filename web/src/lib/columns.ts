@@ -14,9 +14,9 @@ export interface Column {
 export const COLUMNS: readonly Column[] = [
   { name: 'timestamp', label: 'time', width: 114 },
   { name: 'action_taken', label: 'action', field: 'action_taken', width: 132 },
-  { name: 'event_type', label: 'type', field: 'event_type', width: 180 },
+  { name: 'event_type', label: 'type', field: 'event_type', width: 164 },
   { name: 'ip_address', label: 'address', field: 'ip_address', mono: true, width: 140 },
-  { name: 'request', label: 'request', field: 'endpoint', mono: true, width: 210 },
+  { name: 'request', label: 'request', field: 'endpoint', mono: true, width: 230 },
   { name: 'reason', label: 'why', field: 'reason' },
   { name: 'country', label: 'country', field: 'country', width: 76 },
   { name: 'status_code', label: 'status', field: 'status_code', width: 66 },
