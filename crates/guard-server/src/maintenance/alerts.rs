@@ -34,8 +34,8 @@ pub(super) async fn evaluate(state: &AppState) {
             wrong_passwords: state.sign_ins.wrong(),
             is_full: state.storage.is_full(),
         };
-        let reading = Reading::of(&*state.clock);
-        match evaluator.evaluate(&state.stores, reading, outside).await {
+        let clock = || Reading::of(&*state.clock);
+        match evaluator.evaluate(&state.stores, clock, outside).await {
             Ok(evaluation) => {
                 if let Some(failures) = log.succeeded() {
                     tracing::info!(failures, "alerts are evaluated again");

@@ -31,7 +31,7 @@ use std::time::Duration;
 use self::project::ProjectWatch;
 use super::manage::add_defaults;
 use crate::clock::Reading;
-use crate::store::{AlertLimits, ProjectId, StoreError, StoredState, Stores};
+use crate::store::{AlertLimits, Cursor, Project, ProjectId, StoreError, StoredState, Stores};
 
 /// How often alerts are evaluated.
 pub(crate) const EVERY: Duration = Duration::from_secs(10);
@@ -108,7 +108,7 @@ impl Evaluator {
         }
     }
 
-    /// Evaluates all alerts once.
+    /// Evaluates all alerts once, at the time that `clock` says.
     ///
     /// # Errors
     ///
@@ -116,16 +116,42 @@ impl Evaluator {
     pub(crate) async fn evaluate(
         &mut self,
         stores: &Stores,
-        reading: Reading,
+        clock: impl Fn() -> Reading + Send,
         outside: Outside,
     ) -> Result<Evaluation, StoreError> {
-        self.follow(reading);
-        let outcome = self.evaluate_all(stores, reading, outside).await;
+        let outcome = match self.located(stores).await {
+            Ok(located) => {
+                // Only now: an event before a position must have come before this time, because
+                // counts that are read from the store end there.
+                let reading = clock();
+                self.follow(reading);
+                self.evaluate_all(stores, located, reading, outside).await
+            }
+            Err(error) => Err(error),
+        };
         if outcome.is_err() {
             // Whatever broke may have kept the server from receiving.
             self.receiving_since = None;
         }
         outcome
+    }
+
+    /// All projects, with the position after which their events are counted: where the last
+    /// evaluation ended, or now.
+    async fn located(&self, stores: &Stores) -> Result<Vec<(Project, Cursor)>, StoreError> {
+        let mut located = Vec::new();
+        for project in stores.projects.projects().await? {
+            let watch = self.projects.get(&project.id);
+            let position = match watch.and_then(ProjectWatch::position) {
+                Some(position) => position.clone(),
+                None => match stores.alerts.evaluated(project.id).await? {
+                    Some(position) => position,
+                    None => stores.arrivals.now(project.id).await?,
+                },
+            };
+            located.push((project, position));
+        }
+        Ok(located)
     }
 
     /// Notices breaks, and a clock that was set.
@@ -146,11 +172,11 @@ impl Evaluator {
     async fn evaluate_all(
         &mut self,
         stores: &Stores,
+        projects: Vec<(Project, Cursor)>,
         reading: Reading,
         outside: Outside,
     ) -> Result<Evaluation, StoreError> {
-        let projects = stores.projects.projects().await?;
-        for project in &projects {
+        for (project, _) in &projects {
             if !self.projects.contains_key(&project.id) {
                 add_defaults(stores, project, reading.now).await?;
             }
@@ -158,7 +184,7 @@ impl Evaluator {
         let mut alerts = by_project(stores.alerts.all_alerts().await?, |it| it.project);
         let has_new = projects
             .iter()
-            .any(|it| !self.projects.contains_key(&it.id));
+            .any(|(it, _)| !self.projects.contains_key(&it.id));
         let mut states = if has_new {
             by_project(stores.alerts.alert_states().await?, |it: &StoredState| {
                 it.project
@@ -184,8 +210,8 @@ impl Evaluator {
         };
         let mut sum = Evaluation::default();
         self.projects
-            .retain(|id, _| projects.iter().any(|it| it.id == *id));
-        for project in &projects {
+            .retain(|id, _| projects.iter().any(|(it, _)| it.id == *id));
+        for (project, position) in &projects {
             let is_new = !self.projects.contains_key(&project.id);
             let watch = self.projects.entry(project.id).or_default();
             let alerts = alerts.remove(&project.id).unwrap_or_default();
@@ -194,7 +220,9 @@ impl Evaluator {
             if is_new {
                 watch.hold_ends(reading.uptime);
             }
-            watch.evaluate(stores, project, round, &mut sum).await;
+            watch
+                .evaluate(stores, project, position, round, &mut sum)
+                .await;
         }
         Ok(sum)
     }

@@ -122,16 +122,24 @@ impl ProjectWatch {
         self.watches.iter().filter_map(failed)
     }
 
-    /// Evaluates each alert once, and stores what changed.
+    /// The position up to which events were counted. `None` before they are.
+    pub(super) const fn position(&self) -> Option<&Cursor> {
+        self.position.as_ref()
+    }
+
+    /// Evaluates each alert once on what arrived after `begin`, and stores what changed.
     pub(super) async fn evaluate(
         &mut self,
         stores: &Stores,
         project: &Project,
+        begin: &Cursor,
         round: Round<'_>,
         sum: &mut Evaluation,
     ) {
         let limit = self.limit();
-        let read = self.follow_events(stores, project, round, limit).await;
+        let read = self
+            .follow_events(stores, project, begin, round, limit)
+            .await;
         let position = read.as_ref().ok().cloned().flatten();
         let mut said = Said::default();
         let mut outcomes = Vec::new();

@@ -17,28 +17,22 @@ const SLICE_BYTES: usize = 4 << 20;
 const MAX_SLICES: usize = 500;
 
 impl ProjectWatch {
-    /// Reads what arrived since the last evaluation. Returns the new position.
+    /// Reads what arrived after `begin`. Returns the new position.
     pub(super) async fn follow_events(
         &mut self,
         stores: &Stores,
         project: &Project,
+        begin: &Cursor,
         round: Round<'_>,
         limit: usize,
     ) -> Result<Option<Cursor>, StoreError> {
-        let mut position = match self.position.clone() {
-            Some(position) => position,
-            None => match stores.alerts.evaluated(project.id).await? {
-                Some(position) => position,
-                None => stores.arrivals.now(project.id).await?,
-            },
-        };
+        let mut position = begin.clone();
         for watch in &mut self.watches {
             if let Err(error) = fill(watch, stores, project.id, round.reading.now, limit).await {
                 // It is tried again in the next round.
                 tracing::debug!(%error, alert = watch.stored.id, "cannot read the counts of an alert");
             }
         }
-        let begun = position.clone();
         for _ in 0..MAX_SLICES {
             if self.routes.is_empty() {
                 position = stores.arrivals.now(project.id).await?;
@@ -62,7 +56,7 @@ impl ProjectWatch {
             }
             position = slice.next;
             if slice.is_complete {
-                let has_moved = position != begun || self.position.is_none();
+                let has_moved = position != *begin || self.position.is_none();
                 self.position = Some(position.clone());
                 return Ok(has_moved.then_some(position));
             }

@@ -1,9 +1,14 @@
 //! Restarts, breaks, clocks that are set, and stores that fail.
 
+use std::sync::{Arc, Mutex};
+
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::world::World;
+use crate::clock::Reading;
+use crate::ingest::intake::Intake;
+use crate::store::{ArrivalQuery, ArrivalSlice, Arrivals, BoxFuture, Cursor, ProjectId, Stores};
 
 fn login(ip: &str) -> Value {
     json!({ "endpoint": "/login", "ip_address": ip })
@@ -170,5 +175,66 @@ async fn a_new_alert_knows_what_happened_before() {
     world.run(10).await;
     world.events(1, login("203.0.113.7")).await;
     world.run(10).await;
+    assert_eq!(world.told(&alert).await, ["started"]);
+}
+
+/// A store in which events arrive just before it is asked how far they came.
+struct Busy {
+    stores: Stores,
+    project: ProjectId,
+    clock: Arc<Mutex<Reading>>,
+}
+
+impl Busy {
+    async fn receive(&self) {
+        let at = {
+            let mut clock = self.clock.lock().unwrap();
+            clock.now += SignedDuration::from_secs(3);
+            clock.now
+        };
+        let event = |n: u32| {
+            json!({ "idempotency_key": format!("busy {n}"), "timestamp": at, "event_type": "x",
+                "endpoint": "/login" })
+        };
+        let events: Vec<_> = (0..5).map(event).collect();
+        let body = json!({ "events": events, "metrics": [] }).to_string();
+        let mut batch = Intake::read(self.project, body.as_bytes(), None, 100)
+            .unwrap()
+            .batch;
+        batch.received_at = at;
+        self.stores.telemetry.append(batch, 100).await.unwrap();
+    }
+}
+
+impl Arrivals for Busy {
+    fn now(&self, project: ProjectId) -> BoxFuture<'_, Cursor> {
+        Box::pin(async move {
+            self.receive().await;
+            self.stores.arrivals.now(project).await
+        })
+    }
+
+    fn arrivals(&self, query: ArrivalQuery) -> BoxFuture<'_, ArrivalSlice> {
+        self.stores.arrivals.arrivals(query)
+    }
+}
+
+#[tokio::test]
+async fn events_that_come_while_the_first_evaluation_begins_are_counted() {
+    let mut world = World::new().await;
+    let alert = threshold(&world, None).await;
+    let clock = Arc::new(Mutex::new(world.reading));
+    let mut stores = world.stores.clone();
+    stores.arrivals = Arc::new(Busy {
+        stores: world.stores.clone(),
+        project: world.project.id,
+        clock: Arc::clone(&clock),
+    });
+    let read = || *clock.lock().unwrap();
+    let evaluator = &mut world.evaluator;
+    evaluator
+        .evaluate(&stores, read, world.outside)
+        .await
+        .unwrap();
     assert_eq!(world.told(&alert).await, ["started"]);
 }

@@ -130,8 +130,9 @@ impl World {
     }
 
     pub(super) async fn evaluate(&mut self) -> Result<Evaluation, StoreError> {
+        let reading = self.reading;
         self.evaluator
-            .evaluate(&self.seen, self.reading, self.outside)
+            .evaluate(&self.seen, || reading, self.outside)
             .await
     }
 
