@@ -2,6 +2,7 @@
 //! temporary directory.
 
 mod adoption;
+mod alert_commands;
 mod alerts;
 mod answers;
 mod audited;

@@ -7,14 +7,14 @@ use serde_json::Value;
 use crate::process::{Process, command, fails};
 use crate::support::KEY;
 
-fn run(data: &Path, arguments: &[&str]) -> String {
+pub(crate) fn run(data: &Path, arguments: &[&str]) -> String {
     let output = command(data, arguments).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {error}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn last_word(line: &str) -> String {
+pub(crate) fn last_word(line: &str) -> String {
     line.rsplit(' ').next().unwrap().to_owned()
 }
 
