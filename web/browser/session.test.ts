@@ -57,3 +57,14 @@ test('a revoked session lands on sign-in, and comes back to the same page', asyn
   await page.getByRole('heading', { name: 'Agents' }).waitFor();
   expect(path()).toBe('p/shop/agents?from=-7d');
 });
+
+test('people are listed with the time at which they were last seen', async ({ visit, guard }) => {
+  await guard.addPerson('nina', 'viewer');
+  await guard.addPerson('nora', 'viewer');
+  const { go: look } = await visit({ as: 'nina' });
+  await look('p/shop/overview');
+  const { page, go } = await visit();
+  await go('p/shop/settings?tab=people');
+  await page.getByRole('row', { name: /^nina/ }).getByText(/ago$/).waitFor();
+  await page.getByRole('row', { name: /^nora/ }).getByText('never').waitFor();
+});
