@@ -1,6 +1,7 @@
 //! The records that agents and the server lost, over time.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use jiff::Timestamp;
 
@@ -33,6 +34,18 @@ pub struct LossCount {
     pub reason: String,
     /// How many records.
     pub n: u64,
+}
+
+/// How long losses are kept, in seconds.
+pub(super) const LOSSES_KEPT: i64 = 90 * 86_400;
+/// After how much silence the totals of a process are forgotten, in seconds.
+pub(super) const TOTALS_KEPT: i64 = 7 * 86_400;
+
+/// The beginnings of the minutes of a range, in seconds since the epoch. The minute in which the range
+/// begins belongs to it, so that no loss falls between two ranges.
+pub(super) fn minutes(range: TimeRange) -> Range<i64> {
+    let end = -(-range.to.as_microsecond()).div_euclid(60_000_000);
+    range.from.as_second().div_euclid(60) * 60..end * 60
 }
 
 /// The records that agents and the server lost, over time.

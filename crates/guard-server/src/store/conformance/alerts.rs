@@ -178,6 +178,43 @@ pub(in crate::store) async fn a_state_and_its_notifications_are_stored_together(
     assert_eq!(stores.alerts.seen(project, "a").await, Ok(seen));
 }
 
+pub(in crate::store) async fn groups_and_values_may_be_any_text(stores: &Stores) {
+    let project = project(stores, "default").await;
+    stores
+        .alerts
+        .add_alert(alert(project, "a"), 9, None)
+        .await
+        .unwrap();
+    let values = ["", "\0", "v\0\u{fffd}", "\u{10ffff}'\\"].map(str::to_owned);
+    // An endpoint may be long, and not compressible.
+    let long = (0..16_000_u32).map(|n| char::from(b'!' + u8::try_from(n * n / 7 % 90).unwrap()));
+    let groups = values.iter().cloned().chain([long.collect()]);
+    let groups: Vec<(String, Option<String>)> =
+        groups.map(|group| (group, Some("{}".to_owned()))).collect();
+    let full = AlertUpdate {
+        states: groups.clone(),
+        seen: values.to_vec(),
+        ..update("a")
+    };
+    commit(stores, project, full).await;
+    let seen = stores.alerts.seen(project, "a").await;
+    assert_eq!(seen, Ok(values.to_vec()));
+    let states = stores.alerts.alert_states().await.unwrap();
+    let mut found: Vec<_> = states.into_iter().map(|it| it.group).collect();
+    let mut expected: Vec<_> = groups.iter().map(|(group, _)| group.clone()).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    let none = AlertUpdate {
+        states: groups.into_iter().map(|(group, _)| (group, None)).collect(),
+        forgotten: values.to_vec(),
+        ..update("a")
+    };
+    commit(stores, project, none).await;
+    assert_eq!(stores.alerts.alert_states().await, Ok(vec![]));
+    assert_eq!(stores.alerts.seen(project, "a").await, Ok(vec![]));
+}
+
 pub(in crate::store) async fn nothing_is_stored_for_an_alert_that_was_removed(stores: &Stores) {
     let project = project(stores, "default").await;
     stores

@@ -154,6 +154,7 @@ macro_rules! control_suite {
                 a_project_gets_its_default_alerts_once,
                 channels_are_added_changed_and_removed,
                 a_state_and_its_notifications_are_stored_together,
+                groups_and_values_may_be_any_text,
                 nothing_is_stored_for_an_alert_that_was_removed,
                 each_channel_gets_its_notifications_in_order,
                 outbox_and_history_are_limited,

@@ -1,6 +1,9 @@
 //! The advisory locks of guard-server in a PostgreSQL database. All keys are here, so that none is used
 //! for two things.
 
+use std::collections::{BTreeSet, HashSet};
+
+use super::rows::column;
 use super::session::Transaction;
 use crate::store::{ProjectId, StoreError};
 
@@ -20,8 +23,9 @@ pub(crate) enum AdvisoryLock {
     /// circle. Held by a transaction.
     Activity,
     /// The set of channels: their number. Held by a transaction.
-    #[cfg_attr(not(test), expect(dead_code, reason = "taken by alerts"))]
     Channels,
+    /// The notifications that wait: their number and their order. Held by a transaction.
+    Outbox,
     /// Periodic work. Held by the session of the node that does it.
     #[cfg_attr(not(test), expect(dead_code, reason = "taken by a node"))]
     Leader,
@@ -40,6 +44,7 @@ impl AdvisoryLock {
             Self::Activity => 4,
             Self::Channels => 5,
             Self::Leader => 6,
+            Self::Outbox => 8,
             Self::Node(slot) => 1_000 + i64::from(slot),
         };
         PREFIX | number
@@ -60,12 +65,24 @@ impl Transaction<'_> {
         let lock = "SELECT id FROM projects WHERE id = $1 AND removed_at IS NULL FOR UPDATE";
         Ok(self.execute(lock, &[&project.0]).await? > 0)
     }
+
+    /// Locks the rows of projects, in their order. Returns those that are there and not removed.
+    pub(super) async fn lock_projects(
+        &self,
+        projects: &BTreeSet<ProjectId>,
+    ) -> Result<HashSet<ProjectId>, StoreError> {
+        let lock = "SELECT id FROM projects WHERE id = ANY ($1) AND removed_at IS NULL
+            ORDER BY id FOR UPDATE";
+        let ids: Vec<i64> = projects.iter().map(|project| project.0).collect();
+        let locked = self
+            .all(lock, &[&ids], |row| Ok(ProjectId(column(row)?)))
+            .await?;
+        Ok(locked.into_iter().collect())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     #[test]
@@ -76,6 +93,7 @@ mod tests {
             AdvisoryLock::People,
             AdvisoryLock::Activity,
             AdvisoryLock::Channels,
+            AdvisoryLock::Outbox,
             AdvisoryLock::Leader,
         ];
         let nodes = (0..=16).map(AdvisoryLock::Node);

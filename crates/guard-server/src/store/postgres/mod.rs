@@ -5,14 +5,18 @@
 //! first. Several nodes write at the same time. Where SQLite has one writer, a change here locks what
 //! its decision depends on: the row of its project, or an [`AdvisoryLock`].
 
+mod alerts;
 mod audit;
 mod connect;
+mod fleet;
 mod health;
 mod locks;
+mod losses;
 mod open;
 mod people;
 mod projects;
 mod rows;
+mod rules;
 mod schema;
 mod session;
 mod sweep;

@@ -1,6 +1,7 @@
 //! Lost records in SQLite.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use jiff::Timestamp;
 use rusqlite::types::Type;
@@ -8,12 +9,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Sqlite, unreadable};
 use crate::query::TimeRange;
+use crate::store::losses::{LOSSES_KEPT, TOTALS_KEPT, minutes};
 use crate::store::{BoxFuture, LossCount, LossReport, Losses, ProjectId};
-
-/// Losses are kept for this long, in seconds.
-const KEPT: i64 = 90 * 86_400;
-/// The totals of a process that is silent for this long, in seconds, are forgotten.
-const FORGOTTEN: i64 = 7 * 86_400;
 
 impl Losses for Sqlite {
     fn report_losses(&self, report: LossReport) -> BoxFuture<'_, BTreeMap<String, u64>> {
@@ -77,10 +74,10 @@ fn save(connection: &Connection, report: &LossReport) -> rusqlite::Result<BTreeM
     }
     connection
         .prepare_cached("DELETE FROM losses WHERE project = ?1 AND minute < ?2")?
-        .execute([project, now - KEPT])?;
+        .execute([project, now - LOSSES_KEPT])?;
     connection
         .prepare_cached("DELETE FROM loss_totals WHERE project = ?1 AND seen < ?2")?
-        .execute([project, now - FORGOTTEN])?;
+        .execute([project, now - TOTALS_KEPT])?;
     Ok(new)
 }
 
@@ -116,10 +113,8 @@ fn losses(
         "SELECT minute, install_id, reason, n FROM losses
          WHERE project = ?1 AND minute >= ?2 AND minute < ?3",
     )?;
-    // The minute in which the range begins counts, so that none is lost between two ranges.
-    let from = range.from.as_second().div_euclid(60) * 60;
-    let to = -(-range.to.as_microsecond()).div_euclid(60_000_000) * 60;
-    let rows = statement.query_map(params![project.0, from, to], |row| {
+    let Range { start, end } = minutes(range);
+    let rows = statement.query_map(params![project.0, start, end], |row| {
         Ok(LossCount {
             minute: Timestamp::from_second(row.get(0)?)
                 .map_err(|error| unreadable(0, Type::Integer, error))?,
