@@ -54,6 +54,7 @@ mod position;
 mod retention;
 mod rows;
 mod schema;
+mod search;
 mod telemetry;
 #[cfg(test)]
 mod tests;
@@ -70,6 +71,7 @@ pub use self::schema::{Cluster, ClusterError};
 use self::arrivals::Newest;
 use self::client::{Engine, QUERY_TIME};
 use self::due::Due;
+use self::search::Searches;
 use self::writer::{PAUSE, SlotNow, Writer};
 use super::StoreError;
 
@@ -109,6 +111,7 @@ pub struct ClickHouse {
     types: AtomicU32,
     /// When hidden records are taken off the disk.
     deleting: Due,
+    searches: Searches,
 }
 
 impl ClickHouse {
@@ -144,6 +147,7 @@ impl ClickHouse {
             newest: Newest::default(),
             types: AtomicU32::new(TYPES),
             deleting: Due::default(),
+            searches: Searches::default(),
         })
     }
 

@@ -16,7 +16,6 @@ pub(super) struct Place {
 
 impl Place {
     /// The place that a cursor points to.
-    #[expect(dead_code, reason = "lists use it")]
     pub(super) fn of(cursor: &Cursor) -> Result<Self, StoreError> {
         let bytes: &[u8; 32] = cursor
             .bytes()
