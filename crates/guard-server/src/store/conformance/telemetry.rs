@@ -1,6 +1,7 @@
 //! Events and metrics.
 
 use guard_wire::Kind;
+use jiff::Timestamp;
 
 use super::{at, newest, project};
 use crate::store::{
@@ -296,9 +297,11 @@ pub(in crate::store) async fn the_records_of_a_removed_project_are_removed_and_n
         store_one_of_each(stores, project).await;
     }
     assert!(!projects.sweep().await.unwrap());
-    projects.remove_project(one, at(9), None).await.unwrap();
+    let now = Timestamp::now();
+    projects.remove_project(one, now, None).await.unwrap();
     store_one_of_each(stores, one).await;
     while projects.sweep().await.unwrap() {}
+    while stores.sweep_records().await.unwrap() {}
     while stores.telemetry.sweep(vec![one]).await.unwrap() {}
     for kind in Kind::ALL {
         assert_eq!(stored(stores, one, kind).await, 0);

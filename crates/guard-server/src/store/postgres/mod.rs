@@ -41,4 +41,4 @@ pub struct Postgres {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
