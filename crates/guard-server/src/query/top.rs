@@ -1,5 +1,6 @@
 //! The most frequent keys.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -69,6 +70,22 @@ impl<K: Eq + Hash> Default for TopCounter<K> {
 }
 
 impl<K: Eq + Hash> TopCounter<K> {
+    /// The same as [`add`](Self::add), which takes the key only if it is new.
+    pub fn add_borrowed<Q>(&mut self, key: &Q, n: u64, first: i64, last: i64)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        match self.groups.get_mut(key) {
+            Some(group) => group.merge(Group {
+                count: n,
+                first,
+                last,
+            }),
+            None => self.add(key.to_owned(), n, first, last),
+        }
+    }
+
     /// Counts `n` events of a key between `first` and `last`, in microseconds.
     pub fn add(&mut self, key: K, n: u64, first: i64, last: i64) {
         let is_full = self.groups.len() >= MAX_GROUPS;

@@ -155,6 +155,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/011_alerts.sql"),
     include_str!("schema/012_arrivals.sql"),
     include_str!("schema/013_rollups.sql"),
+    include_str!("schema/014_minutes.sql"),
 ];
 
 /// The version of a file with all steps.

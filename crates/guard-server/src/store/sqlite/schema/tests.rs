@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use guard_wire::Kind;
+use rusqlite::params;
 use serde_json::{Value, json};
 
-use super::super::telemetry::{Appending, Names, append, convert, fill, prepare};
+use super::super::telemetry::{Appending, Names, append, convert, fill, of_field, prepare};
 use super::*;
 use crate::DEFAULT_PROJECT;
 use crate::fingerprint::fingerprint;
@@ -18,6 +19,7 @@ use crate::store::{
 };
 
 const ROLLUPS: &str = include_str!("013_rollups.sql");
+const MINUTES: &str = include_str!("014_minutes.sql");
 const KEY: &str = "fg_of_the_old_server";
 const PROJECT: ProjectId = ProjectId(1);
 
@@ -41,7 +43,7 @@ fn old_file(path: &Path, version: usize) {
     if version < 8 {
         old_records(&connection);
     } else {
-        records(&connection);
+        records(&connection, version);
     }
     let key = if version < 7 {
         "INSERT INTO api_keys (hash, project_id) VALUES (?1, 1)"
@@ -82,23 +84,49 @@ fn old_records(connection: &Connection) {
         .unwrap();
 }
 
-/// The same records in the layout of the versions since 8: that of today without its wider rollups.
-fn records(connection: &Connection) {
-    connection.execute_batch(ROLLUPS).unwrap();
+/// The same records in the layout of the versions since 8, without the rollups that came later.
+fn records(connection: &Connection, version: usize) {
+    if version < 13 {
+        connection.execute_batch(ROLLUPS).unwrap();
+    }
+    connection.execute_batch(MINUTES).unwrap();
     let how = Appending {
         types: 1000,
         is_counted: true,
     };
     let batch = prepare(one_of_each()).unwrap();
     append(connection, &mut Names::default(), &batch, how).unwrap();
-    connection
-        .execute_batch(
-            "DROP TABLE event_quarters;
-             DROP TABLE unfilled_hours;
-             DELETE FROM event_counts WHERE span = 86400 OR field IN (9, 10);
-             DELETE FROM metric_rollups WHERE span < 0;",
-        )
+    without_minutes(connection);
+    if version < 13 {
+        connection.execute_batch(WITHOUT_ROLLUPS).unwrap();
+        let tables = "DROP TABLE event_quarters; DROP TABLE unfilled_hours;";
+        connection.execute_batch(tables).unwrap();
+    }
+}
+
+const WITHOUT_ROLLUPS: &str = "
+    DELETE FROM event_counts WHERE span = 86400 OR field IN (9, 10);
+    DELETE FROM metric_rollups WHERE span < 0;";
+
+/// Gives each count of a minute a row, as before version 14.
+fn without_minutes(connection: &Connection) {
+    let mut statement = connection
+        .prepare("SELECT start, counts, project FROM event_minutes")
         .unwrap();
+    let mut minutes = statement.query([]).unwrap();
+    while let Some(row) = minutes.next().unwrap() {
+        let (start, project): (i64, i64) = (row.get(0).unwrap(), row.get(2).unwrap());
+        for field in 0..=u8::MAX {
+            for (value, n) in of_field(row, 1, field).unwrap() {
+                let insert = "INSERT INTO event_counts VALUES (?1, 60, ?2, ?3, ?4, ?5)";
+                let count = params![project, field, start, value, n];
+                connection.execute(insert, count).unwrap();
+            }
+        }
+    }
+    drop(minutes);
+    let tables = "DROP TABLE event_minutes; DROP TABLE unmoved_hours;";
+    connection.execute_batch(tables).unwrap();
 }
 
 /// All rollups, as text.
@@ -106,6 +134,7 @@ fn rollups(connection: &Connection) -> Vec<String> {
     let mut found = Vec::new();
     for table in [
         "event_counts",
+        "event_minutes",
         "event_hours",
         "event_quarters",
         "metric_rollups",
@@ -271,11 +300,12 @@ fn the_rollups_of_an_older_file_are_summed_up_even_if_that_is_stopped() {
     assert!(expected.len() > 2000, "{}", expected.len());
 
     connection
+        .execute_batch("CREATE TABLE unmoved_hours (project, start)")
+        .unwrap();
+    without_minutes(&connection);
+    connection
         .execute_batch(&format!(
-            "DROP TABLE event_quarters;
-             DELETE FROM event_counts WHERE span = 86400 OR field IN (9, 10);
-             DELETE FROM metric_rollups WHERE span < 0;
-             {ROLLUPS}"
+            "DROP TABLE event_quarters; {WITHOUT_ROLLUPS} {ROLLUPS} {MINUTES}"
         ))
         .unwrap();
     let mut stops = 0;
@@ -446,6 +476,7 @@ fn released_steps_never_change() {
         "afbb428f1db5d2ea6148bd851515212c",
         "8afee10b85346ede2dbfef57fbb197e8",
         "aa08782f94da0d017ca9b663dea45329",
+        "5f62530e430140c8f9c75e19359aad53",
     ];
     assert_eq!(taken.collect::<Vec<_>>(), expected);
 }

@@ -12,6 +12,7 @@ use thiserror::Error;
 use zstd::bulk::{Compressor, Decompressor};
 
 use super::super::unreadable;
+use super::leb128;
 
 /// The most bodies in a chunk. Reading one record decompresses a chunk.
 pub(super) const MAX_RECORDS: usize = 256;
@@ -38,9 +39,9 @@ static COMPRESSORS: Mutex<Vec<Compressor<'static>>> = Mutex::new(Vec::new());
 /// Encodes bodies as one chunk.
 pub(super) fn encode(bodies: &[&str]) -> std::io::Result<Vec<u8>> {
     let mut data = vec![FORMAT];
-    put_number(&mut data, bodies.len());
+    leb128::put(&mut data, bodies.len() as u64);
     for body in bodies {
-        put_number(&mut data, body.len());
+        leb128::put(&mut data, body.len() as u64);
     }
     let idle = COMPRESSORS
         .lock()
@@ -56,29 +57,6 @@ pub(super) fn encode(bodies: &[&str]) -> std::io::Result<Vec<u8>> {
         idle.push(compressor);
     }
     Ok(data)
-}
-
-fn put_number(data: &mut Vec<u8>, mut number: usize) {
-    while number >= 0x80 {
-        #[expect(clippy::cast_possible_truncation, reason = "the low seven bits")]
-        data.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "less than 128")]
-    data.push(number as u8);
-}
-
-fn number(data: &mut &[u8]) -> Option<usize> {
-    let mut number = 0_usize;
-    for shift in (0..usize::BITS).step_by(7) {
-        let (&byte, rest) = data.split_first()?;
-        *data = rest;
-        number |= usize::from(byte & 0x7f).checked_shl(shift)?;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 /// The bodies of a chunk.
@@ -166,11 +144,12 @@ impl<'a> Bodies<'a> {
 
 fn decode(decompressor: &mut Decompressor<'static>, data: &[u8]) -> Option<Chunk> {
     let mut rest = data.strip_prefix(&[FORMAT])?;
-    let count = number(&mut rest)?;
+    let count = usize::try_from(leb128::take(&mut rest)?).ok()?;
     let mut ends = Vec::with_capacity(count.min(MAX_RECORDS));
     let mut end = 0_usize;
     for _ in 0..count {
-        end = end.checked_add(number(&mut rest)?)?;
+        let length = usize::try_from(leb128::take(&mut rest)?).ok()?;
+        end = end.checked_add(length)?;
         ends.push(end);
     }
     // Damaged data must not make this reserve memory without end.

@@ -37,12 +37,16 @@
 //! -- `position` are the last place from which an event was removed.
 //! CREATE TABLE arrivals (project PRIMARY KEY, identity, chunk, position);
 //!
-//! -- How many events had `value` in `field`, per minute (`span` 60) and per hour (3600).
-//! -- Fields: type, action, method, status, country, endpoint. Those with more values, which are
-//! -- address, reason and user_agent, are counted per hour and day (86400).
+//! -- How many events had `value` in `field`, per hour (`span` 3600). Fields: type, action, method,
+//! -- status, country, endpoint. Those with more values, which are address, reason and user_agent,
+//! -- are counted per hour and day (86400).
 //! -- Each field counts each event once, so the sum over a field's values is the total.
 //! CREATE TABLE event_counts (project, span, field, start, value, n,
 //!     PRIMARY KEY (project, span, field, start, value)) WITHOUT ROWID;
+//!
+//! -- The same counts per minute, without address, reason and user_agent. `counts` has all fields and
+//! -- values (`rollups/minutes.rs`).
+//! CREATE TABLE event_minutes (project, start, counts BLOB, PRIMARY KEY (project, start)) WITHOUT ROWID;
 //!
 //! -- Events per hour by all of these at once: for groups with a filter on another of these fields.
 //! -- `event_quarters` is the same per six hours.
@@ -87,6 +91,7 @@
 mod append;
 mod bodies;
 mod convert;
+mod leb128;
 mod names;
 mod prepare;
 mod records;
@@ -104,6 +109,8 @@ pub(super) use self::prepare::prepare;
 use self::retention::Removing;
 pub(super) use self::retention::room;
 pub(super) use self::rollups::fill;
+#[cfg(test)]
+pub(super) use self::rollups::of_field;
 use super::Sqlite;
 use crate::monitoring::StoreMeters;
 use crate::projects::Usage;

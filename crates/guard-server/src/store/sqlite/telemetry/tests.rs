@@ -117,9 +117,28 @@ fn start_of(span: i64) -> String {
 fn counted(field: u8, span: i64, column: &str) -> String {
     let start = start_of(span);
     format!(
-        "SELECT 1, {span}, {field}, {start} AS start,
+        "SELECT 1, {span} AS span, {field} AS field, {start} AS start,
             coalesce({column}, -1) AS value, count(*) FROM events GROUP BY start, value"
     )
+}
+
+/// The counts of all minutes, as rows of one value each.
+fn by_minute(connection: &Connection) -> Vec<String> {
+    let mut statement = connection
+        .prepare("SELECT start, counts FROM event_minutes ORDER BY start")
+        .unwrap();
+    let mut found = statement.query([]).unwrap();
+    let mut all = Vec::new();
+    while let Some(row) = found.next().unwrap() {
+        let start: i64 = row.get(0).unwrap();
+        for field in 0..=u8::MAX {
+            for (value, n) in rollups::of_field(row, 1, field).unwrap() {
+                let cells = [1, 60, field.into(), start, value, n];
+                all.push(cells.map(|cell| format!("Integer({cell})")).join(" "));
+            }
+        }
+    }
+    all
 }
 
 fn check_events(connection: &Connection) {
@@ -127,7 +146,6 @@ fn check_events(connection: &Connection) {
     let fields = [1, 5, 6, 19, 7, 8];
     let mut queries = Vec::new();
     for (field, column) in fields.into_iter().zip(columns) {
-        queries.push(counted(field, 60, column));
         queries.push(counted(field, 3600, column));
     }
     for (field, column) in [(20, "address"), (9, "reason"), (10, "user_agent")] {
@@ -142,6 +160,14 @@ fn check_events(connection: &Connection) {
     );
     let stored = "SELECT * FROM event_counts ORDER BY span, field, start, value";
     assert_eq!(rows(connection, stored), rows(connection, &naive));
+
+    let minutes = fields.into_iter().zip(columns);
+    let minutes = minutes.map(|(field, column)| counted(field, 60, column));
+    let naive = format!(
+        "{} ORDER BY start, field, value",
+        minutes.collect::<Vec<_>>().join(" UNION ALL ")
+    );
+    assert_eq!(by_minute(connection), rows(connection, &naive));
 
     let group = columns
         .map(|column| format!("coalesce({column}, -1)"))

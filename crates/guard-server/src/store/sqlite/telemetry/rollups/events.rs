@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, params};
 
 use super::super::append::Address;
+use super::minutes::{self, Counts};
 use super::{ABSENT, DAY, HOUR, MINUTE, QUARTER, start};
 use crate::store::{ProjectId, TextField};
 
@@ -12,8 +13,8 @@ use crate::store::{ProjectId, TextField};
 pub(in super::super) const STATUS: u8 = 19;
 /// The number of `address` among the fields of `event_counts`.
 pub(in super::super) const ADDRESS: u8 = 20;
-/// The fields by which events are counted per minute, in the order of a group's values.
-const FIELDS: [u8; 6] = [
+/// The fields by which events are counted per minute and hour, in the order of a group's values.
+pub(super) const FIELDS: [u8; 6] = [
     TextField::EventType as u8,
     TextField::ActionTaken as u8,
     TextField::Method as u8,
@@ -83,22 +84,13 @@ impl EventCounts {
         project: ProjectId,
     ) -> rusqlite::Result<()> {
         // In the order of the keys, so that neighbours are written together.
-        let mut minutes = BTreeMap::<_, i64>::new();
-        let mut groups = BTreeMap::<_, i64>::new();
-        for (group, n) in &self.groups {
-            for (field, value) in FIELDS.into_iter().zip(group.values) {
-                *minutes.entry((field, group.minute, value)).or_default() += n;
-            }
-            for (span, table) in GROUPS {
-                let key = (table, group.start(span), group.values);
-                *groups.entry(key).or_default() += n;
-            }
-        }
+        let mut minutes = BTreeMap::<_, Counts>::new();
         let mut counts = BTreeMap::<_, i64>::new();
-        for ((field, minute, value), n) in minutes {
-            for span in [MINUTE, HOUR] {
-                let start = minute.div_euclid(span) * span;
-                let key = (span, field, start, Address::Name(value));
+        for (group, n) in &self.groups {
+            let minute = minutes.entry(group.minute).or_default();
+            for (field, value) in FIELDS.into_iter().zip(group.values) {
+                *minute.entry((field, value)).or_default() += n;
+                let key = (HOUR, field, group.start(HOUR), Address::Name(value));
                 *counts.entry(key).or_default() += n;
             }
         }
@@ -108,31 +100,68 @@ impl EventCounts {
                 *counts.entry(key).or_default() += n;
             }
         }
+        minutes::add(connection, project, &minutes)?;
+        let mut add = connection.prepare_cached(
+            "INSERT INTO event_counts (project, span, field, start, value, n)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+        )?;
         for (key, n) in counts {
-            add_count(connection, project, key, n)?;
+            let (span, field, start, value) = key;
+            if n > 0 {
+                add.execute(params![project.0, span, field, start, value, n])?;
+            } else {
+                subtract_count(connection, project, key, n)?;
+            }
         }
-        for ((table, start, values), n) in groups {
-            add_group(connection, project, (table, start), values, n)?;
+        for (span, table) in GROUPS {
+            self.save_groups(connection, project, span, table)?;
+        }
+        Ok(())
+    }
+
+    fn save_groups(
+        &self,
+        connection: &Connection,
+        project: ProjectId,
+        span: i64,
+        table: &str,
+    ) -> rusqlite::Result<()> {
+        let mut groups = BTreeMap::<_, i64>::new();
+        for (group, n) in &self.groups {
+            let key = (group.start(span), group.values);
+            *groups.entry(key).or_default() += n;
+        }
+        let mut add = connection.prepare_cached(&format!(
+            "INSERT INTO {table} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT DO UPDATE SET n = n + excluded.n"
+        ))?;
+        for ((start, values), n) in groups {
+            let [event_type, action, method, status, country, endpoint] = values;
+            let row = params![
+                project.0, start, event_type, action, method, status, country, endpoint, n
+            ];
+            if n > 0 {
+                add.execute(row)?;
+                continue;
+            }
+            connection
+                .prepare_cached(&format!("UPDATE {table} SET n = n + ?9 WHERE {GROUP}"))?
+                .execute(row)?;
+            connection
+                .prepare_cached(&format!("DELETE FROM {table} WHERE {GROUP} AND n <= 0"))?
+                .execute(&row[..row.len() - 1])?;
         }
         Ok(())
     }
 }
 
-fn add_count(
+/// Subtracts from a count, and removes it if it becomes 0.
+fn subtract_count(
     connection: &Connection,
     project: ProjectId,
     (span, field, start, value): (i64, u8, i64, Address),
     n: i64,
 ) -> rusqlite::Result<()> {
-    if n > 0 {
-        return connection
-            .prepare_cached(
-                "INSERT INTO event_counts (project, span, field, start, value, n)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET n = n + excluded.n",
-            )?
-            .execute(params![project.0, span, field, start, value, n])
-            .map(drop);
-    }
     connection
         .prepare_cached(
             "UPDATE event_counts SET n = n + ?6
@@ -145,33 +174,5 @@ fn add_count(
              AND start = ?4 AND value = ?5 AND n <= 0",
         )?
         .execute(params![project.0, span, field, start, value])
-        .map(drop)
-}
-
-fn add_group(
-    connection: &Connection,
-    project: ProjectId,
-    (table, start): (&str, i64),
-    [event_type, action, method, status, country, endpoint]: [i64; FIELDS.len()],
-    n: i64,
-) -> rusqlite::Result<()> {
-    let values = params![
-        project.0, start, event_type, action, method, status, country, endpoint, n
-    ];
-    if n > 0 {
-        return connection
-            .prepare_cached(&format!(
-                "INSERT INTO {table} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-                 ON CONFLICT DO UPDATE SET n = n + excluded.n"
-            ))?
-            .execute(values)
-            .map(drop);
-    }
-    connection
-        .prepare_cached(&format!("UPDATE {table} SET n = n + ?9 WHERE {GROUP}"))?
-        .execute(values)?;
-    connection
-        .prepare_cached(&format!("DELETE FROM {table} WHERE {GROUP} AND n <= 0"))?
-        .execute(&values[..values.len() - 1])
         .map(drop)
 }

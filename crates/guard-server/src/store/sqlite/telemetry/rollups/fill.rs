@@ -4,42 +4,82 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
+use super::events::FIELDS;
 use super::metrics::{MetricGroup, Rollup};
+use super::minutes::{self, Counts};
 use super::{ABSENT, DAY, HOUR, MICROS, MINUTE, QUARTER, WIDE};
 use crate::store::{Progress, ProjectId, TextField};
 
-/// Sums up all hours that are not, one in each transaction. A server that is stopped meanwhile goes
-/// on with the next start. Does nothing if that is done.
+/// Completes the rollups of all hours that are not, one in each transaction. A server that is
+/// stopped meanwhile goes on with the next start. Does nothing if that is done.
 pub(in super::super::super) fn fill(
     connection: &mut Connection,
     progress: &Progress,
 ) -> rusqlite::Result<()> {
-    if !connection.table_exists(None, "unfilled_hours")? {
+    each_hour(
+        connection,
+        progress,
+        "unfilled_hours",
+        |step, project, hour| {
+            events(step, project, hour)?;
+            metrics(step, project, hour)
+        },
+    )?;
+    each_hour(connection, progress, "unmoved_hours", move_minutes)
+}
+
+/// Completes the hours that a table lists, and removes the table.
+fn each_hour(
+    connection: &mut Connection,
+    progress: &Progress,
+    list: &str,
+    complete: fn(&Transaction<'_>, ProjectId, i64) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    if !connection.table_exists(None, list)? {
         return Ok(());
     }
-    let all = "SELECT count(*) FROM unfilled_hours";
-    let all: i64 = connection.query_row(all, [], |row| row.get(0))?;
+    let all = format!("SELECT count(*) FROM {list}");
+    let all: i64 = connection.query_row(&all, [], |row| row.get(0))?;
     if all > 0 {
         progress.begin(format!("summing up its {all} hours"));
     }
     for done in 1.. {
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let next = "SELECT project, start FROM unfilled_hours LIMIT 1";
-        let next = step.query_row(next, [], |row| Ok((ProjectId(row.get(0)?), row.get(1)?)));
+        let next = format!("SELECT project, start FROM {list} LIMIT 1");
+        let next = step.query_row(&next, [], |row| Ok((ProjectId(row.get(0)?), row.get(1)?)));
         let Some((project, hour)) = next.optional()? else {
-            step.execute_batch("DROP TABLE unfilled_hours")?;
+            step.execute_batch(&format!("DROP TABLE {list}"))?;
             return step.commit();
         };
-        events(&step, project, hour)?;
-        metrics(&step, project, hour)?;
+        complete(&step, project, hour)?;
         step.execute(
-            "DELETE FROM unfilled_hours WHERE project = ?1 AND start = ?2",
+            &format!("DELETE FROM {list} WHERE project = ?1 AND start = ?2"),
             params![project.0, hour],
         )?;
         step.commit()?;
         progress.reach(done, all);
     }
     Ok(())
+}
+
+/// Moves the counts of each minute into one row.
+fn move_minutes(step: &Transaction<'_>, project: ProjectId, hour: i64) -> rusqlite::Result<()> {
+    let of_field = "project = ?1 AND span = 60 AND field = ?2 AND start >= ?3 AND start < ?4";
+    let mut counts = BTreeMap::<i64, Counts>::new();
+    for field in FIELDS {
+        let of_field_and_hour = params![project.0, field, hour, hour + HOUR];
+        let mut statement = step.prepare_cached(&format!(
+            "SELECT start, value, n FROM event_counts WHERE {of_field}"
+        ))?;
+        let mut rows = statement.query(of_field_and_hour)?;
+        while let Some(row) = rows.next()? {
+            let minute = counts.entry(row.get(0)?).or_default();
+            minute.insert((field, row.get(1)?), row.get(2)?);
+        }
+        step.prepare_cached(&format!("DELETE FROM event_counts WHERE {of_field}"))?
+            .execute(of_field_and_hour)?;
+    }
+    minutes::add(step, project, &counts)
 }
 
 fn events(step: &Transaction<'_>, project: ProjectId, hour: i64) -> rusqlite::Result<()> {

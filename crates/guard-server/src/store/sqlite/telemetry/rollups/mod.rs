@@ -3,10 +3,12 @@
 mod events;
 mod fill;
 mod metrics;
+mod minutes;
 
 pub(super) use self::events::{ADDRESS, EventCounts, EventGroup, GROUPS, STATUS, WIDE};
 pub(in super::super) use self::fill::fill;
 pub(super) use self::metrics::{MetricGroup, MetricRollups, SPANS};
+pub(in super::super) use self::minutes::of_field;
 
 const MICROS: i64 = 1_000_000;
 /// The spans of rollups, in seconds.

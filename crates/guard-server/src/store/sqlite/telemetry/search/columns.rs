@@ -4,7 +4,7 @@ use guard_wire::Kind;
 
 use super::super::append::NUMBER_IN_BODY;
 use super::super::names::IN_BODY;
-use crate::query::filter::Field;
+use crate::query::filter::{Field, Node, Test};
 use crate::store::TextField;
 
 /// How a table keeps a field.
@@ -71,4 +71,18 @@ fn enrichment(key: &str) -> Option<Kept> {
         "traceparent" => Kept::Hash("trace"),
         _ => return None,
     })
+}
+
+/// Whether columns tell of nearly every record whether it matches. Some values are in the body only.
+pub(super) fn is_told(kind: Kind, node: &Node) -> bool {
+    match node {
+        Node::All(nodes) | Node::Any(nodes) => nodes.iter().all(|node| is_told(kind, node)),
+        Node::Not(node) => is_told(kind, node),
+        Node::Word(_) => kind == Kind::Event,
+        Node::Field(field, test) => match kept(kind, field) {
+            None => false,
+            Some(Kept::Hash(_)) => matches!(test, Test::Present | Test::Equals(_)),
+            Some(_) => true,
+        },
+    }
 }

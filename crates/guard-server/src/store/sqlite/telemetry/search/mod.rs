@@ -8,10 +8,12 @@ mod grouping;
 mod look_up;
 mod metrics;
 mod pages;
+mod presence;
 mod rollup;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 use guard_wire::Kind;
 

@@ -1,11 +1,10 @@
 //! Which parts of a range rollups answer.
 
 use guard_wire::Kind;
-use rusqlite::Connection;
-use rusqlite::params_from_iter;
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, params, params_from_iter};
 
-use super::super::rollups::{ADDRESS, DAY, GROUPS, HOUR, MINUTE, QUARTER, STATUS, WIDE};
+use super::super::rollups::{ADDRESS, DAY, GROUPS, HOUR, MINUTE, QUARTER, STATUS, WIDE, of_field};
 use super::condition::Compiler;
 use super::grouping::{GroupKey, Grouping};
 use crate::query::TimeRange;
@@ -17,7 +16,7 @@ const MICROS: i64 = 1_000_000;
 /// The rollups that answer a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    /// `event_counts` of this field.
+    /// `event_counts` and `event_minutes` of this field.
     Counts(u8),
     /// The tables of [`GROUPS`].
     Groups,
@@ -154,30 +153,89 @@ pub(super) fn each(
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(params))?;
     let mut unclear = Vec::new();
+    let mut count = |start: i64, key: Option<GroupKey>, n: i64| match key {
+        Some(key) => visit(start, key, u64::try_from(n).unwrap_or(0)),
+        None if unclear.last() == Some(&start) => {}
+        None => unclear.push(start),
+    };
+    let key = |value: ValueRef<'_>| match by {
+        Some(by) => by.of_rollup(value),
+        None => Ok(Some(GroupKey::Missing)),
+    };
     while let Some(row) = rows.next()? {
         let start = row.get::<_, i64>(0)? * MICROS;
-        let n = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
-        let key = match by {
-            _ if !row.get::<_, bool>(3)? => None,
-            None => Some(GroupKey::Missing),
-            Some(by) => by.of_rollup(row.get_ref(1)?)?,
-        };
-        match key {
-            Some(key) => visit(start, key, n),
-            None if unclear.last() == Some(&start) => {}
-            None => unclear.push(start),
+        match source {
+            Source::Counts(field) if span == MINUTE => {
+                for (value, n) in of_field(row, 1, field)? {
+                    count(start, key(ValueRef::Integer(value))?, n);
+                }
+            }
+            Source::Counts(_) => count(start, key(row.get_ref(1)?)?, row.get(2)?),
+            Source::Groups if row.get(3)? => count(start, key(row.get_ref(1)?)?, row.get(2)?),
+            Source::Groups => count(start, None, 0),
         }
     }
-    unclear.sort_unstable();
-    unclear.dedup();
-    let ranges = unclear.into_iter().filter_map(|start| {
+    Ok(spans(unclear, span))
+}
+
+/// The SQL for the rollup of a value.
+pub(super) const OF_VALUE: &str = "SELECT value, n FROM event_counts
+    WHERE project = ?1 AND span = ?2 AND field = ?3 AND start = ?4 AND value = ?5";
+
+/// The only values of a field to look at, and when.
+#[derive(Debug)]
+pub(super) struct Only {
+    /// As rollups have them.
+    pub(super) values: Vec<Value>,
+    /// When their events are.
+    pub(super) range: TimeRange,
+}
+
+/// The same as [`each`], for these values of a counted field. Each is looked up in each span.
+pub(super) fn each_of(
+    connection: &Connection,
+    selection: &Selection,
+    (source, span, range): (Source, i64, TimeRange),
+    by: Option<&Grouping>,
+    only: &Only,
+    mut visit: impl FnMut(i64, GroupKey, u64),
+) -> rusqlite::Result<Vec<TimeRange>> {
+    let (Source::Counts(field), Some(by)) = (source, by) else {
+        return each(connection, selection, (source, span, range), by, visit);
+    };
+    let mut statement = connection.prepare_cached(OF_VALUE)?;
+    let first = only.range.from.as_second().div_euclid(span) * span;
+    let mut start = range.from.as_second().max(first);
+    let mut unclear = Vec::new();
+    while start < range.to.as_second() && start <= only.range.to.as_second() {
+        let at = start * MICROS;
+        for value in &only.values {
+            let mut rows =
+                statement.query(params![selection.project.0, span, field, start, value])?;
+            while let Some(row) = rows.next()? {
+                match by.of_rollup(row.get_ref(0)?)? {
+                    Some(key) => visit(at, key, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)),
+                    None => unclear.push(at),
+                }
+            }
+        }
+        start += span;
+    }
+    Ok(spans(unclear, span))
+}
+
+/// The spans that begin at these times, in microseconds.
+fn spans(mut starts: Vec<i64>, span: i64) -> Vec<TimeRange> {
+    starts.sort_unstable();
+    starts.dedup();
+    let ranges = starts.into_iter().filter_map(|start| {
         let at = |micros| jiff::Timestamp::from_microsecond(micros).ok();
         Some(TimeRange {
             from: at(start)?,
             to: at(start + span * MICROS)?,
         })
     });
-    Ok(ranges.collect())
+    ranges.collect()
 }
 
 /// The SQL for rollups, and its parameters.
@@ -199,8 +257,11 @@ pub(super) fn sql(
         ],
     };
     let sql = match source {
+        Source::Counts(_) if span == MINUTE => "SELECT start, counts FROM event_minutes
+             WHERE project = ?1 AND start >= ?2 AND start < ?3"
+            .to_owned(),
         Source::Counts(field) => format!(
-            "SELECT start, value, n, 1 FROM event_counts WHERE project = ?1
+            "SELECT start, value, n FROM event_counts WHERE project = ?1
              AND span = {span} AND field = {field} AND start >= ?2 AND start < ?3"
         ),
         Source::Groups => {

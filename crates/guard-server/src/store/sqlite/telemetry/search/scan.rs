@@ -12,8 +12,11 @@ use serde_json::Map;
 
 use super::super::bodies::Bodies;
 use super::super::records::Place;
+use super::columns::is_told;
 use super::condition::{Compiler, Condition};
 use super::grouping::Grouping;
+use super::presence;
+use crate::query::TimeRange;
 use crate::query::filter::{Field, Filter, Needles, Subject};
 use crate::query::group::{Key, key_of};
 use crate::store::{ProjectId, Selection, TextField};
@@ -32,6 +35,8 @@ pub(super) struct Scan<'a> {
     pub(super) selection: &'a Selection,
     condition: Condition,
     params: Vec<Value>,
+    /// The parts of the range that may have such rows, in the order of time.
+    ranges: Vec<TimeRange>,
     /// Reads only one of so many chunks.
     every: i64,
 }
@@ -72,6 +77,7 @@ impl<'a> Scan<'a> {
             selection,
             condition,
             params: compiler.params,
+            ranges: presence::ranges(connection, kind, selection)?,
             every: 1,
         })
     }
@@ -95,8 +101,20 @@ impl<'a> Scan<'a> {
              AND {unclear}",
             self.kind.key()
         );
-        let params = params_from_iter(&self.params);
-        self.connection.query_row(&sql, params, |row| row.get(0))
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut bodies = 0;
+        for range in &self.ranges {
+            let mut params = self.params.clone();
+            params[FROM] = range.from.as_microsecond().into();
+            params[TO] = range.to.as_microsecond().into();
+            bodies += statement.query_row(params_from_iter(params), |row| row.get::<_, i64>(0))?;
+        }
+        Ok(bodies)
+    }
+
+    /// Whether the bodies of most records decide whether they match, or which key they have.
+    pub(super) fn needs_bodies(&self, by: &[Grouping]) -> bool {
+        by.iter().any(Grouping::is_in_body) || !is_told(self.kind, &self.selection.filter.root)
     }
 
     /// Only rows about which rollups do not tell enough: whether they match, or which key they have.
@@ -166,23 +184,33 @@ impl<'a> Scan<'a> {
     ) -> rusqlite::Result<Option<Place>> {
         let (sql, params) = self.sql(columns, order);
         let mut statement = self.connection.prepare(&sql)?;
-        let mut rows = statement.query(params_from_iter(params))?;
         let mut reader = Reader::new(self.connection, self.selection.project)?;
         let needles = Needles::of(&self.selection.filter);
         let mut left = compare;
-        while let Some(row) = rows.next()? {
-            let hit = Hit::new(row)?;
-            if !row.get::<_, bool>(FIXED - 1)? {
-                if left == 0 {
-                    return Ok(Some(hit.place));
+        let ranges: &mut dyn Iterator<Item = &TimeRange> = match order {
+            Order::NewestFirst(_) => &mut self.ranges.iter().rev(),
+            _ => &mut self.ranges.iter(),
+        };
+        for range in ranges {
+            let mut params = params.clone();
+            let (from, to) = (integer(&params[FROM]), integer(&params[TO]));
+            params[FROM] = from.max(range.from.as_microsecond()).into();
+            params[TO] = to.min(range.to.as_microsecond()).into();
+            let mut rows = statement.query(params_from_iter(params))?;
+            while let Some(row) = rows.next()? {
+                let hit = Hit::new(row)?;
+                if !row.get::<_, bool>(FIXED - 1)? {
+                    if left == 0 {
+                        return Ok(Some(hit.place));
+                    }
+                    left -= 1;
+                    if !reader.matches(&self.selection.filter, &needles, &hit)? {
+                        continue;
+                    }
                 }
-                left -= 1;
-                if !reader.matches(&self.selection.filter, &needles, &hit)? {
-                    continue;
+                if visit(&hit, &mut reader)?.is_break() {
+                    return Ok(None);
                 }
-            }
-            if visit(&hit, &mut reader)?.is_break() {
-                return Ok(None);
             }
         }
         Ok(None)
@@ -227,6 +255,7 @@ pub(super) struct Reader<'a> {
     connection: &'a Connection,
     project: ProjectId,
     bodies: Bodies<'a>,
+    keys: u32,
     installs: HashMap<i64, Option<Rc<str>>>,
 }
 
@@ -236,6 +265,7 @@ impl<'a> Reader<'a> {
             connection,
             project,
             bodies: Bodies::new(connection)?,
+            keys: 0,
             installs: HashMap::new(),
         })
     }
@@ -258,7 +288,13 @@ impl<'a> Reader<'a> {
 
     /// The key of a record for a field that only the body tells.
     pub(super) fn key(&mut self, field: &Field, hit: &Hit<'_>) -> rusqlite::Result<Key> {
+        self.keys = self.keys.saturating_add(1);
         self.with_subject(hit, |subject| key_of(field, subject))
+    }
+
+    /// How many keys it read from bodies.
+    pub(super) const fn keys(&self) -> u32 {
+        self.keys
     }
 
     fn body(&mut self, hit: &Hit<'_>) -> rusqlite::Result<&str> {

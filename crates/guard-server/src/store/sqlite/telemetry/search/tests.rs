@@ -12,8 +12,10 @@ use tempfile::TempDir;
 
 use super::super::super::Sqlite;
 use super::super::records::Place;
-use super::super::rollups::{DAY, HOUR, QUARTER};
+use super::super::rollups::{DAY, HOUR, MINUTE, QUARTER};
+use super::counts::Counting;
 use super::grouping::Grouping;
+use super::presence;
 use super::rollup::{self, Source};
 use super::scan::{Order, Scan};
 use crate::ingest::intake::Intake;
@@ -21,6 +23,7 @@ use crate::query::TimeRange;
 use crate::query::buckets::Buckets;
 use crate::query::filter::{Field, Filter};
 use crate::query::metric::Stat;
+use crate::query::series::SERIES_KEYS;
 use crate::store::{
     EventQuery, MetricQuery, ProjectId, Search as _, Selection, StoreError, Telemetry as _,
 };
@@ -146,6 +149,14 @@ async fn rollups_are_found_by_their_key_and_time() {
             (events("", Source::Counts(8), HOUR), counts),
             (events("", Source::Counts(20), DAY), counts),
             (
+                events("", Source::Counts(8), MINUTE),
+                "SEARCH event_minutes USING PRIMARY KEY (project=? AND start>? AND start<?)",
+            ),
+            (
+                plan(connection, (rollup::OF_VALUE.to_owned(), vec![Value::Null; 5])),
+                "SEARCH event_counts USING PRIMARY KEY (project=? AND span=? AND field=? AND start=? AND value=?)",
+            ),
+            (
                 events("method:GET", Source::Groups, HOUR),
                 "SEARCH event_hours USING PRIMARY KEY (project=? AND start>? AND start<?)",
             ),
@@ -241,6 +252,104 @@ async fn counts_that_take_few_bodies_are_exact_however_many_events_there_are() {
     let narrow = "event_type:type-1 metadata.x:1 timestamp:<1970-01-01T00:01:00Z";
     let (_, is_approximate) = counted(&store, narrow, 50).await;
     assert!(!is_approximate);
+}
+
+/// A store with 600 events in six days: most addresses are rare, some are no addresses, and some
+/// only the body tells.
+async fn attacked() -> (TempDir, Sqlite) {
+    let (directory, store) = store();
+    let event = |n: i64| {
+        let address = match n % 11 {
+            0 => json!(null),
+            1 => json!("system"),
+            2 => json!("2001:DB8::5"),
+            3 | 4 => json!("2001:db8::1"),
+            _ => json!(format!("192.0.2.{}", n * n * n % 97)),
+        };
+        json!({
+            "timestamp": Timestamp::from_second(500_000 + n * 863).unwrap().to_string(),
+            "event_type": format!("type-{}", n % 2),
+            "ip_address": address,
+            "reason": format!("reason {}", (n * n) % 37),
+            "user_agent": if n % 5 == 0 { "x".repeat(600) } else { format!("agent {}", n % 23) },
+        })
+    };
+    let body = json!({ "events": (0..600).map(event).collect::<Vec<_>>() }).to_string();
+    let intake = Intake::read(PROJECT, body.as_bytes(), None, 1000).unwrap();
+    store.append(intake.batch, 1000).await.unwrap();
+    (directory, store)
+}
+
+#[tokio::test]
+async fn a_series_by_a_field_with_many_values_is_that_of_the_rows() {
+    let (_directory, store) = attacked().await;
+    let compare = |connection: &Connection| {
+        let mut selection = selection(Kind::Event, "");
+        selection.range = TimeRange {
+            from: Timestamp::from_second(520_123).unwrap(),
+            to: Timestamp::from_second(1_000_321).unwrap(),
+        };
+        for by in ["ip_address", "reason", "user_agent"].map(Field::Named) {
+            for interval in ["3600", "21600", "86400", "900"] {
+                let buckets = Buckets::new(selection.range, Some(interval), None).unwrap();
+                let by = Some(by.clone());
+                let found =
+                    super::counts::series(connection, &selection, by.clone(), &buckets, 1000)?;
+                let groupings = by.map(|by| Grouping::new(Kind::Event, by));
+                let groupings = groupings.as_slice();
+                let rows = Counting::new(connection, &selection, groupings, None);
+                assert_eq!(found, rows.series(&buckets, 1000)?, "{interval}");
+                assert_eq!(found.keys.len(), SERIES_KEYS);
+                assert!(found.total() > 500);
+            }
+        }
+        Ok(())
+    };
+    store.search(compare).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_search_for_an_address_reads_only_the_hours_in_which_it_may_occur() {
+    let (_directory, store) = attacked().await;
+    let hours = |connection: &Connection| {
+        let mut found = Vec::new();
+        for filter in [
+            "ip_address:192.0.2.8 event_type:type-0",
+            "ip_address:203.0.113.9",
+            "ip_address:192.0.2.8 OR event_type:type-0",
+            "-ip_address:192.0.2.8",
+        ] {
+            let selection = selection(Kind::Event, filter);
+            let ranges = presence::ranges(connection, Kind::Event, &selection)?;
+            let seconds = ranges
+                .iter()
+                .map(|range| range.to.duration_since(range.from).as_secs());
+            found.push((ranges.len(), seconds.sum::<i64>() / 3600));
+            let by = Grouping::new(Kind::Event, Field::Named("event_type"));
+            let everywhere = Counting::new(connection, &selection, std::slice::from_ref(&by), None);
+            let (top, _) = everywhere.top(10, u32::MAX)?;
+            let matches = |n: &i64| {
+                let is_it = n % 11 > 4 && n * n * n % 97 == 8;
+                match filter {
+                    "ip_address:192.0.2.8 event_type:type-0" => is_it && n % 2 == 0,
+                    "ip_address:203.0.113.9" => false,
+                    "-ip_address:192.0.2.8" => !is_it,
+                    _ => is_it || n % 2 == 0,
+                }
+            };
+            let expected = (0..600).filter(matches).count();
+            assert_eq!(usize::try_from(top.total()).unwrap(), expected, "{filter}");
+        }
+        Ok(found)
+    };
+    let found = store.search(hours).await.unwrap();
+    let [some, none, either, not] = found[..] else {
+        panic!("{found:?}");
+    };
+    // Those with an address that only the body tells are always read.
+    assert!(some.1 < 100 && none.1 < some.1 && none.1 > 0, "{found:?}");
+    let all = (1, 4_000_000_000 / 3600);
+    assert_eq!((either, not), (all, all));
 }
 
 fn all() -> EventQuery {
