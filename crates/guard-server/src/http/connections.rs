@@ -164,12 +164,13 @@ impl Serving {
         let Some(tls) = tls else {
             return self.http1(stream, false).await;
         };
-        let handshake = tls.acceptor().accept(stream);
+        // Boxed, because a connection without TLS would take the same memory.
+        let handshake = Box::pin(tls.acceptor().accept(stream));
         match timeout(self.times.head, handshake).await {
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
-                self.http2(stream).await;
+                Box::pin(self.http2(stream)).await;
             }
-            Ok(Ok(stream)) => self.http1(stream, true).await,
+            Ok(Ok(stream)) => Box::pin(self.http1(stream, true)).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }

@@ -12,6 +12,7 @@ pub(crate) mod error;
 mod explore;
 mod ingest;
 pub(crate) mod json;
+mod later;
 mod listed;
 mod monitor;
 mod openapi;

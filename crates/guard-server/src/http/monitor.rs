@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::error::{ApiError, RefusalCode};
+use super::later::when_made;
 use super::principal::Viewer;
 use super::state::AppState;
 use crate::monitoring::{OPEN_METRICS, PLAIN, plain};
@@ -67,16 +68,17 @@ pub(super) async fn measure(
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = name(request.method());
-    let response = next.run(request).await;
-    let route = route.as_ref().map(MatchedPath::as_str);
-    let status = response.status().as_u16();
-    state
-        .monitor
-        .answered(route, method, status, begun.elapsed());
-    if let Some(RefusalCode(code)) = response.extensions().get() {
-        state.monitor.refused(code);
-    }
-    response
+    when_made(next.run(request).await, move |response| {
+        let route = route.as_ref().map(MatchedPath::as_str);
+        let status = response.status().as_u16();
+        state
+            .monitor
+            .answered(route, method, status, begun.elapsed());
+        if let Some(RefusalCode(code)) = response.extensions().get() {
+            state.monitor.refused(code);
+        }
+        response
+    })
 }
 
 /// Clients may invent methods. They share one name.

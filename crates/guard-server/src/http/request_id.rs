@@ -13,6 +13,7 @@ use axum::response::Response;
 use tracing::Instrument as _;
 
 use super::client::Client;
+use super::later::when_made;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that a client may choose.
@@ -22,25 +23,25 @@ const MAX_LEN: usize = 64;
 pub(super) async fn identify(request: Request, next: Next) -> Response {
     let id = given(request.headers()).unwrap_or_else(unique);
     let span = tracing::info_span!("request", id = %id);
-    let answering = async {
-        let (begun, method) = (Instant::now(), request.method().clone());
-        let path = request.uri().path().to_owned();
-        let client = request.extensions().get::<Client>().copied();
-        let response = next.run(request).await;
-        tracing::debug!(
-            %method, path,
-            status = response.status().as_u16(),
-            ms = begun.elapsed().as_millis(),
-            address = client.map(|client| tracing::field::display(client.address)),
-            "answered"
-        );
+    let (begun, method) = (Instant::now(), request.method().clone());
+    let path = request.uri().path().to_owned();
+    let client = request.extensions().get::<Client>().copied();
+    let response = next.run(request).instrument(span.clone()).await;
+    when_made(response, move |mut response| {
+        let status = response.status().as_u16();
+        span.in_scope(|| {
+            tracing::debug!(
+                %method, path, status,
+                ms = begun.elapsed().as_millis(),
+                address = client.map(|client| tracing::field::display(client.address)),
+                "answered"
+            );
+        });
+        if let Ok(id) = HeaderValue::try_from(id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
         response
-    };
-    let mut response = answering.instrument(span).await;
-    if let Ok(id) = HeaderValue::try_from(id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    response
+    })
 }
 
 /// The id that the client chose, if it is harmless in a log.

@@ -6,6 +6,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::client::Client;
+use super::later::when_made;
 
 /// Only this server's files, no inline code or styles, and no frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -31,17 +32,19 @@ const HEADERS: [(HeaderName, &str); 6] = [
 /// Adds the headers that the answer does not have.
 pub(super) async fn shield(request: Request, next: Next) -> Response {
     let client = request.extensions().get::<Client>().copied();
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    for (name, value) in HEADERS {
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
-    }
-    if client.is_some_and(|client| client.is_https) {
-        headers
-            .entry(header::STRICT_TRANSPORT_SECURITY)
-            .or_insert(TRANSPORT);
-    }
-    response
+    let is_https = client.is_some_and(|client| client.is_https);
+    when_made(next.run(request).await, move |mut response| {
+        let headers = response.headers_mut();
+        for (name, value) in HEADERS {
+            headers
+                .entry(name)
+                .or_insert(HeaderValue::from_static(value));
+        }
+        if is_https {
+            headers
+                .entry(header::STRICT_TRANSPORT_SECURITY)
+                .or_insert(TRANSPORT);
+        }
+        response
+    })
 }

@@ -20,7 +20,7 @@ pub mod versions;
 
 use jiff::Timestamp;
 
-pub(crate) use self::feed::Feed;
+pub(crate) use self::feed::{Current, Feed};
 pub use self::provenance::{Audited, Provenance};
 use self::versions::{ChangeError, Publishing};
 use crate::network;

@@ -16,6 +16,7 @@ use tower::ServiceExt as _;
 
 use super::activity::Activity;
 use crate::http::error::ApiError;
+use crate::http::later::made;
 
 /// The longest piece of an answer over HTTP/2.
 const PIECE: usize = 16 * 1024;
@@ -66,9 +67,9 @@ pub(super) fn answer(
             activity: Arc::clone(&activity),
         });
         let response = if is_clear {
-            ACTIVITY
-                .scope(Arc::clone(&activity), app.oneshot(request))
-                .await?
+            let answering = app.oneshot(request);
+            let response = ACTIVITY.scope(Arc::clone(&activity), answering).await?;
+            made(response).await
         } else {
             unclear_framing()
         };

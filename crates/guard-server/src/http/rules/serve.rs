@@ -9,15 +9,21 @@ use axum::response::{IntoResponse, Response};
 use guard_wire::header::SIGNATURE;
 use guard_wire::rules::DynamicRules;
 use guard_wire::sign;
+use tokio::sync::watch;
+use tracing::Instrument as _;
 use utoipa::IntoParams;
 
 use crate::http::caller::Caller;
 use crate::http::connections::Connection;
 use crate::http::error::ApiError;
+use crate::http::later::later;
 use crate::http::openapi::params::SenderHeaders;
 use crate::http::sender::sender;
 use crate::http::state::AppState;
-use crate::store::AgentSignal;
+use crate::projects::KeyId;
+use crate::rules::Current;
+use crate::secret::Secret;
+use crate::store::{AgentId, AgentSignal, ProjectId};
 
 /// The longest time that a request is held, in seconds. Many proxies and balancers give up after 60.
 const MAX_WAIT: u64 = 55;
@@ -62,58 +68,100 @@ pub(crate) async fn get(
     connection: Option<Extension<Arc<Connection>>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let mut rules = state.feed.subscribe(project.id).await?;
+    let rules = state.feed.subscribe(project.id).await?;
     let mut wait = preferred_wait(&headers);
-    let agent = sender(&headers);
     let holds = wait.is_some_and(|seconds| seconds > 0);
-    let note = |what| {
-        let check_ins = &state.check_ins;
-        check_ins.note(project.id, agent.clone(), what);
+    let asked = Asked {
+        known: tags(&headers, &header::IF_NONE_MATCH)
+            .map(Box::from)
+            .collect(),
+        agent: sender(&headers),
+        project: project.id,
+        signing_secret: project.signing_secret,
+        key,
+        state,
     };
-    note(AgentSignal::Asked { holds });
-    let is_known = |tag: &str| tags(&headers, &header::IF_NONE_MATCH).any(|it| names(it, tag));
+    asked.note(AgentSignal::Asked { holds });
     let mut held = None;
     if let (Some(Extension(connection)), Some(1..)) = (connection, wait)
-        && is_known(&rules.borrow().tag)
+        && asked.knows(&rules.borrow().tag)
     {
         held = connection.hold();
         // The request got no place to wait, so the answer must not claim that it waited.
         wait = wait.filter(|_| held.is_some());
     }
-    if let Some(seconds) = wait {
-        let changed = rules.wait_for(|current| !is_known(&current.tag));
-        let mut watched = state.held_keys.watch(&key);
-        tokio::select! {
-            _ = changed => {}
-            () = watched.revoked() => {}
-            () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
-            () = state.feed.stopped() => {}
-        }
-        if watched.is_revoked() {
-            return Err(ApiError::unauthorized("This API key was revoked").code("key_revoked"));
-        }
-    }
-    drop(held);
-    let current = Arc::clone(&rules.borrow());
-    if let Some(version) = current.version {
-        note(AgentSignal::Fetched(version));
-    }
-    let mut response = if is_known(&current.tag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let body = current.body(state.clock.now());
-        let signature = project
-            .signing_secret
-            .and_then(|secret| sign::sign(&body, secret.expose()));
-        let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
-        insert(&mut response, SIGNATURE, signature);
-        response
+    let Some(held) = held else {
+        return asked.answer(rules, wait).await;
     };
-    insert(&mut response, "etag", Some(current.tag.clone()));
-    insert(&mut response, "cache-control", Some("no-cache".to_owned()));
-    let applied = wait.map(|seconds| format!("wait={seconds}"));
-    insert(&mut response, PREFERENCE_APPLIED, applied);
-    Ok(response)
+    let making = async move {
+        let answer = asked.answer(rules, wait).await;
+        drop(held);
+        answer.into_response()
+    };
+    Ok(later(making.in_current_span()))
+}
+
+/// What a request for rules asked for.
+struct Asked {
+    /// The tags of rules that the agent has.
+    known: Box<[Box<str>]>,
+    agent: AgentId,
+    project: ProjectId,
+    signing_secret: Option<Secret>,
+    key: KeyId,
+    state: Arc<AppState>,
+}
+
+impl Asked {
+    fn note(&self, what: AgentSignal) {
+        let check_ins = &self.state.check_ins;
+        check_ins.note(self.project, self.agent.clone(), what);
+    }
+
+    fn knows(&self, tag: &str) -> bool {
+        self.known.iter().any(|known| names(known, tag))
+    }
+
+    /// Waits until the agent does not know the rules, at most this many seconds. Then answers.
+    async fn answer(
+        self,
+        mut rules: watch::Receiver<Arc<Current>>,
+        wait: Option<u64>,
+    ) -> Result<Response, ApiError> {
+        let state = &self.state;
+        if let Some(seconds) = wait {
+            let changed = rules.wait_for(|current| !self.knows(&current.tag));
+            let mut watched = state.held_keys.watch(&self.key);
+            tokio::select! {
+                _ = changed => {}
+                () = watched.revoked() => {}
+                () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
+                () = state.feed.stopped() => {}
+            }
+            if watched.is_revoked() {
+                return Err(ApiError::unauthorized("This API key was revoked").code("key_revoked"));
+            }
+        }
+        let current = Arc::clone(&rules.borrow());
+        if let Some(version) = current.version {
+            self.note(AgentSignal::Fetched(version));
+        }
+        let mut response = if self.knows(&current.tag) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            let body = current.body(state.clock.now());
+            let secret = self.signing_secret.as_ref();
+            let signature = secret.and_then(|secret| sign::sign(&body, secret.expose()));
+            let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
+            insert(&mut response, SIGNATURE, signature);
+            response
+        };
+        insert(&mut response, "etag", Some(current.tag.clone()));
+        insert(&mut response, "cache-control", Some("no-cache".to_owned()));
+        let applied = wait.map(|seconds| format!("wait={seconds}"));
+        insert(&mut response, PREFERENCE_APPLIED, applied);
+        Ok(response)
+    }
 }
 
 fn insert(response: &mut Response, name: &'static str, value: Option<String>) {
