@@ -3,8 +3,10 @@
 use guard_server::Limits;
 use guard_server::people::{Role, Scope};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use crate::support::{ALWAYS, P, Server, Setup, add_token, batch, events_of, read};
+use crate::support::{ALWAYS, P, Server, Setup, TOKEN, add_token, batch, events_of, read};
 
 /// The hour in which the events of these tests happen.
 const HOUR: &str = "from=2026-11-22T14:00:00Z&to=2026-11-22T15:00:00Z";
@@ -468,6 +470,55 @@ async fn bad_input_is_refused_with_a_code_and_the_field() {
         status, 200,
         "a page may have another size than the one before"
     );
+}
+
+#[tokio::test]
+async fn a_url_with_a_huge_filter_is_refused_with_the_reason_and_the_connection_goes_on() {
+    let server = Server::start().await;
+    let mut connection = TcpStream::connect(&server.origin["http://".len()..])
+        .await
+        .unwrap();
+    for filter in [
+        "a".repeat(100_000),
+        "a+".repeat(50_000),
+        "%28".repeat(10_000),
+        "x".repeat(2_000_000),
+    ] {
+        let head = format!(
+            "GET {P}/events?filter={filter} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let (status, error) = answer(&mut connection).await;
+        assert_eq!((status, &error["code"]), (400, &json!("url_too_long")));
+        let detail = error["detail"].as_str().unwrap();
+        assert!(detail.contains("a filter may have 4096 bytes"), "{detail}");
+    }
+    let head = format!(
+        "GET {P}/events?limit=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut connection).await.0, 200);
+}
+
+/// The status and the body of the next answer.
+async fn answer(connection: &mut TcpStream) -> (u16, Value) {
+    let mut text = String::new();
+    loop {
+        let mut part = [0; 4096];
+        let len = connection.read(&mut part).await.unwrap();
+        assert!(len > 0, "{text}");
+        text += std::str::from_utf8(&part[..len]).unwrap();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.to_lowercase();
+        let length = length.split_once("content-length: ").unwrap().1;
+        let length = length.split("\r\n").next().unwrap().parse::<usize>();
+        if body.len() >= length.unwrap() {
+            let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+            return (status, serde_json::from_str(body).unwrap());
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,18 @@
-//! Finds bare line feeds (without a carriage return) in the heads of requests. A proxy in front of
-//! the server may read such a line as part of the line before, and let a forbidden request through.
+//! Finds what the parser of heads would treat badly.
+//!
+//! - Bare line feeds, without a carriage return: a proxy in front of the server may read such a line
+//!   as part of the line before, and let a forbidden request through. The parser gets a NUL instead,
+//!   so that it answers 400.
+//! - Long request lines: the parser would answer 431 without a reason, and close the connection
+//!   while the client still sends. It gets the line cut to [`MAX_REQUEST_LINE`] bytes, and requests
+//!   with such a line are refused (`messages`).
 
 /// Bytes of a line that are kept. Longer lines do not matter here.
 const MAX_LINE: usize = 256;
+/// The longest request line. A filter of 4,096 bytes takes at most half of it.
+pub(super) const MAX_REQUEST_LINE: usize = 24 * 1024;
+/// What ends a line that was cut.
+const CUT: &[u8] = b" HTTP/1.1";
 
 /// Parses the bytes of a connection just far enough to know where each head begins and ends.
 #[derive(Debug, Default)]
@@ -10,6 +20,8 @@ pub(super) struct Heads {
     at: At,
     /// The start of the current line.
     line: Vec<u8>,
+    /// How many bytes of the current line came so far.
+    len: usize,
     last: u8,
     framing: Framing,
 }
@@ -35,46 +47,63 @@ enum Framing {
 }
 
 impl Heads {
-    /// Processes `bytes`. Replaces a bare line feed in a head with a NUL, so that the parser
-    /// answers 400.
-    pub(super) fn follow(&mut self, mut bytes: &mut [u8]) {
-        while !bytes.is_empty() {
-            let passed = match self.at {
-                At::Body(left) => self.pass(left, bytes.len(), At::Body, At::Before),
-                At::Chunk(left) => self.pass(left, bytes.len(), At::Chunk, At::ChunkSize),
-                At::Before | At::Head | At::ChunkSize | At::Trailer => self.read_line(bytes),
+    /// Processes `bytes`, of which the first ones stay. Returns how many.
+    pub(super) fn follow(&mut self, bytes: &mut [u8]) -> usize {
+        let (mut at, mut kept) = (0, 0);
+        while at < bytes.len() {
+            let rest = &mut bytes[at..];
+            let (passed, stay) = match self.at {
+                At::Body(left) => self.pass(left, rest.len(), At::Body, At::Before),
+                At::Chunk(left) => self.pass(left, rest.len(), At::Chunk, At::ChunkSize),
+                At::Before | At::Head | At::ChunkSize | At::Trailer => self.read_line(rest),
             };
-            bytes = &mut bytes[passed..];
+            if kept < at {
+                bytes.copy_within(at..at + stay, kept);
+            }
+            at += passed;
+            kept += stay;
         }
+        kept
     }
 
-    /// Skips at most `left` bytes of a body.
-    fn pass(&mut self, left: u64, len: usize, more: fn(u64) -> At, then: At) -> usize {
+    /// Skips at most `left` bytes of a body. Returns how many, and that all of them stay.
+    fn pass(&mut self, left: u64, len: usize, more: fn(u64) -> At, then: At) -> (usize, usize) {
         let passed = usize::try_from(left).map_or(len, |left| left.min(len));
         let left = left.saturating_sub(passed as u64);
         self.at = if left == 0 { then } else { more(left) };
-        passed
+        (passed, passed)
     }
 
-    fn read_line(&mut self, bytes: &mut [u8]) -> usize {
+    /// Reads to the end of the line. Returns how many bytes that was, and how many of them stay.
+    fn read_line(&mut self, bytes: &mut [u8]) -> (usize, usize) {
         let is_head = matches!(self.at, At::Before | At::Head);
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            let before = std::mem::replace(&mut self.last, *byte);
-            if *byte != b'\n' {
-                if self.line.len() < MAX_LINE {
-                    self.line.push(*byte);
-                }
-                continue;
+        let is_first = matches!(self.at, At::Before);
+        let mut stay = 0;
+        for index in 0..bytes.len() {
+            let byte = bytes[index];
+            let before = std::mem::replace(&mut self.last, byte);
+            let is_end = byte == b'\n' && !(is_head && before != b'\r');
+            let passed = match self.len.checked_sub(MAX_REQUEST_LINE) {
+                Some(beyond) if is_first && !is_end => CUT.get(beyond).copied(),
+                _ if byte == b'\n' && !is_end => Some(0),
+                _ => Some(byte),
+            };
+            if let Some(passed) = passed {
+                bytes[stay] = passed;
+                stay += 1;
             }
-            if is_head && before != b'\r' {
-                *byte = 0;
-                continue;
+            if is_end {
+                self.len = 0;
+                let line = std::mem::take(&mut self.line);
+                self.end_line(line.trim_ascii());
+                return (index + 1, stay);
             }
-            let line = std::mem::take(&mut self.line);
-            self.end_line(line.trim_ascii());
-            return index + 1;
+            self.len += 1;
+            if self.line.len() < MAX_LINE && byte != b'\n' {
+                self.line.push(byte);
+            }
         }
-        bytes.len()
+        (bytes.len(), stay)
     }
 
     fn end_line(&mut self, line: &[u8]) {
@@ -132,14 +161,38 @@ mod tests {
     /// Returns `text` after processing, and checks that its split into pieces does not matter.
     fn followed(text: &str) -> String {
         let mut whole = text.as_bytes().to_vec();
-        Heads::default().follow(&mut whole);
-        let mut pieces = text.as_bytes().to_vec();
+        let kept = Heads::default().follow(&mut whole);
+        whole.truncate(kept);
+        let mut pieces = Vec::new();
         let mut heads = Heads::default();
-        for byte in &mut pieces {
-            heads.follow(std::slice::from_mut(byte));
+        for byte in text.bytes() {
+            let mut piece = [byte];
+            let kept = heads.follow(&mut piece);
+            pieces.extend_from_slice(&piece[..kept]);
         }
         assert_eq!(whole, pieces);
         String::from_utf8(whole).unwrap()
+    }
+
+    #[test]
+    fn a_long_request_line_is_cut_and_everything_else_stays() {
+        let rest = "Host: x\r\nContent-Length: 3\r\n\r\n\n\n\nGET / HTTP/1.1\r\n\r\n";
+        let short = format!(
+            "POST /{} HTTP/1.1\r\n{rest}",
+            "a".repeat(MAX_REQUEST_LINE - 16)
+        );
+        assert_eq!(followed(&short), short);
+        for more in [100, 100_000] {
+            let long = format!(
+                "POST /{} HTTP/1.1\r\n{rest}",
+                "a".repeat(MAX_REQUEST_LINE + more)
+            );
+            let cut = format!(
+                "POST /{} HTTP/1.1\n{rest}",
+                "a".repeat(MAX_REQUEST_LINE - 6)
+            );
+            assert_eq!(followed(&long), cut);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
 use axum::response::IntoResponse as _;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::task::yield_now;
@@ -15,8 +15,10 @@ use tokio::task_local;
 use tower::ServiceExt as _;
 
 use super::activity::Activity;
+use super::heads::MAX_REQUEST_LINE;
 use crate::http::error::ApiError;
 use crate::http::later::made;
+use crate::query::filter::MAX_FILTER_BYTES;
 
 /// The longest piece of an answer over HTTP/2.
 const PIECE: usize = 16 * 1024;
@@ -61,17 +63,18 @@ pub(super) fn answer(
             // Let other connections go first.
             yield_now().await;
         }
-        let is_clear = has_clear_framing(request.headers());
+        let refusal = refusal(&request);
         let request = request.map(|body| Arriving {
             body,
             activity: Arc::clone(&activity),
         });
-        let response = if is_clear {
-            let answering = app.oneshot(request);
-            let response = ACTIVITY.scope(Arc::clone(&activity), answering).await?;
-            made(response).await
-        } else {
-            unclear_framing()
+        let response = match refusal {
+            None => {
+                let answering = app.oneshot(request);
+                let response = ACTIVITY.scope(Arc::clone(&activity), answering).await?;
+                made(response).await
+            }
+            Some(response) => response,
         };
         let ended = Ended(activity);
         Ok(response.map(|body| Answer {
@@ -81,6 +84,26 @@ pub(super) fn answer(
             sent: 0,
         }))
     }
+}
+
+/// The answer to a request that is not read any further.
+fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
+    if !has_clear_framing(request.headers()) {
+        let error = ApiError::bad_request("Transfer-Encoding is not `chunked` alone");
+        let mut response = error.into_response();
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        return Some(response);
+    }
+    let line = request.method().as_str().len() + 1 + target_len(request.uri());
+    (line >= MAX_REQUEST_LINE).then(|| {
+        let detail = format!(
+            "The URL is longer than {MAX_REQUEST_LINE} bytes; shorten it (a filter may have \
+             {MAX_FILTER_BYTES} bytes)"
+        );
+        let error = ApiError::bad_request(detail).code("url_too_long");
+        error.into_response()
+    })
 }
 
 /// Whether a proxy in front must agree with the server on the length of the body.
@@ -93,12 +116,16 @@ fn has_clear_framing(headers: &HeaderMap) -> bool {
     }
 }
 
-fn unclear_framing() -> Response<Body> {
-    let error = ApiError::bad_request("Transfer-Encoding is not `chunked` alone");
-    let mut response = error.into_response();
-    let close = HeaderValue::from_static("close");
-    response.headers_mut().insert(header::CONNECTION, close);
-    response
+/// The length of a URL, as the request line has it.
+fn target_len(uri: &Uri) -> usize {
+    let scheme = uri
+        .scheme_str()
+        .map_or(0, |scheme| scheme.len() + "://".len());
+    let authority = uri
+        .authority()
+        .map_or(0, |authority| authority.as_str().len());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    scheme + authority + path
 }
 
 /// The body of a request.

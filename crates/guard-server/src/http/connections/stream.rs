@@ -78,18 +78,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buffer.filled().len();
-        if Pin::new(&mut this.stream)
+        while Pin::new(&mut this.stream)
             .poll_read(context, buffer)?
             .is_ready()
         {
             let received = &mut buffer.filled_mut()[before..];
-            if let Some(heads) = &mut this.heads
-                && !received.is_empty()
-            {
-                this.activity.received();
-                heads.follow(received);
+            let Some(heads) = this.heads.as_mut().filter(|_| !received.is_empty()) else {
+                return Poll::Ready(Ok(()));
+            };
+            this.activity.received();
+            let kept = heads.follow(received);
+            buffer.set_filled(before + kept);
+            // Nothing at all would mean the end.
+            if kept > 0 {
+                return Poll::Ready(Ok(()));
             }
-            return Poll::Ready(Ok(()));
         }
         let Some(since) = this.activity.head_since() else {
             return Poll::Pending;
