@@ -33,6 +33,23 @@ class Document:
             part = found
         return part
 
+    def schemas_of_answers(self) -> dict[str, Any]:
+        """The named schemas that answers in JSON are made of."""
+        names: set[str] = set()
+        todo: list[Any] = [operation.answers() for operation in self.operations()]
+        while todo:
+            part = todo.pop()
+            if isinstance(part, list):
+                todo += part
+            elif isinstance(part, dict):
+                todo += [value for key, value in part.items() if key != "example"]
+                name = str(part.get("$ref", "")).removeprefix("#/components/schemas/")
+                if name in self.content["components"]["schemas"].keys() - names:
+                    names.add(name)
+                    todo.append(self.content["components"]["schemas"][name])
+        schemas = self.content["components"]["schemas"]
+        return {name: schemas[name] for name in sorted(names)}
+
     @cached_property
     def closed_components(self) -> dict[str, Any]:
         """The schemas, which allow no property that is not described."""

@@ -60,6 +60,11 @@ NEEDS: dict[str, Callable[[Shop], Needs]] = {
     "discard_draft": lambda shop: shop.draft() or {},
     "publish_draft": lambda shop: shop.draft() or {},
 }
+# The properties of answers that are missing when there is nothing to say.
+SOMETIMES = {
+    "ErrorAnswer": {"position"},
+    "Accepted": {"duplicates"},
+}
 # Its answer has no end.
 STREAM = "follow_events"
 # For calls that are refused before anything is looked up.
@@ -205,6 +210,20 @@ def test_every_operation_has_examples_that_are_as_described(document: Document) 
                 schema = operation.content["requestBody"]["content"]["application/json"]["schema"]
                 wrong += [f"{operation.id}: {it}" for it in document.problems(schema, body)]
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_description_says_which_properties_are_always_there(document: Document) -> None:
+    found: dict[str, set[str]] = {}
+    for name, schema in document.schemas_of_answers().items():
+        parts = [schema, *schema.get("allOf", [])]
+        missing = {
+            key
+            for part in parts
+            for key in part.get("properties", {}).keys() - part.get("required", [])
+        }
+        if missing:
+            found[name] = missing
+    assert found == SOMETIMES
 
 
 def test_nobody_calls_an_operation_without_the_role_that_it_names(

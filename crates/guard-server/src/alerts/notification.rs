@@ -83,6 +83,7 @@ pub struct Group {
     /// The field that the alert is grouped by.
     pub field: String,
     /// Its value. `None` for the groups beyond the limit, which share one notification.
+    #[schema(required = true)]
     pub value: Option<String>,
 }
 
@@ -102,6 +103,7 @@ pub struct Links {
     pub view: String,
     /// The same page, which opens its dialog to ban: the parameter `ban` has the addresses of
     /// `top_addresses`, separated by commas.
+    #[schema(required = true)]
     pub ban: Option<String>,
 }
 

@@ -30,8 +30,10 @@ pub struct AddressAnswer {
     #[serde(flatten)]
     pub range: RangeAnswer,
     /// Its first event in the range.
+    #[schema(required = true)]
     pub first_seen: Option<Utc>,
     /// Its last event in the range.
+    #[schema(required = true)]
     pub last_seen: Option<Utc>,
     /// How many events it has.
     pub total: u64,
@@ -74,8 +76,10 @@ pub struct PastBan {
     /// What was done.
     pub action: String,
     /// Who did it.
+    #[schema(required = true)]
     pub author: Option<String>,
     /// Why.
+    #[schema(required = true)]
     pub reason: Option<String>,
     /// The version of the rules.
     pub version: i64,

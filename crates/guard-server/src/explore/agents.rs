@@ -24,6 +24,7 @@ pub struct Agents {
     /// The installs, those in the worst state first.
     pub items: Vec<Agent>,
     /// There is one page.
+    #[schema(required = true)]
     pub next: Option<String>,
     /// How many there are.
     pub counts: AgentCounts,
@@ -43,6 +44,7 @@ pub struct AgentCounts {
     /// Reporting installs that say they deliver nothing.
     pub failed: u64,
     /// The version of the rules in force.
+    #[schema(required = true)]
     pub rules_version: Option<i64>,
     /// Installs that applied it.
     pub rules_applied: u64,
@@ -54,12 +56,16 @@ pub struct Agent {
     /// Identifies it.
     pub install_id: String,
     /// Its host.
+    #[schema(required = true)]
     pub hostname: Option<String>,
     /// Its process.
+    #[schema(required = true)]
     pub pid: Option<u64>,
     /// The agent, from `User-Agent`.
+    #[schema(required = true)]
     pub agent: Option<String>,
     /// The agent's version.
+    #[schema(required = true)]
     pub agent_version: Option<String>,
     /// `healthy`, `degraded`, `failed` or `unknown`.
     pub status: &'static str,
@@ -68,12 +74,15 @@ pub struct Agent {
     /// When it was last heard of.
     pub last_seen: Utc,
     /// How long its process runs.
+    #[schema(required = true)]
     pub uptime_s: Option<f64>,
     /// When it last delivered a batch.
+    #[schema(required = true)]
     pub last_flush: Option<String>,
     /// The records that it holds.
     pub queue: Queue,
     /// Where its records are.
+    #[schema(required = true)]
     pub ledger: Option<LedgerReport>,
     /// Its last errors.
     pub errors: Vec<String>,
@@ -82,7 +91,7 @@ pub struct Agent {
     /// How many of its processes ask for rules.
     pub processes: usize,
     /// The last report as it was sent.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Object>, required = true)]
     pub report: Option<Box<RawValue>>,
 }
 
@@ -90,8 +99,10 @@ pub struct Agent {
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Queue {
     /// In memory.
+    #[schema(required = true)]
     pub buffered: Option<u64>,
     /// On disk or in Redis.
+    #[schema(required = true)]
     pub spooled: Option<u64>,
 }
 
@@ -99,14 +110,19 @@ pub struct Queue {
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct AgentRules {
     /// The version in force, as it reports.
+    #[schema(required = true)]
     pub in_force: Option<i64>,
     /// The newest version that it fetched.
+    #[schema(required = true)]
     pub fetched: Option<i64>,
     /// The newest version that it applied.
+    #[schema(required = true)]
     pub applied: Option<i64>,
     /// How far its slowest process is with the version in force.
+    #[schema(required = true)]
     pub state: Option<AdoptionState>,
     /// Why it refused a document.
+    #[schema(required = true)]
     pub refused: Option<String>,
 }
 

@@ -19,6 +19,7 @@ pub struct EventItem {
     /// When it came.
     pub received_at: Utc,
     /// The install that sent it.
+    #[schema(required = true)]
     pub install_id: Option<String>,
     /// The event as it was sent.
     #[schema(value_type = Object)]
@@ -44,6 +45,7 @@ pub struct MetricItem {
     /// When it came.
     pub received_at: Utc,
     /// The install that sent it.
+    #[schema(required = true)]
     pub install_id: Option<String>,
     /// The metric as it was sent.
     #[schema(value_type = Object)]

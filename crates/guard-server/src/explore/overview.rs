@@ -72,6 +72,7 @@ pub struct Total {
     /// In the range before.
     pub previous: u64,
     /// The change as a share of the one before; null if that is 0.
+    #[schema(required = true)]
     pub change: Option<f64>,
 }
 
@@ -91,12 +92,16 @@ impl Total {
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct ResponseTime {
     /// The median.
+    #[schema(required = true)]
     pub p50: Option<f64>,
     /// 95 % are at most this.
+    #[schema(required = true)]
     pub p95: Option<f64>,
     /// 99 % are at most this.
+    #[schema(required = true)]
     pub p99: Option<f64>,
     /// `p95` of the range before.
+    #[schema(required = true)]
     pub previous_p95: Option<f64>,
 }
 
@@ -127,6 +132,7 @@ pub struct Bans {
     /// How many there are.
     pub active: usize,
     /// When the next one ends.
+    #[schema(required = true)]
     pub next_ends_at: Option<Utc>,
     /// Those that end soonest.
     pub items: Vec<ActiveBan>,

@@ -71,8 +71,10 @@ impl Display for AdoptionState {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Adopter {
     /// The state. Null while no rules are set, unless the agent is silent.
+    #[schema(required = true)]
     pub state: Option<AdoptionState>,
     /// When a waiting agent will ask again, if it polls.
+    #[schema(required = true)]
     pub expected_by: Option<Timestamp>,
     /// The agent.
     #[serde(flatten)]
@@ -100,6 +102,7 @@ pub struct AdoptionCounts {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Adoption {
     /// The version. Null while no rules are set.
+    #[schema(required = true)]
     pub version: Option<i64>,
     /// The number of agents in each state.
     pub counts: AdoptionCounts,

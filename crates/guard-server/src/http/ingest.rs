@@ -42,6 +42,7 @@ pub(crate) struct Accepted {
     #[serde(flatten)]
     answer: IngestAnswer,
     /// Records that were stored before. Null if the store detects duplicates only later.
+    #[schema(required = true)]
     duplicates: Option<KindCounts>,
     /// The first 20 records that were left out.
     invalid: Vec<LeftOut>,

@@ -119,11 +119,12 @@ pub struct AuditEntry {
     /// Who.
     pub who: Who,
     /// From where.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, required = true)]
     pub address: Option<IpAddr>,
     /// What was done.
     pub action: String,
     /// In which project.
+    #[schema(required = true)]
     pub project: Option<String>,
     /// To what.
     pub object: String,

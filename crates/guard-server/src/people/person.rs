@@ -23,6 +23,7 @@ pub struct Person {
     /// When the person was added.
     pub created_at: Timestamp,
     /// When the person last signed in or used a session, to within a minute.
+    #[schema(required = true)]
     pub last_seen_at: Option<Timestamp>,
 }
 

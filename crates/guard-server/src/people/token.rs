@@ -31,8 +31,10 @@ pub struct Token {
     /// Who made it.
     pub created_by: String,
     /// When it stops to work.
+    #[schema(required = true)]
     pub expires_at: Option<Timestamp>,
     /// When it was last used. It is stored at intervals, not with each request.
+    #[schema(required = true)]
     pub last_used_at: Option<Timestamp>,
 }
 

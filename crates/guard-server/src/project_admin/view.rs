@@ -76,6 +76,7 @@ pub struct StorageFigures {
     /// How many bytes a day are added, before retention removes others.
     pub bytes_per_day: u64,
     /// Days until the disk is full at this growth. Null if retention stops the growth before that.
+    #[schema(required = true)]
     pub days_left: Option<u64>,
 }
 

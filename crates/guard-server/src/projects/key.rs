@@ -75,6 +75,7 @@ pub struct ApiKey {
     /// Who created it, such as `person:ann`, `cli`, or `server` when it started.
     pub created_by: String,
     /// When it was last used, at most about a minute late. Null if it was not.
+    #[schema(required = true)]
     pub last_used_at: Option<Timestamp>,
 }
 

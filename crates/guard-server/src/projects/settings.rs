@@ -32,18 +32,25 @@ const MAX_SECRET: usize = 1024;
 #[schema(default)]
 pub struct Settings {
     /// Days that records are kept.
+    #[schema(required = true)]
     pub retention_days: u32,
     /// Bytes of records that are kept; the oldest are removed first. Null for no such limit.
+    #[schema(required = true)]
     pub retention_bytes: Option<u64>,
     /// Hours that single metrics are kept. Their sums are kept like events.
+    #[schema(required = true)]
     pub raw_metrics_hours: u32,
     /// Whether batches must be encrypted.
+    #[schema(required = true)]
     pub require_encryption: bool,
     /// Whether requests must be signed. If not, a signature is still checked if there is one.
+    #[schema(required = true)]
     pub require_signature: bool,
     /// The addresses that may use the project's keys. All if it is empty.
+    #[schema(required = true)]
     pub ip_allowlist: Vec<Network>,
     /// Records that the project may send in a minute. Null for no such limit.
+    #[schema(required = true)]
     pub quota_per_minute: Option<u32>,
 }
 
@@ -254,6 +261,7 @@ fn allowlist(texts: &[String]) -> Result<Vec<Network>, SettingsError> {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use utoipa::PartialSchema as _;
 
     use super::*;
     use crate::projects::ProjectId;
@@ -294,6 +302,22 @@ mod tests {
         let changed = change(&changed, json!({ "quota_per_minute": null })).unwrap();
         assert_eq!(changed.settings.quota_per_minute, None);
         assert_eq!(changed.settings.retention_bytes, Some(1 << 30));
+    }
+
+    #[test]
+    fn the_described_limits_are_those_that_are_checked() {
+        let schema = serde_json::to_value(SettingsChange::schema()).unwrap();
+        for (field, limit, expected) in [
+            ("retention_days", "maximum", MAX_DAYS.into()),
+            ("retention_bytes", "minimum", MIN_BYTES),
+            ("retention_bytes", "maximum", MAX_BYTES),
+            ("raw_metrics_hours", "maximum", (24 * MAX_DAYS).into()),
+            ("ip_allowlist", "maxItems", MAX_NETWORKS as u64),
+            ("quota_per_minute", "maximum", MAX_QUOTA.into()),
+            ("signing_secret", "maxLength", MAX_SECRET as u64),
+        ] {
+            assert_eq!(schema["properties"][field][limit], expected, "{field}");
+        }
     }
 
     #[test]

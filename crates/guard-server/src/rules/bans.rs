@@ -17,16 +17,21 @@ use crate::store::{ProjectId, RulesStore, StoreError};
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ActiveBan {
     /// The id of its entry. Null if the published document makes it.
+    #[schema(required = true)]
     pub id: Option<String>,
     /// The address or block.
     pub ip: String,
     /// Why.
+    #[schema(required = true)]
     pub reason: Option<String>,
     /// Who made it.
+    #[schema(required = true)]
     pub author: Option<String>,
     /// When it was made.
+    #[schema(required = true)]
     pub created_at: Option<Utc>,
     /// When it ends.
+    #[schema(required = true)]
     pub ends_at: Option<Utc>,
 }
 
@@ -38,12 +43,15 @@ pub struct Match {
     /// The kind of the operation, or the field of the document.
     pub kind: String,
     /// The id of the entry.
+    #[schema(required = true)]
     pub id: Option<String>,
     /// The address or block in it.
     pub value: String,
     /// Why.
+    #[schema(required = true)]
     pub reason: Option<String>,
     /// Who made it.
+    #[schema(required = true)]
     pub author: Option<String>,
 }
 

@@ -80,17 +80,22 @@ pub struct RuleSubscriber {
     pub holds: bool,
     /// The time between its last two requests.
     #[serde(rename = "interval_s", serialize_with = "seconds")]
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, required = true)]
     pub interval: Option<SignedDuration>,
     /// The newest version it received.
+    #[schema(required = true)]
     pub fetched: Option<Since>,
     /// The newest version that its guard applied, according to its events.
+    #[schema(required = true)]
     pub applied: Option<Since>,
     /// The version in force, according to its last status report.
+    #[schema(required = true)]
     pub in_force: Option<i64>,
     /// Why it refused a document, according to its last status report.
+    #[schema(required = true)]
     pub refused: Option<String>,
     /// When it last reported its status.
+    #[schema(required = true)]
     pub reported_at: Option<Timestamp>,
 }
 

@@ -34,8 +34,10 @@ pub struct Change {
     /// What was done, in words.
     pub action: String,
     /// The author.
+    #[schema(required = true)]
     pub author: Option<String>,
     /// The reason.
+    #[schema(required = true)]
     pub reason: Option<String>,
 }
 

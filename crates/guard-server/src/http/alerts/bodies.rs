@@ -39,6 +39,29 @@ pub(crate) struct AlertBody {
     quiet_hours: Option<QuietHours>,
 }
 
+/// A change to the settings of an alert. A missing one stays; null sets one to its default.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body, which is read by the domain")]
+#[schema(example = json!({ "enabled": false, "update_interval_s": 7200 }))]
+pub(crate) struct AlertChange {
+    /// What people call it.
+    #[schema(required = false)]
+    label: String,
+    /// What it watches for: `type`, and the fields of that type.
+    #[schema(value_type = Object, required = false)]
+    condition: Value,
+    /// The ids of the channels that are told; none by default.
+    channels: Option<Vec<String>>,
+    /// Watch for each value of this field alone; only with `threshold` and `rise`.
+    group_by: Option<String>,
+    /// Whether it is evaluated; true by default.
+    enabled: Option<bool>,
+    /// While it lasts, tell at most this often; 3600 by default.
+    update_interval_s: Option<u64>,
+    /// A span of each day without notifications.
+    quiet_hours: Option<QuietHours>,
+}
+
 /// An alert, and where it stands.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AlertAnswer {
@@ -111,39 +134,54 @@ pub(crate) struct MuteBody {
 pub(crate) struct HistoryItem {
     /// When.
     #[serde(default)]
+    #[schema(required = true)]
     at: String,
     /// `started`, `ongoing`, `ended`, or of a notification `delivered`, `given_up`.
     event: String,
     /// Whether receivers were told.
+    #[schema(required = true)]
     told: Option<bool>,
     /// What happened, in one line.
+    #[schema(required = true)]
     summary: Option<String>,
     /// The group, for an alert that is grouped by a field.
+    #[schema(required = true)]
     group: Option<Group>,
     /// When the alert started.
+    #[schema(required = true)]
     since: Option<String>,
     /// How many.
+    #[schema(required = true)]
     count: Option<u64>,
     /// The addresses with the most of these events.
     #[serde(default)]
+    #[schema(required = true)]
     top_addresses: Vec<TopEntry>,
     /// The endpoints with the most of these events.
     #[serde(default)]
+    #[schema(required = true)]
     top_endpoints: Vec<TopEntry>,
     /// Where to go from here.
+    #[schema(required = true)]
     links: Option<Links>,
     /// The ids of the channels that were told.
     #[serde(default)]
+    #[schema(required = true)]
     channels: Vec<String>,
     /// The id of the channel of a notification.
+    #[schema(required = true)]
     channel: Option<String>,
     /// The name of that channel.
+    #[schema(required = true)]
     channel_label: Option<String>,
     /// The id of the notification.
+    #[schema(required = true)]
     notification: Option<String>,
     /// How many attempts it took.
+    #[schema(required = true)]
     attempts: Option<u32>,
     /// What the receiver answered, or why it was given up.
+    #[schema(required = true)]
     detail: Option<String>,
 }
 
@@ -172,6 +210,27 @@ pub(crate) struct ChannelBody {
     /// The mail addresses, separated by commas, or the chat.
     to: Option<String>,
     /// The key that signs a webhook, or the token of ntfy or of a Telegram bot.
+    secret: Option<String>,
+}
+
+/// A change to the settings of a channel. A missing one stays.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body, which is read by the domain")]
+#[schema(example = json!({ "label": "Operations, by night" }))]
+pub(crate) struct ChannelChange {
+    /// What people call it.
+    #[schema(required = false)]
+    label: String,
+    /// How it delivers, which cannot change.
+    #[schema(required = false)]
+    r#type: ChannelKind,
+    /// The URL, for types other than `email` and `telegram`.
+    #[schema(required = false)]
+    url: String,
+    /// The mail addresses, separated by commas, or the chat.
+    #[schema(required = false)]
+    to: String,
+    /// The key that signs a webhook, or the token of ntfy or of a Telegram bot; null removes it.
     secret: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::bodies::{ChannelAnswer, ChannelBody, TestAnswer};
+use super::bodies::{ChannelAnswer, ChannelBody, ChannelChange, TestAnswer};
 use crate::alerts::Notification;
 use crate::alerts::delivery::{attempt, channels};
 use crate::alerts::manage::{self, ManageError};
@@ -52,7 +52,7 @@ pub(crate) async fn add(
 /// Changes what the body names; null removes the secret. The type stays.
 #[utoipa::path(
     patch, path = "/api/v1/channels/{id}", operation_id = "change_channel", tag = "Alerts",
-    security(("token" = ["admin"])), request_body = ChannelBody,
+    security(("token" = ["admin"])), request_body = ChannelChange,
     params(("id" = String, Path, description = "The id of the channel.")),
     responses((status = OK, body = ChannelAnswer))
 )]

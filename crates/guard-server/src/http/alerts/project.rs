@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::IntoParams;
 
-use super::bodies::{AlertAnswer, AlertBody, HistoryItem, MuteBody};
+use super::bodies::{AlertAnswer, AlertBody, AlertChange, HistoryItem, MuteBody};
 use crate::alerts::manage::{self, AlertView, ManageError};
 use crate::alerts::standing::active_groups;
 use crate::http::error::ApiError;
@@ -101,7 +101,7 @@ pub(crate) async fn add(
 /// Changes the settings that the body names; null sets one to its default.
 #[utoipa::path(
     patch, path = "/alerts/{id}", operation_id = "change_alert", tag = "Alerts",
-    security(("token" = ["operator"])), request_body = AlertBody,
+    security(("token" = ["operator"])), request_body = AlertChange,
     params(("id" = String, Path, description = "The id of the alert.")),
     responses((status = OK, body = AlertAnswer))
 )]

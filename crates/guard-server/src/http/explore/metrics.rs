@@ -136,6 +136,7 @@ pub(crate) struct MetricTop {
 struct MetricTopAnswer {
     #[schema(value_type = Option<String>, required = true)]
     key: Key,
+    #[schema(required = true)]
     value: Option<f64>,
     count: u64,
 }

@@ -62,6 +62,7 @@ pub(crate) struct ViewAnswer {
     /// The filter.
     filter: String,
     /// The first moment of the range.
+    #[schema(required = true)]
     from: Option<String>,
     /// The fields that are shown.
     columns: Vec<String>,

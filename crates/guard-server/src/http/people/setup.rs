@@ -35,6 +35,7 @@ pub(crate) struct LinkAnswer {
     /// True.
     valid: bool,
     /// Whose password it sets; null for the first admin, who chooses a name too.
+    #[schema(required = true)]
     name: Option<String>,
 }
 

@@ -86,6 +86,7 @@ pub(crate) struct DraftAnswer {
     /// When it was saved.
     pub(super) saved_at: Timestamp,
     /// Who saved it.
+    #[schema(required = true)]
     pub(super) author: Option<String>,
 }
 
