@@ -62,9 +62,21 @@ NEEDS: dict[str, Callable[[Shop], Needs]] = {
 }
 # The properties of answers that are missing when there is nothing to say.
 SOMETIMES = {
+    "Added": {"link"},
+    "Changed": {"id"},
     "ErrorAnswer": {"position"},
-    "Accepted": {"duplicates"},
+    "IngestAnswer": {"errors"},
+    "KindSummary": {"other"},
+    "LastStatus": {"report"},
+    "Passive": {"approximate"},
+    "ProjectSummary": {"wrong_keys", "wrong_passwords"},
+    "QuietHours": {"tz"},
+    "RulesVersion": {"document"},
+    "SeriesAnswer": {"approximate"},
+    "TopAnswer": {"approximate"},
 }
+# A document of rules says only what it sets.
+DOCUMENT = "DynamicRules"
 # Its answer has no end.
 STREAM = "follow_events"
 # For calls that are refused before anything is looked up.
@@ -221,7 +233,7 @@ def test_the_description_says_which_properties_are_always_there(document: Docume
             for part in parts
             for key in part.get("properties", {}).keys() - part.get("required", [])
         }
-        if missing:
+        if missing and name != DOCUMENT:
             found[name] = missing
     assert found == SOMETIMES
 
