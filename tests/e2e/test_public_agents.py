@@ -1,6 +1,7 @@
-"""Ours and the public agents, unmodified from PyPI, report to guard-server as to their own backend.
+"""Ours and the public agents, unmodified, report to guard-server as to their own backend.
 
-Each public one has a virtual environment in the build folder, created once.
+Each one from PyPI has a virtual environment in the build folder, created once. The one from
+crates.io has a small program, built there once.
 """
 
 import json
@@ -18,12 +19,16 @@ from support.process import eventually
 from support.rules import Rules
 
 CLIENT = Path(__file__).with_name("client.py")
+CLIENT_IN_RUST = Path(__file__).with_name("guard-agent-rs")
 ENVIRONMENTS = ROOT / ".build" / "e2e"
 FIRST = "fastapi-guard-agent==0.1.1"
 RENAMED = "fastapi-guard-agent==1.1.1"
 OLDER = "guard-agent==2.8.1"
 LATEST = "guard-agent==3.2.4"
+IN_RUST = "guard-agent-rs 3.2.4"
 OURS = "ours"
+# Their types of records have no room for fields that they do not know.
+WITHOUT_UNKNOWN_FIELDS = (FIRST, IN_RUST)
 COUNT = 250  # more than two batches of the agents' default size
 SECRET = "a-signing-secret-of-the-project"
 
@@ -56,8 +61,20 @@ def python_with(requirement: str) -> Path:
     return python
 
 
+def client(requirement: str) -> list[str | Path]:
+    """The command of a program that reports with an agent."""
+    if requirement != IN_RUST:
+        return [python_with(requirement), CLIENT]
+    manifest, folder = CLIENT_IN_RUST / "Cargo.toml", ENVIRONMENTS / "guard-agent-rs"
+    subprocess.run(
+        ["cargo", "build", "-q", "--locked", "--manifest-path", manifest, "--target-dir", folder],
+        check=True,
+    )
+    return [folder / "debug" / "guard-agent-rs-client"]
+
+
 def run(requirement: str, server: GuardServer, task: dict[str, Any], **config: Any) -> None:
-    """Runs client.py with a public agent."""
+    """Runs a program with an agent."""
     config = {
         "api_key": API_KEY,
         "endpoint": server.url,
@@ -66,7 +83,7 @@ def run(requirement: str, server: GuardServer, task: dict[str, Any], **config: A
         **config,
     }
     subprocess.run(
-        [python_with(requirement), CLIENT],
+        client(requirement),
         input=json.dumps({"config": config, **task}),
         text=True,
         check=True,
@@ -144,17 +161,17 @@ def assert_everything_is_found(server: GuardServer) -> None:
         assert none["items"] == []
 
 
-@pytest.mark.parametrize("requirement", [FIRST, RENAMED, OLDER, LATEST, OURS])
+@pytest.mark.parametrize("requirement", [FIRST, RENAMED, OLDER, LATEST, IN_RUST, OURS])
 def test_an_agent_delivers_everything_and_it_is_found(
     requirement: str, server: GuardServer
 ) -> None:
     report(requirement, server)
 
-    assert_everything_arrived(server, keeps_unknown_fields=requirement != FIRST)
+    assert_everything_arrived(server, requirement not in WITHOUT_UNKNOWN_FIELDS)
     assert_everything_is_found(server)
 
 
-@pytest.mark.parametrize("requirement", [OLDER, LATEST, OURS])
+@pytest.mark.parametrize("requirement", [OLDER, LATEST, IN_RUST, OURS])
 def test_an_agent_delivers_compressed_and_signed(
     requirement: str, new_server: Callable[..., GuardServer]
 ) -> None:
@@ -168,10 +185,10 @@ def test_an_agent_delivers_compressed_and_signed(
         compression_threshold=100,
     )
 
-    assert_everything_arrived(server)
+    assert_everything_arrived(server, requirement not in WITHOUT_UNKNOWN_FIELDS)
 
 
-@pytest.mark.parametrize("requirement", [RENAMED, OLDER, LATEST, OURS])
+@pytest.mark.parametrize("requirement", [RENAMED, OLDER, LATEST, IN_RUST, OURS])
 def test_an_agent_delivers_encrypted(
     requirement: str, new_server: Callable[..., GuardServer], encryption_key: str
 ) -> None:
@@ -179,7 +196,7 @@ def test_an_agent_delivers_encrypted(
 
     report(requirement, server, project_encryption_key=encryption_key)
 
-    assert_everything_arrived(server)
+    assert_everything_arrived(server, requirement not in WITHOUT_UNKNOWN_FIELDS)
 
 
 def test_rule_status_updates_at_once_for_our_agent_and_by_interval_for_a_public_one(
