@@ -36,7 +36,7 @@ NPM := PATH="$(BIN):$$PATH" npm --prefix web
 demo: $(SERVER) .build/package
 	$(BIN)/python examples/fastapi_app/demo --server $(SERVER)
 
-test: lint .build/package web/dist test-tools
+test: lint .build/package web/dist test-tools .build/e2e/guard-agent-rs/made
 	$(BIN)/python tests/run.py
 
 lint: lint-layers lint-rust lint-python lint-text lint-web deny
@@ -141,6 +141,12 @@ test-tools:
 .build/tools: requirements.lock | tools
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@touch $@
+
+# The program that reports with guard-agent-rs. Its TLS library takes minutes to build, too long for
+# a test, which builds it again only after a change.
+.build/e2e/guard-agent-rs/made: tests/e2e/guard-agent-rs/Cargo.lock tests/e2e/guard-agent-rs/src/main.rs | tools
+	cargo build --quiet --locked --manifest-path tests/e2e/guard-agent-rs/Cargo.toml --target-dir $(@D)
 	@touch $@
 
 # What the dashboard is built with, with exactly the versions of its lock.
