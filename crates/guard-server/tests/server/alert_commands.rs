@@ -108,6 +108,7 @@ async fn alerts_are_added_shown_changed_muted_and_removed() {
         "alert.mute",
         "alert.change",
         "alert.add",
+        "token.add",
     ];
     assert_eq!(actions, expected);
 }
