@@ -139,11 +139,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--timezone", default="UTC", help="the zone of the server")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="keeps its data here, in place of a new folder")
     parser.add_argument("--profile", metavar="SETTING=VALUE", action="append", default=[])
     arguments = parser.parse_args()
     os.environ["TZ"] = arguments.timezone
     profile = dict(setting.split("=", 1) for setting in arguments.profile)
-    folder = Path(tempfile.mkdtemp(prefix="guard-clickhouse-"))
+    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="guard-clickhouse-"))
     try:
         Handler.engine = Engine(folder, profile)
         server = Server(("127.0.0.1", arguments.port), Handler)
@@ -151,7 +152,8 @@ def main() -> None:
         print(f"http://127.0.0.1:{server.server_port}", flush=True)
         sys.stdin.read()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if arguments.folder is None:
+            shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)  # Does not wait for the engine's threads.
 
 

@@ -15,11 +15,8 @@ else:
 
 PACKAGING = ROOT / "packaging"
 # The table that a test of guard-server compares with its settings.
-SETTINGS = re.findall(
-    r"^\| `([\w-]+)` \| `(GUARD_SERVER_\w+)` ",
-    (ROOT / "docs" / "server-configuration.md").read_text(),
-    re.MULTILINE,
-)
+DOCUMENT = (ROOT / "docs" / "server-configuration.md").read_text()
+SETTINGS = re.findall(r"^\| `([\w-]+)` \| `(GUARD_SERVER_\w+)` ", DOCUMENT, re.MULTILINE)
 NAMES = {name for name, _ in SETTINGS}
 VARIABLES = {variable for _, variable in SETTINGS}
 
@@ -29,7 +26,7 @@ def text(name: str) -> str:
 
 
 def files() -> list[Path]:
-    return [path for path in PACKAGING.iterdir() if path.is_file()]
+    return [path for path in PACKAGING.rglob("*") if path.is_file()]
 
 
 def test_every_setting_in_the_files_exists() -> None:
@@ -105,6 +102,28 @@ def test_the_containers_run_without_privileges_on_a_read_only_root() -> None:
         last = dockerfile.rpartition("\nFROM ")[2]
         assert re.search(r"^USER \d+:\d+$", last, re.MULTILINE)
     assert list(compose["volumes"]) == ["guard-data"]
+
+
+def test_the_nodes_of_the_cluster_share_their_stores_and_run_without_privileges() -> None:
+    compose = yaml.safe_load(text("cluster/compose.yaml"))
+    services = compose["services"]
+    assert set(services) == {"node-1", "node-2", "nginx", "postgres", "clickhouse"}
+    nodes = [services["node-1"], services["node-2"]]
+    for node in nodes:
+        assert node["environment"] == nodes[0]["environment"]
+        assert {"GUARD_SERVER_CONTROL_URL", "GUARD_SERVER_TELEMETRY_URL"} <= set(
+            node["environment"]
+        )
+        assert node["read_only"] is True
+        assert node["cap_drop"] == ["ALL"]
+    proxy = text("cluster/nginx.conf")
+    for name in ("node-1", "node-2"):
+        assert f"server {name}:8400" in proxy
+    kept = int(re.findall(r"keepalive_timeout (\d+)s", proxy)[0])
+    held = int(re.findall(r"proxy_read_timeout (\d+)s", proxy)[0])
+    idle = re.findall(r"`GUARD_SERVER_IDLE_TIMEOUT` \| `(\d+)`", DOCUMENT)
+    assert kept < int(idle[0])
+    assert held > 55
 
 
 def test_the_alerts_use_metrics_that_exist() -> None:

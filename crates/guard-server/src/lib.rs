@@ -16,7 +16,7 @@
 //!
 //! # Folders
 //!
-//! Dependencies point one way, which `make lint` checks: `cli`, `maintenance` -> `http` -> `ingest`,
+//! Dependencies point one way, which `make lint` checks: `cli`, `maintenance` -> `http`, `moving` -> `ingest`,
 //! `rules`, `fleet`, `accounts`, `explore` -> [`store`] -> `projects`, `people`, `query`. `people`
 //! has roles, sessions and the audit log as types; `accounts` adds and changes people and tokens.
 //! `query` has the filter language, ranges and counters; `explore` puts answers together from
@@ -41,6 +41,7 @@ mod ingest;
 mod log_gate;
 pub mod maintenance;
 pub mod monitoring;
+pub mod moving;
 pub mod network;
 mod off_thread;
 pub mod outbound;

@@ -44,6 +44,9 @@ async fn run(loaded: Loaded) -> Result<(), (u8, String)> {
         Some(Command::CheckConfig) => cli::check_config(loaded),
         Some(Command::Backup { file }) => cli::back_up(&loaded.args, file),
         Some(Command::Restore { file, replace }) => cli::restore(&loaded.args, file, *replace),
+        Some(Command::Migrate(args)) => {
+            cli::migrate(args, loaded.args.stores.clickhouse_cluster.as_deref()).await
+        }
         Some(Command::Doctor(asked)) => {
             let asked = asked.clone();
             cli::doctor(loaded.args, &asked).await

@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use super::alerts_command::{AlertsArgs, AlertsCommand, ChannelsCommand};
 use super::config::Args;
-use super::projects::{named, opened};
+use super::projects::named;
 use super::secret_file::secret_in;
 use super::table::{Table, print, time};
-use super::{FAILED, Outcome, failed_with};
+use super::{FAILED, Outcome, failed_with, opened};
 use crate::alerts::Channel;
 use crate::alerts::manage::{self, AlertView};
 use crate::alerts::standing::active_groups;
@@ -26,7 +26,7 @@ use crate::visible::visible_json;
 ///
 /// The exit code, and a message that says why it failed.
 pub async fn alerts(args: &Args, alerts: &AlertsArgs) -> Outcome<()> {
-    let (stores, now, actor) = (opened(args)?, Timestamp::now(), Actor::CLI);
+    let (stores, now, actor) = (opened(args).await?, Timestamp::now(), Actor::CLI);
     let project = named(&stores, &alerts.project).await?;
     let added = manage::add_defaults(&stores, &project, now).await;
     added.map_err(failed_with(FAILED))?;
@@ -71,7 +71,7 @@ pub async fn alerts(args: &Args, alerts: &AlertsArgs) -> Outcome<()> {
 ///
 /// The exit code, and a message that says why it failed.
 pub async fn channels(args: &Args, command: &ChannelsCommand) -> Outcome<()> {
-    let (stores, now, actor) = (opened(args)?, Timestamp::now(), Actor::CLI);
+    let (stores, now, actor) = (opened(args).await?, Timestamp::now(), Actor::CLI);
     match command {
         ChannelsCommand::List => {
             let stored = stores.alerts.channels().await;

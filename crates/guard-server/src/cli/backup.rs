@@ -7,6 +7,10 @@ use crate::cli::config::Args;
 use crate::cli::{FAILED, USAGE, failed_with};
 use crate::store;
 
+/// What to do about shared databases.
+const INSTEAD: &str =
+    "use pg_dump and pg_restore for PostgreSQL, and BACKUP and RESTORE in ClickHouse";
+
 type Outcome = Result<(), (u8, String)>;
 
 /// Runs `guard-server backup`.
@@ -15,7 +19,7 @@ type Outcome = Result<(), (u8, String)>;
 ///
 /// The exit code, and a message that says why there is no backup.
 pub fn back_up(args: &Args, file: &Path) -> Outcome {
-    let database = args.database().map_err(failed_with(USAGE))?;
+    let database = args.stores.only_file(INSTEAD).map_err(failed_with(USAGE))?;
     let made = store::back_up(&database, file).map_err(failed_with(FAILED))?;
     say(&format!(
         "{}: {} bytes, {} rows, checked",
@@ -31,7 +35,7 @@ pub fn back_up(args: &Args, file: &Path) -> Outcome {
 ///
 /// The exit code, and a message that says why nothing was restored.
 pub fn restore(args: &Args, file: &Path, may_replace: bool) -> Outcome {
-    let database = args.database().map_err(failed_with(USAGE))?;
+    let database = args.stores.only_file(INSTEAD).map_err(failed_with(USAGE))?;
     let restored = store::restore(file, &database, may_replace);
     let (found, aside) = restored.map_err(failed_with(FAILED))?;
     if let Some(aside) = aside {

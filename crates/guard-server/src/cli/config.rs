@@ -7,6 +7,7 @@
 
 mod limits;
 mod mail;
+mod stores;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,9 +18,12 @@ use thiserror::Error;
 
 pub use self::limits::LimitArgs;
 pub use self::mail::{MailError, OutboundArgs};
+pub(super) use self::stores::sqlite_file;
+pub use self::stores::{StoreArgs, StoreArgsError};
 use crate::cli::alerts_command::{AlertsArgs, ChannelsCommand};
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::explore::{ExportArgs, QueryArgs, SeriesArgs, TailArgs, TopArgs};
+use crate::cli::migrate::MigrateArgs;
 use crate::cli::people_command::{PeopleCommand, TokensCommand};
 use crate::cli::projects_command::{KeysArgs, ProjectsCommand};
 use crate::cli::rules_command::RulesArgs;
@@ -33,16 +37,10 @@ use crate::people::token::{self, TokenError};
 use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyError};
 use crate::secret::Secret;
+use crate::store::Location;
 
 /// Default of `--listen`: reachable from this machine only.
 const LISTEN: &str = "127.0.0.1:8400";
-/// Default of `--data-dir`.
-const DATA_DIR: &str = "./guard-data";
-/// The scheme of `--database-url`.
-const SQLITE_SCHEME: &str = "sqlite://";
-/// The database's file name in the data directory.
-const DATABASE_FILE: &str = "guard.db";
-
 /// The Guard backend: receives events and metrics from guard agents and stores them.
 ///
 /// Without options it listens on 127.0.0.1:8400 and keeps its data in ./guard-data. The first start
@@ -64,24 +62,9 @@ pub struct Args {
     )]
     pub listen: String,
 
-    /// Directory of the database; created if it is missing.
-    #[arg(
-        long,
-        env = "GUARD_SERVER_DATA_DIR",
-        default_value = DATA_DIR,
-        value_name = "DIR",
-        global = true
-    )]
-    pub data_dir: PathBuf,
-
-    /// The database, sqlite://PATH; by default guard.db in the data directory.
-    #[arg(
-        long,
-        env = "GUARD_SERVER_DATABASE_URL",
-        value_name = "URL",
-        global = true
-    )]
-    pub database_url: Option<String>,
+    /// Where everything is stored.
+    #[command(flatten)]
+    pub stores: StoreArgs,
 
     /// API key of the project `default`, at least 10 visible ASCII characters; replaces the one of an
     /// earlier start. Other keys stay. Prefer the environment variable: others can see the command line.
@@ -262,6 +245,10 @@ pub enum Command {
         #[arg(long)]
         replace: bool,
     },
+    /// Move a database of SQLite to PostgreSQL and ClickHouse, for several servers
+    ///
+    /// It can be stopped and run again. The file is not changed.
+    Migrate(MigrateArgs),
     /// Check the disk, the database, the permissions, the clock, the certificate and the way to it
     ///
     /// Give it the same settings as the server. The exit code is 1 if a check fails.
@@ -303,8 +290,8 @@ pub struct Config {
     pub listen: String,
     /// The address to serve the metrics at.
     pub metrics_listen: Option<String>,
-    /// The database file.
-    pub database: PathBuf,
+    /// Where everything is stored.
+    pub stores: Location,
     /// Limits on what the server accepts and keeps.
     pub limits: Limits,
     /// Limits on connections.
@@ -332,12 +319,9 @@ pub struct Config {
 /// An invalid option.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// This server cannot use the database.
-    #[error("--database-url: {url:?} is not supported; give sqlite://PATH")]
-    DatabaseUrl {
-        /// The given value.
-        url: String,
-    },
+    /// There is no place to store everything.
+    #[error(transparent)]
+    Stores(#[from] StoreArgsError),
     /// The memory budget is too small for bodies of the maximum size.
     #[error(
         "--max-body-memory is too small for --max-body-bytes and --max-decoded-bytes: give at least {needed}"
@@ -370,30 +354,13 @@ pub enum ConfigError {
 }
 
 impl Args {
-    /// The database file.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::DatabaseUrl`] for databases other than SQLite.
-    pub fn database(&self) -> Result<PathBuf, ConfigError> {
-        let Some(url) = &self.database_url else {
-            return Ok(self.data_dir.join(DATABASE_FILE));
-        };
-        url.strip_prefix(SQLITE_SCHEME)
-            .and_then(plain_path)
-            .map(PathBuf::from)
-            .ok_or_else(|| ConfigError::DatabaseUrl {
-                url: without_userinfo(url),
-            })
-    }
-
     /// Checks the options of a server.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] for the first invalid option.
     pub fn check(self) -> Result<Config, ConfigError> {
-        let database = self.database()?;
+        let stores = self.stores.location()?;
         self.limits.check()?;
         if let Some(key) = &self.api_key {
             key::check_key(key)?;
@@ -417,7 +384,7 @@ impl Args {
         Ok(Config {
             listen: self.listen,
             metrics_listen: self.metrics_listen,
-            database,
+            stores,
             limits: Limits {
                 types: self.max_event_types,
                 installs: self.max_installs,
@@ -452,30 +419,6 @@ const fn hours(hours: u32) -> Duration {
     Duration::from_secs(hours as u64 * 3600)
 }
 
-/// The path that SQLite opens for `text`, which may be a URI without parameters.
-fn plain_path(text: &str) -> Option<&str> {
-    let Some(uri) = text.strip_prefix("file:") else {
-        let is_path = !text.is_empty() && text != ":memory:" && !text.contains('?');
-        return is_path.then_some(text);
-    };
-    let path = match uri.strip_prefix("//") {
-        Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
-        None => uri,
-    };
-    // After an authority, a path begins with a slash.
-    let is_path = path.starts_with('/') || (path == uri && !uri.is_empty());
-    let is_plain = !path.contains(['?', '#', '%']) && path != ":memory:";
-    (is_path && is_plain).then_some(path)
-}
-
-/// Removes the user part: a URL of another database may contain a password.
-fn without_userinfo(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
-        _ => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -492,54 +435,6 @@ mod tests {
     #[test]
     fn the_options_are_well_formed() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn the_database_is_in_the_data_directory_unless_a_url_names_it() {
-        let database = |args: &[&str]| check(args).unwrap().database;
-        assert_eq!(
-            database(&["--data-dir", "/var/lib/guard"]),
-            PathBuf::from("/var/lib/guard/guard.db")
-        );
-        assert_eq!(
-            database(&["--database-url", "sqlite:///srv/g.db"]),
-            PathBuf::from("/srv/g.db")
-        );
-    }
-
-    #[test]
-    fn a_uri_of_sqlite_names_the_file_that_sqlite_opens() {
-        let database = |url: &str| check(&["--database-url", url]).map(|it| it.database);
-        for url in [
-            "sqlite://file:/srv/g.db",
-            "sqlite://file:///srv/g.db",
-            "sqlite://file://localhost/srv/g.db",
-        ] {
-            assert_eq!(database(url).unwrap(), PathBuf::from("/srv/g.db"), "{url}");
-        }
-        assert_eq!(
-            database("sqlite://file:g.db").unwrap(),
-            PathBuf::from("g.db")
-        );
-        for url in [
-            "sqlite://file:",
-            "sqlite://file://host/srv/g.db",
-            "sqlite://file:/srv/g.db?mode=memory",
-            "sqlite://file:/srv/g%2edb",
-            "sqlite://file::memory:",
-            "sqlite://:memory:",
-        ] {
-            assert!(database(url).is_err(), "{url}");
-        }
-    }
-
-    #[test]
-    fn another_database_is_refused_without_its_password() {
-        let error = check(&["--database-url", "postgres://me:hush@host/db"]).unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("postgres://host/db") && text.contains("sqlite://PATH"));
-        assert!(!text.contains("hush"));
-        assert!(check(&["--database-url", "sqlite://"]).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use self::through::through;
 use crate::cli::config::{Args, Config};
 use crate::cli::{FAILED, USAGE, failed_with};
 use crate::http::connections::tls::{Tls, TlsFiles};
-use crate::store::{self, Lock, LockError};
+use crate::store::{self, Location, Lock, LockError, Shared};
 
 /// Less free disk than this is a failure.
 const LEAST_FREE: u64 = 256 << 20;
@@ -48,10 +48,15 @@ struct Finding(Level, &'static str, String);
 /// The exit code, and a message, if a check fails.
 pub async fn doctor(args: Args, asked: &DoctorArgs) -> Result<(), (u8, String)> {
     let file = args.config.clone();
-    let has_secrets = args.api_key.is_some() || args.signing_secret.is_some();
+    let secrets = [
+        &args.api_key,
+        &args.signing_secret,
+        &args.stores.control_url,
+        &args.stores.telemetry_url,
+    ];
+    let has_secrets = secrets.iter().any(|secret| secret.is_some());
     let mail_password = args.outbound.mail_password_file.clone();
     let config = args.check().map_err(failed_with(USAGE))?;
-    let directory = config.database.parent().unwrap_or(Path::new("."));
     let mut findings = vec![Finding(Fine, "settings", "valid".to_owned())];
     if let Some(file) = file.filter(|_| has_secrets) {
         findings.push(permissions("configuration", &file));
@@ -59,14 +64,10 @@ pub async fn doctor(args: Args, asked: &DoctorArgs) -> Result<(), (u8, String)> 
     if let Some(file) = mail_password {
         findings.push(permissions("mail password", &file));
     }
-    findings.push(server(&config.database));
-    findings.push(permissions("directory", directory));
-    if config.database.exists() {
-        findings.push(permissions("database file", &config.database));
+    match &config.stores {
+        Location::File(path) => findings.extend(of_file(path)),
+        Location::Shared(shared) => findings.extend(of_shared(shared).await),
     }
-    findings.push(disk(directory, &config.database));
-    findings.push(clock(&config.database));
-    findings.push(database(&config.database));
     findings.push(files(&config));
     if let Some(tls) = &config.tls {
         findings.push(certificate(tls, Timestamp::now()));
@@ -96,6 +97,28 @@ pub async fn doctor(args: Args, asked: &DoctorArgs) -> Result<(), (u8, String)> 
         0 => Ok(()),
         n => Err((FAILED, format!("{n} of {} checks failed", findings.len()))),
     }
+}
+
+/// What is to be said of a database in a file.
+fn of_file(path: &Path) -> Vec<Finding> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut findings = vec![server(path), permissions("directory", directory)];
+    if path.exists() {
+        findings.push(permissions("database file", path));
+    }
+    findings.extend([disk(directory, path), clock(path), database(path)]);
+    findings
+}
+
+/// What is to be said of databases that several servers share.
+async fn of_shared(shared: &Shared) -> Vec<Finding> {
+    let [control, telemetry] = shared.inspect().await;
+    [("PostgreSQL", control), ("ClickHouse", telemetry)]
+        .map(|(name, found)| match found {
+            Ok(what) => Finding(Fine, name, what),
+            Err(error) => Finding(Fail, name, error.to_string()),
+        })
+        .into()
 }
 
 /// Whether a server runs. Takes its lock for a moment, if none does.

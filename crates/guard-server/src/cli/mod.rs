@@ -8,6 +8,7 @@ pub mod config;
 pub mod doctor;
 pub mod explore;
 pub mod logging;
+pub mod migrate;
 mod opening;
 pub mod operation_command;
 mod people;
@@ -29,9 +30,12 @@ pub use self::alerts::{alerts, channels};
 pub use self::backup::{back_up, restore};
 pub use self::doctor::doctor;
 pub use self::explore::{export, query, series, tail, top};
+pub use self::migrate::migrate;
 pub use self::people::{people, tokens};
 pub use self::projects::{keys, projects};
 pub use self::rules::rules;
+use crate::cli::config::Args;
+use crate::store::Stores;
 
 /// The result of a command: the exit code and message if it failed.
 type Outcome<T> = Result<T, (u8, String)>;
@@ -44,6 +48,12 @@ pub const USAGE: u8 = 2;
 /// Turns an error into the exit code and message of a command.
 pub fn failed_with<E: Display>(code: u8) -> impl Fn(E) -> (u8, String) {
     move |error| (code, error.to_string())
+}
+
+/// Opens the stores for a command, while servers may be running.
+async fn opened(args: &Args) -> Outcome<Stores> {
+    let location = args.stores.location().map_err(failed_with(USAGE))?;
+    location.open_existing().await.map_err(failed_with(FAILED))
 }
 
 /// Runs `guard-server check-config`.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::cli::config::Config;
@@ -15,7 +16,7 @@ use crate::http::connections::serve_with;
 use crate::http::connections::tls::Tls;
 use crate::http::starting;
 use crate::monitoring::ConnectionMeters;
-use crate::store::{self, OpenError, Progress, Stores};
+use crate::store::{Progress, Stores, StoresError};
 
 /// A store that opens faster than this needs no answers meanwhile.
 const SOON: Duration = Duration::from_millis(500);
@@ -85,11 +86,11 @@ pub(super) async fn open(
 
 /// Opens the store in a thread that the end of the process does not wait for.
 async fn in_thread(config: &Config, progress: Progress) -> Result<Stores, ServeError> {
-    let (done, opened) = oneshot::channel::<Result<Stores, OpenError>>();
-    let database = config.database.clone();
+    let (done, opened) = oneshot::channel::<Result<Stores, StoresError>>();
+    let (stores, runtime) = (config.stores.clone(), Handle::current());
     let open = move || {
         // The receiver is gone if the server stops.
-        let _ = done.send(store::open_with(&database, &progress));
+        let _ = done.send(runtime.block_on(stores.open(&progress)));
     };
     std::thread::Builder::new()
         .name("store-opener".to_owned())

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 
 use super::people_command::{PeopleCommand, TokensCommand, scope};
 use super::table::{Table, print, time};
-use super::{FAILED, Outcome, USAGE, failed_with};
+use super::{FAILED, Outcome, USAGE, failed_with, opened};
 use crate::accounts::tokens::{NewToken, add_token, revoke_token};
 use crate::accounts::{self, NewPerson};
 use crate::cli::config::Args;
 use crate::people::{Actor, AuditEntry, Change, PersonUpdate, Scope};
 use crate::secret::Secret;
-use crate::store::{self, Stores};
+use crate::store::Stores;
 
 /// Runs `guard-server people`.
 ///
@@ -22,7 +22,7 @@ use crate::store::{self, Stores};
 ///
 /// The exit code, and a message that says why it failed.
 pub async fn people(args: &Args, command: &PeopleCommand) -> Outcome<()> {
-    let (stores, now, actor) = (open(args)?, Timestamp::now(), Actor::CLI);
+    let (stores, now, actor) = (opened(args).await?, Timestamp::now(), Actor::CLI);
     match command {
         PeopleCommand::List => list_people(&stores).await,
         PeopleCommand::Add { name, grant } => {
@@ -74,7 +74,7 @@ pub async fn people(args: &Args, command: &PeopleCommand) -> Outcome<()> {
 ///
 /// The exit code, and a message that says why it failed.
 pub async fn tokens(args: &Args, command: &TokensCommand) -> Outcome<()> {
-    let (stores, now, actor) = (open(args)?, Timestamp::now(), Actor::CLI);
+    let (stores, now, actor) = (opened(args).await?, Timestamp::now(), Actor::CLI);
     match command {
         TokensCommand::List => list_tokens(&stores).await,
         TokensCommand::Add {
@@ -99,11 +99,6 @@ pub async fn tokens(args: &Args, command: &TokensCommand) -> Outcome<()> {
             print(once(format!("token {id} revoked")))
         }
     }
-}
-
-fn open(args: &Args) -> Outcome<Stores> {
-    let database = args.database().map_err(failed_with(USAGE))?;
-    store::open_existing(&database).map_err(failed_with(FAILED))
 }
 
 /// A link for a person. The first admin may not exist yet.

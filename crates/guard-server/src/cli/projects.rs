@@ -9,13 +9,13 @@ use super::config::Args;
 use super::projects_command::{KeysArgs, KeysCommand, ProjectsCommand, SettingArgs};
 use super::secret_file::secret_in;
 use super::table::{Table, print, time};
-use super::{FAILED, Outcome, USAGE, failed_with};
+use super::{FAILED, Outcome, failed_with, opened};
 use crate::people::Actor;
 use crate::project_admin::{
     add_key, change_project, create_project, details, remove_project, revoke_key,
 };
 use crate::projects::SettingsChange;
-use crate::store::{self, Project, Stores};
+use crate::store::{Project, Stores};
 use crate::visible::visible_json;
 
 /// Runs `guard-server projects`.
@@ -24,7 +24,7 @@ use crate::visible::visible_json;
 ///
 /// The exit code, and a message that says why it failed.
 pub async fn projects(args: &Args, command: &ProjectsCommand) -> Outcome<()> {
-    let (stores, now) = (opened(args)?, Timestamp::now());
+    let (stores, now) = (opened(args).await?, Timestamp::now());
     match command {
         ProjectsCommand::List => list(&stores).await,
         ProjectsCommand::Show { name } => {
@@ -75,7 +75,7 @@ pub async fn projects(args: &Args, command: &ProjectsCommand) -> Outcome<()> {
 ///
 /// The exit code, and a message that says why it failed.
 pub async fn keys(args: &Args, keys: &KeysArgs) -> Outcome<()> {
-    let (stores, now) = (opened(args)?, Timestamp::now());
+    let (stores, now) = (opened(args).await?, Timestamp::now());
     let project = named(&stores, &keys.project).await?;
     match &keys.command {
         KeysCommand::List => list_keys(&stores, &project).await,
@@ -95,11 +95,6 @@ pub async fn keys(args: &Args, keys: &KeysArgs) -> Outcome<()> {
             print(once(format!("key {id} revoked")))
         }
     }
-}
-
-pub(super) fn opened(args: &Args) -> Outcome<Stores> {
-    let database = args.database().map_err(failed_with(USAGE))?;
-    store::open_existing(&database).map_err(failed_with(FAILED))
 }
 
 /// The project called `name`.

@@ -13,13 +13,13 @@ use crate::rules::operation::{Ban, Operation, Schema};
 use crate::rules::policy::Entry;
 use crate::rules::versions::{self, ChangeError};
 use crate::rules::{Audited, Provenance};
-use crate::store::{self, Project, Stores};
+use crate::store::{Project, Stores};
 use crate::visible::{visible, visible_json};
 use guard_wire::rules::RulesError;
 use jiff::Timestamp;
 
 use super::table::{Table, print, time};
-use super::{FAILED, Outcome, USAGE, failed_with};
+use super::{FAILED, Outcome, failed_with, opened};
 
 /// How many versions `history` prints.
 const HISTORY: u16 = 1000;
@@ -30,7 +30,6 @@ const HISTORY: u16 = 1000;
 ///
 /// The exit code, and a message that says why it failed.
 pub async fn rules(args: &Args, RulesArgs { project, command }: &RulesArgs) -> Outcome<()> {
-    let database = args.database().map_err(failed_with(USAGE))?;
     // Read the file first: if it is missing, no database must be created.
     let document = match command {
         RulesCommand::Set { file, .. }
@@ -40,7 +39,7 @@ pub async fn rules(args: &Args, RulesArgs { project, command }: &RulesArgs) -> O
             .map_err(|error| (FAILED, format!("cannot read {}: {error}", file.display())))?,
         _ => Vec::new(),
     };
-    let stores = store::open_existing(&database).map_err(failed_with(FAILED))?;
+    let stores = opened(args).await?;
     let project = named(&stores, project).await?;
     let version = match command {
         RulesCommand::Show { version } => return show(&stores, &project, *version).await,

@@ -24,7 +24,9 @@ use crate::people::{Actor, AuditEntry, Change, CredentialHash, Role, Scope, Toke
 use crate::projects::ProjectSettings;
 use crate::projects::key::{self, KeyHash, NoRandomness};
 use crate::secret::Secret;
-use crate::store::{AddOutcome, Lock, LockError, OpenError, Projects, StoreError, Stores};
+use crate::store::{
+    AddOutcome, Location, Lock, LockError, Projects, StoreError, Stores, StoresError,
+};
 use crate::{AppState, DEFAULT_PROJECT, PublicUrl, maintenance, router};
 
 /// How long requests in flight may take after the shutdown began.
@@ -40,9 +42,9 @@ pub enum ServeError {
     /// Another server uses the database, or the lock file cannot be written.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The store cannot be opened.
+    /// The stores cannot be opened.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] StoresError),
     /// The address is in use or does not belong to this machine.
     #[error("cannot listen on {listen}: {source}; choose another with {option}")]
     Listen {
@@ -99,7 +101,10 @@ pub async fn run(
     // Before the start message: without a handler, SIGHUP would end the process.
     let reloading = reload_on_change(tls.clone()).map_err(ServeError::Signal)?;
     // Held until the store is closed. The store closes before this is dropped.
-    let _lock = Lock::take(&config.database)?;
+    let _lock = match &config.stores {
+        Location::File(path) => Some(Lock::take(path)?),
+        Location::Shared(_) => None,
+    };
     let mut shutdown = Box::pin(shutdown);
     let opened = opening::open(&config, tls.clone(), &mut shutdown).await?;
     let Some(Opened {
@@ -128,7 +133,7 @@ pub async fn run(
         new_key.as_ref(),
         link.as_ref(),
     )?;
-    tracing::info!(database = ?config.database, "records and rules are stored here");
+    tracing::info!(stores = %config.stores, "records and rules are stored here");
 
     if tls.is_none() && !address.ip().is_loopback() {
         tracing::warn!(
@@ -241,12 +246,12 @@ async fn apply_project_settings(
     projects: &dyn Projects,
     mut settings: ProjectSettings,
 ) -> Result<Option<Secret>, ServeError> {
-    let is_new = projects.project_named(DEFAULT_PROJECT).await?.is_none();
-    let new_key = if is_new && settings.key.is_none() {
-        Some(key::new_key()?)
-    } else {
-        None
+    // Of several servers that start for the first time, one creates it.
+    let is_new = settings.key.is_none() && {
+        let created = projects.create_project(DEFAULT_PROJECT, Timestamp::now(), u32::MAX, None);
+        created.await? == AddOutcome::Added
     };
+    let new_key = is_new.then(key::new_key).transpose()?;
     if let Some(key) = &new_key {
         settings.key = Some(KeyHash::of(key.expose()));
     }

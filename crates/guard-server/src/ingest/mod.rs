@@ -2,7 +2,7 @@
 
 pub(crate) mod envelope;
 pub(crate) mod intake;
-mod record;
+pub(crate) mod record;
 mod repair;
 pub(crate) mod signals;
 pub(crate) mod structure;

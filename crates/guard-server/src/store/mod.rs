@@ -14,7 +14,9 @@ mod cursor;
 #[cfg(test)]
 mod engines;
 mod fleet;
+mod location;
 mod losses;
+mod moving;
 mod node;
 mod people;
 mod postgres;
@@ -46,7 +48,9 @@ pub use self::fleet::{
     AgentId, AgentReport, AgentSignal, CheckIn, Fleet, Room, RuleSubscriber, Since, StatusReport,
     SubscriberPolicy,
 };
+pub use self::location::{Location, LocationError, Shared, StoresError};
 pub use self::losses::{LossCount, LossReport, Losses};
+pub use self::moving::{Move, MoveError, MovedUntil};
 pub use self::node::{MAX_NODES, Node};
 pub use self::people::People;
 pub use self::postgres::{OpenError as PostgresError, Postgres};

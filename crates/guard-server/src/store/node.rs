@@ -112,10 +112,6 @@ impl Node {
     }
 }
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the engine that servers share uses it")
-)]
 impl Membership {
     /// A node without a place, and the end that gives it one.
     pub(crate) fn new() -> (Self, Node) {
@@ -142,6 +138,11 @@ impl Membership {
     /// The node has no place any more. Returns whether it led.
     pub(crate) fn release(&self) -> bool {
         self.standing.send_replace(Standing::default()).leads
+    }
+
+    /// Completes when the last clone of the node is dropped.
+    pub(crate) async fn is_over(&self) {
+        self.standing.closed().await;
     }
 
     /// Another server may have changed rules.

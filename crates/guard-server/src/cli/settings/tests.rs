@@ -59,12 +59,15 @@ fn a_value_of_the_file_is_in_force_unless_a_flag_gives_another() {
 #[test]
 fn the_file_also_applies_to_commands() {
     let loaded = load_with_file("data-dir = \"/srv/guard\"\n", &["rules", "show"]).unwrap();
-    assert_eq!(loaded.args.data_dir, Path::new("/srv/guard"));
+    assert_eq!(loaded.args.stores.data_dir, Path::new("/srv/guard"));
     let loaded = load_with_file(
         "data-dir = \"/srv/guard\"\n",
         &["rules", "show", "--data-dir", "/srv/other"],
     );
-    assert_eq!(loaded.unwrap().args.data_dir, Path::new("/srv/other"));
+    assert_eq!(
+        loaded.unwrap().args.stores.data_dir,
+        Path::new("/srv/other")
+    );
 }
 
 #[test]
@@ -75,6 +78,13 @@ fn secrets_are_masked() {
         shown.contains("[secret]") && !shown.contains("hush"),
         "{shown}"
     );
+    assert!(!format!("{loaded:?}").contains("hush"));
+    let urls = "control-url = \"postgres://guard:hush@db/guard\"\n\
+        telemetry-url = \"http://guard:hush@ch:8123/guard\"\n";
+    let loaded = load_with_file(urls, &["check-config"]).unwrap();
+    let shown = show(&loaded);
+    assert_eq!(shown.matches("[secret]").count(), 2, "{shown}");
+    assert!(!shown.contains("hush"), "{shown}");
     assert!(!format!("{loaded:?}").contains("hush"));
 }
 

@@ -132,7 +132,16 @@ impl ClickHouse {
         Self::start(endpoint, cluster, Arc::new(slot), PAUSE).await
     }
 
-    /// The same with another pause between inserts.
+    /// Looks at the database, and changes nothing. Returns what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if ClickHouse cannot be used.
+    pub async fn inspect(endpoint: &Endpoint) -> Result<String, OpenError> {
+        open::inspect(endpoint).await
+    }
+
+    /// The same as [`open`](Self::open) with another pause between inserts.
     async fn start(
         endpoint: Endpoint,
         cluster: Option<Cluster>,

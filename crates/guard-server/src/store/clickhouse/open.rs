@@ -94,20 +94,43 @@ pub(super) async fn open(
     Ok(engine)
 }
 
+/// Looks at the database, and changes nothing. Returns what it is.
+pub(super) async fn inspect(endpoint: &Endpoint) -> Result<String, OpenError> {
+    let engine = Engine::new(Arc::new(endpoint.clone()), false);
+    let opening = Opening {
+        endpoint,
+        cluster: None,
+    };
+    let server = engine.client().clone().with_database("system");
+    let version = opening.check_version(&server).await?;
+    let tables = server
+        .query_raw(
+            "SELECT count() FROM system.tables WHERE database = {name:String} AND name = 'events'",
+        )
+        .param("name", endpoint.database())
+        .fetch_one::<u64>();
+    let tables = match opening.within(tables).await? {
+        0 => "no tables yet: the first start makes them",
+        _ => "the tables are there",
+    };
+    Ok(format!("version {version} at {endpoint}, {tables}"))
+}
+
 struct Opening<'a> {
     endpoint: &'a Endpoint,
     cluster: Option<&'a Cluster>,
 }
 
 impl Opening<'_> {
-    async fn check_version(&self, server: &Client) -> Result<(), OpenError> {
+    /// Returns the version.
+    async fn check_version(&self, server: &Client) -> Result<String, OpenError> {
         let version = server.query_raw("SELECT version()").fetch_one::<String>();
         let found = self.within(version).await?;
         if is_old(&found) {
             let url = self.endpoint.to_string();
             return Err(OpenError::Old { url, found });
         }
-        Ok(())
+        Ok(found)
     }
 
     async fn make_database(&self, server: &Client) -> Result<(), OpenError> {

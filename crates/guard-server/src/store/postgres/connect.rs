@@ -9,7 +9,8 @@ use deadpool_postgres::{
 use rustls::RootCertStore;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
-use tokio_postgres::{Client, Config, SimpleQueryMessage};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{OpenError, Postgres, tls};
@@ -36,6 +37,10 @@ const SETTINGS: &str = "-c statement_timeout=10s -c lock_timeout=5s \
      -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=2";
 /// What the sessions of a node are called in PostgreSQL.
 const APPLICATION: &str = "guard-server";
+
+/// What drives a connection.
+pub(super) type Connection =
+    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// A PostgreSQL database, and how to connect to it. Its `Debug` and its text have no password.
 #[derive(Clone)]
@@ -79,14 +84,19 @@ impl Server {
 
     /// A connection beside the pool. It is closed when the client is dropped.
     pub(crate) async fn connect(&self) -> Result<Client, OpenError> {
-        let connecting = self.config.connect(self.tls.clone());
-        let connected = timeout(CONNECT_TIME, connecting).await;
-        let (client, connection) = connected
-            .map_err(|_| self.unreachable("no answer in time"))?
-            .map_err(|error| OpenError::connecting(self, &error))?;
+        let (client, connection) = self.connection().await?;
         // It ends when the client is dropped. What fails, fails the statements of the client.
         tokio::spawn(connection);
         Ok(client)
+    }
+
+    /// A connection beside the pool, and what drives it and receives its notifications.
+    pub(super) async fn connection(&self) -> Result<(Client, Connection), OpenError> {
+        let connecting = self.config.connect(self.tls.clone());
+        let connected = timeout(CONNECT_TIME, connecting).await;
+        connected
+            .map_err(|_| self.unreachable("no answer in time"))?
+            .map_err(|error| OpenError::connecting(self, &error))
     }
 
     /// A pool of connections. None is made yet.

@@ -27,10 +27,10 @@ pub(crate) enum AdvisoryLock {
     /// The notifications that wait: their number and their order. Held by a transaction.
     Outbox,
     /// Periodic work. Held by the session of the node that does it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "taken by a node"))]
     Leader,
+    /// The move of a file of SQLite to this database. Held by the session of the command.
+    Move,
     /// A slot for the node with this number. Held by the session of that node.
-    #[cfg_attr(not(test), expect(dead_code, reason = "taken by a node"))]
     Node(u16),
 }
 
@@ -44,6 +44,7 @@ impl AdvisoryLock {
             Self::Activity => 4,
             Self::Channels => 5,
             Self::Leader => 6,
+            Self::Move => 7,
             Self::Outbox => 8,
             Self::Node(slot) => 1_000 + i64::from(slot),
         };

@@ -12,6 +12,7 @@ mod fleet;
 mod health;
 mod locks;
 mod losses;
+mod node;
 mod open;
 mod people;
 mod projects;
@@ -28,13 +29,13 @@ use deadpool_postgres::Pool;
 pub(crate) use self::connect::Server;
 use self::health::Health;
 pub(crate) use self::locks::AdvisoryLock;
+pub(crate) use self::node::join;
 pub use self::open::OpenError;
 
 /// The control store of several nodes.
 #[derive(Debug)]
 pub struct Postgres {
     /// For connections beside the pool.
-    #[expect(dead_code, reason = "connected to by a node")]
     server: Server,
     pool: Pool,
     health: Health,

@@ -111,6 +111,19 @@ pub enum OpenError {
         /// The newest known version.
         known: i32,
     },
+    /// No node of this version has started yet.
+    #[error(
+        "the PostgreSQL database {server} has schema version {found}, this command needs {known}: \
+         start a node of this version first"
+    )]
+    Older {
+        /// The hosts and the database.
+        server: String,
+        /// The version of the schema. 0 if there are no tables.
+        found: i32,
+        /// The version of this command.
+        known: i32,
+    },
     /// Another session migrates the schema, or holds the lock since it died.
     #[error(
         "another session holds the migration lock of {server} for more than {waited} s: {holder}; \
@@ -123,6 +136,25 @@ pub enum OpenError {
         waited: u64,
         /// Who holds the lock.
         holder: String,
+    },
+    /// As many nodes run as may be.
+    #[error(
+        "{nodes} other nodes use the PostgreSQL database {server}, and no more may: stop one first"
+    )]
+    Crowded {
+        /// The hosts and the database.
+        server: String,
+        /// The limit.
+        nodes: u16,
+    },
+    /// A file of SQLite is being moved to it.
+    #[error(
+        "a move from SQLite to {server} is not finished: run guard-server migrate again, or give \
+         empty databases"
+    )]
+    Moving {
+        /// The hosts and the database.
+        server: String,
     },
     /// Another failure.
     #[error("cannot use the PostgreSQL database {server}: {why}")]
@@ -152,7 +184,7 @@ impl OpenError {
     }
 
     /// What a failed statement means.
-    pub(super) fn statement(server: &Server, error: &PgError) -> Self {
+    pub(in crate::store) fn statement(server: &Server, error: &PgError) -> Self {
         let (database, why) = (server.to_string(), describe(error));
         match error.code() {
             Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::Rights {
@@ -198,7 +230,69 @@ impl Postgres {
     ///
     /// [`OpenError`] if it cannot be reached or used.
     pub async fn open(url: &str, progress: &Progress) -> Result<Self, OpenError> {
-        Self::open_at(Server::of(url)?, progress, LOCK_TIME).await
+        Self::open_on(Server::of(url)?, progress).await
+    }
+
+    /// The same as [`open`](Self::open).
+    pub(crate) async fn open_on(server: Server, progress: &Progress) -> Result<Self, OpenError> {
+        Self::open_at(server, progress, LOCK_TIME).await
+    }
+
+    /// Opens the database for a command, while nodes may be running. Makes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if it cannot be reached or used, or has another schema.
+    pub(crate) async fn open_existing(server: Server) -> Result<Self, OpenError> {
+        let (_, found) = look(&server).await?;
+        if found < schema::VERSION {
+            return Err(OpenError::Older {
+                server: server.to_string(),
+                found,
+                known: schema::VERSION,
+            });
+        }
+        Ok(Self {
+            pool: server.pool()?,
+            server,
+            health: Health::default(),
+        })
+    }
+
+    /// Checks that no move to the database is unfinished.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Moving`] if one is, or another if PostgreSQL fails.
+    pub(crate) async fn check_moved(&self) -> Result<(), OpenError> {
+        let server = &self.server;
+        let client = server.connect().await?;
+        let find = "SELECT EXISTS (SELECT FROM moves WHERE finished_at IS NULL)";
+        let failed = |error: PgError| OpenError::statement(server, &error);
+        let is_moving = client.query_one(find, &[]).await.map_err(failed)?;
+        if is_moving.try_get(0).map_err(failed)? {
+            let server = server.to_string();
+            return Err(OpenError::Moving { server });
+        }
+        Ok(())
+    }
+
+    /// Looks at the database, and changes nothing. Returns what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if it cannot be reached or used.
+    pub(crate) async fn inspect(server: &Server) -> Result<String, OpenError> {
+        let (version, found) = look(server).await?;
+        let schema = match found {
+            0 => "no tables yet: the first start makes them".to_owned(),
+            schema::VERSION => format!("schema version {found}"),
+            _ => format!(
+                "schema version {found}: the next start of a node converts it to {}; make a backup first",
+                schema::VERSION
+            ),
+        };
+        Ok(format!("version {version} at {server}, {schema}"))
     }
 
     /// The same as [`open`](Self::open). Waits at most `lock_time` while another node migrates.
@@ -219,8 +313,17 @@ impl Postgres {
     }
 }
 
-/// Checks what does not depend on the schema.
-async fn check(server: &Server, client: &Client) -> Result<(), OpenError> {
+/// The version of PostgreSQL and that of the schema.
+async fn look(server: &Server) -> Result<(String, i32), OpenError> {
+    let client = server.connect().await?;
+    let version = check(server, &client).await?;
+    let found = schema::version(&client).await;
+    let found = found.map_err(|error| OpenError::statement(server, &error))?;
+    Ok((version, schema::known(server, found)?))
+}
+
+/// Checks what does not depend on the schema. Returns the version of PostgreSQL.
+async fn check(server: &Server, client: &Client) -> Result<String, OpenError> {
     let ask =
         "SELECT current_setting('server_version_num')::int, current_setting('server_version'),
         current_setting('server_encoding')";
@@ -233,7 +336,7 @@ async fn check(server: &Server, client: &Client) -> Result<(), OpenError> {
         let server = server.to_string();
         return Err(OpenError::Encoding { server, found });
     }
-    Ok(())
+    row.try_get(1).map_err(failed)
 }
 
 pub(super) fn check_version(server: &Server, number: i32, version: &str) -> Result<(), OpenError> {

@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/002_people.sql"),
     include_str!("schema/003_rules.sql"),
     include_str!("schema/004_alerts.sql"),
+    include_str!("schema/005_moves.sql"),
 ];
 
 /// The version of a database with all steps.
@@ -79,7 +80,7 @@ pub(super) async fn version(client: &impl GenericClient) -> Result<i32, Error> {
     client.query_one(newest, &[]).await?.try_get(0)
 }
 
-fn known(server: &Server, found: i32) -> Result<i32, OpenError> {
+pub(super) fn known(server: &Server, found: i32) -> Result<i32, OpenError> {
     if found <= VERSION {
         return Ok(found);
     }

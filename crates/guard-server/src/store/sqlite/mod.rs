@@ -180,7 +180,7 @@ impl Sqlite {
     }
 
     /// Runs `query` on a reader connection and a blocking thread.
-    async fn read<T: Send + 'static>(
+    pub(in crate::store) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
