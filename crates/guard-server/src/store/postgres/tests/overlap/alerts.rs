@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::{ALERT, AT, World};
 use crate::store::postgres::Postgres;
 use crate::store::{
-    AlertCommit, AlertLimits, AlertUpdate, Alerts as _, BoxFuture, Cursor, NewHistory,
-    NewNotification, OutboxEntry, ProjectId,
+    AlertCommit, AlertLimits, AlertUpdate, Alerts as _, BoxFuture, NewHistory, NewNotification,
+    OutboxEntry, ProjectId,
 };
 
 const LIMITS: AlertLimits = AlertLimits {
@@ -37,14 +37,14 @@ fn history(second: i64) -> NewHistory {
     }
 }
 
-/// Commits an evaluation.
+/// Commits an evaluation that has no position, which would put the commits in order by its row.
 pub(super) fn commit(
     project: ProjectId,
     update: AlertUpdate,
 ) -> impl FnOnce(&Postgres) -> BoxFuture<'_, usize> + Send + 'static {
     let commit = AlertCommit {
         project,
-        position: Some(Cursor::new(b"here")),
+        position: None,
         updates: vec![update],
     };
     move |node| node.commit_alerts(commit, LIMITS)
