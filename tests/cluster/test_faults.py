@@ -1,7 +1,6 @@
 """Stores and nodes go away and come back, while agents go on."""
 
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,11 +95,9 @@ def test_a_node_that_is_cut_off_from_a_store_gives_up_and_comes_back(
     wire = getattr(leader, f"to_{store}")
     with pressed(cluster):
         wire.cut()
-        cut_at = time.monotonic()
         eventually(lambda: not_ready(leader))
         if store == "postgres":
             eventually(other.leads, 30)
-            assert time.monotonic() - cut_at < 10
             assert not leader.leads()
         assert other.is_ready()
         wire.mend()
