@@ -56,7 +56,7 @@ test('an operator can also ban and change rules, an admin also has the settings'
   visit,
   guard,
 }) => {
-  const desk = { label: 'Desk of the roles', type: 'webhook', url: 'http://127.0.0.1:1/' };
+  const desk = { label: 'For roles', type: 'webhook', url: 'http://127.0.0.1:2/' };
   await guard.api('POST', 'channels', desk);
   const seen = new Map<string, Map<string, Set<string>>>();
   for (const as of ['vera', 'otto', 'anna']) {
