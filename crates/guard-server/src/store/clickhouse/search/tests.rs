@@ -493,37 +493,3 @@ async fn rows_are_found_by_project_and_time_and_pages_in_the_order_of_the_table(
         }
     }
 }
-
-mod conforming {
-    use std::sync::Arc;
-
-    use tempfile::TempDir;
-
-    use super::super::super::tests::Database;
-    use crate::store::conformance::cases;
-    use crate::store::{Node, Sqlite, Stores};
-
-    async fn open() -> (Stores, TempDir) {
-        let directory = tempfile::tempdir().unwrap();
-        let control = Sqlite::open(&directory.path().join("guard.db")).unwrap();
-        let node = Database::new().node(1).await;
-        let stores = Stores::split(Arc::new(control), node, Node::alone());
-        (stores, directory)
-    }
-
-    cases! { super::open,
-        search: [
-            lists_series_and_tops_agree_with_loops_over_records,
-            metrics_agree_with_loops_over_records,
-            projects_do_not_find_the_events_of_each_other,
-            an_id_that_the_engine_did_not_make_finds_nothing,
-            answers_agree_after_records_expired,
-        ],
-        pages: [
-            the_overview_agrees_with_loops_over_records,
-            an_address_agrees_with_loops_over_records,
-            passive_mode_agrees_with_loops_over_records,
-            agents_are_counted_as_loops_over_their_reports_do,
-        ],
-    }
-}
