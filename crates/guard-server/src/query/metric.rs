@@ -64,6 +64,90 @@ impl Stat {
     }
 }
 
+/// What is known of the values of some metrics, without a sketch for quantiles.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Moments {
+    /// How many metrics there are.
+    pub n: u64,
+    /// How many of them have a value.
+    pub valued: u64,
+    /// The sum of the values.
+    pub total: f64,
+    /// The least value.
+    pub least: Option<f64>,
+    /// The greatest value.
+    pub greatest: Option<f64>,
+}
+
+impl Moments {
+    /// Adds the metrics of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.n += other.n;
+        self.valued += other.valued;
+        self.total += other.total;
+        self.least = merged(self.least, other.least, f64::min);
+        self.greatest = merged(self.greatest, other.greatest, f64::max);
+    }
+
+    /// Adds `n` metrics with this value.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of metrics are far below 2^53"
+    )]
+    pub fn add(&mut self, value: Option<f64>, n: u64) {
+        self.merge(&match value {
+            None => Self {
+                n,
+                ..Self::default()
+            },
+            Some(value) => Self {
+                n,
+                valued: n,
+                total: value * n as f64,
+                least: Some(value),
+                greatest: Some(value),
+            },
+        });
+    }
+
+    /// A statistic. `estimate` is asked for a quantile if there are values; the sketches of engines
+    /// differ. `None` if there is nothing to compute it from.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of metrics are far below 2^53"
+    )]
+    pub fn stat(&self, stat: Stat, estimate: impl FnOnce(f64) -> Option<f64>) -> Option<f64> {
+        if stat == Stat::Count {
+            return Some(self.n as f64);
+        }
+        if self.valued == 0 {
+            return None;
+        }
+        match stat {
+            Stat::Count => None,
+            Stat::Sum => Some(self.total),
+            Stat::Avg => Some(self.total / self.valued as f64),
+            Stat::Min => self.least,
+            Stat::Max => self.greatest,
+            Stat::P50 | Stat::P95 | Stat::P99 => {
+                let estimate = estimate(stat.quantile()?)?;
+                // The exact quantile is one of the values.
+                Some(estimate.clamp(self.least?, self.greatest?))
+            }
+        }
+    }
+}
+
+fn merged(a: Option<f64>, b: Option<f64>, of: impl Fn(f64, f64) -> f64) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(of(a, b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The key of the metrics whose own key is beyond the most keys that an engine tells apart.
+pub const OTHER: &str = "(other)";
+
 /// The type of metric of this name.
 ///
 /// # Errors

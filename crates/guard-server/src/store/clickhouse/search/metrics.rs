@@ -15,12 +15,10 @@ use super::sketch::{Sketch, index_of};
 use crate::query::buckets::Buckets;
 use crate::query::filter::{Field, Filter, Node, Test};
 use crate::query::group::Key;
-use crate::query::metric::{KeyValues, MetricTopItem, Stat};
+use crate::query::metric::{KeyValues, MetricTopItem, Moments, OTHER, Stat};
 use crate::query::series::SERIES_KEYS;
 use crate::store::{MetricQuery, Selection, StoreError};
 
-/// The key of the metrics whose own key is beyond the most keys that are told apart.
-const OTHER: &str = "(other)";
 /// The most keys that are told apart.
 const MAX_KEYS: usize = 10_000;
 
@@ -44,21 +42,19 @@ struct Cell {
 /// What is known of the values of some metrics.
 #[derive(Debug, Default)]
 struct Values {
-    n: u64,
-    valued: u64,
-    total: f64,
-    least: Option<f64>,
-    greatest: Option<f64>,
+    moments: Moments,
     sketch: Sketch,
 }
 
 impl Values {
     fn merge(&mut self, cell: &Cell) {
-        self.n += cell.n;
-        self.valued += cell.valued;
-        self.total += cell.total;
-        self.least = merged(self.least, cell.least, f64::min);
-        self.greatest = merged(self.greatest, cell.greatest, f64::max);
+        self.moments.merge(&Moments {
+            n: cell.n,
+            valued: cell.valued,
+            total: cell.total,
+            least: cell.least,
+            greatest: cell.greatest,
+        });
         for (index, n) in &cell.sketch {
             self.sketch.add(*index, *n);
         }
@@ -66,47 +62,15 @@ impl Values {
 
     /// Adds `n` metrics with this value.
     fn add(&mut self, value: Option<f64>, n: u64) {
-        self.n += n;
-        let Some(value) = value else { return };
-        self.valued += n;
-        #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
-        let times = n as f64;
-        self.total += value * times;
-        self.least = merged(self.least, Some(value), f64::min);
-        self.greatest = merged(self.greatest, Some(value), f64::max);
-        self.sketch.add_value(value, n);
+        self.moments.add(value, n);
+        if let Some(value) = value {
+            self.sketch.add_value(value, n);
+        }
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "counts of metrics are far below 2^53"
-    )]
     fn stat(&self, stat: Stat) -> Option<f64> {
-        if stat == Stat::Count {
-            return Some(self.n as f64);
-        }
-        if self.valued == 0 {
-            return None;
-        }
-        match stat {
-            Stat::Count => None,
-            Stat::Sum => Some(self.total),
-            Stat::Avg => Some(self.total / self.valued as f64),
-            Stat::Min => self.least,
-            Stat::Max => self.greatest,
-            Stat::P50 | Stat::P95 | Stat::P99 => {
-                let estimate = self.sketch.quantile(stat.quantile()?)?;
-                // The exact quantile is one of the values.
-                Some(estimate.clamp(self.least?, self.greatest?))
-            }
-        }
-    }
-}
-
-fn merged(a: Option<f64>, b: Option<f64>, of: impl Fn(f64, f64) -> f64) -> Option<f64> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(of(a, b)),
-        (a, b) => a.or(b),
+        self.moments
+            .stat(stat, |quantile| self.sketch.quantile(quantile))
     }
 }
 
@@ -156,7 +120,7 @@ pub(super) async fn series(
         for (bucket, cell) in &cells {
             values[*bucket] = cell.stat(query.stat);
         }
-        let count = cells.values().map(|cell| cell.n).sum();
+        let count = cells.values().map(|cell| cell.moments.n).sum();
         KeyValues { key, count, values }
     });
     let mut keys: Vec<_> = keys.collect();
@@ -193,7 +157,7 @@ pub(super) async fn top(
     let items = found.into_iter().map(|(key, values)| MetricTopItem {
         key,
         value: values.stat(query.stat),
-        count: values.n,
+        count: values.moments.n,
     });
     let mut items: Vec<_> = items.collect();
     let order = |item: &MetricTopItem| item.value.unwrap_or(f64::NEG_INFINITY);

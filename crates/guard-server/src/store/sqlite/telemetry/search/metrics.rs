@@ -20,13 +20,11 @@ use crate::query::TimeRange;
 use crate::query::buckets::Buckets;
 use crate::query::filter::{Field, Filter, Node, Test};
 use crate::query::group::Key;
-use crate::query::metric::{KeyValues, MetricTopItem, Stat};
+use crate::query::metric::{KeyValues, MetricTopItem, Moments, OTHER, Stat};
 use crate::query::series::SERIES_KEYS;
 use crate::store::{MetricQuery, Selection, TextField};
 
 const MICROS: i64 = 1_000_000;
-/// The key of the metrics whose own key is beyond the limit of names, or of keys in an answer.
-const OTHER: &str = "(other)";
 /// The most values that are computed for an answer: keys times buckets.
 const MAX_VALUES: usize = 50_000;
 /// The most keys that are told apart.
@@ -44,32 +42,20 @@ fn within<T>(groups: &HashMap<GroupKey, T>, key: GroupKey, buckets: usize) -> Gr
 
 /// What is known of the values of some metrics.
 struct Values {
-    n: u64,
-    valued: u64,
-    total: f64,
-    least: Option<f64>,
-    greatest: Option<f64>,
+    moments: Moments,
     sketch: Option<DDSketch>,
 }
 
 impl Values {
     fn new(stat: Stat) -> Self {
         Self {
-            n: 0,
-            valued: 0,
-            total: 0.0,
-            least: None,
-            greatest: None,
+            moments: Moments::default(),
             sketch: stat.quantile().map(|_| DDSketch::new(Config::defaults())),
         }
     }
 
     fn merge(&mut self, other: &Self) -> rusqlite::Result<()> {
-        self.n += other.n;
-        self.valued += other.valued;
-        self.total += other.total;
-        self.least = merged(self.least, other.least, f64::min);
-        self.greatest = merged(self.greatest, other.greatest, f64::max);
+        self.moments.merge(&other.moments);
         if let (Some(sketch), Some(other)) = (&mut self.sketch, &other.sketch) {
             sketch
                 .merge(other)
@@ -79,13 +65,8 @@ impl Values {
     }
 
     fn add(&mut self, value: Option<f64>) {
-        self.n += 1;
-        let Some(value) = value else { return };
-        self.valued += 1;
-        self.total += value;
-        self.least = merged(self.least, Some(value), f64::min);
-        self.greatest = merged(self.greatest, Some(value), f64::max);
-        if let Some(sketch) = &mut self.sketch {
+        self.moments.add(value, 1);
+        if let (Some(sketch), Some(value)) = (&mut self.sketch, value) {
             sketch.add(value);
         }
     }
@@ -97,42 +78,16 @@ impl Values {
         clippy::cast_precision_loss,
         reason = "counts of metrics are far below 2^53"
     )]
-    fn share(&self, stat: Stat) -> Option<f64> {
-        let n = self.valued as f64;
-        let place = (stat.quantile()? * n).ceil() - 1.0;
-        Some(((place + 0.25) / (n - 1.0).max(1.0)).clamp(0.0, 1.0))
+    fn share(&self, quantile: f64) -> f64 {
+        let n = self.moments.valued as f64;
+        let place = (quantile * n).ceil() - 1.0;
+        ((place + 0.25) / (n - 1.0).max(1.0)).clamp(0.0, 1.0)
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "counts of metrics are far below 2^53"
-    )]
     fn stat(&self, stat: Stat) -> Option<f64> {
-        if stat == Stat::Count {
-            return Some(self.n as f64);
-        }
-        if self.valued == 0 {
-            return None;
-        }
-        match stat {
-            Stat::Count => None,
-            Stat::Sum => Some(self.total),
-            Stat::Avg => Some(self.total / self.valued as f64),
-            Stat::Min => self.least,
-            Stat::Max => self.greatest,
-            Stat::P50 | Stat::P95 | Stat::P99 => {
-                let estimate = self.sketch.as_ref()?.quantile(self.share(stat)?).ok()??;
-                // The exact quantile is one of the values.
-                Some(estimate.clamp(self.least?, self.greatest?))
-            }
-        }
-    }
-}
-
-fn merged(a: Option<f64>, b: Option<f64>, of: impl Fn(f64, f64) -> f64) -> Option<f64> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(of(a, b)),
-        (a, b) => a.or(b),
+        self.moments.stat(stat, |quantile| {
+            self.sketch.as_ref()?.quantile(self.share(quantile)).ok()?
+        })
     }
 }
 
@@ -170,7 +125,7 @@ pub(super) fn series(
         for (bucket, cell) in &merged {
             values[*bucket] = cell.stat(query.stat);
         }
-        let count = merged.values().map(|cell| cell.n).sum();
+        let count = merged.values().map(|cell| cell.moments.n).sum();
         keys.push(KeyValues { key, count, values });
     }
     keys.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key)));
@@ -200,7 +155,7 @@ pub(super) fn top(
         items.push(MetricTopItem {
             key,
             value: all.stat(query.stat),
-            count: all.n,
+            count: all.moments.n,
         });
     }
     let order = |item: &MetricTopItem| item.value.unwrap_or(f64::NEG_INFINITY);
@@ -327,14 +282,14 @@ fn rollups(
             ),
             None => None,
         };
-        let values = Values {
+        let moments = Moments {
             n: unsigned(row.get(2)?),
             valued: unsigned(row.get(3)?),
             total: row.get(4)?,
             least: row.get(5)?,
             greatest: row.get(6)?,
-            sketch,
         };
+        let values = Values { moments, sketch };
         let key = match by {
             None => GroupKey::Missing,
             Some(by) => by
