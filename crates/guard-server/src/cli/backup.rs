@@ -1,24 +1,21 @@
 //! `guard-server backup` and `guard-server restore`.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use crate::cli::config::Args;
-use crate::cli::{FAILED, USAGE, failed_with};
+use crate::cli::{FAILED, Outcome, USAGE, failed_with, say};
 use crate::store;
 
 /// What to do about shared databases.
 const INSTEAD: &str =
     "use pg_dump and pg_restore for PostgreSQL, and BACKUP and RESTORE in ClickHouse";
 
-type Outcome = Result<(), (u8, String)>;
-
 /// Runs `guard-server backup`.
 ///
 /// # Errors
 ///
 /// The exit code, and a message that says why there is no backup.
-pub fn back_up(args: &Args, file: &Path) -> Outcome {
+pub fn back_up(args: &Args, file: &Path) -> Outcome<()> {
     let database = args.stores.only_file(INSTEAD).map_err(failed_with(USAGE))?;
     let made = store::back_up(&database, file).map_err(failed_with(FAILED))?;
     say(&format!(
@@ -34,7 +31,7 @@ pub fn back_up(args: &Args, file: &Path) -> Outcome {
 /// # Errors
 ///
 /// The exit code, and a message that says why nothing was restored.
-pub fn restore(args: &Args, file: &Path, may_replace: bool) -> Outcome {
+pub fn restore(args: &Args, file: &Path, may_replace: bool) -> Outcome<()> {
     let database = args.stores.only_file(INSTEAD).map_err(failed_with(USAGE))?;
     let restored = store::restore(file, &database, may_replace);
     let (found, aside) = restored.map_err(failed_with(FAILED))?;
@@ -47,13 +44,4 @@ pub fn restore(args: &Args, file: &Path, may_replace: bool) -> Outcome {
         found.bytes,
         found.rows
     ))
-}
-
-fn say(line: &str) -> Outcome {
-    writeln!(std::io::stdout(), "{line}").map_err(|error| {
-        (
-            FAILED,
-            format!("cannot write to the standard output: {error}"),
-        )
-    })
 }

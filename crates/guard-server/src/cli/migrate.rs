@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args as ClapArgs;
 
 use super::config::{StoreArgsError, sqlite_file};
-use super::{FAILED, Outcome, USAGE, failed_with};
+use super::{FAILED, Outcome, USAGE, failed_with, say};
 use crate::moving::{self, MovingError};
 use crate::secret::Secret;
 use crate::store::{Lock, Move, Progress, Shared, Sqlite, Stores};
@@ -77,7 +77,9 @@ pub async fn migrate(args: &MigrateArgs, cluster: Option<&str>) -> Outcome<()> {
         let progress = |kind: &str, records: u64| {
             if said.elapsed() >= SAY_EVERY {
                 said = Instant::now();
-                eprintln_lossy(&format!("{}: {records} {kind}s so far", project.name));
+                let line = format!("{}: {records} {kind}s so far", project.name);
+                // It does not matter whether anybody reads it.
+                let _ = writeln!(std::io::stderr(), "{line}");
             }
         };
         let moved = moving::move_records((&from, &to), &work, project, progress).await;
@@ -89,16 +91,4 @@ pub async fn migrate(args: &MigrateArgs, cluster: Option<&str>) -> Outcome<()> {
     }
     work.finish().await.map_err(failed_with(FAILED))?;
     say("done: start the nodes with --control-url and --telemetry-url")
-}
-
-fn say(line: &str) -> Outcome<()> {
-    writeln!(std::io::stdout(), "{line}").map_err(|error| {
-        let message = format!("cannot write to the standard output: {error}");
-        (FAILED, message)
-    })
-}
-
-/// A line about progress. It does not matter if nobody reads it.
-fn eprintln_lossy(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -50,6 +50,14 @@ pub fn failed_with<E: Display>(code: u8) -> impl Fn(E) -> (u8, String) {
     move |error| (code, error.to_string())
 }
 
+/// Prints a line of what a command has done.
+fn say(line: &str) -> Outcome<()> {
+    writeln!(std::io::stdout(), "{line}").map_err(|error| {
+        let message = format!("cannot write to the standard output: {error}");
+        (FAILED, message)
+    })
+}
+
 /// Opens the stores for a command, while servers may be running.
 async fn opened(args: &Args) -> Outcome<Stores> {
     let location = args.stores.location().map_err(failed_with(USAGE))?;
