@@ -21,7 +21,7 @@ from harness.telemetry import DAYS, Traffic, month
 
 # The design's bound for a step of retention.
 BOUND_SECONDS = 0.05
-# The pause between two events that are posted meanwhile.
+# The pause between two events that are posted while records are removed.
 PAUSE_SECONDS = 0.005
 # Retention runs once a minute.
 LIMIT_SECONDS = 600
@@ -32,7 +32,7 @@ SHORT = f'guard_server_commit_duration_seconds_bucket{{le="{BOUND_SECONDS}"}}'
 
 @dataclass(frozen=True)
 class Cost:
-    """The commits while records were removed, and the times of posts before and meanwhile."""
+    """The commits while records were removed, and the times of posts before and during that."""
 
     removed: int
     commits: int

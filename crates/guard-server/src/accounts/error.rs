@@ -27,7 +27,7 @@ pub enum PeopleError {
     /// The link is unknown or used up.
     #[error("this link is unknown or was used; make another with guard-server people link NAME")]
     Link,
-    /// After the change, nobody could manage the server.
+    /// The change would leave no one who can manage the server.
     #[error("this is the last admin with a password and all projects; make another one first")]
     LastAdmin,
     /// The password could not be hashed.

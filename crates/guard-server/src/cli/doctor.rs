@@ -99,7 +99,7 @@ pub async fn doctor(args: Args, asked: &DoctorArgs) -> Result<(), (u8, String)> 
     }
 }
 
-/// What is to be said of a database in a file.
+/// Checks a database in a file.
 fn of_file(path: &Path) -> Vec<Finding> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut findings = vec![server(path), permissions("directory", directory)];
@@ -110,7 +110,7 @@ fn of_file(path: &Path) -> Vec<Finding> {
     findings
 }
 
-/// What is to be said of databases that several servers share.
+/// Checks databases that several servers share.
 async fn of_shared(shared: &Shared) -> Vec<Finding> {
     let [control, telemetry] = shared.inspect().await;
     [("PostgreSQL", control), ("ClickHouse", telemetry)]

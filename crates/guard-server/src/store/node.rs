@@ -94,7 +94,7 @@ impl Node {
             };
             let renewed = async {
                 if standing.changed().await.is_err() {
-                    // Nobody renews it any more, and it ends when it ends.
+                    // It is not renewed any more, so it ends at its time.
                     std::future::pending().await
                 }
             };
@@ -105,8 +105,8 @@ impl Node {
         }
     }
 
-    /// Completes when another server may have changed rules. A change while nobody waits is not
-    /// missed: the next call completes at once.
+    /// Completes when another server may have changed rules. After a change between two calls, the
+    /// next call completes at once.
     pub async fn rules_changed(&self) {
         self.changed.notified().await;
     }

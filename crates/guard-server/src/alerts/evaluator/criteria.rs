@@ -16,7 +16,8 @@ pub(super) fn is_over(condition: &Condition, measure: &Measure) -> bool {
     }
 }
 
-/// The count at which an alert goes on that has started: four fifths of what starts it.
+/// An alert that has started continues as long as the count is at least this: four fifths of what
+/// starts it.
 pub(super) fn needed(condition: &Condition, baseline: Option<u64>) -> u64 {
     match condition {
         Condition::Threshold(Threshold { count, .. }) => four_fifths(*count),

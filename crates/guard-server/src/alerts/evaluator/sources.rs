@@ -188,7 +188,7 @@ async fn storage(
 
 /// One reason to say that storage fills up.
 struct Level {
-    /// Whether the alert starts. If not, it goes on if it has started.
+    /// Whether this starts the alert. If not, it only keeps an alert that has started.
     is_over: bool,
     detail: String,
 }

@@ -54,8 +54,8 @@ impl GroupKey {
 pub(super) struct Finding {
     /// The group.
     pub(super) group: GroupKey,
-    /// Whether the alert starts if it has not. If not, it goes on if it has started: the condition
-    /// holds nearly.
+    /// Whether this starts the alert. If not, it only keeps an alert that has started: the condition
+    /// nearly holds.
     pub(super) is_over: bool,
     /// How many.
     pub(super) count: u64,

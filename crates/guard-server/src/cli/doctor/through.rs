@@ -232,7 +232,7 @@ mod tests {
         server_url(text).unwrap()
     }
 
-    /// What a server sees behind a proxy that is set up well.
+    /// What a server sees behind a proxy that is configured correctly.
     fn well() -> (Seen, Seen) {
         let plain = Seen {
             address: Some("203.0.113.7".parse().unwrap()),

@@ -65,7 +65,7 @@ async fn save(
     transaction: &Transaction<'_>,
     report: &LossReport,
 ) -> Result<BTreeMap<String, u64>, StoreError> {
-    // Of a project that was removed meanwhile nothing is kept.
+    // Nothing is stored for a project that has been removed.
     if !transaction.lock_project(report.project).await? {
         return Ok(BTreeMap::new());
     }

@@ -237,7 +237,7 @@ async fn set_rules(
     rules: &StoredRules,
     keep: KeepVersions,
 ) -> Result<RulesOutcome, StoreError> {
-    // A project that was removed meanwhile gets no more versions.
+    // A project that has been removed gets no more versions.
     if !transaction.lock_project(project).await? {
         return Ok(RulesOutcome::Outdated);
     }

@@ -43,7 +43,7 @@ pub(super) async fn migrate(
     lock_time: Duration,
 ) -> Result<(), OpenError> {
     let failed = |error: Error| OpenError::statement(server, &error);
-    // Usually there is nothing to do, and then a lock that another session keeps does not matter.
+    // Usually there is nothing to migrate, so the lock is not needed, even if a dead session holds it.
     if known(server, version(client).await.map_err(failed)?)? == VERSION {
         return Ok(());
     }

@@ -7,8 +7,8 @@ use super::super::state::{Finding, GroupKey, GroupState};
 /// The most groups of an alert with a notification each.
 const MAX_GROUPS: usize = 20;
 
-/// Puts the groups beyond [`MAX_GROUPS`] together. Groups with a notification of their own keep it;
-/// while there is a rest, new groups join it.
+/// Combines the groups beyond [`MAX_GROUPS`] into one, the rest. A group that has been notified about
+/// separately stays separate. As long as there is a rest, new groups join it.
 pub(super) fn with_rest(
     mut findings: Vec<Finding>,
     states: &BTreeMap<GroupKey, GroupState>,

@@ -23,7 +23,7 @@ pub(super) struct Outcome {
     pub(super) states: Vec<(GroupKey, Option<GroupState>)>,
     /// The states that receivers are told, as numbers.
     pub(super) told: Vec<usize>,
-    /// What is stored.
+    /// The change to store.
     pub(super) update: AlertUpdate,
 }
 

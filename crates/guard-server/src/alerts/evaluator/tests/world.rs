@@ -149,7 +149,7 @@ impl World {
         self.evaluator = Evaluator::new("https://guard.example".to_owned());
     }
 
-    /// From now on nothing can be stored: the database is not in its place. What is open can be read.
+    /// Moves the database away: nothing can be stored any more, but open connections can read.
     pub(super) fn misplace_store(&self) {
         let path = self.directory.path();
         std::fs::rename(path.join("guard.db"), path.join("away")).unwrap();

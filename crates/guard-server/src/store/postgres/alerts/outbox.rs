@@ -23,7 +23,7 @@ pub(super) async fn commit(
     if updates.any(|update| !update.outbox.is_empty()) {
         transaction.lock(AdvisoryLock::Outbox).await?;
     }
-    // Of a project that was removed meanwhile nothing is kept.
+    // Nothing is stored for a project that has been removed.
     if !transaction.lock_project(commit.project).await? {
         return Ok(0);
     }
@@ -196,8 +196,8 @@ pub(super) async fn settle(
     let removed = transaction
         .execute(remove, &[&entry.notification.id])
         .await?;
-    // Nothing is left of a project, an alert or a channel that was removed meanwhile, and what another
-    // node settled has its entry.
+    // If the project, the alert or the channel has been removed, the notification is gone too. If
+    // another node has settled it, the history has its entry.
     if is_there && removed > 0 {
         add_history(transaction, entry.project, &entry.alert, &[history], limits).await?;
     }

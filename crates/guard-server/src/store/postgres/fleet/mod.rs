@@ -114,7 +114,7 @@ async fn save_report(
         received_at,
         body,
     } = report;
-    // Of a project that was removed meanwhile nothing is kept, which needs no room.
+    // Nothing is stored for a project that has been removed, so it needs no room.
     if !transaction.lock_project(*project).await? {
         return Ok(true);
     }

@@ -42,7 +42,7 @@ pub(super) async fn save(
 ) -> Result<u64, StoreError> {
     let projects = check_ins.iter().map(|it| it.project).collect();
     let projects = transaction.lock_projects(&projects).await?;
-    // Of a project that was removed meanwhile nothing is kept.
+    // Nothing is stored for a project that has been removed.
     let check_ins: Vec<&CheckIn> = check_ins
         .iter()
         .filter(|it| projects.contains(&it.project))
@@ -173,7 +173,7 @@ struct Places {
     project: ProjectId,
     room: Room,
     left: u64,
-    /// Nobody gives way to an agent that sends its signal no later than this.
+    /// An agent whose signal is not later than this finds no agent that it may replace.
     full_until: Timestamp,
 }
 
